@@ -1,0 +1,295 @@
+"""The door between the tuner and the physics: the only module of ``autotune`` that an objective imports.
+
+An objective is a reconstruction problem bound to one measurement. It offers two things: the list of parameters it
+understands, and :meth:`Objective.evaluate`, which runs one reconstruction with given values and says how well the
+model explains the measurement. Everything else (search, storage, MLflow, reports) is the tuner's work.
+
+A package announces an objective through the entry-point group ``autotune.objectives``; a study may also name one
+by a dotted path ``module:attribute``. Either way the thing named is an :class:`ObjectiveType`.
+
+Nothing here imports torch, optuna or mlflow.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from pydantic import BaseModel
+
+from autotune.errors import AutotuneError, InputError, Problem, near_miss
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "AutotuneError",
+    "DrawsPictures",
+    "Evaluation",
+    "InputError",
+    "KnowsTruth",
+    "Metric",
+    "Objective",
+    "ObjectiveType",
+    "Parameter",
+    "Problem",
+    "Progress",
+    "Simulates",
+    "Status",
+    "Value",
+    "find_objective_type",
+    "near_miss",
+    "never_stop",
+    "objective_names",
+]
+
+ENTRY_POINT_GROUP = "autotune.objectives"
+
+Value = float | int | str
+"""A parameter's value: float, int, or one of a categorical parameter's choices."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One quantity an objective understands and a study may tune.
+
+    Attributes:
+        name: the name in study.yaml.
+        unit: its unit as printed (``angstrom``, ``degree``, ``%``); ``1`` where it has none.
+        kind: ``mismatch`` (what the instrument really did) or ``solver`` (how the reconstruction runs).
+        type: ``float``, ``int`` or ``categorical``.
+        default: the value used where the study neither tunes nor fixes the parameter.
+        low, high: the default range, in ``unit``; ``None`` where the study must state one.
+        log: whether the default scale of the range is logarithmic.
+        minimum, maximum: hard limits outside which the model has no meaning (inclusive); ``None`` for none.
+        choices: the allowed values of a categorical parameter.
+        differentiable: whether an evaluation may return a gradient for it.
+        description: one sentence for people, with the sign convention where there is one.
+    """
+
+    name: str
+    unit: str
+    kind: Literal["mismatch", "solver"]
+    default: Value
+    type: Literal["float", "int", "categorical"] = "float"
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    differentiable: bool = False
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if self.type == "categorical" and not self.choices:
+            raise ValueError(f"parameter {self.name}: a categorical parameter needs choices")
+        if self.type != "float" and self.differentiable:
+            raise ValueError(f"parameter {self.name}: only a float parameter can be differentiable")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"parameter {self.name}: low {self.low} is not below high {self.high}")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that an evaluation reports.
+
+    Attributes:
+        name: the key in :attr:`Evaluation.metrics`.
+        goal: which way is better.
+        unit: its unit; ``1`` where it has none.
+        noise_ceiling: the value the true model would reach on this measurement, from its counting statistics;
+            ``None`` where the measurement does not say (not counted, or the metric has no such bound).
+        description: formula and source in one line.
+    """
+
+    name: str
+    goal: Literal["maximize", "minimize"]
+    unit: str = "1"
+    noise_ceiling: float | None = None
+    description: str = ""
+
+
+class Status(StrEnum):
+    """How an evaluation ended."""
+
+    COMPLETE = "complete"
+    STOPPED = "stopped"  # the caller asked for an early end; the metrics are those of the state reached
+    DIVERGED = "diverged"  # the reconstruction produced NaN, infinity or a residual beyond reason
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one reconstruction yields.
+
+    Attributes:
+        status: how it ended.
+        metrics: metric name -> value, computed on the frozen final state. Empty when diverged.
+        gradient: parameter name -> derivative of the tuned metric, per unit of the parameter itself, for those
+            differentiable parameters the objective could differentiate. By the envelope theorem this is the
+            partial derivative at the fixed, converged reconstruction.
+        curve: metric name -> its value after each iteration of the solver (index 0 = after the first).
+        arrays: name -> array worth keeping (object, probe, ...).
+        attributes: scalar facts about ``arrays`` that a reader needs (pixel sizes with units in the key).
+        seconds: wall-clock cost of the evaluation.
+        reason: one sentence where ``status`` is not complete.
+    """
+
+    status: Status
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    gradient: Mapping[str, float] = field(default_factory=dict)
+    curve: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    attributes: Mapping[str, float | int | str] = field(default_factory=dict)
+    seconds: float = 0.0
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status is Status.COMPLETE:
+            bad = [name for name, value in self.metrics.items() if not math.isfinite(value)]
+            if bad or not self.metrics:
+                raise ValueError(
+                    f"a complete evaluation needs finite metrics; not finite: {', '.join(bad) or 'none given'}"
+                )
+        elif not self.reason:
+            raise ValueError(f"an evaluation that ended as {self.status} must give a reason")
+
+
+class Progress(Protocol):
+    """How an objective tells its caller where it is, and learns whether to go on."""
+
+    def __call__(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+        """Report after an iteration.
+
+        Args:
+            iteration: iterations done so far (1 after the first).
+            iterations: iterations planned.
+            metrics: what is cheap to know now; may be empty.
+
+        Returns:
+            True to go on; False to stop: finish with :attr:`Status.STOPPED` as soon as convenient.
+        """
+
+
+def never_stop(iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+    """Progress callback of a caller that only wants the result."""
+    return True
+
+
+class Objective(Protocol):
+    """A reconstruction problem bound to one measurement."""
+
+    def parameters(self) -> Sequence[Parameter]:
+        """Every parameter understood for this measurement, with defaults drawn from its metadata."""
+
+    def metrics(self) -> Sequence[Metric]:
+        """Every metric an evaluation reports; the first is the one tuned unless the study names another."""
+
+    def summary(self) -> Mapping[str, str]:
+        """Facts for ``autotune check``: what was read, sizes with units, the backend, a content hash."""
+
+    def evaluate(
+        self, values: Mapping[str, Value], *, metric: str, seed: int, progress: Progress = never_stop
+    ) -> Evaluation:
+        """Run one reconstruction.
+
+        Args:
+            values: parameter name -> value; parameters left out take their defaults.
+            metric: the metric whose gradient is wanted.
+            seed: fixes everything random; equal arguments give equal results on one machine.
+            progress: called after every iteration; a False from it stops the evaluation.
+
+        Raises:
+            InputError: a name is unknown or a value outside the parameter's hard limits.
+        """
+
+
+class ObjectiveType(Protocol):
+    """What an entry point of the group ``autotune.objectives`` names: a kind of problem, not yet any data."""
+
+    @property
+    def settings(self) -> type[BaseModel]:
+        """Pydantic model (``extra="forbid"``) of the study file's ``objective:`` block, less its ``name``."""
+
+    def open(self, settings: BaseModel, *, folder: Path) -> Objective:
+        """Read the measurement and return the objective bound to it.
+
+        Args:
+            settings: an instance of :attr:`settings`.
+            folder: what relative paths in the settings are relative to (the study file's folder).
+
+        Raises:
+            InputError: data missing, unreadable, malformed, or lacking geometry that the problem needs.
+        """
+
+
+@runtime_checkable
+class Simulates(Protocol):
+    """An objective type that can make a measurement from a study's settings (``autotune simulate``)."""
+
+    def simulate(self, settings: BaseModel, *, folder: Path, output: Path | None) -> Mapping[str, str]:
+        """Write the simulated measurement that ``settings`` describe, and its truth in a file beside it.
+
+        Args:
+            settings: an instance of the type's settings.
+            folder: what relative paths in the settings are relative to.
+            output: the file to write; ``None`` for the place where :meth:`ObjectiveType.open` looks for it.
+
+        Returns:
+            Facts to print: the files written and what is in them (not the hidden truth).
+        """
+
+
+@runtime_checkable
+class KnowsTruth(Protocol):
+    """An objective whose measurement was simulated, so that the answer can be revealed after the search."""
+
+    def truth(self) -> Mapping[str, float]:
+        """Parameter name -> true value in the parameter's unit; empty where it is not known."""
+
+
+@runtime_checkable
+class DrawsPictures(Protocol):
+    """An objective that can show its evaluations."""
+
+    def pictures(self, evaluation: Evaluation) -> Mapping[str, bytes]:
+        """Name -> PNG picture of the reconstruction, with axes, units and scale bars."""
+
+
+def objective_names() -> list[str]:
+    """Names registered under the entry-point group, sorted."""
+    return sorted({entry.name for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)})
+
+
+def find_objective_type(name: str) -> ObjectiveType:
+    """Look up an objective type by its registered name or by a dotted path ``module:attribute``.
+
+    Raises:
+        InputError: the name is not registered, the module cannot be imported, or the attribute is not an
+            objective type.
+    """
+    if ":" in name:
+        module_name, _, attribute = name.partition(":")
+        try:
+            found = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError) as error:
+            raise InputError(
+                Problem("objective.name", f"'{name}' cannot be loaded: {error}", "give an importable module:attribute")
+            ) from error
+    else:
+        entries = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
+        if name not in entries:
+            raise InputError(
+                Problem("objective.name", f"no objective is called '{name}'", near_miss(name, entries))
+            )
+        found = entries[name].load()
+    if not (hasattr(found, "settings") and callable(getattr(found, "open", None))):
+        raise InputError(
+            Problem("objective.name", f"'{name}' is not an objective type", "it needs .settings and .open()")
+        )
+    return found  # type: ignore[no-any-return]

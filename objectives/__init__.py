@@ -1,0 +1,1 @@
+"""The reconstruction problems that autotune tunes. Nothing here knows the tuner; see ``autotune.objective``."""
