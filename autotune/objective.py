@@ -63,7 +63,8 @@ class Parameter:
         unit: its unit as printed (``angstrom``, ``degree``, ``%``); ``1`` where it has none.
         kind: ``mismatch`` (what the instrument really did) or ``solver`` (how the reconstruction runs).
         type: ``float``, ``int`` or ``categorical``.
-        default: the value used where the study neither tunes nor fixes the parameter.
+        default: the value used where the study neither tunes nor fixes the parameter; ``None`` where it must do
+            one or the other.
         low, high: the default range, in ``unit``; ``None`` where the study must state one.
         log: whether the default scale of the range is logarithmic.
         minimum, maximum: hard limits outside which the model has no meaning (inclusive); ``None`` for none.
@@ -75,7 +76,7 @@ class Parameter:
     name: str
     unit: str
     kind: Literal["mismatch", "solver"]
-    default: Value
+    default: Value | None
     type: Literal["float", "int", "categorical"] = "float"
     low: float | None = None
     high: float | None = None
@@ -121,6 +122,7 @@ class Status(StrEnum):
     COMPLETE = "complete"
     STOPPED = "stopped"  # the caller asked for an early end; the metrics are those of the state reached
     DIVERGED = "diverged"  # the reconstruction produced NaN, infinity or a residual beyond reason
+    FAILED = "failed"  # it raised an error; set by the executor, so an objective may simply raise
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The trial store: the only truth about a study. Everything else is a projection of it.
 
 One Optuna storage (SQLite by default) holds every study; a trial's metrics, gradient, curve, cost and failure reason
-are its user attributes. :class:`TrialRecord` is the read side, and all that reports, recorder and surrogate see.
+are its user attributes, and what identifies the study are the study's. :class:`TrialRecord` is the read side, and all
+that reports, recorder and result see.
 """
 
 from __future__ import annotations
@@ -9,11 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from autotune.objective import Value
+from autotune.objective import Evaluation, Metric, Status, Value
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
 TrialState = Literal["running", "finished", "failed", "pruned", "interrupted"]
+
+INTERRUPTED = "autotune:interrupted"
+"""User attribute, True on a failed trial whose process ended before it did: as if it had never been asked."""
+_EVALUATION = "autotune:evaluation"
+_FIXED = "fixed_params"
 
 
 @dataclass(frozen=True)
@@ -39,3 +50,147 @@ class TrialRecord:
     reason: str = ""
     started: datetime | None = None
     ended: datetime | None = None
+
+
+class TrialStore:
+    """One study in the storage."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    @classmethod
+    def open(cls, url: str, name: str) -> TrialStore | None:
+        """The study called ``name``; None where there is none. Creates nothing."""
+        import optuna
+
+        storage = _storage(url)
+        if storage is None or name not in optuna.get_all_study_names(storage):
+            return None
+        return cls(optuna.load_study(study_name=name, storage=storage))
+
+    @classmethod
+    def create(cls, url: str, name: str, metric: Metric, facts: Mapping[str, Any]) -> TrialStore:
+        """Create the study; ``facts`` is plain data kept with it (:attr:`facts`)."""
+        import optuna
+
+        storage = _storage(url, create=True)
+        study = optuna.create_study(study_name=name, storage=storage, direction=metric.goal)
+        store = cls(study)
+        for key, value in facts.items():
+            store.note(key, value)
+        return store
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Plain data kept with the study."""
+        return self.study.user_attrs
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep one piece of plain data with the study."""
+        self.study.set_user_attr(key, value)
+
+    def archive(self, url: str, name: str) -> None:
+        """Keep the study under another name and free its own."""
+        import optuna
+
+        here = self.study.study_name
+        optuna.copy_study(from_study_name=here, from_storage=url, to_storage=url, to_study_name=name)
+        optuna.delete_study(study_name=here, storage=url)
+
+    def trials(self) -> list[TrialRecord]:
+        """Every trial that was started, by number."""
+        from optuna.trial import TrialState as State
+
+        return [_record(trial) for trial in self.study.get_trials(deepcopy=False) if trial.state != State.WAITING]
+
+    def tell(self, number: int, evaluation: Evaluation, value: float | None) -> TrialRecord:
+        """Keep what an evaluation yielded, then end its trial: nothing else sees the result before it is stored.
+
+        Args:
+            number: the running trial.
+            evaluation: what it yielded.
+            value: the tuned metric where the evaluation is complete.
+        """
+        from optuna.trial import TrialState as State
+
+        trial_id = self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        self.study._storage.set_trial_user_attr(trial_id, _EVALUATION, _plain(evaluation))
+        if value is not None:
+            self.study.tell(number, value)
+        else:
+            state = State.PRUNED if evaluation.status is Status.STOPPED else State.FAIL
+            self.study.tell(number, state=state)
+        return _record(self.study._storage.get_trial(trial_id))
+
+    def release(self, trial: TrialRecord) -> None:
+        """Mark a running trial whose process is gone as interrupted; stated values are queued again."""
+        from optuna.trial import TrialState as State
+
+        storage = self.study._storage
+        trial_id = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, trial.number)
+        stated = storage.get_trial(trial_id).system_attrs.get(_FIXED)
+        storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
+        self.study.tell(trial.number, state=State.FAIL)
+        if stated:
+            self.study.enqueue_trial(stated)
+
+
+def _storage(url: str, *, create: bool = False) -> RDBStorage | None:
+    """Optuna's storage at ``url``; None where its SQLite file does not exist and is not to be created."""
+    from pathlib import Path
+
+    from optuna.storages import RDBStorage
+    from sqlalchemy.engine import make_url
+
+    database = make_url(url).database
+    if url.startswith("sqlite") and database is not None:
+        if create:
+            Path(database).parent.mkdir(parents=True, exist_ok=True)
+        elif not Path(database).exists():
+            return None
+    # Wait for another process's write instead of failing at once.
+    connect = {"timeout": 60} if url.startswith("sqlite") else {}
+    return RDBStorage(url, engine_kwargs={"connect_args": connect})
+
+
+def _plain(evaluation: Evaluation) -> dict[str, Any]:
+    """The evaluation as JSON data, without its arrays."""
+    return {
+        "status": str(evaluation.status),
+        "metrics": {name: float(value) for name, value in evaluation.metrics.items()},
+        "gradient": {name: float(value) for name, value in evaluation.gradient.items()},
+        "curve": {name: [float(value) for value in values] for name, values in evaluation.curve.items()},
+        "seconds": evaluation.seconds,
+        "reason": evaluation.reason,
+    }
+
+
+def _record(trial: FrozenTrial) -> TrialRecord:
+    from optuna.trial import TrialState as State
+
+    states: dict[State, TrialState] = {
+        State.COMPLETE: "finished",
+        State.PRUNED: "pruned",
+        State.FAIL: "interrupted" if trial.user_attrs.get(INTERRUPTED) else "failed",
+    }
+    kept = trial.user_attrs.get(_EVALUATION, {})
+    return TrialRecord(
+        number=trial.number,
+        state=states.get(trial.state, "running"),
+        values=dict(trial.params),
+        metrics=kept.get("metrics", {}),
+        gradient=kept.get("gradient", {}),
+        curve=kept.get("curve", {}),
+        seconds=kept.get("seconds", 0.0),
+        reason=kept.get("reason", ""),
+        started=trial.datetime_start,
+        ended=trial.datetime_complete,
+    )
+
+
+def study_names(url: str) -> list[str]:
+    """Names of the studies in the storage; none where there is no storage. Creates nothing."""
+    import optuna
+
+    storage = _storage(url)
+    return [] if storage is None else optuna.get_all_study_names(storage)

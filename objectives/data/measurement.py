@@ -1,8 +1,9 @@
 """The one form that every data file takes in memory: patterns, scan positions, geometry, units.
 
-Conventions (all readers convert to them): counts ``y[position, det_y, det_x]``, the unscattered beam nominally at
-pixel (N//2, N//2); positions (y, x) of the probe on the object, in the frame of the detector's axes (+y = along
-increasing row, +x = along increasing column), centred on zero. Lengths in angstrom, angles in mrad or degrees.
+Conventions (all readers convert to them): counts ``y[position, det_y, det_x]``, the unscattered beam
+nominally at pixel (N//2, N//2); positions (y, x) of the probe on the object, in the frame of the detector's
+axes (+y = along increasing row, +x = along increasing column), centred on zero. Lengths in angstrom, angles
+in mrad or degrees.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ class FarField:
     """Diffraction recorded in the far field of the object (4D-STEM, far-field X-ray ptychography).
 
     Attributes:
-        wavelength_angstrom: wavelength of the electron or photon; None where the positions are in object pixels.
-        angular_sampling_mrad: (y, x) scattering angle per detector pixel; None where the positions are in object
+        wavelength_angstrom: wavelength of the electron or photon; None where the positions are in object
             pixels.
+        angular_sampling_mrad: (y, x) scattering angle per detector pixel; None where the positions are in
+            object pixels.
         semi_convergence_mrad: semi-convergence angle of a probe-forming aperture; None for a free probe.
         defocus_angstrom: nominal defocus, positive = underfocus; None where the file does not say.
         scan_rotation_degree: nominal scan rotation; None where the file does not say.
@@ -38,7 +40,7 @@ class FarField:
 
 @dataclass(frozen=True)
 class NearField:
-    """Magnified near-field diffraction (holography geometry): a focus, the sample behind it, then the detector.
+    """Magnified near-field diffraction (holography geometry): focus, then sample, then detector.
 
     Attributes:
         wavelength_angstrom: photon wavelength.
@@ -60,8 +62,8 @@ class Measurement:
     Attributes:
         patterns: float32 (position, det_y, det_x), counts or linear intensity, finite, not negative.
         positions: float64 (position, 2), (y, x), centred on zero, in ``position_unit``.
-        position_unit: ``angstrom``, or ``object pixel`` where the file stores positions that way and the geometry
-            needed to convert them is unknown.
+        position_unit: ``angstrom``, or ``object pixel`` where the file stores positions that way and the
+            geometry needed to convert them is unknown.
         geometry: far field or near field.
         valid: bool (det_y, det_x), False on dead or masked pixels.
         counted: whether the values are counted quanta, so that the noise is Poisson with no free scale.
@@ -94,7 +96,7 @@ class Measurement:
 
     @property
     def shot_noise_ceiling(self) -> float | None:
-        """Intensity consistency of the true model, ``1 - sqrt(sum y) / ||y||``; None where nothing is counted.
+        """Intensity consistency of the true model, ``1 - sqrt(sum y) / ||y||``; None if not counted.
 
         For Poisson counts E||y - Hx||^2 = sum(Hx), estimated by sum(y).
         """

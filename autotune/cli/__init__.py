@@ -1,0 +1,1 @@
+"""The ``autotune`` command. Commands are thin; heavy imports happen inside them."""

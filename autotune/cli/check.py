@@ -1,0 +1,97 @@
+"""``autotune check``: what a study would do, without running it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from autotune.cli.options import SetOption, StudyArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rich.console import Console
+
+    from autotune.objective import Parameter
+    from autotune.space import Dimension
+    from autotune.study import Plan, StudySpec
+
+
+def check(study: StudyArgument, overrides: SetOption = None) -> None:
+    """Check a study file and its data, and show the plan. Runs nothing and writes nothing."""
+    from autotune.cli.console import make_console
+    from autotune.study import load_study, plan_study
+
+    file = load_study(study, overrides or ())
+    objective = file.open()
+    plan = plan_study(file, objective)
+    known = {parameter.name: parameter for parameter in objective.parameters()}
+
+    console = make_console()
+    console.print(f"Study {file.spec.name}: {file.path}")
+    if file.spec.description:
+        console.print(file.spec.description.strip())
+    _print_facts(console, f"Objective {file.spec.objective.name}", objective.summary())
+    _print_tuned(console, plan.space.dimensions)
+    _print_held(console, plan, known.values())
+    _print_facts(console, "Search", _search_facts(file.spec, plan))
+
+
+def _print_facts(console: Console, title: str, facts: Mapping[str, str]) -> None:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for name, fact in facts.items():
+        table.add_row(f"  {name}", str(fact))
+    console.print(f"\n{title}")
+    console.print(table)
+
+
+def _print_tuned(console: Console, dimensions: Iterable[Dimension]) -> None:
+    from rich.table import Table
+
+    table = Table("parameter", "range", "unit", "scale", "kind", "first value", box=None, padding=(0, 2))
+    for d in dimensions:
+        scale = {"categorical": "choice"}.get(d.type, "log" if d.log else "linear")
+        scale += ", whole numbers" if d.type == "int" else ""
+        first = "" if d.initial is None else _number(d.initial)
+        table.add_row(d.name, _range(d), d.unit, scale, d.kind, first)
+    console.print("\nTuned parameters")
+    console.print(table)
+
+
+def _range(dimension: Dimension) -> str:
+    if dimension.type == "categorical":
+        return ", ".join(dimension.choices)
+    return f"{_number(dimension.low)} to {_number(dimension.high)}"
+
+
+def _number(value: object) -> str:
+    return f"{value:.10g}" if isinstance(value, (int, float)) else str(value)
+
+
+def _print_held(console: Console, plan: Plan, known: Iterable[Parameter]) -> None:
+    """The parameters that are not tuned: those the study fixes, then those at their defaults."""
+    from rich.table import Table
+
+    table = Table("parameter", "value", "unit", "why", box=None, padding=(0, 2))
+    others = [p for p in known if p.name not in plan.space.names]
+    for parameter in sorted(others, key=lambda p: p.name not in plan.fixed):
+        value = plan.fixed.get(parameter.name, parameter.default)
+        why = "fixed by the study" if parameter.name in plan.fixed else "default"
+        table.add_row(parameter.name, _number(value), parameter.unit, why)
+    if others:
+        console.print("\nHeld parameters")
+        console.print(table)
+
+
+def _search_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
+    metric, search, budget = plan.metric, spec.search, spec.budget
+    ceiling = "" if metric.noise_ceiling is None else f", noise ceiling {metric.noise_ceiling:.5f}"
+    startup = "" if search.startup_trials is None else f", {search.startup_trials} startup trials"
+    limit = "" if budget.seconds is None else f", at most {_number(budget.seconds)} s"
+    return {
+        "metric": f"{metric.goal} {metric.name}{ceiling}",
+        "sampler": f"{search.sampler}, seed {search.seed}{startup}",
+        "budget": f"{budget.trials} trials{limit}",
+        "tracking": "MLflow" if spec.tracking.enabled else "off",
+    }

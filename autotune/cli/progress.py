@@ -1,0 +1,96 @@
+"""The live progress line of ``autotune run``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from autotune.cli.console import make_console
+from autotune.objective import Metric
+from autotune.store import TrialRecord
+from autotune.tuner import Trial
+
+
+class Quiet:
+    """A watcher that says nothing."""
+
+    def started(self, name: str, metric: Metric, trials: list[TrialRecord], budget: int) -> None:
+        """Say nothing."""
+
+    def proposed(self, trial: Trial) -> None:
+        """Say nothing."""
+
+    def progressed(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
+        """Say nothing."""
+
+    def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+        """Say nothing."""
+
+
+class ProgressLine:
+    """A bar on a terminal; one plain line per trial elsewhere (a log file, a batch job)."""
+
+    def __init__(self, progress: Progress, *, terminal: bool) -> None:
+        self._progress, self._terminal = progress, terminal
+        self._task = progress.add_task("", total=None, now="", best="", left="")
+        self._metric = Metric("", "maximize")
+        self._began = time.monotonic()
+        self._done_before = self._done = self._budget = 0
+
+    def started(self, name: str, metric: Metric, trials: list[TrialRecord], budget: int) -> None:
+        """Set up the bar."""
+        self._metric, self._budget = metric, budget
+        self._done = self._done_before = len(trials)
+        self._began = time.monotonic()
+        ceiling = "" if metric.noise_ceiling is None else f" (noise ceiling {metric.noise_ceiling:.5f})"
+        verb = f"continued after {len(trials)} trials" if trials else "begun"
+        self._progress.console.print(f"Study {name} {verb}: {metric.goal} {metric.name}{ceiling}")
+        self._progress.update(self._task, total=budget, completed=self._done)
+
+    def proposed(self, trial: Trial) -> None:
+        """Name the trial."""
+        self._progress.update(self._task, now=f"trial {trial.number}")
+
+    def progressed(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
+        """Show the iteration of the trial that runs."""
+        value = metrics.get(self._metric.name)
+        text = "" if value is None else f" {value:.5f}"
+        self._progress.update(self._task, now=f"iteration {iteration}/{iterations}{text}")
+
+    def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+        """Count the trial; on a terminal update the bar, elsewhere print its line."""
+        self._done += 1
+        incumbent = "none yet" if best is None else f"{best.metrics[self._metric.name]:.5f} (trial {best.number})"
+        left = self._time_left()
+        if self._terminal:
+            self._progress.update(self._task, completed=self._done, best=f"best {incumbent}", left=left)
+        else:
+            value = trial.metrics.get(self._metric.name)
+            what = f"{self._metric.name} {value:.5f}" if trial.state == "finished" and value is not None else trial.reason
+            self._progress.console.print(
+                f"trial {trial.number} ({self._done}/{self._budget}) {trial.state}: {what}; best {incumbent}; {left}"
+            )
+
+    def _time_left(self) -> str:
+        each = (time.monotonic() - self._began) / max(1, self._done - self._done_before)
+        seconds = round(each * max(0, self._budget - self._done))
+        return f"{seconds // 60}:{seconds % 60:02d} left"
+
+
+@contextmanager
+def show_run() -> Iterator[ProgressLine]:
+    """Show a run on standard output."""
+    console = make_console()
+    columns = (
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[best]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[now]}"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield ProgressLine(progress, terminal=console.is_terminal)

@@ -1,0 +1,117 @@
+"""``autotune run`` and ``autotune result``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autotune.cli.options import SetOption, StudyArgument
+
+if TYPE_CHECKING:
+    from autotune.study import StudyFile
+
+
+def run(
+    study: StudyArgument,
+    trials: Annotated[int | None, typer.Option(min=1, help="Number of trials, instead of the file's.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed; another than the file's makes a study of its own, NAME-seedSEED."),
+    ] = None,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="PATH", help="Write result.json here too.")
+    ] = None,
+    overrides: SetOption = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew; a study of that name is kept under another.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Run a study, or continue it where it was left."""
+    from autotune.cli.progress import Quiet, show_run
+    from autotune.cli.tables import print_outcome
+    from autotune.home import Home
+
+    file = _load(study, overrides or [], trials, seed)
+    _check_json_path(json_path)
+    import optuna
+
+    from autotune.result import write_json
+    from autotune.run import run_study
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    home = Home.from_environment()
+    try:
+        if quiet:
+            outcome = run_study(file, home=home, watcher=Quiet(), fresh=fresh)
+        else:
+            with show_run() as watcher:
+                outcome = run_study(file, home=home, watcher=watcher, fresh=fresh)
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted; every finished trial is kept. Continue with: autotune run {study}", err=True)
+        raise
+    if json_path is not None:
+        write_json(json_path, outcome.result)
+    if outcome.warning:
+        typer.echo(f"Warning: {outcome.warning}", err=True)
+    if not quiet:
+        print_outcome(outcome)
+
+
+def result(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False,
+) -> None:
+    """Show the result of a study, finished or not."""
+    import json
+
+    from autotune.cli.tables import print_result
+
+    document = _result(study)
+    if as_json:
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        print_result(document, {})
+
+
+def _load(study: Path, overrides: list[str], trials: int | None, seed: int | None) -> StudyFile:
+    """The study file with the command's options written over it."""
+    from autotune.study import load_study
+
+    file = load_study(study, overrides)
+    more = [] if trials is None else [f"budget.trials={trials}"]
+    if seed is not None and seed != file.spec.search.seed:
+        more += [f"search.seed={seed}", f"name={file.spec.name}-seed{seed}"]
+    return load_study(study, [*overrides, *more]) if more else file
+
+
+def _check_json_path(path: Path | None) -> None:
+    """Find out before the search, not after it, that its result cannot be written."""
+    from autotune.errors import InputError, Problem
+
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        what = "is a folder" if path.is_dir() else "its folder does not exist"
+        raise InputError(Problem(f"--json {path}", what, "name a file in a folder that exists"))
+
+
+def _result(study: str) -> dict[str, Any]:
+    """The result document of a study given by name or by file."""
+    from autotune.errors import InputError, Problem, near_miss
+    from autotune.home import Home
+    from autotune.result import build_result
+    from autotune.run import is_running
+    from autotune.store import TrialStore, study_names
+
+    home = Home.from_environment()
+    name = study
+    if study.endswith((".yaml", ".yml")):
+        from autotune.study import load_study
+
+        name = load_study(Path(study)).spec.name
+    store = TrialStore.open(home.store_url, name)
+    if store is None:
+        hint = near_miss(name, study_names(home.store_url))
+        raise InputError(Problem(f"study {name}", f"is not in {home.folder}", hint))
+    return build_result(store, home, live=is_running(name, home))

@@ -1,0 +1,60 @@
+"""Tables of a result for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from autotune.cli.console import make_console
+
+if TYPE_CHECKING:
+    from autotune.run import Outcome
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Print what a run found, and where to look next."""
+    print_result(outcome.result, outcome.truth)
+    console = make_console()
+    console.print(f"Everything kept in  {outcome.result['artifacts']}", soft_wrap=True)
+    if outcome.result["mlflow"]["run_id"]:
+        console.print("See every trial:    autotune ui")
+
+
+def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> None:
+    """Print a result document: how it ended, the metric, and the best parameters with units.
+
+    Args:
+        document: the content of result.json.
+        truth: parameter name -> true value, where it is known and may be shown.
+    """
+    console = make_console()
+    trials, metric = document["trials"], document["metric"]
+    counts = ", ".join(f"{count} {state}" for state, count in trials.items() if count or state == "finished")
+    console.print(f"\nStudy {document['study']}: {document['status']} ({document['reason'] or 'no end yet'}); {counts}")
+    if metric["best"] is None:
+        console.print("No trial has finished.")
+        return
+    ceiling = "" if metric["noise_ceiling"] is None else (
+        f", {100 * metric['fraction_of_ceiling']:.2f} % of the noise ceiling {metric['noise_ceiling']:.5f}"
+    )
+    console.print(f"Best {metric['name']} {metric['best']:.6f} in trial {document['best_trial']}{ceiling}")
+    known = {name: value for name, value in truth.items() if name in document["parameters"]}
+    table = Table("parameter", "best", box=None, padding=(0, 2))
+    if known:
+        table.add_column("truth (revealed)")
+        table.add_column("difference")
+    table.add_column("unit")
+    table.add_column("kind")
+    for name, parameter in document["parameters"].items():
+        best = parameter["best"]
+        row = [name, _number(best)]
+        if known:
+            row += [_number(known[name]), _number(best - known[name])] if name in known else ["", ""]
+        table.add_row(*row, parameter["unit"], parameter["kind"])
+    console.print(table)
+
+
+def _number(value: object) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

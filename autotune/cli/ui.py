@@ -1,0 +1,116 @@
+"""``autotune ui``: the MLflow user interface on what this home has recorded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from autotune.errors import AutotuneError, InputError, Problem
+from autotune.home import Home
+
+START_PAGE = "#/experiments?workflowType=machine_learning"
+"""MLflow otherwise greets its user with the tools for language models."""
+
+
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
+    host: Annotated[
+        str,
+        typer.Option(help="Interface to listen on; others than 127.0.0.1 open the record to the network."),
+    ] = "127.0.0.1",
+) -> None:
+    """Show the recorded studies in a browser, until Ctrl-C.
+
+    Serves the record that MLFLOW_TRACKING_URI names, else the one in AUTOTUNE_HOME.
+    """
+    home = Home.from_environment()
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or home.tracking_uri
+    if uri.startswith(("http://", "https://")):
+        typer.echo(f"MLflow runs as a server already: open {uri}")
+        return
+    _require_record(uri)
+    _require_free_port(host, port)
+    _serve(uri, home, host, port)
+
+
+def _require_record(uri: str) -> None:
+    """Raise :class:`InputError` where nothing was ever recorded: MLflow would create an empty database."""
+    from autotune.tracking.runs import sqlite_path
+
+    database = sqlite_path(uri)
+    if database is not None and not database.is_file():
+        raise InputError(
+            Problem(
+                str(database),
+                "nothing is recorded here yet",
+                "run a study first (autotune run study.yaml), or set AUTOTUNE_HOME to where one was run",
+            )
+        )
+
+
+def _require_free_port(host: str, port: int) -> None:
+    """Raise :class:`InputError` where MLflow could not listen."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise InputError(
+            Problem(f"--host {host} --port {port}", f"cannot listen there: {error}", "give another --port")
+        ) from error
+
+
+def _serve(uri: str, home: Home, host: str, port: int) -> None:
+    """Run MLflow's server until it ends by itself, by Ctrl-C or by SIGTERM."""
+    environment = os.environ | {
+        # URIs may hold a password: the environment is private to the user, a command line is not.
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_REGISTRY_STORE_URI": uri,
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": home.mlflow_artifacts.as_uri(),
+        "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
+        # MLflow's background jobs serve language-model features and keep a second process busy.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # Without this, a folder called mlflow where the user happens to stand would be imported.
+        "PYTHONSAFEPATH": "1",
+        # Deprecations inside MLflow's server are nothing that its user could mend.
+        "PYTHONWARNINGS": "ignore",
+    }
+    # No --serve-artifacts: the browser gets artifacts from where each run keeps them.
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
+    command += ["--workers", "1", "--no-serve-artifacts", "--uvicorn-opts", "--log-level warning"]
+    server = subprocess.Popen(command, env=environment)
+    asked_to_end = False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal asked_to_end
+        asked_to_end = True
+        server.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    if _wait_until_it_listens(server, host, port):
+        typer.echo(f"MLflow shows your studies at http://{host}:{port}/{START_PAGE} (Ctrl-C ends it)")
+    code = server.wait()
+    if code and not asked_to_end:
+        problem = Problem("MLflow", f"the server ended with exit code {code}", "its own message is above")
+        raise AutotuneError(problem)
+
+
+def _wait_until_it_listens(server: subprocess.Popen[bytes], host: str, port: int) -> bool:
+    """Whether the server accepted a connection before it ended."""
+    while server.poll() is None:
+        try:
+            with socket.create_connection((host, port), timeout=1.0):
+                return True
+        except OSError:
+            time.sleep(0.2)
+    return False

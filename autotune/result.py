@@ -1,0 +1,99 @@
+"""result.json: the answer of a study as data, computed from the trial store alone.
+
+Fields that need more than the trials (intervals, verdicts, cost in reconstruction equivalents) are null until there is
+something true to say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from autotune import __version__
+from autotune.home import Home
+from autotune.objective import Metric
+from autotune.store import TrialRecord, TrialStore
+from autotune.tuner import best_of
+
+SCHEMA = 1
+_PACKAGES = ("torch", "botorch", "gpytorch", "optuna", "mlflow", "numpy", "h5py")
+
+
+def build_result(store: TrialStore, home: Home, *, live: bool) -> dict[str, Any]:
+    """The result document of a study.
+
+    Args:
+        store: the study.
+        home: where its artifacts are.
+        live: whether a process is running the study now; a study that says it runs without one was stopped.
+    """
+    facts, trials = store.facts, store.trials()
+    metric = Metric(**facts["metric"])
+    best = best_of(trials, metric)
+    status, reason = facts.get("status", "running"), facts.get("reason", "")
+    if status == "running" and not live:
+        status, reason = "stopped", "the process ended before the study did"
+    name = store.study.study_name
+    return {
+        "schema": SCHEMA,
+        "study": name,
+        "status": status,
+        "reason": reason,
+        "trials": {state: sum(t.state == state for t in trials) for state in ("finished", "failed", "pruned")},
+        "metric": _metric(metric, best),
+        "parameters": {d["name"]: _parameter(d, best) for d in facts["space"]},
+        "best_trial": None if best is None else best.number,
+        "cost": {
+            "seconds": facts.get("seconds", 0.0),
+            "evaluation_seconds": sum(trial.seconds for trial in trials),
+            "reconstruction_equivalents": None,
+        },
+        "mlflow": facts.get("mlflow", {"tracking_uri": None, "experiment": None, "run_id": None}),
+        "artifacts": str(home.study(name)),
+        "software": software(),
+        "seed": facts["seed"],
+    }
+
+
+def _metric(metric: Metric, best: TrialRecord | None) -> dict[str, Any]:
+    value = None if best is None else best.metrics[metric.name]
+    ceiling = metric.noise_ceiling
+    return {
+        "name": metric.name,
+        "best": value,
+        "noise_ceiling": ceiling,
+        "fraction_of_ceiling": None if value is None or not ceiling else value / ceiling,
+    }
+
+
+def _parameter(dimension: Mapping[str, Any], best: TrialRecord | None) -> dict[str, Any]:
+    return {
+        "best": None if best is None else best.values[dimension["name"]],
+        "estimate": None,
+        "interval": None,
+        "level": None,
+        "unit": dimension["unit"],
+        "kind": dimension["kind"],
+        "verdict": None,
+        "note": None,
+    }
+
+
+def software() -> dict[str, str]:
+    """Versions that decide the numbers."""
+    versions = {"autotune": __version__, "python": platform.python_version()}
+    installed = {distribution.name for distribution in metadata.distributions()}
+    return versions | {name: metadata.version(name) for name in _PACKAGES if name in installed}
+
+
+def write_json(path: Path, document: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write JSON through a temporary name, so that the file is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)

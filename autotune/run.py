@@ -1,0 +1,303 @@
+"""Run a study from its file: open the data, take up or create the study, evaluate trials, record, conclude."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from autotune.artifacts import keep_evaluation
+from autotune.errors import InputError, Problem, StudyFailed
+from autotune.execution.inline import InlineExecutor
+from autotune.home import Home
+from autotune.objective import KnowsTruth, Metric, Objective
+from autotune.result import build_result, write_json
+from autotune.store import TrialRecord, TrialStore
+from autotune.study import Plan, StudyFile, plan_study
+from autotune.tracking import Recorder, StudyFacts
+from autotune.tuner import Search, Trial, Tuner, best_of
+
+class Watcher(Protocol):
+    """Who wants to know how a run goes; called in the run's own thread, so it should return at once."""
+
+    def started(self, name: str, metric: Metric, trials: list[TrialRecord], budget: int) -> None:
+        """The study was taken up; ``trials`` are those that already ended."""
+
+    def proposed(self, trial: Trial) -> None:
+        """A trial begins."""
+
+    def progressed(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
+        """The trial that runs has done an iteration."""
+
+    def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+        """A trial ended."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        result: the content of result.json.
+        truth: parameter name -> true value, where the measurement was simulated.
+        warning: one line where something beside the search went wrong (MLflow); empty otherwise.
+    """
+
+    result: dict[str, Any]
+    truth: Mapping[str, float]
+    warning: str
+
+
+def run_study(file: StudyFile, *, home: Home, watcher: Watcher, fresh: bool = False) -> Outcome:
+    """Run the study until its budget is used; a study that was begun is continued.
+
+    Args:
+        file: the loaded study file.
+        home: where studies live.
+        watcher: told what happens.
+        fresh: begin anew; an earlier study of that name is kept under another.
+
+    Raises:
+        InputError: bad data or parameters, a study of that name that differs, or one that is being run.
+        StudyFailed: every trial failed.
+        KeyboardInterrupt: passed on after the state is safe.
+    """
+    objective = file.open()
+    plan = plan_study(file, objective)
+    with _only_runner(file.spec.name, home):
+        store = _take_up(file, objective, plan, home, fresh)
+        write_text = home.study(file.spec.name) / "study.yaml"
+        write_text.write_text(file.text, encoding="utf-8")
+        return _Run(file, objective, plan, home, store, watcher).to_the_end()
+
+
+class _Run:
+    """One process's run of one study."""
+
+    def __init__(
+        self, file: StudyFile, objective: Objective, plan: Plan, home: Home, store: TrialStore, watcher: Watcher
+    ) -> None:
+        self.file, self.objective, self.plan = file, objective, plan
+        self.home, self.store, self.watcher = home, store, watcher
+        search = file.spec.search
+        self.tuner = Tuner(
+            store, plan.space, plan.metric, Search(search.sampler, search.seed, search.startup_trials)
+        )
+        self.executor = InlineExecutor(objective, plan.fixed, plan.metric.name)
+        self.recorder = self._recorder() if file.spec.tracking.enabled else None
+        self.begun = time.monotonic()
+        self.earlier_seconds = float(store.facts.get("seconds", 0.0))
+
+    def to_the_end(self) -> Outcome:
+        """Evaluate trials until the budget is used, then conclude; conclude too if interrupted."""
+        spec = self.file.spec
+        self.tuner.start()
+        self.store.note("status", "running")
+        ended = self.tuner.counted()
+        if self.recorder is not None:
+            self.recorder.start(ended)
+        self.watcher.started(spec.name, self.plan.metric, ended, spec.budget.trials)
+        try:
+            reason = self._search()
+        except KeyboardInterrupt:
+            self._release_running()
+            self._conclude("stopped", "interrupted by the user")
+            raise
+        return self._conclude("finished", reason)
+
+    def _search(self) -> str:
+        """Trial after trial; returns why it ended."""
+        budget = self.file.spec.budget
+        while len(self.tuner.counted()) < budget.trials:
+            if budget.seconds is not None and time.monotonic() - self.begun >= budget.seconds:
+                return f"the time budget of {budget.seconds:g} s is used"
+            self._trial()
+        return f"the budget of {budget.trials} trials is used"
+
+    def _trial(self) -> None:
+        trial = self.tuner.ask()
+        self.watcher.proposed(trial)
+
+        def progress(iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+            self.watcher.progressed(iteration, iterations, metrics)
+            return True
+
+        evaluation = self.executor.run(trial, progress)
+        keep_evaluation(self.home.trial(self.file.spec.name, trial.number), evaluation, self.objective)
+        record = self.tuner.tell(trial, evaluation)
+        self.store.note("seconds", self.earlier_seconds + time.monotonic() - self.begun)
+        if self.recorder is not None:
+            self.recorder.submit(record)
+        self.watcher.ended(record, self.tuner.best)
+
+    def _release_running(self) -> None:
+        for trial in self.store.trials():
+            if trial.state == "running":
+                self.store.release(trial)
+
+    def _conclude(self, status: str, reason: str) -> Outcome:
+        """Write down how the study ended, bring MLflow up to date, and write result.json."""
+        trials = self.store.trials()
+        best = best_of(trials, self.plan.metric)
+        if status == "finished" and best is None:
+            status = "failed"
+            last = next((trial.reason for trial in reversed(trials) if trial.reason), "no reason is known")
+            reason = f"none of {len(trials)} trials finished; the last one: {last}"
+        self.store.note("status", status)
+        self.store.note("reason", reason)
+        self.store.note("seconds", self.earlier_seconds + time.monotonic() - self.begun)
+        warning = self._close_record(status, trials, best)
+        result = build_result(self.store, self.home, live=False)
+        write_json(self.home.study(self.file.spec.name) / "result.json", result)
+        if status == "failed":
+            raise StudyFailed(Problem(f"study {self.file.spec.name}", reason))
+        truth = self.objective.truth() if isinstance(self.objective, KnowsTruth) else {}
+        return Outcome(result, truth, warning)
+
+    def _recorder(self) -> Recorder:
+        """The MLflow recorder of this study."""
+        spec, plan = self.file.spec, self.plan
+        uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or self.home.tracking_uri
+        experiment = spec.tracking.experiment or "autotune"
+        facts = self.store.facts
+        self.store.note("mlflow", {"tracking_uri": uri, "experiment": experiment, "run_id": None})
+        return Recorder(
+            StudyFacts(
+                study_id=facts["study_id"],
+                name=spec.name,
+                experiment=experiment,
+                study_text=self.file.text,
+                metric=plan.metric,
+                parameters=_ranges(plan),
+                units={d.name: d.unit for d in plan.space.dimensions},
+                log_parameters=frozenset(d.name for d in plan.space.dimensions if d.log),
+                tags={
+                    "autotune.objective": spec.objective.name,
+                    "autotune.sampler": spec.search.sampler,
+                    "autotune.seed": str(spec.search.seed),
+                    **{f"autotune.{key.replace(' ', '_')}": value for key, value in self.objective.summary().items()},
+                },
+            ),
+            tracking_uri=uri,
+            artifact_root=self.home.mlflow_artifacts,
+            trial_folder=lambda number: self.home.trial(spec.name, number),
+        )
+
+    def _close_record(self, status: str, trials: list[TrialRecord], best: TrialRecord | None) -> str:
+        """Bring MLflow up to date and end the parent run; returns a line for the user where that failed."""
+        if self.recorder is None:
+            return ""
+        ends = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+        metric = self.plan.metric
+        summary = {} if best is None else {metric.name: best.metrics[metric.name]}
+        if metric.noise_ceiling is not None:
+            summary["noise_ceiling"] = metric.noise_ceiling
+        ended = [trial for trial in trials if trial.state != "running"]
+        report = self.recorder.finish(ends[status], summary, [], ended)  # type: ignore[arg-type]
+        self.store.note("mlflow", self.store.facts["mlflow"] | {"run_id": report.parent_run_id})
+        return report.error
+
+
+@contextmanager
+def _only_runner(name: str, home: Home) -> Iterator[None]:
+    """Hold the study's lock: one process runs a study at a time."""
+    from filelock import FileLock, Timeout
+
+    folder = home.study(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            Problem(f"study {name}", "is being run by another process", "wait for it, or give this one another name")
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_running(name: str, home: Home) -> bool:
+    """Whether a process holds the study's lock."""
+    from filelock import FileLock, Timeout
+
+    path = home.study(name) / "lock"
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, fresh: bool) -> TrialStore:
+    """The study's store: continued where it is the same study, created where there is none."""
+    name = file.spec.name
+    identity = file.identity() | {"content_hash": objective.summary().get("content hash")}
+    store = TrialStore.open(home.store_url, name)
+    if store is not None and fresh:
+        _archive(store, name, home)
+        store = None
+    if store is not None:
+        _require_same(name, store.facts["identity"], identity)
+        return store
+    return TrialStore.create(
+        home.store_url,
+        name,
+        plan.metric,
+        {
+            "study_id": uuid.uuid4().hex,
+            "identity": identity,
+            "metric": dataclasses.asdict(plan.metric),
+            "space": plan.space.as_dict(),
+            "seed": file.spec.search.seed,
+        },
+    )
+
+
+def _archive(store: TrialStore, name: str, home: Home) -> None:
+    """Keep an earlier study, with its artifacts, under NAME.before-TIME."""
+    kept = f"{name}.before-{datetime.now():%Y%m%d-%H%M%S-%f}"
+    store.archive(home.store_url, kept)
+    home.study(kept).mkdir(parents=True)
+    for entry in home.study(name).iterdir():
+        if entry.name != "lock":
+            shutil.move(entry, home.study(kept) / entry.name)
+
+
+def _require_same(name: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise InputError with a diff where the study that is stored is not the one that is given."""
+    before, after = (
+        json.dumps(identity, indent=1, sort_keys=True, ensure_ascii=False).splitlines()
+        for identity in (stored, json.loads(json.dumps(given)))
+    )
+    if before == after:
+        return
+    lines = [line for line in difflib.unified_diff(before, after, n=0, lineterm="") if line[:2] not in ("--", "++", "@@")]
+    raise InputError(
+        Problem(
+            f"study {name}",
+            "differs from the one of this name that was begun (- begun, + now):\n  " + "\n  ".join(lines) + "\n ",
+            f"begin anew with --fresh (the old one is kept), or give it another name with --set name=NAME",
+        )
+    )
+
+
+def _ranges(plan: Plan) -> dict[str, str]:
+    """Every parameter's range or fixed value as text, for MLflow."""
+    texts = {}
+    for d in plan.space.dimensions:
+        scale = " (log)" if d.log else ""
+        texts[d.name] = ", ".join(d.choices) if d.type == "categorical" else f"{d.low:g} .. {d.high:g} {d.unit}{scale}"
+    return texts | {name: f"{value} (fixed)" for name, value in plan.fixed.items()}

@@ -1,0 +1,38 @@
+"""Study files: what a user writes in study.yaml, validated, and resolved against the objective it names.
+
+``load_study`` reads and validates the file, ``plan_study`` resolves it against the opened objective, and
+``study_schema`` describes it to editors. Errors carry file, line, the offending value and what is allowed.
+Importing the package imports neither torch, optuna nor mlflow.
+"""
+
+from __future__ import annotations
+
+from autotune.study.file import StudyFile, load_study
+from autotune.study.plan import Plan, plan_study
+from autotune.study.schema import study_schema
+from autotune.study.spec import (
+    SAMPLERS,
+    BudgetSpec,
+    MetricSpec,
+    ObjectiveSpec,
+    ParameterSpec,
+    SearchSpec,
+    StudySpec,
+    TrackingSpec,
+)
+
+__all__ = [
+    "SAMPLERS",
+    "BudgetSpec",
+    "MetricSpec",
+    "ObjectiveSpec",
+    "ParameterSpec",
+    "Plan",
+    "SearchSpec",
+    "StudyFile",
+    "StudySpec",
+    "TrackingSpec",
+    "load_study",
+    "plan_study",
+    "study_schema",
+]

@@ -1,0 +1,194 @@
+"""From what a study says and an objective understands to what is searched: space, fixed values, metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autotune.errors import InputError, Problem, near_miss
+from autotune.objective import Metric, Objective, Parameter, Value
+from autotune.space import Dimension, Space
+from autotune.study.file import StudyFile
+from autotune.study.spec import MetricSpec, ParameterSpec, show
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study searches.
+
+    Attributes:
+        space: the tuned parameters, in the order of the study file.
+        fixed: parameter name -> value held fixed by the study.
+        metric: what is tuned.
+    """
+
+    space: Space
+    fixed: dict[str, Value]
+    metric: Metric
+
+
+def plan_study(file: StudyFile, objective: Objective) -> Plan:
+    """Resolve the study's parameters and metric against those of the opened objective.
+
+    Raises:
+        InputError: with every mistake: unknown names; ranges missing, reversed or outside the parameter's
+            limits; values of the wrong type; unusable choices or initial values.
+    """
+    known = {parameter.name: parameter for parameter in objective.parameters()}
+    problems: list[Problem] = []
+    dimensions: list[Dimension] = []
+    fixed: dict[str, Value] = {}
+    for name, entry in file.spec.parameters.items():
+        checker = _Checker(file, f"parameters.{name}", problems)
+        if name not in known:
+            checker.wrong("", f"there is no parameter '{name}'", near_miss(name, known))
+        elif isinstance(entry, ParameterSpec):
+            dimensions.append(checker.dimension(known[name], entry))
+        else:
+            fixed[name] = checker.value("", known[name], entry)
+    for parameter in known.values():
+        if parameter.default is None and parameter.name not in file.spec.parameters:
+            what = f"{parameter.name} ({parameter.unit}) must be given; it has no default"
+            remedy = (
+                f"tune it ({parameter.name}: {{low: ..., high: ...}}) or fix it ({parameter.name}: VALUE)"
+            )
+            problems.append(file.problem("parameters", what, remedy))
+    metric = _metric(file, file.spec.metric, objective.metrics(), problems)
+    if problems or metric is None:
+        raise InputError(problems)
+    return Plan(Space(tuple(dimensions)), fixed, metric)
+
+
+def _metric(
+    file: StudyFile, wanted: MetricSpec | None, metrics: Sequence[Metric], problems: list[Problem]
+) -> Metric | None:
+    if wanted is None:
+        return metrics[0]
+    found = next((metric for metric in metrics if metric.name == wanted.name), None)
+    if found is None:
+        hint = near_miss(wanted.name, [metric.name for metric in metrics])
+        problems.append(file.problem("metric.name", f"there is no metric '{wanted.name}'", hint))
+    return found
+
+
+@dataclass(frozen=True)
+class _Checker:
+    """Checks one parameter of the study; problems are collected; unusable values come back as they are."""
+
+    file: StudyFile
+    dotted: str
+    problems: list[Problem]
+
+    def wrong(self, key: str, what: str, remedy: str = "") -> None:
+        self.problems.append(self.file.problem(f"{self.dotted}.{key}" if key else self.dotted, what, remedy))
+
+    def dimension(self, parameter: Parameter, spec: ParameterSpec) -> Dimension:
+        """The tuned parameter: the spec's statements over the parameter's defaults."""
+        if parameter.type == "categorical":
+            return self._categorical(parameter, spec)
+        if spec.choices is not None:
+            self.wrong("choices", f"{parameter.name} is a number, without choices", "give low and high")
+        low = parameter.low if spec.low is None else spec.low
+        high = parameter.high if spec.high is None else spec.high
+        log = parameter.log if spec.log is None else spec.log
+        if low is None or high is None:
+            missing = " and ".join(key for key, end in (("low", low), ("high", high)) if end is None)
+            self.wrong(
+                "", f"{missing} must be given", f"{parameter.name} ({parameter.unit}) has no default range"
+            )
+        for key, end in (("low", spec.low), ("high", spec.high)):
+            if end is not None:
+                self.value(key, parameter, end)
+        if low is not None and high is not None and not low < high:
+            self._reversed(spec, low, high)
+        if (
+            log
+            and low is not None
+            and low <= 0
+            and not (spec.low is not None and self._below(parameter, low))
+        ):
+            key = "log" if spec.low is None else "low"
+            self.wrong(
+                key,
+                f"low {show(low)} is not above 0",
+                "a logarithmic scale needs low above 0",
+            )
+        initial = None if spec.initial is None else self.value("initial", parameter, spec.initial)
+        if isinstance(initial, (int, float)) and low is not None and high is not None and low < high:
+            self._inside(initial, low, high)
+        return Dimension(
+            parameter.name,
+            parameter.unit,
+            parameter.kind,
+            parameter.type,
+            low=float(low or 0),
+            high=float(high or 0),
+            log=log,
+            initial=initial,
+            differentiable=parameter.differentiable,
+        )
+
+    def _reversed(self, spec: ParameterSpec, low: float, high: float) -> None:
+        """A range that is empty only together with the default of its other end."""
+        if spec.low is not None:
+            self.wrong(
+                "low", f"{show(low)} is not below high ({show(high)}, the default)", "give high as well"
+            )
+        else:
+            self.wrong(
+                "high", f"{show(high)} is not above low ({show(low)}, the default)", "give low as well"
+            )
+
+    def _inside(self, initial: float, low: float, high: float) -> None:
+        if not low <= initial <= high:
+            self.wrong("initial", f"{show(initial)} is outside the range {show(low)} to {show(high)}")
+
+    def _categorical(self, parameter: Parameter, spec: ParameterSpec) -> Dimension:
+        for key in ("low", "high", "log"):
+            if getattr(spec, key) is not None:
+                self.wrong(
+                    key,
+                    f"{parameter.name} is not a number",
+                    f"it has choices: {', '.join(parameter.choices)}",
+                )
+        choices = parameter.choices if spec.choices is None else spec.choices
+        for choice in choices:
+            self.value("choices", parameter, choice)
+        if len(choices) < 2:
+            self.wrong("", f"{parameter.name} has only one choice, {choices[0]}", "leave it out")
+        initial = None if spec.initial is None else self.value("initial", parameter, spec.initial)
+        return Dimension(
+            parameter.name, parameter.unit, parameter.kind, "categorical", choices=choices, initial=initial
+        )
+
+    def value(self, key: str, parameter: Parameter, value: Value) -> Value:
+        """The value in the parameter's own type; a problem where that is wrong or a hard limit is passed."""
+        if parameter.type == "categorical":
+            if value not in parameter.choices:
+                hint = near_miss(str(value), parameter.choices)
+                self.wrong(key, f"{show(value)} is not a choice of {parameter.name}", hint)
+            return value
+        if isinstance(value, str):
+            self.wrong(key, f"{show(value)} is not a number", f"{parameter.name} is in {parameter.unit}")
+            return value
+        if self._below(parameter, value):
+            self.wrong(
+                key,
+                f"{show(value)} is below the limit",
+                f"the least is {show(parameter.minimum)} {parameter.unit}",
+            )
+        if parameter.maximum is not None and value > parameter.maximum:
+            self.wrong(
+                key,
+                f"{show(value)} is above the limit",
+                f"the most is {show(parameter.maximum)} {parameter.unit}",
+            )
+        if parameter.type == "float":
+            return float(value)
+        if value != int(value):
+            self.wrong(key, f"{show(value)} is not a whole number", f"{parameter.name} takes whole numbers")
+        return int(value)
+
+    @staticmethod
+    def _below(parameter: Parameter, value: float) -> bool:
+        return parameter.minimum is not None and value < parameter.minimum

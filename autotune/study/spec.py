@@ -1,0 +1,231 @@
+"""The models of study.yaml: what may be written, of which type, with which defaults.
+
+Validation is pydantic's strict one: text is not a number and ``true`` is not 1. Messages for people are made
+in :mod:`autotune.study.messages`; validators here raise ``ValueError`` with a whole sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
+
+from autotune.objective import Value
+
+SAMPLERS = ("random", "qmc", "tpe", "cmaes", "optuna-gp", "gp")
+_WITHOUT_STARTUP = ("random", "qmc")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, strict=True
+    )
+
+
+def show(value: object) -> str:
+    """A value as it would be written in YAML, shortened to one line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        text = repr(value)
+        return text.removesuffix(".0") if "e" not in text else text
+    if isinstance(value, dict):
+        return "a map" if value else "{}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:76]}...{text[0]}"
+
+
+def kind_of(value: object) -> str:
+    """What a value is, for messages: ``a list``, ``a map``, or the value itself."""
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "a map"
+    return show(value)
+
+
+class ObjectiveSpec(BaseModel):
+    """Which reconstruction problem is tuned; the other keys are validated by the objective's own settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, use_attribute_docstrings=True)
+
+    name: str = Field(min_length=1)
+    """A registered objective, or module:attribute."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but ``name``, as written."""
+        return dict(self.model_extra or {})
+
+
+def _list_as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class ParameterSpec(_Model):
+    """A tuned parameter: its range or choices. What is left out comes from the objective's defaults."""
+
+    # The order matters: each validator below sees only the fields declared before its own.
+    high: float | None = None
+    """Upper end of the range, inclusive, in the parameter's unit."""
+    log: bool | None = None
+    """Whether the scale between low and high is logarithmic."""
+    low: float | None = None
+    """Lower end of the range, inclusive, in the parameter's unit."""
+    choices: Annotated[tuple[str, ...] | None, BeforeValidator(_list_as_tuple)] = None
+    """The values tried of a categorical parameter, at least two of the objective's choices."""
+    initial: int | float | str | None = None
+    """A value tried first, inside the range."""
+
+    @field_validator("low")
+    @classmethod
+    def _low_fits(cls, low: float | None, info: ValidationInfo) -> float | None:
+        high = info.data.get("high")
+        if low is not None and high is not None and not low < high:
+            raise ValueError(f"{show(low)} is not below high ({show(high)})")
+        if low is not None and low <= 0 and info.data.get("log"):
+            raise ValueError(f"{show(low)} is not above 0; a logarithmic scale needs low above 0")
+        return low
+
+    @field_validator("choices")
+    @classmethod
+    def _choices_differ(cls, choices: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if choices is not None and (len(choices) < 2 or len(set(choices)) < len(choices)):
+            raise ValueError(f"{show(list(choices))} is too few; give at least two different choices")
+        return choices
+
+    @field_validator("initial")
+    @classmethod
+    def _initial_inside(cls, initial: Value | None, info: ValidationInfo) -> Value | None:
+        low, high, choices = (info.data.get(key) for key in ("low", "high", "choices"))
+        if isinstance(initial, (int, float)):
+            if (low is not None and initial < low) or (high is not None and initial > high):
+                ends = [f"low {show(low)}"] * (low is not None) + [f"high {show(high)}"] * (high is not None)
+                raise ValueError(f"{show(initial)} is outside the range ({', '.join(ends)})")
+        elif initial is not None and choices is not None and initial not in choices:
+            raise ValueError(f"{show(initial)} is not one of the choices: {', '.join(choices)}")
+        return initial
+
+
+def _usable_entry(value: object) -> object:
+    if not isinstance(value, (int, float, str, dict, ParameterSpec)) or isinstance(value, bool):
+        raise ValueError(
+            f"{show(value)} says neither; give a number or text to hold it fixed, or a map such as "
+            "{low: 0, high: 1} to tune it ({} for its default range)"
+        )
+    return value
+
+
+def _fixed_or_tuned(value: object) -> str:
+    return "tuned" if isinstance(value, (dict, ParameterSpec)) else "fixed"
+
+
+ParameterEntry = Annotated[
+    Annotated[ParameterSpec, Tag("tuned")] | Annotated[int | float | str, Tag("fixed")],
+    Discriminator(_fixed_or_tuned),
+    BeforeValidator(_usable_entry),
+]
+
+
+class MetricSpec(_Model):
+    """The metric that is tuned."""
+
+    name: str = Field(min_length=1)
+    """One of the objective's metrics."""
+
+
+class SearchSpec(_Model):
+    """How trials are proposed."""
+
+    sampler: Literal["random", "qmc", "tpe", "cmaes", "optuna-gp", "gp"] = "gp"
+    """gp is this package's gradient-observing Gaussian process; the others are Optuna's, as baselines."""
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    """Fixes everything random: equal study files with equal seeds give equal trials."""
+    startup_trials: int | None = Field(default=None, ge=1, le=100_000)
+    """Trials spread over the space before the model proposes any; null for the sampler's default."""
+
+    @field_validator("startup_trials")
+    @classmethod
+    def _startup_means_something(cls, count: int | None, info: ValidationInfo) -> int | None:
+        sampler = info.data.get("sampler")
+        if count is not None and sampler in _WITHOUT_STARTUP:
+            raise ValueError(
+                f"{count} has no meaning with sampler '{sampler}', which has no startup; leave it out"
+            )
+        return count
+
+
+class BudgetSpec(_Model):
+    """When the search ends: at whichever limit comes first."""
+
+    trials: int = Field(default=40, ge=1, le=1_000_000)
+    """Trials finished, failed or pruned."""
+    seconds: float | None = Field(default=None, gt=0)
+    """Wall-clock time after which no trial is started; null for no limit."""
+
+
+class TrackingSpec(_Model):
+    """Where the search is recorded in MLflow."""
+
+    enabled: bool = True
+    """Whether trials are recorded in MLflow."""
+    uri: str | None = Field(default=None, min_length=1)
+    """MLflow tracking URI; null for MLFLOW_TRACKING_URI or the database in .autotune/."""
+    experiment: str | None = Field(default=None, min_length=1)
+    """MLflow experiment; null for the default one."""
+
+
+def _metric_shorthand(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class StudySpec(_Model):
+    """A study: which problem, which parameters, how to search, for how long."""
+
+    name: str
+    """Name of the study: letters, digits, '.', '_' and '-', at most 100, the first a letter or digit."""
+    description: str = ""
+    """Free text for people."""
+    objective: ObjectiveSpec
+    """The reconstruction problem."""
+    parameters: dict[str, ParameterEntry] = Field(min_length=1)
+    """Name -> a map (tuned over its range), or a number or text (held fixed at it)."""
+    metric: Annotated[
+        MetricSpec | None,
+        BeforeValidator(_metric_shorthand, json_schema_input_type=MetricSpec | str | None),
+    ] = None
+    """The metric tuned; the objective's first where left out."""
+    search: SearchSpec = SearchSpec()
+    """Which sampler proposes the trials, with which seed."""
+    budget: BudgetSpec = BudgetSpec()
+    """When the search ends."""
+    tracking: TrackingSpec = TrackingSpec()
+    """Where the search is recorded."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_plain(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"{show(name)} is not a study name; use 1 to 100 letters, digits, '.', '_' or '-', "
+                "starting with a letter or digit"
+            )
+        return name
+
+    @field_validator("parameters")
+    @classmethod
+    def _something_is_tuned(cls, parameters: dict[str, ParameterEntry]) -> dict[str, ParameterEntry]:
+        if not any(isinstance(entry, ParameterSpec) for entry in parameters.values()):
+            raise ValueError(
+                "every parameter is held fixed; give at least one a map, such as {low: 0, high: 1}"
+            )
+        return parameters

@@ -1,0 +1,177 @@
+"""Where to try next: maximise the expected improvement over the points that can really be evaluated.
+
+log-EI where one trial is asked and the values are almost free of noise; qLogNEI where trials are pending or
+the values are noisy. Source: S. Ament et al., "Unexpected Improvements to Expected Improvement for Bayesian
+Optimization", NeurIPS 2023.
+
+Floats are moved by L-BFGS with ints and choices held; ints and choices by the best neighbour; in turn. So the
+acquisition is always that of a point which survives rounding unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from botorch.acquisition.analytic import LogExpectedImprovement
+from botorch.acquisition.logei import qLogNoisyExpectedImprovement
+from botorch.optim.optimize import optimize_acqf
+from botorch.sampling.normal import SobolQMCNormalSampler
+
+from autotune.space import Floats, Space
+from autotune.surrogate.coordinates import ENUMERABLE, Coordinates
+from autotune.surrogate.history import History
+from autotune.surrogate.model import FittedModel
+from autotune.surrogate.startup import sobol
+
+if TYPE_CHECKING:
+    from botorch.acquisition.acquisition import AcquisitionFunction
+    from botorch.posteriors.gpytorch import GPyTorchPosterior
+
+RAW_SAMPLES = 256  # points spread over the cube, from which starts are taken
+LOCAL_SAMPLES = 64  # points around the best trials, at each of LOCAL_SPREADS
+LOCAL_SPREADS = (0.1, 0.02)
+RESTARTS = 6
+MAXITER = 60
+ROUNDS = 3  # turns of floats, then ints and choices
+MONTE_CARLO_SAMPLES = 128
+NOISE_FREE = 1e-2  # noise variance, as a fraction of the variance of the values, up to which log-EI is used
+REPEAT_TOLERANCE = 1e-5  # points closer than this in every coordinate are one point
+
+
+def propose(fitted: FittedModel, history: History, space: Space, *, seed: int) -> Floats:
+    """The point of the unit cube to evaluate next, shape (D,); it survives rounding to parameter values.
+
+    It is none of ``history.known``, except where a fully discrete space has been tried out.
+
+    Args:
+        fitted: the value model.
+        history: the trials it was fitted on, and those pending.
+        space: the search space.
+        seed: fixes the starts and the Monte Carlo samples. Also draws from torch's global generator.
+    """
+    coordinates = Coordinates(space)
+    acquisition = acquisition_function(fitted, history, seed=seed)
+    raw = _raw_points(coordinates, history, seed=seed)
+    raw_values = _evaluate(acquisition, raw)
+    starts = _starts(raw, raw_values)
+    points, values = _climb(acquisition, coordinates, raw[starts], raw_values[starts])
+    points, values = np.concatenate([points, raw]), np.concatenate([values, raw_values])
+    ranked: Floats = points[np.argsort(-values, kind="stable")]
+    new = _distance(ranked, history.known) > REPEAT_TOLERANCE
+    chosen: Floats = ranked[int(np.argmax(new))]  # argmax of all False is 0: the best point, if none is new
+    return chosen
+
+
+def acquisition_function(fitted: FittedModel, history: History, *, seed: int) -> AcquisitionFunction:
+    """log-EI or qLogNEI over points (b, 1, D); see the module's first lines for which."""
+    X = torch.as_tensor(history.X, dtype=torch.float64)
+    if len(history.pending) == 0 and fitted.noise <= NOISE_FREE:
+        with torch.no_grad():
+            best = cast("GPyTorchPosterior", fitted.model.posterior(X)).mean.max()
+        return LogExpectedImprovement(fitted.model, best_f=best)
+    return qLogNoisyExpectedImprovement(
+        fitted.model,
+        X_baseline=X,
+        X_pending=torch.as_tensor(history.pending, dtype=torch.float64) if len(history.pending) else None,
+        sampler=SobolQMCNormalSampler(torch.Size([MONTE_CARLO_SAMPLES]), seed=seed),
+        prune_baseline=True,
+    )
+
+
+def _raw_points(coordinates: Coordinates, history: History, *, seed: int) -> Floats:
+    """Points that can be evaluated, over the cube and around the best trials, shape (r, D)."""
+    if coordinates.size is not None and coordinates.size <= ENUMERABLE:
+        return coordinates.enumerate()
+    spread = coordinates.from_uniform(sobol(RAW_SAMPLES, len(coordinates.space.dimensions), seed=seed))
+    rng = np.random.default_rng(seed)
+    best = history.X[np.argsort(-history.y, kind="stable")[:2]]
+    local = [
+        np.clip(centre + rng.normal(0.0, width, (LOCAL_SAMPLES, len(centre))), 0.0, 1.0)
+        for centre in best
+        for width in LOCAL_SPREADS
+    ]
+    return np.concatenate([spread, coordinates.snap(np.concatenate(local))])
+
+
+def _starts(raw: Floats, values: Floats) -> list[int]:
+    """Indices of the best raw points that are not all in one place: half by value alone, half spread out."""
+    order = np.argsort(-values, kind="stable")
+    chosen = [int(order[0])]
+    for index in order[1:]:
+        apart = _distance(raw[index : index + 1], raw[chosen])[0]
+        if apart > (0.01 if len(chosen) < RESTARTS // 2 else 0.1):
+            chosen.append(int(index))
+        if len(chosen) == RESTARTS:
+            break
+    return chosen
+
+
+def _climb(
+    acquisition: AcquisitionFunction, coordinates: Coordinates, points: Floats, values: Floats
+) -> tuple[Floats, Floats]:
+    """Improve ``points``, shape (s, D), in turns until none improves; points and their acquisition."""
+    for _ in range(ROUNDS if coordinates.discrete else 1):
+        before = values.copy()
+        if not coordinates.all_discrete:
+            points, values = _climb_floats(acquisition, coordinates, points, values)
+        if coordinates.discrete:
+            points, values = _climb_neighbours(acquisition, coordinates, points, values)
+        if not np.any(values > before + 1e-6):
+            break
+    return points, values
+
+
+def _climb_floats(
+    acquisition: AcquisitionFunction, coordinates: Coordinates, points: Floats, values: Floats
+) -> tuple[Floats, Floats]:
+    """L-BFGS over the float columns from every point, ints and choices held; never worse than before."""
+    tensor = torch.as_tensor(points, dtype=torch.float64)
+    bounds = torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, points.shape[1]).contiguous()
+    found, _ = optimize_acqf(
+        acquisition,
+        bounds=bounds,
+        q=1,
+        num_restarts=len(points),
+        batch_initial_conditions=tensor.unsqueeze(1),
+        fixed_features={column: tensor[:, column] for column in coordinates.discrete} or None,
+        options={"maxiter": MAXITER},
+        return_best_only=False,
+        retry_on_optimization_warning=False,
+    )
+    moved = coordinates.snap(found.detach().squeeze(1).numpy())
+    moved_values = _evaluate(acquisition, moved)
+    better = moved_values > values
+    return np.where(better[:, None], moved, points), np.where(better, moved_values, values)
+
+
+def _climb_neighbours(
+    acquisition: AcquisitionFunction, coordinates: Coordinates, points: Floats, values: Floats
+) -> tuple[Floats, Floats]:
+    """Move every point to the best of its discrete neighbours where that is better."""
+    neighbours = [coordinates.neighbours(point) for point in points]
+    scores = _evaluate(acquisition, np.concatenate(neighbours))
+    points, values = points.copy(), values.copy()
+    start = 0
+    for i, around in enumerate(neighbours):
+        block = scores[start : start + len(around)]
+        start += len(around)
+        if len(block) and block.max() > values[i]:
+            points[i], values[i] = around[int(block.argmax())], block.max()
+    return points, values
+
+
+def _evaluate(acquisition: AcquisitionFunction, points: Floats) -> Floats:
+    """Acquisition at ``points``, shape (r, D) -> (r,)."""
+    with torch.no_grad():
+        values = acquisition(torch.as_tensor(points, dtype=torch.float64).unsqueeze(1))
+    return np.asarray(values.numpy(), dtype=np.float64)
+
+
+def _distance(points: Floats, known: Floats) -> Floats:
+    """Largest coordinate difference of ``points``, shape (r, D), to the nearest of ``known``; (r,)."""
+    if len(known) == 0:
+        return np.full(len(points), np.inf)
+    nearest: Floats = np.abs(points[:, None, :] - known[None, :, :]).max(axis=-1).min(axis=1)
+    return nearest

@@ -1,0 +1,90 @@
+"""The value model: a Gaussian process over the unit cube.
+
+Matern-5/2 kernel with one lengthscale per coordinate under the dimension-scaled log-normal prior of C.
+Hvarfner et al., "Vanilla Bayesian Optimization Performs Great in High Dimensions", ICML 2024; standardised
+values; float64.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from botorch.exceptions.errors import ModelFittingError
+from botorch.fit import fit_gpytorch_mll
+from botorch.models import SingleTaskGP
+from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
+from gpytorch.constraints import GreaterThan
+from gpytorch.likelihoods import GaussianLikelihood
+from gpytorch.mlls import ExactMarginalLogLikelihood
+from gpytorch.priors import LogNormalPrior
+
+from autotune.space import Floats
+
+if TYPE_CHECKING:
+    from botorch.models.model import Model
+
+# Reconstructions repeat almost exactly, so the prior puts the noise far below the spread of the values, and
+# leaves room (two e-folds of its standard deviation) for the data to say otherwise. Variances of standardised
+# values.
+NOISE_PRIOR_LOG_MEAN = -8.0
+NOISE_PRIOR_LOG_STD = 2.0
+NOISE_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A Gaussian process with its hyperparameters.
+
+    Attributes:
+        model: BoTorch model over (..., q, D) points of the unit cube; its posterior is in the units of ``y``.
+        noise: fitted noise variance, as a fraction of the variance of the values.
+    """
+
+    model: Model
+    noise: float
+
+
+def fit(X: Floats, y: Floats) -> FittedModel:
+    """Fit hyperparameters by maximum a posteriori.
+
+    Args:
+        X: points, shape (n, D), in the unit cube.
+        y: values, shape (n,), finite; n >= 2.
+
+    Returns:
+        The fitted model; with hyperparameters at the modes of their priors where the fit fails numerically.
+    """
+    points = torch.as_tensor(X, dtype=torch.float64, device="cpu")
+    values = torch.as_tensor(y, dtype=torch.float64, device="cpu").unsqueeze(-1)
+    model = SingleTaskGP(
+        points,
+        values,
+        likelihood=_likelihood(),
+        covar_module=get_covar_module_with_dim_scaled_prior(
+            ard_num_dims=points.shape[-1], use_rbf_kernel=False
+        ),
+    )
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    try:
+        fit_gpytorch_mll(
+            ExactMarginalLogLikelihood(model.likelihood, model),
+            optimizer_kwargs={"options": {"maxiter": 200}},
+        )
+    except ModelFittingError:
+        model.load_state_dict(start)
+        model.eval()
+    return FittedModel(model, float(model.likelihood.noise.item()))
+
+
+def _likelihood() -> GaussianLikelihood:
+    prior = LogNormalPrior(loc=NOISE_PRIOR_LOG_MEAN, scale=NOISE_PRIOR_LOG_STD)
+    return GaussianLikelihood(
+        noise_prior=prior,
+        # Started at the median: the mode lies below the floor.
+        noise_constraint=GreaterThan(
+            NOISE_FLOOR, transform=None, initial_value=math.exp(NOISE_PRIOR_LOG_MEAN)
+        ),
+    )

@@ -1,0 +1,262 @@
+"""The conformance suite of objectives."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from autotune.objective import DrawsPictures, Objective, Parameter, Status, Value
+from autotune.testing.checks import (
+    PNG_SIGNATURE,
+    Reports,
+    check_choices,
+    check_names,
+    check_numbers,
+    limits,
+    outside,
+    quotes,
+    require,
+    skip,
+)
+from autotune.testing.hooks import ObjectiveHooks
+
+
+class ObjectiveConformance(ObjectiveHooks):
+    """Tests that every :class:`autotune.objective.Objective` passes. Override the hooks, not the tests."""
+
+    def test_parameters_are_well_formed(self) -> None:
+        """Names are unique identifiers, units are stated, defaults and ranges lie inside the hard limits."""
+        parameters = self.objective().parameters()
+        require(len(parameters) > 0, "an objective needs at least one parameter")
+        check_names("parameter", [parameter.name for parameter in parameters])
+        for parameter in parameters:
+            require(
+                bool(parameter.unit.strip()), f"parameter {parameter.name}: its unit is empty; '1' means none"
+            )
+            if parameter.type == "categorical":
+                check_choices(parameter)
+            else:
+                check_numbers(parameter)
+
+    def test_metrics_are_well_formed(self) -> None:
+        """Names are unique identifiers, goals and units are stated, ceilings are finite."""
+        metrics = self.objective().metrics()
+        require(len(metrics) > 0, "an objective needs at least one metric")
+        check_names("metric", [metric.name for metric in metrics])
+        for metric in metrics:
+            require(bool(metric.unit.strip()), f"metric {metric.name}: its unit is empty; '1' means none")
+            require(
+                metric.goal in ("maximize", "minimize"), f"metric {metric.name}: its goal is '{metric.goal}'"
+            )
+            ceiling = metric.noise_ceiling
+            require(
+                ceiling is None or math.isfinite(ceiling), f"metric {metric.name}: noise ceiling {ceiling}"
+            )
+
+    def test_summary_is_text(self) -> None:
+        """The summary has entries, all of them text."""
+        summary = self.objective().summary()
+        require(len(summary) > 0, "summary() is empty; 'autotune check' has nothing to show")
+        for key, text in summary.items():
+            require(
+                isinstance(key, str) and isinstance(text, str) and bool(text.strip()),
+                f"summary entry {key!r} is {text!r}; it must be text",
+            )
+
+    def test_evaluation_reports_what_is_declared(self) -> None:
+        """Complete, with every declared metric and no other; arrays are NumPy; attributes are scalars."""
+        objective = self.objective()
+        evaluation = self.evaluate(objective)
+        declared = {metric.name for metric in objective.metrics()}
+        require(
+            set(evaluation.metrics) == declared,
+            f"metrics reported {sorted(evaluation.metrics)}, declared {sorted(declared)}",
+        )
+        for name, value in evaluation.metrics.items():
+            require(
+                isinstance(value, float) and math.isfinite(value), f"metric {name} is {value!r}, not finite"
+            )
+        for name, array in evaluation.arrays.items():
+            require(isinstance(array, np.ndarray), f"array {name} is a {type(array).__name__}, not NumPy")
+            require(array.dtype != object, f"array {name} holds Python objects")
+        for name, fact in evaluation.attributes.items():
+            require(
+                isinstance(fact, (int, float, str)), f"attribute {name} is {fact!r}: not a number or text"
+            )
+        require(
+            math.isfinite(evaluation.seconds) and evaluation.seconds >= 0, f"seconds is {evaluation.seconds}"
+        )
+
+    def test_same_seed_gives_the_same_evaluation(self) -> None:
+        """Equal arguments give equal metrics and an equal gradient, to the last bit."""
+        objective = self.objective()
+        first, second = self.evaluate(objective), self.evaluate(objective)
+        for what, one, two in (
+            ("metrics", first.metrics, second.metrics),
+            ("gradient", first.gradient, second.gradient),
+        ):
+            require(dict(one) == dict(two), f"{what} differ between equal evaluations: {one} and {two}")
+
+    def test_values_are_not_changed(self) -> None:
+        """The mapping given to evaluate() comes back as it was."""
+        values = dict(self.values())
+        before = copy.deepcopy(values)
+        self.objective().evaluate(values, metric=self.tuned_metric(self.objective()).name, seed=self.seed)
+        require(values == before, f"evaluate() changed its values from {before} to {values}")
+
+    def test_progress_counts_iterations(self) -> None:
+        """Progress counts up to the iterations planned; curves have one value for each."""
+        objective = self.objective()
+        reports = Reports()
+        evaluation = self.evaluate(objective, reports)
+        counts = [iteration for iteration, _ in reports.seen]
+        planned = {iterations for _, iterations in reports.seen}
+        require(len(counts) > 0, "progress was never called")
+        require(
+            all(a < b for a, b in itertools.pairwise(counts)) and counts[0] >= 1,
+            f"iterations reported are not increasing from 1: {counts}",
+        )
+        require(len(planned) == 1, f"the number of iterations planned changed: {sorted(planned)}")
+        require(counts[-1] == max(planned), f"the last report was {counts[-1]} of {max(planned)} iterations")
+        require(not reports.bad, f"metrics given to progress are not finite: {reports.bad}")
+        declared = {metric.name for metric in objective.metrics()}
+        for name, curve in evaluation.curve.items():
+            require(name in declared, f"curve '{name}' is not a declared metric: {sorted(declared)}")
+            require(
+                len(curve) == counts[-1], f"curve {name}: {len(curve)} values for {counts[-1]} iterations"
+            )
+            require(
+                all(math.isfinite(value) for value in curve), f"curve {name} is not finite: {list(curve)}"
+            )
+
+    def test_stops_when_told(self) -> None:
+        """False from progress ends the evaluation as STOPPED, after at most one more report."""
+        objective = self.objective()
+        reports = Reports(go_on=False)
+        metric = self.tuned_metric(objective).name
+        evaluation = objective.evaluate(self.values(), metric=metric, seed=self.seed, progress=reports)
+        require(
+            len(reports.seen) > 0 and reports.seen[0][1] >= 3,
+            f"the test needs an objective of 3 iterations or more; reports: {reports.seen}",
+        )
+        require(
+            len(reports.seen) <= 2, f"told to stop at the first report, it made {len(reports.seen) - 1} more"
+        )
+        require(
+            evaluation.status is Status.STOPPED,
+            f"status is '{evaluation.status}', not 'stopped', when stopped",
+        )
+        done = reports.seen[-1][0]
+        for name, curve in evaluation.curve.items():
+            require(len(curve) <= done, f"curve {name}: {len(curve)} values after {done} iterations")
+
+    def test_pictures_are_png(self) -> None:
+        """Where the objective draws pictures, there is at least one and they are PNG."""
+        objective = self.objective()
+        if not isinstance(objective, DrawsPictures):
+            skip("the objective draws no pictures")
+        pictures = objective.pictures(self.evaluate(objective))
+        require(len(pictures) > 0, "pictures() drew none")
+        for name, picture in pictures.items():
+            require(
+                isinstance(picture, bytes) and picture.startswith(PNG_SIGNATURE),
+                f"picture {name} is not PNG: it begins with {picture[:8]!r}",
+            )
+
+    def test_gradient_names_differentiable_parameters(self) -> None:
+        """Derivatives are finite, and only of parameters declared differentiable."""
+        objective = self.objective()
+        gradient = self.evaluate(objective).gradient
+        allowed = {parameter.name for parameter in objective.parameters() if parameter.differentiable}
+        extra = sorted(set(gradient) - allowed)
+        require(not extra, f"gradient of {extra}, which are not declared differentiable")
+        for name, derivative in gradient.items():
+            require(math.isfinite(derivative), f"derivative by {name} is {derivative}")
+        missing = sorted(allowed - set(gradient))
+        require(
+            not (missing and self.requires_gradient),
+            f"no derivative by {missing}, declared differentiable (requires_gradient = False allows it)",
+        )
+
+    def test_gradient_agrees_with_finite_differences(self) -> None:
+        """Derivatives, per unit of the parameter, equal central differences of full re-evaluations."""
+        objective = self.objective()
+        gradient = self.evaluate(objective).gradient
+        if not gradient:
+            skip("the objective gives no gradient")
+        if not self.reconverged:
+            skip("evaluations do not converge: the gradient is at a fixed reconstruction")
+        wrong = []
+        for parameter in objective.parameters():
+            if parameter.name in gradient:
+                wrong += list(self._compare(objective, parameter, gradient[parameter.name]))
+        require(not wrong, "; ".join(wrong))
+
+    def _compare(self, objective: Objective, parameter: Parameter, derivative: float) -> Iterator[str]:
+        """Yield what is wrong with one derivative."""
+        name = parameter.name
+        value = self.value(parameter)
+        scale = self.scale(parameter, value)
+        step = self.step_sizes.get(name, self.gradient_step * scale)
+        low, high = limits(parameter)
+        if value - step < low or value + step > high:
+            yield f"{name}: {value} +- {step} leaves its limits {low} to {high}; choose other values()"
+            return
+        ends = [
+            self.evaluate(objective, values={**self.values(), name: value + side * step}).metrics
+            for side in (-1.0, 1.0)
+        ]
+        metric = self.tuned_metric(objective).name
+        difference = (ends[1][metric] - ends[0][metric]) / (2 * step)
+        error = abs(derivative - difference) * scale
+        if error > self.gradient_rtol * abs(difference) * scale + self.gradient_atol:
+            yield (
+                f"{name}: derivative {derivative:.8g} per {parameter.unit}, "
+                f"finite difference {difference:.8g}"
+            )
+
+    def test_unknown_names_are_refused(self) -> None:
+        """An unknown name raises InputError that quotes it and says what may be meant; all at once."""
+        objective = self.objective()
+        known = objective.parameters()[0].name
+        message = self.refusal(objective, {known + "x": 1.0, "zzqqzz": 1.0}, "unknown parameters")
+        for name in (known + "x", "zzqqzz"):
+            require(name in message, f"the error does not name '{name}': {message}")
+        rest = message.replace(known + "x", "")
+        require(known in rest, f"the error does not offer '{known}' for '{known}x': {message}")
+
+    def test_values_outside_hard_limits_are_refused(self) -> None:
+        """A value outside a hard limit, or no number at all, raises InputError that quotes name and value."""
+        objective = self.objective()
+        for parameter in objective.parameters():
+            for value in outside(parameter):
+                message = self.refusal(objective, {parameter.name: value}, f"{parameter.name} = {value!r}")
+                require(parameter.name in message, f"the error does not name '{parameter.name}': {message}")
+                require(quotes(message, value), f"the error does not quote {value!r}: {message}")
+
+    def test_values_of_the_wrong_type_are_refused(self) -> None:
+        """Text for a number, a fraction for an int, an unknown choice: InputError that quotes it."""
+        objective = self.objective()
+        for parameter in objective.parameters():
+            wrong: list[Value] = ["no-such-value"]
+            if parameter.type == "int":
+                wrong.append(round(self.value(parameter)) + 0.5)
+            for value in wrong:
+                message = self.refusal(objective, {parameter.name: value}, f"{parameter.name} = {value!r}")
+                require(parameter.name in message, f"the error does not name '{parameter.name}': {message}")
+                require(quotes(message, value), f"the error does not quote {value!r}: {message}")
+
+    def test_required_values_are_asked_for(self) -> None:
+        """Leaving out a parameter that has no default raises InputError that names it."""
+        objective = self.objective()
+        required = [parameter.name for parameter in objective.parameters() if parameter.default is None]
+        if not required:
+            skip("every parameter has a default")
+        for name in required:
+            values = {known: value for known, value in self.values().items() if known != name}
+            message = self.refusal(objective, values, f"{name} left out", alone=True)
+            require(name in message, f"the error does not name '{name}': {message}")

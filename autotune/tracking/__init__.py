@@ -1,0 +1,12 @@
+"""The record of a study in MLflow: a projection of the trial store that can be rebuilt at any time.
+
+Importing this imports no MLflow; that happens in the recorder's own thread.
+"""
+
+from __future__ import annotations
+
+from autotune.tracking.points import StudyFacts
+from autotune.tracking.recorder import Recorder, RecorderReport, sync
+from autotune.tracking.runs import ParentStatus
+
+__all__ = ["ParentStatus", "Recorder", "RecorderReport", "StudyFacts", "sync"]

@@ -1,0 +1,267 @@
+"""The MLflow recorder: follows the trial store from its own thread, so that MLflow holds up no trial.
+
+:class:`Recorder` accompanies a running study; :func:`sync` brings MLflow up to date at any later time. Both
+write through :class:`autotune.tracking.runs.StudyRuns`, which repeats nothing. If MLflow is down or slow the
+study goes on; :attr:`RecorderReport.error` says so in one line, and the next call writes what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotune.store import TrialRecord
+from autotune.tracking.points import StudyFacts
+from autotune.tracking.runs import ParentStatus, StudyRuns
+
+
+@dataclass(frozen=True)
+class RecorderReport:
+    """What became of the record.
+
+    Attributes:
+        parent_run_id: MLflow run id of the study; ``None`` where MLflow was never reached.
+        recorded: trials written now.
+        already_there: trials that MLflow held before.
+        error: one line for the user where something is missing in MLflow; empty where nothing is.
+    """
+
+    parent_run_id: str | None
+    recorded: int
+    already_there: int
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class _Closing:
+    """How the parent run ends."""
+
+    status: ParentStatus
+    metrics: Mapping[str, float]
+    artifacts: Sequence[Path]
+
+
+class Recorder:
+    """Records a running study in MLflow. No method raises because of MLflow; only :meth:`finish` waits."""
+
+    def __init__(
+        self,
+        facts: StudyFacts,
+        *,
+        tracking_uri: str,
+        artifact_root: Path | None,
+        trial_folder: Callable[[int], Path],
+    ) -> None:
+        """Do nothing yet.
+
+        Args:
+            facts: what the parent run says.
+            tracking_uri: any MLflow tracking URI.
+            artifact_root: where a new experiment keeps its artifacts; not used where the URI is a server,
+                which has its own place for them. ``None`` leaves it to MLflow (``mlruns`` where one stands).
+            trial_folder: trial number -> folder whose files become the child's artifacts (may not exist).
+        """
+        self._facts, self._tracking_uri = facts, tracking_uri
+        self._artifact_root, self._trial_folder = artifact_root, trial_folder
+        self._messages: queue.SimpleQueue[tuple[Sequence[TrialRecord], _Closing | None]] = queue.SimpleQueue()
+        self._trials: dict[int, TrialRecord] = {}
+        self._runs: StudyRuns | None = None
+        self._run_id: str | None = None
+        self._recorded = 0
+        self._already_there: int | None = None
+        self._error = ""
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow run id of the study's parent run; ``None`` until MLflow has answered."""
+        return self._run_id
+
+    def start(self, trials: Sequence[TrialRecord] = ()) -> None:
+        """Start the thread, which imports MLflow (a second) and may create its database (seconds).
+
+        Args:
+            trials: those the store already holds when a study is resumed, recorded where MLflow lacks them.
+        """
+        prepare_environment()
+        self._messages.put((tuple(trials), None))
+        self._thread = threading.Thread(target=self._work, name="autotune-recorder", daemon=True)
+        self._thread.start()
+
+    def submit(self, trial: TrialRecord) -> None:
+        """Have an ended trial recorded; returns at once. The files in the trial's folder must be complete."""
+        self._messages.put(((trial,), None))
+
+    def finish(
+        self,
+        status: ParentStatus,
+        summary_metrics: Mapping[str, float],
+        artifacts: Sequence[Path],
+        trials: Sequence[TrialRecord],
+        timeout: float = 60.0,
+    ) -> RecorderReport:
+        """Record whatever is missing, end the parent run and report.
+
+        Args:
+            status: of the parent run.
+            summary_metrics: the study's own numbers.
+            artifacts: files to keep with the parent run.
+            trials: every trial of the store.
+            timeout: seconds to wait; the thread goes on after that for as long as the process lives.
+        """
+        if self._thread is None:
+            self.start()
+        self._messages.put((tuple(trials), _Closing(status, summary_metrics, tuple(artifacts))))
+        in_time = self._ended.wait(timeout)
+        error = self._error or ("" if in_time else f"no answer within {timeout:g} s")
+        return RecorderReport(self._run_id, self._recorded, self._already_there or 0, _explain(error))
+
+    def _work(self) -> None:
+        """Body of the thread: take all that waits, bring MLflow up to date, and wait again."""
+        closing: _Closing | None = None
+        while closing is None:
+            closing = self._take()
+            self._attempt(closing)
+        if self._error:
+            self._attempt(closing)
+        self._ended.set()
+
+    def _take(self) -> _Closing | None:
+        """Wait for a message and take those behind it too, so that a backlog is worked off in one go."""
+        block = True
+        while True:
+            try:
+                trials, closing = self._messages.get(block)
+            except queue.Empty:
+                return None
+            self._trials.update({trial.number: trial for trial in trials})
+            if closing:
+                return closing
+            block = False
+
+    def _attempt(self, closing: _Closing | None) -> None:
+        """Bring MLflow up to date. After a failure the next attempt first looks what is there."""
+        try:
+            with _quiet_thread():
+                runs = self._runs = self._runs or self._open()
+                runs.record(self._trials.values())
+                if closing:
+                    runs.record_table(self._trials.values())
+                    runs.close(closing.status, closing.metrics, closing.artifacts)
+            self._error = ""
+        except Exception as error:
+            self._error = _one_line(error)
+        if self._runs is not None:
+            self._recorded = len(self._runs.complete) - (self._already_there or 0)
+        if self._error:
+            self._runs = None
+
+    def _open(self) -> StudyRuns:
+        """Find or create the study's runs."""
+        runs = StudyRuns(
+            self._facts,
+            tracking_uri=self._tracking_uri,
+            artifact_root=self._artifact_root,
+            trial_folder=self._trial_folder,
+        )
+        self._run_id = runs.parent_id
+        if self._already_there is None:
+            self._already_there = len(runs.complete)
+        runs.mark_running()
+        return runs
+
+
+def sync(
+    facts: StudyFacts,
+    trials: Sequence[TrialRecord],
+    *,
+    tracking_uri: str,
+    artifact_root: Path | None,
+    trial_folder: Callable[[int], Path],
+    status: ParentStatus | None = None,
+) -> RecorderReport:
+    """Bring MLflow up to date with a study that is not running; waits, and raises nothing because of MLflow.
+
+    Args:
+        facts, tracking_uri, artifact_root, trial_folder: as for :class:`Recorder`.
+        trials: every trial of the store.
+        status: ends the parent run with this status; ``None`` leaves its status alone.
+    """
+    prepare_environment()
+    runs: StudyRuns | None = None
+    already_there, error = 0, ""
+    try:
+        with _quiet_thread():
+            runs = StudyRuns(
+                facts, tracking_uri=tracking_uri, artifact_root=artifact_root, trial_folder=trial_folder
+            )
+            already_there = len(runs.complete)
+            runs.record(trials)
+            runs.record_table(trials)
+            if status is not None:
+                runs.close(status, {}, ())
+    except Exception as failure:
+        error = _one_line(failure)
+    if runs is None:
+        return RecorderReport(None, 0, 0, _explain(error))
+    return RecorderReport(runs.parent_id, len(runs.complete) - already_there, already_there, _explain(error))
+
+
+def prepare_environment() -> None:
+    """Set MLflow's environment variables where the user has not.
+
+    Instruments often have no outside network, so MLflow's usage telemetry stays off. MLflow's own patience
+    with a silent server is several minutes, and it prints links to runs in the middle of a progress line.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+
+@contextlib.contextmanager
+def _quiet_thread() -> Iterator[None]:
+    """Keep what this thread logs through MLflow, Alembic and urllib3 off the terminal.
+
+    Creating the database and retrying a server print dozens of lines, tracebacks among them; a failure
+    reaches the user as one line. Other threads, and handlers on the root logger, are not touched.
+    """
+    import mlflow  # noqa: F401  (installs its log handlers)
+
+    this_thread = threading.get_ident()
+
+    def from_elsewhere(record: logging.LogRecord) -> bool:
+        return record.thread != this_thread
+
+    mutes: list[logging.Filterer] = [logging.getLogger("urllib3.connectionpool")]
+    for name in ("mlflow", "alembic"):
+        mutes.extend(logging.getLogger(name).handlers)
+    for mute in mutes:
+        mute.addFilter(from_elsewhere)
+    try:
+        yield
+    finally:
+        for mute in mutes:
+            mute.removeFilter(from_elsewhere)
+
+
+def _one_line(error: Exception) -> str:
+    """Kind of error and the first line of its text, at most 300 characters."""
+    text = (str(error).strip() or "no text").splitlines()[0]
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+def _explain(error: str) -> str:
+    """The line for the user; empty where there was no error."""
+    if not error:
+        return ""
+    return (
+        f"MLflow lacks part of this study ({error}); no trial is lost: the next run of the study records them"
+    )

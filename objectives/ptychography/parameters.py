@@ -1,0 +1,164 @@
+"""The parameters of ptychography, by what the measurement's geometry gives a meaning to.
+
+Names, units, meanings and default ranges are the project's one definition for every diffraction objective.
+"""
+
+from __future__ import annotations
+
+from autotune.objective import Parameter
+from objectives.data.measurement import FarField, Measurement, NearField
+
+
+def parameters_of(measurement: Measurement) -> tuple[Parameter, ...]:
+    """Every parameter that this measurement understands, defaults from its metadata."""
+    geometry = measurement.geometry
+    if isinstance(geometry, NearField):
+        return (*_near_field(geometry), *_scan(0.0, 180.0), *_solver("refined"))
+    nominal = geometry.scan_rotation_degree
+    scan = _scan(nominal or 0.0, 180.0 if nominal is None else 10.0)
+    if geometry.semi_convergence_mrad is not None:
+        return (*_detector(), *_lens(geometry, geometry.semi_convergence_mrad), *scan, *_solver("fixed"))
+    return (*scan, *_solver("refined"))
+
+
+def _mismatch(
+    name: str, unit: str, default: float, low: float, high: float, description: str, **limits: float
+) -> Parameter:
+    return Parameter(
+        name,
+        unit,
+        "mismatch",
+        default,
+        low=low,
+        high=high,
+        differentiable=True,
+        description=description,
+        minimum=limits.get("minimum"),
+        maximum=limits.get("maximum"),
+    )
+
+
+def _near_field(geometry: NearField) -> tuple[Parameter, ...]:
+    nominal = geometry.focus_to_sample_mm
+    detector = geometry.detector_distance_mm
+    return (
+        Parameter(
+            "focus_to_sample",
+            "mm",
+            "mismatch",
+            nominal,
+            low=0.7 * nominal if nominal is not None else None,
+            high=1.3 * nominal if nominal is not None else None,
+            minimum=1e-6 * detector,
+            maximum=0.99 * detector,
+            differentiable=True,
+            description="distance from the focus to the sample; the effective pixel is the detector's over z12 / z1",
+        ),
+    )
+
+
+def _detector() -> tuple[Parameter, ...]:
+    return (
+        _mismatch(
+            "camera_length", "%", 0.0, -5, 5, "the pattern is magnified by 1 + v/100", minimum=-50, maximum=50
+        ),
+        _mismatch("center_offset_y", "pixel", 0.0, -3, 3, "row of the unscattered beam minus N//2"),
+        _mismatch("center_offset_x", "pixel", 0.0, -3, 3, "column of the unscattered beam minus N//2"),
+        _mismatch(
+            "elliptical_distortion",
+            "1",
+            0.0,
+            -0.03,
+            0.03,
+            "stretch 1 + v/2 along the ellipse axis, 1 - v/2 across it",
+            minimum=-0.5,
+            maximum=0.5,
+        ),
+        _mismatch(
+            "elliptical_angle", "degree", 0.0, 0, 180, "angle of the ellipse axis from detector +x towards +y"
+        ),
+    )
+
+
+def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
+    defocus = geometry.defocus_angstrom or 0.0
+    return (
+        _mismatch(
+            "defocus", "angstrom", defocus, defocus - 300, defocus + 300, "positive = underfocus, C10 = -defocus"
+        ),
+        _mismatch("astigmatism", "angstrom", 0.0, 0, 100, "two-fold astigmatism C12", minimum=0),
+        _mismatch("astigmatism_angle", "degree", 0.0, 0, 180, "angle phi12 of the two-fold astigmatism"),
+        _mismatch("spherical_aberration", "micrometre", 0.0, -20, 20, "C30"),
+        _mismatch(
+            "convergence_angle",
+            "mrad",
+            semi_convergence,
+            0.95 * semi_convergence,
+            1.05 * semi_convergence,
+            "semi-convergence angle of the aperture",
+            minimum=1e-3,
+        ),
+    )
+
+
+def _scan(nominal_rotation: float, half_range: float) -> tuple[Parameter, ...]:
+    low, high = nominal_rotation - half_range, nominal_rotation + half_range
+    return (
+        _mismatch(
+            "scan_rotation", "degree", nominal_rotation, low, high, "turns the scan axes in the detector's frame"
+        ),
+        _mismatch("scan_scale", "%", 0.0, -5, 5, "scan step multiplied by 1 + v/100", minimum=-90, maximum=900),
+        _mismatch(
+            "scan_shear", "degree", 0.0, -2, 2, "angle between the scan axes minus 90", minimum=-60, maximum=60
+        ),
+    )
+
+
+def _solver(probe: str) -> tuple[Parameter, ...]:
+    return (
+        Parameter(
+            "iterations",
+            "1",
+            "solver",
+            20,
+            type="int",
+            low=10,
+            high=100,
+            minimum=1,
+            maximum=10_000,
+            description="L-BFGS iterations",
+        ),
+        Parameter(
+            "probe",
+            "1",
+            "solver",
+            probe,
+            type="categorical",
+            choices=("fixed", "refined"),
+            description="whether the probe is held at its start or reconstructed together with the object",
+        ),
+        Parameter(
+            "probe_start",
+            "1",
+            "solver",
+            0,
+            type="int",
+            low=0,
+            high=20,
+            minimum=0,
+            maximum=10_000,
+            description="iterations before a refined probe starts to change",
+        ),
+        Parameter(
+            "preconditioner_floor",
+            "1",
+            "solver",
+            0.05,
+            low=1e-3,
+            high=1.0,
+            log=True,
+            minimum=1e-6,
+            maximum=10.0,
+            description="least illumination assumed, as a fraction of the highest",
+        ),
+    )

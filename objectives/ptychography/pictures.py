@@ -1,0 +1,94 @@
+"""Pictures of a reconstruction, for people who look before they believe.
+
+Matplotlib's object interface only: no pyplot state, so that pictures can be drawn in any thread.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from autotune.objective import Evaluation
+
+_MICROMETRE = 1e4
+
+
+def draw_reconstruction(evaluation: Evaluation) -> bytes:
+    """Phase and amplitude of the object, the probe, and one pattern measured and modelled on one scale, as PNG."""
+    arrays, attributes = evaluation.arrays, evaluation.attributes
+    pixel = float(attributes["object_pixel_y"])
+    aspect = float(attributes["object_pixel_y"]) / float(attributes["object_pixel_x"])
+    unit = str(attributes["length_unit"])
+    window = _scanned(attributes)
+    phase = np.angle(arrays["object"])[window]
+    # A constant phase is arbitrary: centre it, and show the range that holds all but the outliers.
+    phase = np.angle(np.exp(1j * (phase - np.angle(np.exp(1j * phase).mean()))))
+
+    figure = Figure(figsize=(11, 6.4), dpi=80, layout="constrained")
+    axes = figure.subplots(2, 3)
+    _panel(axes[0, 0], phase, "object phase (rad)", "cividis", aspect, _limits(phase))
+    _scale_bar(axes[0, 0], phase.shape[1], pixel / aspect, unit)
+    amplitude = np.abs(arrays["object"])[window]
+    _panel(axes[0, 1], amplitude, "object amplitude", "gray", aspect, _limits(amplitude))
+    _scale_bar(axes[0, 1], amplitude.shape[1], pixel / aspect, unit)
+    probe = np.abs(arrays["probe"])
+    _panel(axes[0, 2], probe, "probe amplitude", "magma", aspect, (0.0, float(probe.max())))
+    _scale_bar(axes[0, 2], probe.shape[1], pixel / aspect, unit)
+    measured, modelled = (np.sqrt(np.maximum(arrays[f"pattern_{name}"], 0)) for name in ("measured", "modelled"))
+    shared = (0.0, float(np.quantile(measured, 0.999)) or 1.0)
+    _panel(axes[1, 0], measured, "one pattern, measured (sqrt counts)", "viridis", 1.0, shared)
+    _panel(axes[1, 1], modelled, "the same, modelled (sqrt counts)", "viridis", 1.0, shared)
+    _curve(axes[1, 2], evaluation)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _scanned(attributes: Any) -> tuple[slice, slice]:
+    """The part of the object between the outermost scan positions."""
+    return (
+        slice(int(attributes["scan_first_row"]), int(attributes["scan_last_row"]) + 1),
+        slice(int(attributes["scan_first_column"]), int(attributes["scan_last_column"]) + 1),
+    )
+
+
+def _limits(image: Any) -> tuple[float, float]:
+    low, high = (float(q) for q in np.quantile(image, (0.005, 0.995)))
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _panel(axes: Axes, image: Any, title: str, colours: str, aspect: float, limits: tuple[float, float]) -> None:
+    shown = axes.imshow(image, cmap=colours, vmin=limits[0], vmax=limits[1], aspect=aspect, interpolation="nearest")
+    axes.set_title(title, fontsize=10)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if axes.figure is not None:
+        axes.figure.colorbar(shown, ax=axes, fraction=0.046)
+
+
+def _scale_bar(axes: Axes, columns: int, pixel: float, unit: str) -> None:
+    """A bar of a round length, about a quarter of the width."""
+    quarter = columns * pixel / 4
+    decade = 10.0 ** math.floor(math.log10(quarter))
+    length = max(step * decade for step in (1, 2, 5) if step * decade <= quarter)
+    if unit == "angstrom" and length >= _MICROMETRE / 10:
+        label = f"{length / _MICROMETRE:g} µm"
+    elif unit == "angstrom" and length >= 10:
+        label = f"{length / 10:g} nm"
+    else:
+        label = f"{length:g} {unit}"
+    axes.plot([0.04, 0.04 + length / (columns * pixel)], [0.05, 0.05], "w-", lw=4, transform=axes.transAxes)
+    axes.text(0.04, 0.075, label, color="w", fontsize=9, transform=axes.transAxes)
+
+
+def _curve(axes: Axes, evaluation: Evaluation) -> None:
+    curve = evaluation.curve.get("consistency", ())
+    axes.plot(range(1, len(curve) + 1), curve, "o-", ms=3, color="#0072B2")
+    axes.set_xlabel("iteration")
+    axes.set_title(f"consistency: {evaluation.metrics['consistency']:.5f} at the end", fontsize=10)
+    axes.grid(alpha=0.3)

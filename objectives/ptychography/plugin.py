@@ -1,0 +1,85 @@
+"""What the entry point ``ptychography`` names. Light until a measurement is opened: torch is imported there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from autotune.objective import InputError, Objective, Problem
+from objectives.ptychography.settings import PtychographySettings
+
+
+class Ptychography:
+    """Objective type of single-slice ptychography; see :class:`autotune.objective.ObjectiveType`."""
+
+    settings: type[BaseModel] = PtychographySettings
+
+    def open(self, settings: BaseModel, *, folder: Path) -> Objective:
+        """Read the measurement and bind the objective to it."""
+        import torch
+
+        from objectives.data.reading import open_measurement
+        from objectives.ptychography.objective import Machine, PtychographyObjective
+
+        settings = PtychographySettings.model_validate(settings)
+        truth = self._truth(settings, folder)
+        measurement = open_measurement(settings.data, settings.geometry, folder=folder)
+        if settings.device == "cuda" and not torch.cuda.is_available():
+            raise InputError(Problem("objective.device", "'cuda' is not available here", "use auto or cpu"))
+        device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
+        real = torch.float64 if settings.precision == "float64" else torch.float32
+        return PtychographyObjective(measurement, Machine(torch.device(device), real), truth)
+
+    def simulate(self, settings: BaseModel, *, folder: Path, output: Path | None) -> Mapping[str, str]:
+        """Make the measurement of ``objective.simulate`` and write it to ``objective.data.file``."""
+        from objectives.ptychography.simulation import truth_path, write_simulation
+
+        settings = PtychographySettings.model_validate(settings)
+        if settings.simulate is None:
+            raise InputError(
+                Problem("objective.simulate", "is not in the study", "state what to simulate, at least 'simulate: {}'")
+            )
+        path = output if output is not None else self._file(settings, folder)
+        measurement = write_simulation(settings.simulate, path)
+        positions, rows, columns = measurement.patterns.shape
+        return {
+            "measurement": str(path),
+            "hidden truth": str(truth_path(path)),
+            "patterns": f"{positions} of {rows} x {columns} pixels",
+            "electrons per pattern": f"{measurement.patterns.sum() / positions:.4g}",
+        }
+
+    def _file(self, settings: PtychographySettings, folder: Path) -> Path:
+        if settings.data.file is None:
+            raise InputError(
+                Problem("objective.data.file", "is not in the study", "a simulated measurement needs a file's name")
+            )
+        return folder / settings.data.file
+
+    def _truth(self, settings: PtychographySettings, folder: Path) -> Mapping[str, float] | None:
+        """The truth of a simulated measurement; InputError where it was not made yet, or of other settings."""
+        if settings.simulate is None:
+            return None
+        from objectives.ptychography.simulation import read_truth
+
+        path = self._file(settings, folder)
+        document = read_truth(path)
+        if document is None or not path.exists():
+            raise InputError(
+                Problem(str(path), "was not simulated yet", "make it with `autotune simulate STUDY`")
+            )
+        if document.get("settings") != settings.simulate.model_dump(mode="json"):
+            raise InputError(
+                Problem(
+                    str(path),
+                    "was simulated with other settings than objective.simulate states",
+                    "make it again with `autotune simulate STUDY`",
+                )
+            )
+        truth: Mapping[str, float] = document["truth"]
+        return truth
+
+
+ptychography = Ptychography()

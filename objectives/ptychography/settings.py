@@ -1,0 +1,30 @@
+"""The ``objective:`` block of a ptychography study. Light: nothing here imports torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from objectives.data.settings import DataSettings, GeometrySettings
+from objectives.ptychography.simulation_settings import SimulationSettings
+
+
+class PtychographySettings(BaseModel):
+    """What is reconstructed, and on what machine.
+
+    Attributes:
+        data: the measurement.
+        geometry: instrument geometry that the file lacks or has wrong.
+        simulate: how ``autotune simulate`` makes ``data.file``; absent for a real measurement.
+        device: ``auto`` takes a CUDA device where there is one.
+        precision: floating-point precision of the reconstruction.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: DataSettings
+    geometry: GeometrySettings = Field(default_factory=GeometrySettings)
+    simulate: SimulationSettings | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "float64"] = "float32"

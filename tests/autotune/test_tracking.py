@@ -1,0 +1,518 @@
+"""The MLflow record equals the trial store, whatever happens to MLflow or to the process in between."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+
+from autotune.cli.ui import ui
+from autotune.errors import InputError
+from autotune.objective import Metric
+from autotune.store import TrialRecord
+from autotune.tracking import Recorder, RecorderReport, StudyFacts, sync
+from autotune.tracking.points import incumbent_curve, trial_table
+from autotune.tracking.runs import StudyRuns
+
+# MLflow's own models use a loader strategy that SQLAlchemy 2.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+BEGIN = datetime(2026, 3, 1, 12, 0, 0)
+CONSISTENCY = Metric("consistency", "maximize")
+FACTS = StudyFacts(
+    study_id="f3a9",
+    name="nickel grid",
+    experiment="beamline 7",
+    study_text="name: nickel grid\n",
+    metric=CONSISTENCY,
+    parameters={"defocus": "100 .. 900", "step_size": "0.001 .. 1 (log)", "solver": "epie, dm"},
+    units={"defocus": "angstrom", "step_size": "1", "solver": "1"},
+    log_parameters=frozenset({"step_size"}),
+    tags={"autotune.objective": "toy"},
+)
+PNG = b"\x89PNG\r\n\x1a\n rest of a picture"
+
+
+def trial(number: int, consistency: float | None, **changes: Any) -> TrialRecord:
+    started = BEGIN + timedelta(seconds=10 * number)
+    made = TrialRecord(
+        number=number,
+        state="finished",
+        values={"defocus": 100.5 + number, "step_size": 0.01, "solver": "epie"},
+        metrics={} if consistency is None else {"consistency": consistency},
+        gradient={"defocus": -0.25},
+        curve={"consistency": [0.1, 0.2, 0.3]},
+        seconds=4.5,
+        started=started,
+        ended=started + timedelta(seconds=5),
+    )
+    return replace(made, **changes)
+
+
+TRIALS = [
+    trial(0, 0.5),
+    trial(
+        1,
+        None,
+        state="failed",
+        reason="residual became NaN",
+        gradient={},
+        curve={"consistency": [0.1, float("nan")]},
+    ),
+    trial(2, 0.75),
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """An MLflow database with its artifacts and the folders of the trials."""
+
+    folder: Path
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "tracking_uri": f"sqlite:///{self.folder / 'mlflow.db'}",
+            "artifact_root": self.folder / "kept here",
+            "trial_folder": lambda number: self.folder / "trials" / str(number),
+        }
+
+    def sync(self, trials: list[TrialRecord], **changes: Any) -> RecorderReport:
+        return sync(FACTS, trials, **(self.arguments | changes))
+
+    def client(self) -> Any:
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.arguments["tracking_uri"])
+
+    def runs(self) -> list[Any]:
+        client = self.client()
+        experiment = client.get_experiment_by_name(FACTS.experiment)
+        found = client.search_runs([experiment.experiment_id])
+        return sorted(found, key=lambda run: int(run.data.tags.get("autotune.trial", -1)))
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """All that MLflow holds about the study, less ids and the moment at which the study ended."""
+        client, runs = self.client(), self.runs()
+        names = {run.info.run_id: run.info.run_name for run in runs}
+        held = []
+        for run in runs:
+            tags = dict(run.data.tags)
+            parent = names.get(tags.pop("mlflow.parentRunId", ""))
+            points = [
+                (point.key, point.step, point.value, point.timestamp)
+                for name in run.data.metrics
+                for point in client.get_metric_history(run.info.run_id, name)
+            ]
+            root = Path(urllib.request.url2pathname(run.info.artifact_uri.removeprefix("file://")))
+            files = {
+                str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+            }
+            held.append(
+                {
+                    "name": run.info.run_name,
+                    "parent": parent,
+                    "status": run.info.status,
+                    "times": (run.info.start_time, run.info.end_time) if parent else None,
+                    "params": dict(run.data.params),
+                    "tags": tags,
+                    "points": sorted(points),
+                    "files": files,
+                }
+            )
+        return held
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database fresh from its migrations, which take seconds."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def place(tmp_path: Path, migrated: Path) -> Place:
+    return make_place(tmp_path / "home", migrated)
+
+
+def make_place(folder: Path, migrated: Path) -> Place:
+    folder.mkdir()
+    shutil.copy(migrated, folder / "mlflow.db")
+    pictures = folder / "trials" / "2" / "pictures"
+    pictures.mkdir(parents=True)
+    (pictures / "object.png").write_bytes(PNG)
+    (pictures.parent / "facts.txt").write_text("pixel 0.2 angstrom")
+    return Place(folder)
+
+
+@pytest.fixture(autouse=True)
+def current_folder_stays_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """MLflow drops mlruns/ or mlflow.db into the current folder when told nothing else."""
+    folder = tmp_path / "current"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    yield
+    assert list(folder.iterdir()) == []
+
+
+def test_a_study_is_recorded_field_by_field(place: Place, tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    result.write_text("{}")
+    recorder = Recorder(FACTS, **place.arguments)
+    recorder.start()
+    for each in TRIALS:
+        recorder.submit(each)
+    report = recorder.finish("FINISHED", {"fraction_of_ceiling": 0.9}, [result], TRIALS)
+
+    assert report.error == ""
+    assert (report.recorded, report.already_there) == (3, 0)
+    assert recorder.run_id == report.parent_run_id == place.runs()[0].info.run_id
+
+    parent, first, failed, last = place.snapshot()
+    assert parent["name"] == "nickel grid"
+    assert parent["status"] == "FINISHED"
+    assert parent["params"] == dict(FACTS.parameters)
+    assert parent["tags"]["autotune.study_id"] == "f3a9"
+    assert parent["tags"]["autotune.objective"] == "toy"
+    incumbent = [(step, value) for name, step, value, _ in parent["points"] if name == "best_consistency"]
+    assert incumbent == [(0, 0.5), (2, 0.75)]
+    assert [value for name, _, value, _ in parent["points"] if name == "fraction_of_ceiling"] == [0.9]
+    assert parent["files"]["study.yaml"] == b"name: nickel grid\n"
+    assert parent["files"]["result.json"] == b"{}"
+
+    ended = milliseconds(TRIALS[0].ended)
+    assert first == {
+        "name": "trial 000",
+        "parent": "nickel grid",
+        "status": "FINISHED",
+        "times": (milliseconds(TRIALS[0].started), ended),
+        "params": {"defocus": "100.5", "step_size": "0.01", "solver": "epie"},
+        "tags": {
+            "autotune.trial": "0",
+            "autotune.state": "finished",
+            "mlflow.runName": "trial 000",
+            "unit.defocus": "angstrom",
+            "unit.step_size": "1",
+            "unit.solver": "1",
+        },
+        "points": [
+            ("consistency", 0, 0.5, ended),
+            ("curve/consistency", 1, 0.1, ended),
+            ("curve/consistency", 2, 0.2, ended),
+            ("curve/consistency", 3, 0.3, ended),
+            ("evaluation_seconds", 0, 4.5, ended),
+            ("gradient/defocus", 0, -0.25, ended),
+            ("log10_step_size", 0, -2.0, ended),
+        ],
+        "files": {},
+    }
+    assert failed["status"] == "FAILED"
+    assert failed["tags"]["autotune.reason"] == "residual became NaN"
+    assert [point[:3] for point in failed["points"] if "consistency" in point[0]] == [
+        ("curve/consistency", 1, 0.1)
+    ]
+    assert last["files"] == {"pictures/object.png": PNG, "facts.txt": b"pixel 0.2 angstrom"}
+
+
+def test_the_table_of_trials_reads_as_mlflow_writes_its_own(place: Place) -> None:
+    assert place.sync(TRIALS).error == ""
+    parent = place.runs()[0]
+    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [
+        {"path": "trials.json", "type": "table"}
+    ]
+    table = pandas.read_json(io.BytesIO(place.snapshot()[0]["files"]["trials.json"]), orient="split")
+    assert table["trial"].tolist() == [0, 1, 2]
+    assert table["defocus (angstrom)"].tolist() == [100.5, 101.5, 102.5]
+    assert table["state"].tolist() == ["finished", "failed", "finished"]
+
+
+def test_recording_again_changes_nothing(place: Place) -> None:
+    assert place.sync(TRIALS, status="FINISHED").recorded == 3
+    before = place.snapshot()
+    assert place.sync(TRIALS) == RecorderReport(place.runs()[0].info.run_id, 0, 3)
+    assert place.snapshot() == before
+
+
+def test_a_resumed_study_goes_on_in_the_same_runs(place: Place, tmp_path: Path, migrated: Path) -> None:
+    for known, new in ([], TRIALS[:2]), (TRIALS[:2], TRIALS[2:]):
+        recorder = Recorder(FACTS, **place.arguments)
+        recorder.start(known)
+        for each in new:
+            recorder.submit(each)
+        report = recorder.finish("FINISHED", {}, [], [*known, *new])
+        assert (report.recorded, report.already_there, report.error) == (len(new), len(known), "")
+    undisturbed = make_place(tmp_path / "undisturbed", migrated)
+    undisturbed.sync(TRIALS, status="FINISHED")
+    assert place.snapshot() == undisturbed.snapshot()
+
+
+@pytest.mark.parametrize("dies_in", ["create_run", "log_batch", "log_artifact", "set_terminated"])
+def test_a_half_written_record_is_completed_not_repeated(
+    place: Place, tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch, dies_in: str
+) -> None:
+    from mlflow import MlflowClient
+
+    original = getattr(MlflowClient, dies_in)
+
+    def die_at_trial_2(client: Any, first: Any, *rest: Any, **named: Any) -> Any:
+        """The data arrive, the status does not."""
+        done = None if dies_in == "set_terminated" else original(client, first, *rest, **named)
+        run = done if dies_in == "create_run" else client.get_run(first)
+        if run.data.tags.get("autotune.trial") == "2":
+            raise OSError("the process died here")
+        return original(client, first, *rest, **named) if dies_in == "set_terminated" else done
+
+    monkeypatch.setattr(MlflowClient, dies_in, die_at_trial_2)
+    report = place.sync(TRIALS)
+    assert "the process died here" in report.error
+    assert report.recorded == 2
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path / "current")
+
+    assert place.sync(TRIALS) == RecorderReport(report.parent_run_id, 1, 2)
+    undisturbed = make_place(tmp_path / "undisturbed", migrated)
+    undisturbed.sync(TRIALS)
+    assert place.snapshot() == undisturbed.snapshot()
+
+
+def test_a_trial_recorded_twice_by_a_lost_answer_is_kept_once(place: Place) -> None:
+    place.sync(TRIALS)
+    parent, first, *_ = place.runs()
+    tags = {"mlflow.parentRunId": parent.info.run_id, "autotune.trial": "0"}
+    place.client().create_run(parent.info.experiment_id, tags=tags)
+    assert len(place.runs()) == 5
+    assert place.sync(TRIALS).recorded == 0
+    assert [run.info.run_id for run in place.runs()][:2] == [parent.info.run_id, first.info.run_id]
+    assert len(place.runs()) == 4
+
+
+def test_mlflow_failing_in_mid_study_leaves_the_same_record(
+    place: Place, tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    original = StudyRuns._record_trial
+
+    def fail(runs: StudyRuns, each: TrialRecord) -> None:
+        seen.append("failed" if each.number else "recorded")
+        if each.number:
+            raise ConnectionError("server is down")
+        original(runs, each)
+
+    monkeypatch.setattr(StudyRuns, "_record_trial", fail)
+    recorder = Recorder(FACTS, **place.arguments)
+    recorder.start()
+    for each in TRIALS:
+        recorder.submit(each)
+    wait_until(lambda: "failed" in seen)
+    monkeypatch.setattr(StudyRuns, "_record_trial", original)
+    report = recorder.finish("FINISHED", {}, [], TRIALS)
+    assert (report.recorded, report.error) == (3, "")
+    undisturbed = make_place(tmp_path / "undisturbed", migrated)
+    undisturbed.sync(TRIALS, status="FINISHED")
+    assert place.snapshot() == undisturbed.snapshot()
+
+
+@pytest.mark.parametrize("behaviour", ["refuses", "says nothing"])
+def test_a_server_that_does_not_answer_delays_nothing(
+    behaviour: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if behaviour == "says nothing":
+            server.listen()
+        recorder = Recorder(
+            FACTS,
+            tracking_uri=f"http://127.0.0.1:{server.getsockname()[1]}",
+            artifact_root=tmp_path / "artifacts",
+            trial_folder=lambda number: tmp_path / str(number),
+        )
+        begin = time.perf_counter()
+        recorder.start()
+        for each in TRIALS:
+            recorder.submit(each)
+        assert time.perf_counter() - begin < 0.5
+        begin = time.perf_counter()
+        report = recorder.finish(
+            "FINISHED", {}, [], TRIALS, timeout=1.0 if behaviour == "says nothing" else 20.0
+        )
+        assert time.perf_counter() - begin < (2.0 if behaviour == "says nothing" else 20.0)
+        assert (report.parent_run_id, report.recorded, report.already_there) == (None, 0, 0)
+        assert ("no answer within 1 s" if behaviour == "says nothing" else "MlflowException") in report.error
+        assert "\n" not in report.error
+        recorder._thread.join(20)  # type: ignore[union-attr]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_tracking_uri_that_mlflow_does_not_know_is_reported(place: Place) -> None:
+    report = place.sync(TRIALS, tracking_uri="carrier-pigeon://loft")
+    assert report.parent_run_id is None
+    assert "carrier-pigeon" in report.error
+
+
+def test_a_running_trial_waits_and_a_pruned_one_is_killed(place: Place) -> None:
+    report = place.sync(
+        [trial(0, 0.5, state="pruned", reason="worse than the median"), trial(1, None, state="running")]
+    )
+    assert report.recorded == 1
+    assert [run.info.status for run in place.runs()] == ["RUNNING", "KILLED"]
+
+
+def test_long_curves_and_many_parameters_are_split_into_batches(place: Place) -> None:
+    values = {f"p{index}": float(index) for index in range(150)}
+    long = trial(0, 0.5, values=values, curve={"loss": [float(index) for index in range(2500)]})
+    assert place.sync([long]).error == ""
+    child = place.snapshot()[1]
+    assert len(child["params"]) == 150
+    assert len([point for point in child["points"] if point[0] == "curve/loss"]) == 2500
+
+
+def test_a_large_file_stays_in_the_trial_folder_and_is_named(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autotune.tracking.runs.FILE_LIMIT_BYTES", 20)
+    place.sync(TRIALS)
+    last = place.snapshot()[3]
+    assert list(last["files"]) == ["facts.txt"]
+    assert last["tags"]["autotune.not_copied"].endswith("object.png")
+
+
+def test_the_incumbent_does_not_depend_on_the_order_in_which_parallel_trials_end() -> None:
+    parallel = [trial(0, 0.5), trial(1, None, state="running"), trial(2, 0.75)]
+    assert [point[:2] for point in incumbent_curve(CONSISTENCY, parallel)] == [(0, 0.5)]
+    parallel[1] = trial(1, 0.25)
+    assert [point[:2] for point in incumbent_curve(CONSISTENCY, parallel)] == [(0, 0.5), (1, 0.5), (2, 0.75)]
+    lowest = Metric("consistency", "minimize")
+    assert [point[:2] for point in incumbent_curve(lowest, parallel)] == [(0, 0.5), (1, 0.25), (2, 0.25)]
+    assert [point[:2] for point in incumbent_curve(CONSISTENCY, parallel[1:])] == []
+
+
+def test_the_table_is_strict_json() -> None:
+    table = trial_table(FACTS, [trial(0, float("inf"))])
+    assert json.loads(json.dumps(table, allow_nan=False))["data"][0][5] is None
+
+
+def test_closing_refreshes_the_statistics_of_sqlite(place: Place) -> None:
+    place.sync(TRIALS, status="FINISHED")
+    with sqlite3.connect(place.folder / "mlflow.db") as connection:
+        tables = {row[0] for row in connection.execute("SELECT tbl FROM sqlite_stat1")}
+    connection.close()
+    assert {"runs", "metrics"} <= tables
+
+
+def test_a_deleted_experiment_is_named(place: Place) -> None:
+    place.sync(TRIALS)
+    place.client().delete_experiment(place.runs()[0].info.experiment_id)
+    assert "'beamline 7' was deleted" in place.sync(TRIALS).error
+
+
+def test_a_study_id_that_could_break_the_search_is_refused() -> None:
+    with pytest.raises(ValueError, match="study_id"):
+        replace(FACTS, study_id="x' OR 'a' = 'a")
+
+
+@pytest.mark.slow
+def test_two_studies_may_create_the_database_at_the_same_time(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from dataclasses import replace;"
+        "from tests.autotune.test_tracking import FACTS, TRIALS, Place;"
+        "from autotune.tracking import sync; place = Place(Path(sys.argv[1]));"
+        "report = sync(replace(FACTS, study_id=sys.argv[2]), TRIALS, **place.arguments);"
+        "sys.exit(report.error or None)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "new"), name], env=environment)
+        for name in ("first", "second", "third")
+    ]
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    assert len(Place(tmp_path / "new").runs()) == 3 * 4
+
+
+def test_ui_says_where_nothing_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTUNE_HOME", str(tmp_path / "nowhere"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(InputError, match="nothing is recorded here yet") as caught:
+        ui()
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_ui_says_that_a_port_is_taken(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTUNE_HOME", str(place.folder))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        with pytest.raises(InputError, match="cannot listen"):
+            ui(port=server.getsockname()[1])
+
+
+def test_ui_points_to_a_server_that_runs_already(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
+    ui()
+    assert "https://mlflow.example.org" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way_out", [signal.SIGINT, signal.SIGTERM])
+def test_ui_serves_the_record_until_told_to_end(place: Place, way_out: signal.Signals) -> None:
+    place.sync(TRIALS, status="FINISHED")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {name: text for name, text in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    server = subprocess.Popen(
+        [sys.executable, "-c", f"from autotune.cli.ui import ui; ui(port={port})"],
+        env=environment | {"AUTOTUNE_HOME": str(place.folder), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    with server.stdout:
+        try:
+            assert f"http://127.0.0.1:{port}" in server.stdout.readline()
+            child = place.runs()[3].info.run_id
+            url = f"http://127.0.0.1:{port}/get-artifact?path=pictures%2Fobject.png&run_uuid={child}"
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                assert answer.read() == PNG
+        finally:
+            server.send_signal(way_out)
+            assert server.wait(30) == 0
+        assert server.stdout.read() == ""
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def milliseconds(moment: datetime | None) -> int:
+    assert moment is not None
+    return round(moment.timestamp() * 1000)
+
+
+def wait_until(condition: Any, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
