@@ -5,7 +5,7 @@ Written to a temporary folder and renamed, so a folder that is there is complete
 
 from __future__ import annotations
 
-import os
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,21 +13,43 @@ from typing import Any
 
 from autotune.objective import DrawsPictures, Evaluation, Objective
 
+_UNFINISHED = ".tmp"
+_log = logging.getLogger(__name__)
+
 
 def keep_evaluation(folder: Path, evaluation: Evaluation, objective: Objective) -> None:
-    """Write the arrays and pictures of ``evaluation`` to ``folder``, replacing what an earlier attempt left there."""
-    pictures = objective.pictures(evaluation) if isinstance(objective, DrawsPictures) else {}
-    if not evaluation.arrays and not pictures:
+    """Write the arrays and pictures of ``evaluation`` to ``folder``, replacing what an earlier attempt left there.
+
+    An evaluation without arrays (it failed, or keeps none) has nothing to draw and leaves no folder.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    if not evaluation.arrays:
         return
-    temporary = folder.with_name(f".{folder.name}.tmp")
+    temporary = folder.with_name(f".{folder.name}{_UNFINISHED}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    if evaluation.arrays:
-        _write_arrays(temporary / "reconstruction.h5", evaluation)
-    for name, png in pictures.items():
+    _write_arrays(temporary / "reconstruction.h5", evaluation)
+    for name, png in _pictures(folder, evaluation, objective).items():
         (temporary / f"{name}.png").write_bytes(png)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    temporary.rename(folder)
+
+
+def discard_unfinished(trials: Path) -> None:
+    """Delete what a process left in the folder ``trials`` that ended while it wrote."""
+    for left in trials.glob(f".*{_UNFINISHED}"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _pictures(folder: Path, evaluation: Evaluation, objective: Objective) -> Mapping[str, bytes]:
+    """The objective's pictures; none where it fails to draw them, which is no reason to lose a trial."""
+    if not isinstance(objective, DrawsPictures):
+        return {}
+    try:
+        return objective.pictures(evaluation)
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        _log.warning("Trial %s has no pictures: drawing them failed (%s)", folder.name, text)
+        return {}
 
 
 def _write_arrays(path: Path, evaluation: Evaluation) -> None:

@@ -1,10 +1,10 @@
 """Where a user's studies live on disk: ``.autotune/`` in the current folder, or ``AUTOTUNE_HOME``.
 
-    trials.db                    the trial store (Optuna, SQLite)
-    mlflow.db, mlflow-artifacts/ the MLflow projection
-    data/                        simulated measurements
-    studies/NAME/                study.yaml as run, result.json, lock
-    studies/NAME/trials/00003/   what trial 3 kept: reconstruction.h5, pictures
+trials.db                    the trial store (Optuna, SQLite)
+mlflow.db, mlflow-artifacts/ the MLflow projection
+data/                        simulated measurements
+studies/NAME/                study.yaml as run, result.json, lock
+studies/NAME/trials/00003/   what trial 3 kept: reconstruction.h5, pictures
 """
 
 from __future__ import annotations

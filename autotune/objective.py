@@ -281,14 +281,16 @@ def find_objective_type(name: str) -> ObjectiveType:
             found = getattr(importlib.import_module(module_name), attribute)
         except (ImportError, AttributeError) as error:
             raise InputError(
-                Problem("objective.name", f"'{name}' cannot be loaded: {error}", "give an importable module:attribute")
+                Problem(
+                    "objective.name",
+                    f"'{name}' cannot be loaded: {error}",
+                    "give an importable module:attribute",
+                )
             ) from error
     else:
         entries = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
         if name not in entries:
-            raise InputError(
-                Problem("objective.name", f"no objective is called '{name}'", near_miss(name, entries))
-            )
+            raise InputError(Problem("objective.name", f"no objective is called '{name}'", near_miss(name, entries)))
         found = entries[name].load()
     if not (hasattr(found, "settings") and callable(getattr(found, "open", None))):
         raise InputError(

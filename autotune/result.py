@@ -7,7 +7,6 @@ something true to say.
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -92,8 +91,15 @@ def software() -> dict[str, str]:
 
 
 def write_json(path: Path, document: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write JSON through a temporary name, so that the file is whole or not there."""
+    """Write JSON through a temporary name, so that the file is whole or not there.
+
+    A device, a pipe or a link (``/dev/stdout``) is written as it is: it must not be replaced by a file.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_text(text, encoding="utf-8")
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

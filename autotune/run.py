@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
 import os
-import shutil
+import re
 import time
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
-from autotune.artifacts import keep_evaluation
-from autotune.errors import InputError, Problem, StudyFailed
+from autotune.artifacts import discard_unfinished, keep_evaluation
+from autotune.errors import Problem, StudyFailed
 from autotune.execution.inline import InlineExecutor
 from autotune.home import Home
 from autotune.objective import KnowsTruth, Metric, Objective
 from autotune.result import build_result, write_json
 from autotune.store import TrialRecord, TrialStore
 from autotune.study import Plan, StudyFile, plan_study
+from autotune.takeup import only_runner, take_up
 from autotune.tracking import Recorder, StudyFacts
 from autotune.tuner import Search, Trial, Tuner, best_of
+
 
 class Watcher(Protocol):
     """Who wants to know how a run goes; called in the run's own thread, so it should return at once."""
@@ -73,10 +69,11 @@ def run_study(file: StudyFile, *, home: Home, watcher: Watcher, fresh: bool = Fa
     """
     objective = file.open()
     plan = plan_study(file, objective)
-    with _only_runner(file.spec.name, home):
-        store = _take_up(file, objective, plan, home, fresh)
-        write_text = home.study(file.spec.name) / "study.yaml"
-        write_text.write_text(file.text, encoding="utf-8")
+    with only_runner(file.spec.name, home):
+        store = take_up(file, objective, plan, home, fresh=fresh)
+        folder = home.study(file.spec.name)
+        (folder / "study.yaml").write_text(file.text, encoding="utf-8")
+        discard_unfinished(folder / "trials")
         return _Run(file, objective, plan, home, store, watcher).to_the_end()
 
 
@@ -84,14 +81,18 @@ class _Run:
     """One process's run of one study."""
 
     def __init__(
-        self, file: StudyFile, objective: Objective, plan: Plan, home: Home, store: TrialStore, watcher: Watcher
+        self,
+        file: StudyFile,
+        objective: Objective,
+        plan: Plan,
+        home: Home,
+        store: TrialStore,
+        watcher: Watcher,
     ) -> None:
         self.file, self.objective, self.plan = file, objective, plan
         self.home, self.store, self.watcher = home, store, watcher
         search = file.spec.search
-        self.tuner = Tuner(
-            store, plan.space, plan.metric, Search(search.sampler, search.seed, search.startup_trials)
-        )
+        self.tuner = Tuner(store, plan.space, plan.metric, Search(search.sampler, search.seed, search.startup_trials))
         self.executor = InlineExecutor(objective, plan.fixed, plan.metric.name)
         self.recorder = self._recorder() if file.spec.tracking.enabled else None
         self.begun = time.monotonic()
@@ -102,9 +103,11 @@ class _Run:
         spec = self.file.spec
         self.tuner.start()
         self.store.note("status", "running")
+        self.store.note("reason", "")
         ended = self.tuner.counted()
         if self.recorder is not None:
-            self.recorder.start(ended)
+            # The interrupted ones too: the curve of the incumbent waits for every trial before.
+            self.recorder.start(self.store.trials())
         self.watcher.started(spec.name, self.plan.metric, ended, spec.budget.trials)
         try:
             reason = self._search()
@@ -118,7 +121,7 @@ class _Run:
         """Trial after trial; returns why it ended."""
         budget = self.file.spec.budget
         while len(self.tuner.counted()) < budget.trials:
-            if budget.seconds is not None and time.monotonic() - self.begun >= budget.seconds:
+            if budget.seconds is not None and self._seconds() >= budget.seconds:
                 return f"the time budget of {budget.seconds:g} s is used"
             self._trial()
         return f"the budget of {budget.trials} trials is used"
@@ -134,10 +137,14 @@ class _Run:
         evaluation = self.executor.run(trial, progress)
         keep_evaluation(self.home.trial(self.file.spec.name, trial.number), evaluation, self.objective)
         record = self.tuner.tell(trial, evaluation)
-        self.store.note("seconds", self.earlier_seconds + time.monotonic() - self.begun)
+        self.store.note("seconds", self._seconds())
         if self.recorder is not None:
             self.recorder.submit(record)
         self.watcher.ended(record, self.tuner.best)
+
+    def _seconds(self) -> float:
+        """Wall-clock time of the study so far, earlier runs included."""
+        return self.earlier_seconds + time.monotonic() - self.begun
 
     def _release_running(self) -> None:
         for trial in self.store.trials():
@@ -149,19 +156,29 @@ class _Run:
         trials = self.store.trials()
         best = best_of(trials, self.plan.metric)
         if status == "finished" and best is None:
-            status = "failed"
-            last = next((trial.reason for trial in reversed(trials) if trial.reason), "no reason is known")
-            reason = f"none of {len(trials)} trials finished; the last one: {last}"
+            status, reason = "failed", self._why_none_finished(reason)
         self.store.note("status", status)
         self.store.note("reason", reason)
-        self.store.note("seconds", self.earlier_seconds + time.monotonic() - self.begun)
+        self.store.note("seconds", self._seconds())
+        self._write_result()  # before MLflow, which may keep us waiting
         warning = self._close_record(status, trials, best)
-        result = build_result(self.store, self.home, live=False)
-        write_json(self.home.study(self.file.spec.name) / "result.json", result)
+        result = self._write_result()
         if status == "failed":
             raise StudyFailed(Problem(f"study {self.file.spec.name}", reason))
         truth = self.objective.truth() if isinstance(self.objective, KnowsTruth) else {}
         return Outcome(result, truth, warning)
+
+    def _why_none_finished(self, end: str) -> str:
+        trials = self.tuner.counted()
+        if not trials:
+            return f"no trial was run: {end}"
+        last = next((trial.reason for trial in reversed(trials) if trial.reason), "no reason is known")
+        return f"none of {len(trials)} trials finished; the last one: {last}"
+
+    def _write_result(self) -> dict[str, Any]:
+        result = build_result(self.store, self.home, live=False)
+        write_json(self.home.study(self.file.spec.name) / "result.json", result)
+        return result
 
     def _recorder(self) -> Recorder:
         """The MLflow recorder of this study."""
@@ -169,7 +186,10 @@ class _Run:
         uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or self.home.tracking_uri
         experiment = spec.tracking.experiment or "autotune"
         facts = self.store.facts
-        self.store.note("mlflow", {"tracking_uri": uri, "experiment": experiment, "run_id": None})
+        place = {"tracking_uri": _without_password(uri), "experiment": experiment}
+        known = facts.get("mlflow", {})
+        same_place = all(known.get(key) == value for key, value in place.items())
+        self.store.note("mlflow", place | {"run_id": known["run_id"] if same_place else None})
         return Recorder(
             StudyFacts(
                 study_id=facts["study_id"],
@@ -202,96 +222,11 @@ class _Run:
         if metric.noise_ceiling is not None:
             summary["noise_ceiling"] = metric.noise_ceiling
         ended = [trial for trial in trials if trial.state != "running"]
-        report = self.recorder.finish(ends[status], summary, [], ended)  # type: ignore[arg-type]
-        self.store.note("mlflow", self.store.facts["mlflow"] | {"run_id": report.parent_run_id})
+        timeout = 10.0 if status == "stopped" else 60.0  # who pressed Ctrl-C does not want to wait
+        report = self.recorder.finish(ends[status], summary, [], ended, timeout)  # type: ignore[arg-type]
+        if report.parent_run_id is not None:
+            self.store.note("mlflow", self.store.facts["mlflow"] | {"run_id": report.parent_run_id})
         return report.error
-
-
-@contextmanager
-def _only_runner(name: str, home: Home) -> Iterator[None]:
-    """Hold the study's lock: one process runs a study at a time."""
-    from filelock import FileLock, Timeout
-
-    folder = home.study(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            Problem(f"study {name}", "is being run by another process", "wait for it, or give this one another name")
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def is_running(name: str, home: Home) -> bool:
-    """Whether a process holds the study's lock."""
-    from filelock import FileLock, Timeout
-
-    path = home.study(name) / "lock"
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-
-
-def _take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, fresh: bool) -> TrialStore:
-    """The study's store: continued where it is the same study, created where there is none."""
-    name = file.spec.name
-    identity = file.identity() | {"content_hash": objective.summary().get("content hash")}
-    store = TrialStore.open(home.store_url, name)
-    if store is not None and fresh:
-        _archive(store, name, home)
-        store = None
-    if store is not None:
-        _require_same(name, store.facts["identity"], identity)
-        return store
-    return TrialStore.create(
-        home.store_url,
-        name,
-        plan.metric,
-        {
-            "study_id": uuid.uuid4().hex,
-            "identity": identity,
-            "metric": dataclasses.asdict(plan.metric),
-            "space": plan.space.as_dict(),
-            "seed": file.spec.search.seed,
-        },
-    )
-
-
-def _archive(store: TrialStore, name: str, home: Home) -> None:
-    """Keep an earlier study, with its artifacts, under NAME.before-TIME."""
-    kept = f"{name}.before-{datetime.now():%Y%m%d-%H%M%S-%f}"
-    store.archive(home.store_url, kept)
-    home.study(kept).mkdir(parents=True)
-    for entry in home.study(name).iterdir():
-        if entry.name != "lock":
-            shutil.move(entry, home.study(kept) / entry.name)
-
-
-def _require_same(name: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise InputError with a diff where the study that is stored is not the one that is given."""
-    before, after = (
-        json.dumps(identity, indent=1, sort_keys=True, ensure_ascii=False).splitlines()
-        for identity in (stored, json.loads(json.dumps(given)))
-    )
-    if before == after:
-        return
-    lines = [line for line in difflib.unified_diff(before, after, n=0, lineterm="") if line[:2] not in ("--", "++", "@@")]
-    raise InputError(
-        Problem(
-            f"study {name}",
-            "differs from the one of this name that was begun (- begun, + now):\n  " + "\n  ".join(lines) + "\n ",
-            f"begin anew with --fresh (the old one is kept), or give it another name with --set name=NAME",
-        )
-    )
 
 
 def _ranges(plan: Plan) -> dict[str, str]:
@@ -301,3 +236,8 @@ def _ranges(plan: Plan) -> dict[str, str]:
         scale = " (log)" if d.log else ""
         texts[d.name] = ", ".join(d.choices) if d.type == "categorical" else f"{d.low:g} .. {d.high:g} {d.unit}{scale}"
     return texts | {name: f"{value} (fixed)" for name, value in plan.fixed.items()}
+
+
+def _without_password(uri: str) -> str:
+    """The URI for others' eyes: result.json is passed around."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)

@@ -25,9 +25,7 @@ TAKES_STARTUP = ("tpe", "cmaes", "optuna-gp", "gp")
 """Samplers that begin with trials of another kind, and so take ``startup_trials``."""
 
 
-def make_sampler(
-    name: str, space: Space, *, seed: int, index: int, startup_trials: int | None = None
-) -> BaseSampler:
+def make_sampler(name: str, space: Space, *, seed: int, index: int, startup_trials: int | None = None) -> BaseSampler:
     """Make the sampler for one trial.
 
     - ``random``: uniform over the ranges (log-uniform on a log scale).
@@ -53,9 +51,7 @@ def make_sampler(
     if name not in SAMPLERS:
         raise ValueError(f"no sampler is called '{name}'; samplers: {', '.join(SAMPLERS)}")
     if startup_trials is not None and name not in TAKES_STARTUP:
-        raise ValueError(
-            f"sampler '{name}' takes no startup_trials; those that do: {', '.join(TAKES_STARTUP)}"
-        )
+        raise ValueError(f"sampler '{name}' takes no startup_trials; those that do: {', '.join(TAKES_STARTUP)}")
     if name == "gp":
         from autotune.surrogate.sampler import GaussianProcessSampler
 

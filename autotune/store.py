@@ -7,9 +7,12 @@ that reports, recorder and result see.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autotune.objective import Evaluation, Metric, Status, Value
@@ -23,6 +26,7 @@ TrialState = Literal["running", "finished", "failed", "pruned", "interrupted"]
 
 INTERRUPTED = "autotune:interrupted"
 """User attribute, True on a failed trial whose process ended before it did: as if it had never been asked."""
+_CREATED = "autotune:created"  # the study's last fact to be written: without it, its creation was cut short
 _EVALUATION = "autotune:evaluation"
 _FIXED = "fixed_params"
 
@@ -60,25 +64,35 @@ class TrialStore:
 
     @classmethod
     def open(cls, url: str, name: str) -> TrialStore | None:
-        """The study called ``name``; None where there is none. Creates nothing."""
+        """The study called ``name``; None where there is none, or only the start of one. Creates nothing."""
         import optuna
 
-        storage = _storage(url)
+        storage = _existing_storage(url)
         if storage is None or name not in optuna.get_all_study_names(storage):
             return None
-        return cls(optuna.load_study(study_name=name, storage=storage))
+        store = cls(optuna.load_study(study_name=name, storage=storage))
+        return None if store._is_stub() else store
 
     @classmethod
     def create(cls, url: str, name: str, metric: Metric, facts: Mapping[str, Any]) -> TrialStore:
         """Create the study; ``facts`` is plain data kept with it (:attr:`facts`)."""
         import optuna
 
-        storage = _storage(url, create=True)
+        storage = _storage(url)
+        if name in optuna.get_all_study_names(storage):
+            found = cls(optuna.load_study(study_name=name, storage=storage))
+            if found._is_stub():
+                optuna.delete_study(study_name=name, storage=storage)
         study = optuna.create_study(study_name=name, storage=storage, direction=metric.goal)
         store = cls(study)
         for key, value in facts.items():
             store.note(key, value)
+        store.note(_CREATED, True)
         return store
+
+    def _is_stub(self) -> bool:
+        """Whether the process that created the study ended before it had written the facts."""
+        return _CREATED not in self.facts and not self.study.get_trials(deepcopy=False)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -89,13 +103,15 @@ class TrialStore:
         """Keep one piece of plain data with the study."""
         self.study.set_user_attr(key, value)
 
-    def archive(self, url: str, name: str) -> None:
-        """Keep the study under another name and free its own."""
+    def archive(self, url: str, name: str) -> TrialStore:
+        """Keep the study under another name and free its own. Returns the study under its new name."""
         import optuna
 
         here = self.study.study_name
-        optuna.copy_study(from_study_name=here, from_storage=url, to_storage=url, to_study_name=name)
-        optuna.delete_study(study_name=here, storage=url)
+        storage = _storage(url)
+        optuna.copy_study(from_study_name=here, from_storage=storage, to_storage=storage, to_study_name=name)
+        optuna.delete_study(study_name=here, storage=storage)
+        return TrialStore(optuna.load_study(study_name=name, storage=storage))
 
     def trials(self) -> list[TrialRecord]:
         """Every trial that was started, by number."""
@@ -123,34 +139,59 @@ class TrialStore:
         return _record(self.study._storage.get_trial(trial_id))
 
     def release(self, trial: TrialRecord) -> None:
-        """Mark a running trial whose process is gone as interrupted; stated values are queued again."""
+        """Mark a running trial whose process is gone as interrupted; stated values are queued again.
+
+        Queued first: should this process end in between, the trial still runs and is released again.
+        """
         from optuna.trial import TrialState as State
 
         storage = self.study._storage
         trial_id = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, trial.number)
         stated = storage.get_trial(trial_id).system_attrs.get(_FIXED)
+        waiting = self.study.get_trials(deepcopy=False, states=(State.WAITING,))
+        if stated and stated not in [other.system_attrs.get(_FIXED) for other in waiting]:
+            self.study.enqueue_trial(stated)
         storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
         self.study.tell(trial.number, state=State.FAIL)
-        if stated:
-            self.study.enqueue_trial(stated)
 
 
-def _storage(url: str, *, create: bool = False) -> RDBStorage | None:
-    """Optuna's storage at ``url``; None where its SQLite file does not exist and is not to be created."""
-    from pathlib import Path
-
+def _storage(url: str) -> RDBStorage:
+    """Optuna's storage at ``url``, created where there is none."""
     from optuna.storages import RDBStorage
+
+    path = _sqlite_path(url)
+    if path is None:
+        return RDBStorage(url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _first_touch(path):
+        # Wait for another process's write instead of failing at once.
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def _existing_storage(url: str) -> RDBStorage | None:
+    """Optuna's storage at ``url``; None where its SQLite file does not exist."""
+    path = _sqlite_path(url)
+    return None if path is not None and not path.exists() else _storage(url)
+
+
+def _sqlite_path(url: str) -> Path | None:
+    """The file behind a SQLite URL; None for any other database, and for one in memory."""
     from sqlalchemy.engine import make_url
 
     database = make_url(url).database
-    if url.startswith("sqlite") and database is not None:
-        if create:
-            Path(database).parent.mkdir(parents=True, exist_ok=True)
-        elif not Path(database).exists():
-            return None
-    # Wait for another process's write instead of failing at once.
-    connect = {"timeout": 60} if url.startswith("sqlite") else {}
-    return RDBStorage(url, engine_kwargs={"connect_args": connect})
+    return Path(database) if url.startswith("sqlite") and database and database != ":memory:" else None
+
+
+@contextmanager
+def _first_touch(database: Path) -> Iterator[None]:
+    """Hold others off while Optuna creates its tables: two at once, as in an array of jobs, make each other fail."""
+    from filelock import FileLock
+
+    if os.access(database.parent, os.W_OK):
+        with FileLock(f"{database}.lock"):
+            yield
+    else:  # someone who may only read, long after the creation
+        yield
 
 
 def _plain(evaluation: Evaluation) -> dict[str, Any]:
@@ -160,7 +201,7 @@ def _plain(evaluation: Evaluation) -> dict[str, Any]:
         "metrics": {name: float(value) for name, value in evaluation.metrics.items()},
         "gradient": {name: float(value) for name, value in evaluation.gradient.items()},
         "curve": {name: [float(value) for value in values] for name, values in evaluation.curve.items()},
-        "seconds": evaluation.seconds,
+        "seconds": float(evaluation.seconds),
         "reason": evaluation.reason,
     }
 
@@ -192,5 +233,5 @@ def study_names(url: str) -> list[str]:
     """Names of the studies in the storage; none where there is no storage. Creates nothing."""
     import optuna
 
-    storage = _storage(url)
+    storage = _existing_storage(url)
     return [] if storage is None else optuna.get_all_study_names(storage)

@@ -4,12 +4,12 @@ The detector coordinate of a reciprocal vector q (in ideal pixels from the unsca
 
     d = c + A q,    A = s R(a) diag(1 + e/2, 1 - e/2) R(-a),    s = 1 + camera_length / 100.
 
-A far-field model need not interpolate to obey this. A detector pixel n (counted from N//2) sees the scattering vector
-q = A^-1 (n - c), and the phase of its Fourier integral is ``q . r = (n - c) . A^-T r``: the pattern on the *distorted*
-detector is the plain FFT of an exit wave sampled on the *affine* real-space grid ``A^T D^-1 m / N``. So the map is applied
-by moving the scan positions to that grid and by evaluating the aperture at the true q of every pixel; this is exact,
-differentiable, and costs nothing per pattern. Counts are conserved by the unitarity of the FFT, which is the 1/det(A)
-of the continuous definition. Vectors are in (y, x) order throughout.
+A far-field model need not interpolate to obey this. A detector pixel n (counted from N//2) sees the scattering
+vector q = A^-1 (n - c), and the phase of its Fourier integral is ``q . r = (n - c) . A^-T r``: the pattern on the
+*distorted* detector is the plain FFT of an exit wave sampled on the *affine* real-space grid ``A^T D^-1 m / N``. So
+the map is applied by moving the scan positions to that grid and by evaluating the aperture at the true q of every
+pixel; this is exact, differentiable, and costs nothing per pattern. Counts are conserved by the unitarity of the
+FFT, which is the 1/det(A) of the continuous definition. Vectors are in (y, x) order throughout.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class ProgressLine:
         self._done = self._done_before = len(trials)
         self._began = time.monotonic()
         ceiling = "" if metric.noise_ceiling is None else f" (noise ceiling {metric.noise_ceiling:.5f})"
-        verb = f"continued after {len(trials)} trials" if trials else "begun"
+        verb = f"continued after {len(trials)} trial{'s' * (len(trials) > 1)}" if trials else "begun"
         self._progress.console.print(f"Study {name} {verb}: {metric.goal} {metric.name}{ceiling}")
         self._progress.update(self._task, total=budget, completed=self._done)
 
@@ -69,9 +69,12 @@ class ProgressLine:
             self._progress.update(self._task, completed=self._done, best=f"best {incumbent}", left=left)
         else:
             value = trial.metrics.get(self._metric.name)
-            what = f"{self._metric.name} {value:.5f}" if trial.state == "finished" and value is not None else trial.reason
+            what = (
+                f"{self._metric.name} {value:.5f}" if trial.state == "finished" and value is not None else trial.reason
+            )
             self._progress.console.print(
-                f"trial {trial.number} ({self._done}/{self._budget}) {trial.state}: {what}; best {incumbent}; {left}"
+                f"trial {trial.number} ({self._done}/{self._budget}) {trial.state}: {what}; best {incumbent}; {left}",
+                soft_wrap=True,  # a line per trial, for grep
             )
 
     def _time_left(self) -> str:

@@ -10,6 +10,7 @@ import typer
 from autotune.cli.options import SetOption, StudyArgument
 
 if TYPE_CHECKING:
+    from autotune.home import Home
     from autotune.study import StudyFile
 
 
@@ -32,6 +33,7 @@ def run(
     """Run a study, or continue it where it was left."""
     from autotune.cli.progress import Quiet, show_run
     from autotune.cli.tables import print_outcome
+    from autotune.errors import StudyFailed
     from autotune.home import Home
 
     file = _load(study, overrides or [], trials, seed)
@@ -49,8 +51,12 @@ def run(
         else:
             with show_run() as watcher:
                 outcome = run_study(file, home=home, watcher=watcher, fresh=fresh)
-    except KeyboardInterrupt:
-        typer.echo(f"Interrupted; every finished trial is kept. Continue with: autotune run {study}", err=True)
+    except (KeyboardInterrupt, StudyFailed) as end:
+        if json_path is not None:
+            _write_state(json_path, file.spec.name, home)
+        if isinstance(end, KeyboardInterrupt):
+            again = _command(study, trials, seed, json_path, overrides or [], quiet)
+            typer.echo(f"Interrupted; every finished trial is kept. Continue with: {again}", err=True)
         raise
     if json_path is not None:
         write_json(json_path, outcome.result)
@@ -58,6 +64,30 @@ def run(
         typer.echo(f"Warning: {outcome.warning}", err=True)
     if not quiet:
         print_outcome(outcome)
+
+
+def _write_state(path: Path, name: str, home: Home) -> None:
+    """Write the result of a study that did not come to a good end; nothing where it was not even begun."""
+    from autotune.result import build_result, write_json
+    from autotune.store import TrialStore
+
+    store = TrialStore.open(home.store_url, name)
+    if store is not None:
+        write_json(path, build_result(store, home, live=False))
+
+
+def _command(
+    study: Path, trials: int | None, seed: int | None, json_path: Path | None, overrides: list[str], quiet: bool
+) -> str:
+    """The command line that continues this run: with its options, without which it would be another study."""
+    import shlex
+
+    words = ["autotune", "run", str(study)]
+    for option, value in (("--trials", trials), ("--seed", seed), ("--json", json_path)):
+        words += [] if value is None else [option, str(value)]
+    for override in overrides:
+        words += ["--set", override]
+    return shlex.join([*words, "--quiet"] if quiet else words)
 
 
 def result(
@@ -101,17 +131,17 @@ def _result(study: str) -> dict[str, Any]:
     from autotune.errors import InputError, Problem, near_miss
     from autotune.home import Home
     from autotune.result import build_result
-    from autotune.run import is_running
     from autotune.store import TrialStore, study_names
+    from autotune.takeup import is_running
 
     home = Home.from_environment()
+    known = study_names(home.store_url)
     name = study
-    if study.endswith((".yaml", ".yml")):
+    if study.endswith((".yaml", ".yml")) or (study not in known and Path(study).is_file()):
         from autotune.study import load_study
 
         name = load_study(Path(study)).spec.name
     store = TrialStore.open(home.store_url, name)
     if store is None:
-        hint = near_miss(name, study_names(home.store_url))
-        raise InputError(Problem(f"study {name}", f"is not in {home.folder}", hint))
+        raise InputError(Problem(f"study {name}", f"is not in {home.folder}", near_miss(name, known)))
     return build_result(store, home, live=is_running(name, home))

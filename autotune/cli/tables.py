@@ -36,8 +36,10 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
     if metric["best"] is None:
         console.print("No trial has finished.")
         return
-    ceiling = "" if metric["noise_ceiling"] is None else (
-        f", {100 * metric['fraction_of_ceiling']:.2f} % of the noise ceiling {metric['noise_ceiling']:.5f}"
+    ceiling = (
+        ""
+        if metric["fraction_of_ceiling"] is None
+        else (f", {100 * metric['fraction_of_ceiling']:.2f} % of the noise ceiling {metric['noise_ceiling']:.5f}")
     )
     console.print(f"Best {metric['name']} {metric['best']:.6f} in trial {document['best_trial']}{ceiling}")
     known = {name: value for name, value in truth.items() if name in document["parameters"]}

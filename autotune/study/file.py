@@ -97,9 +97,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyFile:
     source = read_yaml(text, str(path))
     if not isinstance(source.data, dict):
         what = "is empty" if source.data is None else f"holds {kind_of(source.data)}, not a map of keys"
-        raise InputError(
-            Problem(str(path), what, "a study starts with 'name: ...', 'objective:' and 'parameters:'")
-        )
+        raise InputError(Problem(str(path), what, "a study starts with 'name: ...', 'objective:' and 'parameters:'"))
     given = parse_overrides(overrides)
     source, data, faults = apply_overrides(source, source.data, given)
 
@@ -136,9 +134,7 @@ def _read_text(path: Path) -> str:
     except OSError as error:
         raise InputError(Problem(str(path), f"cannot be read: {error.strerror}", advice)) from error
     if len(raw) > MAX_BYTES:
-        raise InputError(
-            Problem(str(path), f"is larger than {MAX_BYTES} bytes", "a study file is a page of YAML")
-        )
+        raise InputError(Problem(str(path), f"is larger than {MAX_BYTES} bytes", "a study file is a page of YAML"))
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -67,9 +67,7 @@ def faults_of(
         kind = detail["type"]
         if kind == "extra_forbidden":
             known = _fields_at(model, detail["loc"][:-1])
-            faults.append(
-                Fault(full, f"there is no key '{place[-1]}' here", near_miss(str(place[-1]), known))
-            )
+            faults.append(Fault(full, f"there is no key '{place[-1]}' here", near_miss(str(place[-1]), known)))
         elif kind in ("missing", "union_tag_not_found"):
             faults.append(_missing(full, detail))
         elif kind in ("value_error", "assertion_error"):
@@ -118,9 +116,7 @@ def _any_of(expected: list[str]) -> str:
 
 def _missing(place: Place, detail: ErrorDetails) -> Fault:
     if detail["type"] == "union_tag_not_found":
-        return Fault(
-            (*place, *_tag_key(detail)), "is missing", "it says which of the forms of this map is meant"
-        )
+        return Fault((*place, *_tag_key(detail)), "is missing", "it says which of the forms of this map is meant")
     return Fault(place, "is missing")
 
 
@@ -136,10 +132,7 @@ def _value(detail: ErrorDetails) -> object:
 
 def _expectation(detail: ErrorDetails) -> str:
     """What the value must be; pydantic's own message where the error type is a rare one."""
-    context = {
-        key: show(value) if isinstance(value, float) else value
-        for key, value in detail.get("ctx", {}).items()
-    }
+    context = {key: show(value) if isinstance(value, float) else value for key, value in detail.get("ctx", {}).items()}
     kind = detail["type"]
     if kind in ("literal_error", "enum", "union_tag_invalid"):
         listed = str(context.get("expected") or context.get("expected_tags"))

@@ -41,9 +41,7 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
         dotted, equals, content = text.partition("=")
         place = tuple(dotted.strip().split("."))
         if not equals or not all(place):
-            problems.append(
-                Problem(f"--set {text}", f"'{text}' is not KEY=VALUE", "such as search.sampler=tpe")
-            )
+            problems.append(Problem(f"--set {text}", f"'{text}' is not KEY=VALUE", "such as search.sampler=tpe"))
             continue
         label = f"--set {_dotted(place)}"
         try:

@@ -49,9 +49,7 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
     for parameter in known.values():
         if parameter.default is None and parameter.name not in file.spec.parameters:
             what = f"{parameter.name} ({parameter.unit}) must be given; it has no default"
-            remedy = (
-                f"tune it ({parameter.name}: {{low: ..., high: ...}}) or fix it ({parameter.name}: VALUE)"
-            )
+            remedy = f"tune it ({parameter.name}: {{low: ..., high: ...}}) or fix it ({parameter.name}: VALUE)"
             problems.append(file.problem("parameters", what, remedy))
     metric = _metric(file, file.spec.metric, objective.metrics(), problems)
     if problems or metric is None:
@@ -93,20 +91,13 @@ class _Checker:
         log = parameter.log if spec.log is None else spec.log
         if low is None or high is None:
             missing = " and ".join(key for key, end in (("low", low), ("high", high)) if end is None)
-            self.wrong(
-                "", f"{missing} must be given", f"{parameter.name} ({parameter.unit}) has no default range"
-            )
+            self.wrong("", f"{missing} must be given", f"{parameter.name} ({parameter.unit}) has no default range")
         for key, end in (("low", spec.low), ("high", spec.high)):
             if end is not None:
                 self.value(key, parameter, end)
         if low is not None and high is not None and not low < high:
             self._reversed(spec, low, high)
-        if (
-            log
-            and low is not None
-            and low <= 0
-            and not (spec.low is not None and self._below(parameter, low))
-        ):
+        if log and low is not None and low <= 0 and not (spec.low is not None and self._below(parameter, low)):
             key = "log" if spec.low is None else "low"
             self.wrong(
                 key,
@@ -131,13 +122,9 @@ class _Checker:
     def _reversed(self, spec: ParameterSpec, low: float, high: float) -> None:
         """A range that is empty only together with the default of its other end."""
         if spec.low is not None:
-            self.wrong(
-                "low", f"{show(low)} is not below high ({show(high)}, the default)", "give high as well"
-            )
+            self.wrong("low", f"{show(low)} is not below high ({show(high)}, the default)", "give high as well")
         else:
-            self.wrong(
-                "high", f"{show(high)} is not above low ({show(low)}, the default)", "give low as well"
-            )
+            self.wrong("high", f"{show(high)} is not above low ({show(low)}, the default)", "give low as well")
 
     def _inside(self, initial: float, low: float, high: float) -> None:
         if not low <= initial <= high:

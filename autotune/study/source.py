@@ -81,9 +81,7 @@ class Source:
 
     def problems(self, faults: list[Fault]) -> list[Problem]:
         """The faults as problems, those of the file first and in the order of its lines; repeats dropped."""
-        ordered = sorted(
-            faults, key=lambda fault: (self._option(fault.place) is not None, self._line(fault) or 0)
-        )
+        ordered = sorted(faults, key=lambda fault: (self._option(fault.place) is not None, self._line(fault) or 0))
         return list(dict.fromkeys(self.problem(fault) for fault in ordered))
 
     def problem(self, fault: Fault) -> Problem:
@@ -226,9 +224,7 @@ class _Reader:
                 self.faults.append(Fault(place, "a key here is not plain text", "write 'key: value'", line))
             if key in result:
                 first = self.lines[here]
-                self.faults.append(
-                    Fault(here, f"'{key}' is given twice", f"it is already on line {first}", line)
-                )
+                self.faults.append(Fault(here, f"'{key}' is given twice", f"it is already on line {first}", line))
                 self.value(next(events), events, here)
                 continue
             if key is not None:
@@ -242,9 +238,7 @@ class _Reader:
         """A scalar by the YAML 1.2 core schema (specification, section 10.3.2); quoted is always text."""
         text = str(event.value)
         if any("\ud800" <= character <= "\udfff" for character in text):
-            self.faults.append(
-                Fault(place, "holds half a character (a lone surrogate)", "remove the escape", line)
-            )
+            self.faults.append(Fault(place, "holds half a character (a lone surrogate)", "remove the escape", line))
             return None
         if event.style is not None:
             return text

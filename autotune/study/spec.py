@@ -147,7 +147,7 @@ class SearchSpec(_Model):
     """How trials are proposed."""
 
     sampler: Literal["random", "qmc", "tpe", "cmaes", "optuna-gp", "gp"] = "gp"
-    """gp is this package's gradient-observing Gaussian process; the others are Optuna's, as baselines."""
+    """gp is this package's Gaussian process; the others are Optuna's, as baselines."""
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Fixes everything random: equal study files with equal seeds give equal trials."""
     startup_trials: int | None = Field(default=None, ge=1, le=100_000)
@@ -158,9 +158,7 @@ class SearchSpec(_Model):
     def _startup_means_something(cls, count: int | None, info: ValidationInfo) -> int | None:
         sampler = info.data.get("sampler")
         if count is not None and sampler in _WITHOUT_STARTUP:
-            raise ValueError(
-                f"{count} has no meaning with sampler '{sampler}', which has no startup; leave it out"
-            )
+            raise ValueError(f"{count} has no meaning with sampler '{sampler}', which has no startup; leave it out")
         return count
 
 
@@ -170,7 +168,7 @@ class BudgetSpec(_Model):
     trials: int = Field(default=40, ge=1, le=1_000_000)
     """Trials finished, failed or pruned."""
     seconds: float | None = Field(default=None, gt=0)
-    """Wall-clock time after which no trial is started; null for no limit."""
+    """Wall-clock time of the study, over all its runs, after which no trial is started; null for no limit."""
 
 
 class TrackingSpec(_Model):
@@ -225,7 +223,5 @@ class StudySpec(_Model):
     @classmethod
     def _something_is_tuned(cls, parameters: dict[str, ParameterEntry]) -> dict[str, ParameterEntry]:
         if not any(isinstance(entry, ParameterSpec) for entry in parameters.values()):
-            raise ValueError(
-                "every parameter is held fixed; give at least one a map, such as {low: 0, high: 1}"
-            )
+            raise ValueError("every parameter is held fixed; give at least one a map, such as {low: 0, high: 1}")
         return parameters

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-
 @dataclass(frozen=True)
 class History:
     """Trials before the one being asked.
@@ -67,9 +66,7 @@ def read_history(study: Study, trial: FrozenTrial, space: Space) -> History:
             y.append(sign * value)
         else:
             pending.append(point)
-    return History(
-        _matrix(X, space.width), np.array(y, dtype=np.float64), _matrix(pending, space.width), position
-    )
+    return History(_matrix(X, space.width), np.array(y, dtype=np.float64), _matrix(pending, space.width), position)
 
 
 def _matrix(points: list[Floats], width: int) -> Floats:

@@ -63,9 +63,7 @@ def fit(X: Floats, y: Floats) -> FittedModel:
         points,
         values,
         likelihood=_likelihood(),
-        covar_module=get_covar_module_with_dim_scaled_prior(
-            ard_num_dims=points.shape[-1], use_rbf_kernel=False
-        ),
+        covar_module=get_covar_module_with_dim_scaled_prior(ard_num_dims=points.shape[-1], use_rbf_kernel=False),
     )
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
@@ -84,7 +82,5 @@ def _likelihood() -> GaussianLikelihood:
     return GaussianLikelihood(
         noise_prior=prior,
         # Started at the median: the mode lies below the floor.
-        noise_constraint=GreaterThan(
-            NOISE_FLOOR, transform=None, initial_value=math.exp(NOISE_PRIOR_LOG_MEAN)
-        ),
+        noise_constraint=GreaterThan(NOISE_FLOOR, transform=None, initial_value=math.exp(NOISE_PRIOR_LOG_MEAN)),
     )

@@ -109,6 +109,4 @@ def quotes(message: str, value: Value) -> bool:
     if str(value) in message:
         return True
     numbers = re.findall(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?", message)
-    return not isinstance(value, str) and any(
-        math.isclose(float(number), value, rel_tol=1e-3) for number in numbers
-    )
+    return not isinstance(value, str) and any(math.isclose(float(number), value, rel_tol=1e-3) for number in numbers)

@@ -80,9 +80,7 @@ class ObjectiveHooks:
         )
         return evaluation
 
-    def refusal(
-        self, objective: Objective, values: Mapping[str, Value], what: str, *, alone: bool = False
-    ) -> str:
+    def refusal(self, objective: Objective, values: Mapping[str, Value], what: str, *, alone: bool = False) -> str:
         """The message with which ``values``, put over :meth:`values` unless alone, are refused."""
         given = dict(values) if alone else {**self.values(), **values}
         try:

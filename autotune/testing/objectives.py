@@ -34,9 +34,7 @@ class ObjectiveConformance(ObjectiveHooks):
         require(len(parameters) > 0, "an objective needs at least one parameter")
         check_names("parameter", [parameter.name for parameter in parameters])
         for parameter in parameters:
-            require(
-                bool(parameter.unit.strip()), f"parameter {parameter.name}: its unit is empty; '1' means none"
-            )
+            require(bool(parameter.unit.strip()), f"parameter {parameter.name}: its unit is empty; '1' means none")
             if parameter.type == "categorical":
                 check_choices(parameter)
             else:
@@ -49,13 +47,9 @@ class ObjectiveConformance(ObjectiveHooks):
         check_names("metric", [metric.name for metric in metrics])
         for metric in metrics:
             require(bool(metric.unit.strip()), f"metric {metric.name}: its unit is empty; '1' means none")
-            require(
-                metric.goal in ("maximize", "minimize"), f"metric {metric.name}: its goal is '{metric.goal}'"
-            )
+            require(metric.goal in ("maximize", "minimize"), f"metric {metric.name}: its goal is '{metric.goal}'")
             ceiling = metric.noise_ceiling
-            require(
-                ceiling is None or math.isfinite(ceiling), f"metric {metric.name}: noise ceiling {ceiling}"
-            )
+            require(ceiling is None or math.isfinite(ceiling), f"metric {metric.name}: noise ceiling {ceiling}")
 
     def test_summary_is_text(self) -> None:
         """The summary has entries, all of them text."""
@@ -77,19 +71,13 @@ class ObjectiveConformance(ObjectiveHooks):
             f"metrics reported {sorted(evaluation.metrics)}, declared {sorted(declared)}",
         )
         for name, value in evaluation.metrics.items():
-            require(
-                isinstance(value, float) and math.isfinite(value), f"metric {name} is {value!r}, not finite"
-            )
+            require(isinstance(value, float) and math.isfinite(value), f"metric {name} is {value!r}, not finite")
         for name, array in evaluation.arrays.items():
             require(isinstance(array, np.ndarray), f"array {name} is a {type(array).__name__}, not NumPy")
             require(array.dtype != object, f"array {name} holds Python objects")
         for name, fact in evaluation.attributes.items():
-            require(
-                isinstance(fact, (int, float, str)), f"attribute {name} is {fact!r}: not a number or text"
-            )
-        require(
-            math.isfinite(evaluation.seconds) and evaluation.seconds >= 0, f"seconds is {evaluation.seconds}"
-        )
+            require(isinstance(fact, (int, float, str)), f"attribute {name} is {fact!r}: not a number or text")
+        require(math.isfinite(evaluation.seconds) and evaluation.seconds >= 0, f"seconds is {evaluation.seconds}")
 
     def test_same_seed_gives_the_same_evaluation(self) -> None:
         """Equal arguments give equal metrics and an equal gradient, to the last bit."""
@@ -126,12 +114,8 @@ class ObjectiveConformance(ObjectiveHooks):
         declared = {metric.name for metric in objective.metrics()}
         for name, curve in evaluation.curve.items():
             require(name in declared, f"curve '{name}' is not a declared metric: {sorted(declared)}")
-            require(
-                len(curve) == counts[-1], f"curve {name}: {len(curve)} values for {counts[-1]} iterations"
-            )
-            require(
-                all(math.isfinite(value) for value in curve), f"curve {name} is not finite: {list(curve)}"
-            )
+            require(len(curve) == counts[-1], f"curve {name}: {len(curve)} values for {counts[-1]} iterations")
+            require(all(math.isfinite(value) for value in curve), f"curve {name} is not finite: {list(curve)}")
 
     def test_stops_when_told(self) -> None:
         """False from progress ends the evaluation as STOPPED, after at most one more report."""
@@ -143,9 +127,7 @@ class ObjectiveConformance(ObjectiveHooks):
             len(reports.seen) > 0 and reports.seen[0][1] >= 3,
             f"the test needs an objective of 3 iterations or more; reports: {reports.seen}",
         )
-        require(
-            len(reports.seen) <= 2, f"told to stop at the first report, it made {len(reports.seen) - 1} more"
-        )
+        require(len(reports.seen) <= 2, f"told to stop at the first report, it made {len(reports.seen) - 1} more")
         require(
             evaluation.status is Status.STOPPED,
             f"status is '{evaluation.status}', not 'stopped', when stopped",
@@ -214,10 +196,7 @@ class ObjectiveConformance(ObjectiveHooks):
         difference = (ends[1][metric] - ends[0][metric]) / (2 * step)
         error = abs(derivative - difference) * scale
         if error > self.gradient_rtol * abs(difference) * scale + self.gradient_atol:
-            yield (
-                f"{name}: derivative {derivative:.8g} per {parameter.unit}, "
-                f"finite difference {difference:.8g}"
-            )
+            yield (f"{name}: derivative {derivative:.8g} per {parameter.unit}, finite difference {difference:.8g}")
 
     def test_unknown_names_are_refused(self) -> None:
         """An unknown name raises InputError that quotes it and says what may be meant; all at once."""

@@ -41,9 +41,7 @@ class ObjectiveTypeConformance:
             f"settings is {model!r}, no pydantic model",
         )
         for inner in _models(model):
-            require(
-                inner.model_config.get("extra") == "forbid", f"{inner.__name__} does not set extra='forbid'"
-            )
+            require(inner.model_config.get("extra") == "forbid", f"{inner.__name__} does not set extra='forbid'")
         try:
             model.model_validate({**self.settings(), "no_such_setting": 1})
         except ValidationError as error:

@@ -69,9 +69,7 @@ def trial_points(facts: StudyFacts, trial: TrialRecord, moment: int) -> list[Poi
     points = [(name, value, 0) for name, value in sorted(numbers.items())]
     for name, curve in trial.curve.items():
         points += [(f"curve/{name}", value, step) for step, value in enumerate(curve, start=1)]
-    return [
-        Point(key(name), float(value), moment, step) for name, value, step in points if math.isfinite(value)
-    ]
+    return [Point(key(name), float(value), moment, step) for name, value, step in points if math.isfinite(value)]
 
 
 def incumbent_curve(metric: Metric, trials: Sequence[TrialRecord]) -> Iterator[tuple[int, float, int]]:

@@ -199,9 +199,7 @@ def sync(
     already_there, error = 0, ""
     try:
         with _quiet_thread():
-            runs = StudyRuns(
-                facts, tracking_uri=tracking_uri, artifact_root=artifact_root, trial_folder=trial_folder
-            )
+            runs = StudyRuns(facts, tracking_uri=tracking_uri, artifact_root=artifact_root, trial_folder=trial_folder)
             already_there = len(runs.complete)
             runs.record(trials)
             runs.record_table(trials)
@@ -262,6 +260,4 @@ def _explain(error: str) -> str:
     """The line for the user; empty where there was no error."""
     if not error:
         return ""
-    return (
-        f"MLflow lacks part of this study ({error}); no trial is lost: the next run of the study records them"
-    )
+    return f"MLflow lacks part of this study ({error}); no trial is lost: the next run of the study records them"

@@ -56,9 +56,7 @@ def assemble(contents: Contents, data: DataSettings, geometry: GeometrySettings)
         findings.problems.extend(error.problems)
     findings.raise_any()
     if resolved is None or bad is None or loaded is None or positions is None:
-        raise AssertionError(
-            "a part is missing without a problem to tell"
-        )  # unreachable: each part or its problem
+        raise AssertionError("a part is missing without a problem to tell")  # unreachable: each part or its problem
     return _finish(contents, selection, resolved, bad, loaded, positions)
 
 
@@ -182,9 +180,7 @@ def _bad_pixels(contents: Contents, selection: Selection) -> NDArray[np.bool_]:
         return np.zeros(selection.crop, np.bool_)
     if contents.bad.shape != size:
         raise InputError(
-            contents.problem(
-                "mask", f"has shape {contents.bad.shape}", f"the detector's shape {size} is expected"
-            )
+            contents.problem("mask", f"has shape {contents.bad.shape}", f"the detector's shape {size} is expected")
         )
     stored = np.fft.fftshift(contents.bad) if contents.corner else contents.bad
     y, x = (slice(n // 2 - m // 2, n // 2 - m // 2 + m) for n, m in zip(size, selection.crop, strict=True))
@@ -202,9 +198,7 @@ def _probe_problem(contents: Contents) -> Problem | None:
         return None
     size = tuple(contents.frames.shape[-2:])
     if contents.probe.shape != size:
-        return contents.problem(
-            "probe", f"has shape {contents.probe.shape}", f"the detector's {size} is expected"
-        )
+        return contents.problem("probe", f"has shape {contents.probe.shape}", f"the detector's {size} is expected")
     if not np.isfinite(contents.probe).all():
         return contents.problem("probe", "has values that are not finite", "finite amplitudes are expected")
     if not contents.probe.any():

@@ -82,9 +82,7 @@ def _basis(path: Path, file: h5py.File) -> NDArray[np.float64]:
         vectors = vectors.T
     if vectors.shape != (2, 3):
         raise InputError(
-            Problem(
-                f"{path}: {name}", f"has shape {vectors.shape}", "(3, 2), columns slow and fast, is expected"
-            )
+            Problem(f"{path}: {name}", f"has shape {vectors.shape}", "(3, 2), columns slow and fast, is expected")
         )
     largest = np.abs(vectors).max(axis=1, keepdims=True)
     if not np.all((largest > 0) & np.isfinite(largest)):
@@ -98,9 +96,7 @@ def _positions(path: Path, file: h5py.File, name: str, translation: h5py.Dataset
     moved = numeric(f"{path}: {name}", translation[()]).astype(np.float64)
     if moved.ndim != 2 or moved.shape[1] != 3:
         raise InputError(
-            Problem(
-                f"{path}: {name}", f"has shape {moved.shape}", "(position, 3), x, y, z in metres, is expected"
-            )
+            Problem(f"{path}: {name}", f"has shape {moved.shape}", "(position, 3), x, y, z in metres, is expected")
         )
     with np.errstate(over="ignore", invalid="ignore"):  # infinite positions are refused with the others
         return np.asarray(-1e10 * (moved @ _basis(path, file).T))
@@ -135,8 +131,6 @@ def _geometry(path: Path, file: h5py.File) -> GeometrySettings:
         take("wavelength_angstrom", f"{_SOURCE}/wavelength", wavelength * 1e10)
     elif (energy := number(f"{_SOURCE}/energy")) is not None:
         if not energy > 0:
-            raise InputError(
-                Problem(f"{path}: {_SOURCE}/energy", f"{energy} J is impossible", "joule are expected")
-            )
+            raise InputError(Problem(f"{path}: {_SOURCE}/energy", f"{energy} J is impossible", "joule are expected"))
         take("wavelength_angstrom", f"{_SOURCE}/energy", photon_wavelength_angstrom(energy / _JOULE_PER_KEV))
     return geometry_in_file(path, values, names)

@@ -44,9 +44,7 @@ def resolve_geometry(
     merged = study.over(file)
     near = merged.regime == "near field"
     problems = _useless(study, "near field" if near else "far field", _ONLY_FAR if near else _ONLY_NEAR)
-    geometry, lacking = (
-        _near_field(merged, path) if near else _far_field(study, merged, path, pixel_positions)
-    )
+    geometry, lacking = _near_field(merged, path) if near else _far_field(study, merged, path, pixel_positions)
     problems += lacking
     if near and pixel_positions:
         problems.append(
@@ -82,9 +80,7 @@ def _near_field(merged: GeometrySettings, path: Path) -> tuple[NearField | None,
     focus = merged.focus_to_sample_mm
     if focus is not None and focus >= distance:
         what = f"{focus:g} mm is not before the detector at {distance:g} mm"
-        return None, [
-            Problem("objective.geometry.focus_to_sample_mm", what, "both are measured from the focus")
-        ]
+        return None, [Problem("objective.geometry.focus_to_sample_mm", what, "both are measured from the focus")]
     return NearField(wavelength, distance, pixel, focus), []
 
 

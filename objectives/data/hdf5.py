@@ -72,9 +72,7 @@ def _write(file: h5py.File, measurement: Measurement) -> None:
     )
     if measurement.scan_shape is not None:
         file.attrs["scan_shape"] = measurement.scan_shape
-    file.create_dataset(
-        "patterns", data=patterns, chunks=chunk, compression="gzip", compression_opts=4, shuffle=True
-    )
+    file.create_dataset("patterns", data=patterns, chunks=chunk, compression="gzip", compression_opts=4, shuffle=True)
     file["positions"] = measurement.positions
     file["valid"] = measurement.valid
     if measurement.probe is not None:
@@ -91,9 +89,7 @@ def _compact(patterns: NDArray[np.float32]) -> NDArray[Any]:
     largest = float(patterns.max(initial=0))
     for dtype in (np.uint8, np.uint16, np.uint32):
         if largest <= np.iinfo(dtype).max:
-            with np.errstate(
-                invalid="ignore"
-            ):  # negative or NaN on masked pixels: the comparison refuses them
+            with np.errstate(invalid="ignore"):  # negative or NaN on masked pixels: the comparison refuses them
                 small = patterns.astype(dtype)
             return small if np.array_equal(small, patterns) else patterns
     return patterns
@@ -111,9 +107,7 @@ def open_hdf5(path: Path) -> Iterator[Contents]:
         _, frames = dataset(path, file, ["patterns"])
         if len(frames.shape) != 3:
             raise InputError(
-                Problem(
-                    f"{path}: patterns", f"has shape {frames.shape}", "(position, det_y, det_x) is expected"
-                )
+                Problem(f"{path}: patterns", f"has shape {frames.shape}", "(position, det_y, det_x) is expected")
             )
         _, positions = dataset(path, file, ["positions"])
         valid, probe = find(file, "valid"), find(file, "probe")
@@ -126,9 +120,7 @@ def open_hdf5(path: Path) -> Iterator[Contents]:
             position_unit=_position_unit(path, file),
             scan_shape=_scan_shape(path, file, frames.shape[0]),
             bad=None if valid is None else numeric(f"{path}: valid", valid[()], kinds="bui") == 0,
-            probe=None
-            if probe is None
-            else numeric(f"{path}: probe", probe[()], kinds="c").astype(np.complex64),
+            probe=None if probe is None else numeric(f"{path}: probe", probe[()], kinds="c").astype(np.complex64),
             counted=bool(file.attrs["counted"]) if "counted" in file.attrs else None,
             source=str(file.attrs.get("source", "")),
         )
@@ -162,9 +154,7 @@ def _check_format(path: Path, file: h5py.File) -> None:
         )
     if version != FORMAT_VERSION:
         raise InputError(
-            Problem(
-                str(path), f"has format_version {version}", f"this version of autotune reads {FORMAT_VERSION}"
-            )
+            Problem(str(path), f"has format_version {version}", f"this version of autotune reads {FORMAT_VERSION}")
         )
 
 
@@ -175,18 +165,14 @@ def _position_unit(path: Path, file: h5py.File) -> Literal["angstrom", "object p
     if unit == "object pixel":
         return "object pixel"
     raise InputError(
-        Problem(
-            f"{path}: attribute position_unit", f"is {unit!r}", "'angstrom' or 'object pixel' is expected"
-        )
+        Problem(f"{path}: attribute position_unit", f"is {unit!r}", "'angstrom' or 'object pixel' is expected")
     )
 
 
 def _scan_shape(path: Path, file: h5py.File, count: int) -> tuple[int, int] | None:
     if "scan_shape" not in file.attrs:
         return None
-    shape = (
-        numeric(f"{path}: attribute scan_shape", file.attrs["scan_shape"], kinds="iu").reshape(-1).tolist()
-    )
+    shape = numeric(f"{path}: attribute scan_shape", file.attrs["scan_shape"], kinds="iu").reshape(-1).tolist()
     if len(shape) != 2 or shape[0] * shape[1] != count:
         raise InputError(
             Problem(

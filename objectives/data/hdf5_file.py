@@ -66,7 +66,5 @@ def dataset(path: Path, file: h5py.File, names: Sequence[str]) -> tuple[str, h5p
             return name, found
     there = ", ".join(sorted(file)) or "nothing"
     raise InputError(
-        Problem(
-            str(path), f"has no dataset {' or '.join(names)}", f"at its top level the file holds: {there}"
-        )
+        Problem(str(path), f"has no dataset {' or '.join(names)}", f"at its top level the file holds: {there}")
     )

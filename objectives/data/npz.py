@@ -70,9 +70,7 @@ def open_npz(path: Path, data: DataSettings) -> Iterator[Contents]:
         try:
             archive = np.load(stream, allow_pickle=False)
         except _UNREADABLE as error:
-            raise InputError(
-                Problem(str(path), f"cannot be read as .npz: {error}", "copy it again")
-            ) from error
+            raise InputError(Problem(str(path), f"cannot be read as .npz: {error}", "copy it again")) from error
         with archive:
             yield _contents(path, archive, data)
 
@@ -95,9 +93,7 @@ def _contents(path: Path, archive: Any, data: DataSettings) -> Contents:
         )
     if positions is None and "positions" in data.model_fields_set:
         raise InputError(
-            Problem(
-                "objective.data.positions", f"has no effect: {path} holds no array 'positions'", "remove it"
-            )
+            Problem("objective.data.positions", f"has no effect: {path} holds no array 'positions'", "remove it")
         )
     return Contents(
         path=path,
@@ -107,9 +103,7 @@ def _contents(path: Path, archive: Any, data: DataSettings) -> Contents:
         positions=positions,
         positions_name=name,
         position_unit=data.positions if positions is not None else "angstrom",
-        bad=numeric(f"{path}: mask", _array(path, archive, "mask"), kinds="iufb") != 0
-        if "mask" in keys
-        else None,
+        bad=numeric(f"{path}: mask", _array(path, archive, "mask"), kinds="iufb") != 0 if "mask" in keys else None,
         probe=_probe(path, archive) if "probe" in keys else None,
         corner=data.zero_frequency == "corner",
     )
@@ -120,13 +114,9 @@ def _array(path: Path, archive: Any, key: str) -> NDArray[Any]:
         return np.asarray(archive[key])
     except _UNREADABLE as error:
         if "allow_pickle" in str(error):
-            problem = Problem(
-                f"{path}: {key}", "holds Python objects, which are never loaded", "store plain numbers"
-            )
+            problem = Problem(f"{path}: {key}", "holds Python objects, which are never loaded", "store plain numbers")
         else:
-            problem = Problem(
-                f"{path}: {key}", f"cannot be read: {error}", "the file is damaged; copy it again"
-            )
+            problem = Problem(f"{path}: {key}", f"cannot be read: {error}", "the file is damaged; copy it again")
         raise InputError(problem) from error
 
 
@@ -138,9 +128,7 @@ def _positions(path: Path, archive: Any, name: str, shape: tuple[int, ...]) -> N
 def _probe(path: Path, archive: Any) -> NDArray[np.complex64]:
     found = numeric(f"{path}: probe", _array(path, archive, "probe"), kinds="iufc")
     if found.ndim < 2 or 0 in found.shape:
-        raise InputError(
-            Problem(f"{path}: probe", f"has shape {found.shape}", "(..., det_y, det_x) is expected")
-        )
+        raise InputError(Problem(f"{path}: probe", f"has shape {found.shape}", "(..., det_y, det_x) is expected"))
     return np.ascontiguousarray(found[(0,) * (found.ndim - 2)], dtype=np.complex64)
 
 

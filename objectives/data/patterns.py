@@ -71,9 +71,7 @@ def select(contents: Contents, *, step: int, crop: int | None) -> Selection:
     return Selection(frames, scan_shape, (crop or size[0], crop or size[1]))
 
 
-def load_patterns(
-    contents: Contents, selection: Selection, bad: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], bool]:
+def load_patterns(contents: Contents, selection: Selection, bad: NDArray[np.bool_]) -> tuple[NDArray[np.float32], bool]:
     """Read the selected frames.
 
     Args:
@@ -91,9 +89,7 @@ def load_patterns(
     where = f"{contents.path}: {contents.frames_name}"
     dtype = contents.frames.dtype
     if dtype.kind not in "iuf":
-        raise InputError(
-            Problem(where, f"holds {describe_type(dtype)}", "counts or intensities are expected")
-        )
+        raise InputError(Problem(where, f"holds {describe_type(dtype)}", "counts or intensities are expected"))
     patterns = np.empty((selection.frames.size, *selection.crop), np.float32)
     flaws = _Flaws(where, dtype)
     per_block = max(1, _BLOCK_BYTES // (math.prod(contents.frames.shape[-2:]) * max(dtype.itemsize, 4)))
@@ -162,15 +158,11 @@ class _Flaws:
         if self.dead is not None:
             self._note("dead", block == self.dead, block, chosen)
 
-    def _note(
-        self, kind: str, flawed: NDArray[np.bool_], block: NDArray[Any], chosen: NDArray[np.intp]
-    ) -> None:
+    def _note(self, kind: str, flawed: NDArray[np.bool_], block: NDArray[Any], chosen: NDArray[np.intp]) -> None:
         count = int(np.count_nonzero(flawed))
         if count and kind not in self.first:
             frame, y, x = np.unravel_index(int(np.argmax(flawed)), flawed.shape)
-            self.first[kind] = (
-                f"first {block[frame, y, x]} in pattern {chosen[frame]} at used pixel ({y}, {x})"
-            )
+            self.first[kind] = f"first {block[frame, y, x]} in pattern {chosen[frame]} at used pixel ({y}, {x})"
         self.counts[kind] += count
 
     def raise_any(self) -> None:

@@ -65,11 +65,7 @@ def _check_file(path: Path) -> None:
         raise InputError(Problem(str(path), "is a folder", "name the measurement file in it"))
     if not path.exists():
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        guess = (
-            near_miss(path.name, names)
-            if path.parent.is_dir()
-            else f"the folder {path.parent} does not exist"
-        )
+        guess = near_miss(path.name, names) if path.parent.is_dir() else f"the folder {path.parent} does not exist"
         remedy = guess if guess.startswith(("did you mean", "the folder")) else "check objective.data.file"
         raise InputError(Problem(str(path), "there is no such file", remedy))
     try:

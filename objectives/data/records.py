@@ -83,9 +83,7 @@ def find_record(name: str) -> Record:
         InputError: no record has this name.
     """
     if name not in RECORDS:
-        raise InputError(
-            Problem("objective.data.record", f"no record is called '{name}'", near_miss(name, RECORDS))
-        )
+        raise InputError(Problem("objective.data.record", f"no record is called '{name}'", near_miss(name, RECORDS)))
     return RECORDS[name]
 
 
@@ -139,9 +137,7 @@ def _download(record: Record) -> Path:
     where = f"record '{record.name}'"
     if record.url is None:
         raise InputError(
-            Problem(
-                where, f"{record.filename} is not here and has no public address ({record.origin})", by_hand
-            )
+            Problem(where, f"{record.filename} is not here and has no public address ({record.origin})", by_hand)
         )
     import pooch
     import requests
@@ -156,8 +152,6 @@ def _download(record: Record) -> Path:
     # ValueError: checksum differs, or the archive has no such file; KeyError: an answer of an unknown form.
     except (requests.exceptions.RequestException, OSError, ValueError, KeyError) as error:
         raise InputError(
-            Problem(
-                where, f"cannot be downloaded from {record.url} ({type(error).__name__}: {error})", by_hand
-            )
+            Problem(where, f"cannot be downloaded from {record.url} ({type(error).__name__}: {error})", by_hand)
         ) from error
     return Path(path)

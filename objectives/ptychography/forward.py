@@ -2,9 +2,10 @@
 
     psi_j = F[ P(r - f_j) O(r + c_j) ],   I_j = |psi_j|^2
 
-c_j is the corner of the object patch under the probe (whole pixels), f_j the sub-pixel rest of the scan position, applied
-to the probe as a Fourier phase ramp. F is a unitary FFT (far field) or convolution with the Fresnel propagator (near
-field). Far-field patterns keep their zero frequency at [0, 0] here. Intensities are in units of the mean count per pixel.
+c_j is the corner of the object patch under the probe (whole pixels), f_j the sub-pixel rest of the scan position,
+applied to the probe as a Fourier phase ramp. F is a unitary FFT (far field) or convolution with the Fresnel propagator
+(near field). Far-field patterns keep their zero frequency at [0, 0] here. Intensities are in units of the mean count
+per pixel.
 
 The gradient is derived by hand instead of traced: it needs no graph in memory and two FFTs per pattern less than
 autograd with a cached probe.
@@ -132,7 +133,9 @@ class IntensityLoss:
             cached = torch.cat([model.shifted_probes(fixed_probe, batch) for batch in model.layout.batches()])
             self._shifted = lambda _, batch: cached[batch]
 
-    def __call__(self, flat_object: Tensor, probe: Tensor, *, refine_probe: bool) -> tuple[float, Tensor, Tensor | None]:
+    def __call__(
+        self, flat_object: Tensor, probe: Tensor, *, refine_probe: bool
+    ) -> tuple[float, Tensor, Tensor | None]:
         """Loss and its gradients dL/dRe + i dL/dIm for the object and, where it is refined, the probe."""
         model, layout = self._model, self._model.layout
         loss = 0.0

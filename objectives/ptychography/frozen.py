@@ -37,8 +37,7 @@ def frozen_gradient(
     state: State,
     metric: str,
     *,
-    probe_is_state: bool,
-    probe_scale: float,
+    probe_at: Callable[[Scene], Tensor] | None,
 ) -> Sequence[float]:
     """dC/dtheta at the fixed object (and probe, where it was refined).
 
@@ -48,16 +47,17 @@ def frozen_gradient(
         layout: the layout of the final state; rounding of positions is held fixed.
         patterns, valid, state: as in :func:`frozen_metrics`.
         metric: ``consistency`` or ``amplitude_consistency``.
-        probe_is_state: the probe was reconstructed, so it is held fixed as the object is.
-        probe_scale: factor from the scene's unit-intensity probe to the state's.
+        probe_at: scene -> probe, where the probe follows from the parameters; None where it was reconstructed, so
+            that it is held fixed as the object is.
     """
     theta = theta.detach().requires_grad_(True)
     scene = scene_at(theta)
     # Cut the graph where it is small (positions, probe, propagator), so that each batch frees its own.
-    cut = [part.detach().requires_grad_(True) for part in _parts(scene, probe_is_state)]
+    parts = _parts(scene, probe_at)
+    cut = [part.detach().requires_grad_(True) for part in parts]
     positions = cut[0]
     propagator = cut[-1] if scene.propagator is not None else None
-    probe = state.probe if probe_is_state else probe_scale * cut[1]
+    probe = state.probe if probe_at is None else cut[1]
     squared, norm = 0.0, 0.0
     for batch in layout.batches():
         # A fresh model per batch: its graph from ``positions`` is freed by the batch's backward pass.
@@ -73,10 +73,9 @@ def frozen_gradient(
             norm += float(patterns[batch].square().sum(dtype=torch.float64))
         loss = residual.square().sum()
         squared += float(loss.detach())
-        loss.backward(retain_graph=not probe_is_state)
+        loss.backward()
     # C = 1 - sqrt(S / n)  ->  dC = -dS / (2 sqrt(S n)) = -dS / (2 n (1 - C))
     factor = -1.0 / (2 * norm * max(1.0 - consistency(squared, norm), 1e-12))
-    parts = _parts(scene, probe_is_state)
     used = [(part, leaf.grad) for part, leaf in zip(parts, cut, strict=True) if leaf.grad is not None and part.grad_fn]
     (gradient,) = torch.autograd.grad(
         [part for part, _ in used], theta, [slope for _, slope in used], allow_unused=True
@@ -84,11 +83,11 @@ def frozen_gradient(
     return [factor * float(g) for g in gradient]
 
 
-def _parts(scene: Scene, probe_is_state: bool) -> list[Tensor]:
-    """The tensors through which a parameter acts: positions, the lens's probe, the propagator."""
+def _parts(scene: Scene, probe_at: Callable[[Scene], Tensor] | None) -> list[Tensor]:
+    """The tensors through which a parameter acts: positions, the probe that follows from it, the propagator."""
     parts = [scene.positions]
-    if not probe_is_state and scene.probe is not None:
-        parts.append(scene.probe)
+    if probe_at is not None:
+        parts.append(probe_at(scene))
     if scene.propagator is not None:
         parts.append(scene.propagator)
     return parts

@@ -139,7 +139,8 @@ class PtychographyObjective:
         rows, columns = self._valid.shape
         layout = Layout.of(scene.positions, (rows, columns))
         model = ForwardModel(scene, layout)
-        start = self._start(scene, model)
+        empty = torch.ones(math.prod(layout.object_shape), dtype=self._machine.complex, device=self._machine.device)
+        start = State(empty, self._initial_probe(scene, model))
         norm = float(self._patterns.square().sum(dtype=torch.float64))
         loss = IntensityLoss(model, self._patterns, self._valid, None if options.refine_probe else start.probe)
 
@@ -165,8 +166,8 @@ class PtychographyObjective:
             if p.kind == "mismatch"
         }
 
-    def _start(self, scene: Scene, model: ForwardModel) -> State:
-        """Empty object; the probe of the lens, of the file, or of the data, at the mean counts per pattern."""
+    def _initial_probe(self, scene: Scene, model: ForwardModel) -> Tensor:
+        """The probe of the lens, of the file, or of the data, at the mean counts per pattern."""
         counts_per_pattern = float(self._patterns.sum(dtype=torch.float64)) / len(self._patterns)
         if scene.probe is not None:
             probe = scene.probe
@@ -174,10 +175,11 @@ class PtychographyObjective:
             probe = torch.as_tensor(self._measurement.probe, device=self._machine.device)
         else:
             probe = model.from_detector(self._patterns.mean(0).sqrt().to(self._machine.complex))
+            if isinstance(self._measurement.geometry, FarField):
+                probe = torch.fft.fftshift(probe)  # the far field's zero position is at [0, 0]
         probe = probe.to(self._machine.complex)
-        probe = probe * math.sqrt(counts_per_pattern / float(probe.abs().square().sum(dtype=torch.float64)))
-        rows, columns = model.layout.object_shape
-        return State(torch.ones(rows * columns, dtype=self._machine.complex, device=self._machine.device), probe)
+        power = (probe.real.square() + probe.imag.square()).sum(dtype=torch.float64)
+        return probe * (counts_per_pattern / power).sqrt().to(self._machine.real)
 
     def _finish(
         self,
@@ -200,7 +202,7 @@ class PtychographyObjective:
         return Evaluation(
             Status.COMPLETE,
             metrics=metrics,
-            gradient=self._gradient(values, scene, model.layout, state, metric, options),
+            gradient=self._gradient(values, model.layout, state, metric, options),
             arrays=self._arrays(model, state),
             attributes=self._attributes(scene, model.layout),
         )
@@ -208,7 +210,6 @@ class PtychographyObjective:
     def _gradient(
         self,
         values: Mapping[str, Value],
-        scene: Scene,
         layout: Layout,
         state: State,
         metric: str,
@@ -218,7 +219,6 @@ class PtychographyObjective:
         names = [p.name for p in self._parameters if p.differentiable and not (free and p.name in _LENS)]
         held = self._scalars(values)
         theta = torch.stack([held[name] for name in names])
-        scale = math.sqrt(float(state.probe.abs().square().sum(dtype=torch.float64)))
         slopes = frozen_gradient(
             lambda vector: build_scene(self._measurement, {**held, **dict(zip(names, vector, strict=True))}),
             theta,
@@ -227,8 +227,7 @@ class PtychographyObjective:
             self._valid,
             state,
             metric,
-            probe_is_state=free or scene.probe is None,
-            probe_scale=scale,
+            probe_at=None if free else lambda scene: self._initial_probe(scene, ForwardModel(scene, layout)),
         )
         return dict(zip(names, slopes, strict=True))
 

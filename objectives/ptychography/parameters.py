@@ -16,9 +16,18 @@ def parameters_of(measurement: Measurement) -> tuple[Parameter, ...]:
         return (*_near_field(geometry), *_scan(0.0, 180.0), *_solver("refined"))
     nominal = geometry.scan_rotation_degree
     scan = _scan(nominal or 0.0, 180.0 if nominal is None else 10.0)
-    if geometry.semi_convergence_mrad is not None:
+    if geometry.semi_convergence_mrad is not None and forms_probe(geometry):
         return (*_detector(), *_lens(geometry, geometry.semi_convergence_mrad), *scan, *_solver("fixed"))
     return (*scan, *_solver("refined"))
+
+
+def forms_probe(geometry: FarField) -> bool:
+    """Whether a lens of known aperture, wavelength and angular sampling gives the illumination.
+
+    Only then do detector and lens parameters act: with a free probe they trade against it.
+    """
+    needed = (geometry.semi_convergence_mrad, geometry.wavelength_angstrom, geometry.angular_sampling_mrad)
+    return all(value is not None for value in needed)
 
 
 def _mismatch(
@@ -59,9 +68,7 @@ def _near_field(geometry: NearField) -> tuple[Parameter, ...]:
 
 def _detector() -> tuple[Parameter, ...]:
     return (
-        _mismatch(
-            "camera_length", "%", 0.0, -5, 5, "the pattern is magnified by 1 + v/100", minimum=-50, maximum=50
-        ),
+        _mismatch("camera_length", "%", 0.0, -5, 5, "the pattern is magnified by 1 + v/100", minimum=-50, maximum=50),
         _mismatch("center_offset_y", "pixel", 0.0, -3, 3, "row of the unscattered beam minus N//2"),
         _mismatch("center_offset_x", "pixel", 0.0, -3, 3, "column of the unscattered beam minus N//2"),
         _mismatch(
@@ -74,9 +81,7 @@ def _detector() -> tuple[Parameter, ...]:
             minimum=-0.5,
             maximum=0.5,
         ),
-        _mismatch(
-            "elliptical_angle", "degree", 0.0, 0, 180, "angle of the ellipse axis from detector +x towards +y"
-        ),
+        _mismatch("elliptical_angle", "degree", 0.0, 0, 180, "angle of the ellipse axis from detector +x towards +y"),
     )
 
 
@@ -84,7 +89,12 @@ def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
     defocus = geometry.defocus_angstrom or 0.0
     return (
         _mismatch(
-            "defocus", "angstrom", defocus, defocus - 300, defocus + 300, "positive = underfocus, C10 = -defocus"
+            "defocus",
+            "angstrom",
+            defocus,
+            defocus - 300,
+            defocus + 300,
+            "positive = underfocus, C10 = -defocus",
         ),
         _mismatch("astigmatism", "angstrom", 0.0, 0, 100, "two-fold astigmatism C12", minimum=0),
         _mismatch("astigmatism_angle", "degree", 0.0, 0, 180, "angle phi12 of the two-fold astigmatism"),
@@ -105,11 +115,23 @@ def _scan(nominal_rotation: float, half_range: float) -> tuple[Parameter, ...]:
     low, high = nominal_rotation - half_range, nominal_rotation + half_range
     return (
         _mismatch(
-            "scan_rotation", "degree", nominal_rotation, low, high, "turns the scan axes in the detector's frame"
+            "scan_rotation",
+            "degree",
+            nominal_rotation,
+            low,
+            high,
+            "turns the scan axes in the detector's frame",
         ),
         _mismatch("scan_scale", "%", 0.0, -5, 5, "scan step multiplied by 1 + v/100", minimum=-90, maximum=900),
         _mismatch(
-            "scan_shear", "degree", 0.0, -2, 2, "angle between the scan axes minus 90", minimum=-60, maximum=60
+            "scan_shear",
+            "degree",
+            0.0,
+            -2,
+            2,
+            "angle between the scan axes minus 90",
+            minimum=-60,
+            maximum=60,
         ),
     )
 

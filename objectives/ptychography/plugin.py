@@ -39,7 +39,11 @@ class Ptychography:
         settings = PtychographySettings.model_validate(settings)
         if settings.simulate is None:
             raise InputError(
-                Problem("objective.simulate", "is not in the study", "state what to simulate, at least 'simulate: {}'")
+                Problem(
+                    "objective.simulate",
+                    "is not in the study",
+                    "state what to simulate, at least 'simulate: {}'",
+                )
             )
         path = output if output is not None else self._file(settings, folder)
         measurement = write_simulation(settings.simulate, path)
@@ -54,7 +58,11 @@ class Ptychography:
     def _file(self, settings: PtychographySettings, folder: Path) -> Path:
         if settings.data.file is None:
             raise InputError(
-                Problem("objective.data.file", "is not in the study", "a simulated measurement needs a file's name")
+                Problem(
+                    "objective.data.file",
+                    "is not in the study",
+                    "a simulated measurement needs a file's name",
+                )
             )
         return folder / settings.data.file
 
@@ -67,9 +75,7 @@ class Ptychography:
         path = self._file(settings, folder)
         document = read_truth(path)
         if document is None or not path.exists():
-            raise InputError(
-                Problem(str(path), "was not simulated yet", "make it with `autotune simulate STUDY`")
-            )
+            raise InputError(Problem(str(path), "was not simulated yet", "make it with `autotune simulate STUDY`"))
         if document.get("settings") != settings.simulate.model_dump(mode="json"):
             raise InputError(
                 Problem(

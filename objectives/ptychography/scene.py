@@ -14,6 +14,7 @@ from torch import Tensor
 
 from objectives.data.measurement import FarField, Measurement, NearField
 from objectives.detector import DetectorMap, rotation
+from objectives.ptychography.parameters import forms_probe
 from objectives.ptychography.probe import Optics
 
 Values = Mapping[str, Tensor]
@@ -81,11 +82,11 @@ def _far_field(measurement: Measurement, geometry: FarField, values: Values) -> 
     reciprocal = sampling * 1e-3 / geometry.wavelength_angstrom
     shape = measurement.valid.shape
     pixel = 1 / (reciprocal * torch.tensor(shape, dtype=like.dtype, device=like.device))
+    if not forms_probe(geometry):
+        return Scene(positions / pixel, pixel, None, None)
     detector = detector_map(values)
-    probe = None
-    if geometry.semi_convergence_mrad is not None:
-        k = detector.ideal_coordinates((shape[0], shape[1])) * reciprocal[:, None, None]
-        probe = optics(geometry.wavelength_angstrom, values).probe(k, float(reciprocal.mean()))
+    k = detector.ideal_coordinates((shape[0], shape[1])) * reciprocal[:, None, None]
+    probe = optics(geometry.wavelength_angstrom, values).probe(k, float(reciprocal.mean()))
     return Scene(detector.object_pixels(positions, pixel), pixel, probe, None)
 
 

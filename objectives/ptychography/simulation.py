@@ -1,15 +1,14 @@
 """Simulated 4D-STEM measurements whose true mismatch is known.
 
-On purpose not the forward model that reconstructs them: exit waves are computed in a window three times as wide as the
-detector's, on a specimen evaluated analytically at every scan position (no sub-pixel ramps, no pixelated object), and the
-finely sampled intensity is then interpolated by splines to where each detector pixel really looks, with the Jacobian of
-the map, and integrated over the pixel's area. So agreement between the two is a test of both.
+On purpose not the forward model that reconstructs them: exit waves are computed in a window three times as wide as
+the detector's, on a specimen evaluated analytically at every scan position (no sub-pixel ramps, no pixelated object),
+and the finely sampled intensity is then interpolated by splines to where each detector pixel really looks, with the
+Jacobian of the map, and integrated over the pixel's area. So agreement between the two is a test of both.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ _PARTS_OF_PIXEL = 3
 """A pixel's area is integrated as the mean over this many points along each of its sides."""
 _LATTICE_ANGSTROM = 3.19
 _ATOMS = ((0.0, 0.9), (1 / 3, 0.45))
-"""Sites of the rectangular cell (fraction along its long side) and their peak phase in rad: a heavy and a light column."""
+"""Sites of the rectangular cell (fraction along its long side), peak phase in rad: a heavy and a light column."""
 _COLUMN_WIDTH_ANGSTROM = 0.45
 _VACANCY_FRACTION = 0.08
 
@@ -87,9 +86,25 @@ def draw_truth(settings: SimulationSettings, random: np.random.Generator) -> dic
     return truth
 
 
-def simulate_patterns(settings: SimulationSettings) -> tuple[Measurement, dict[str, float]]:
-    """Simulate a measurement; returns it and its truth (parameter -> true value)."""
-    random = np.random.default_rng(settings.seed)
+@dataclass(frozen=True)
+class Experiment:
+    """A simulated experiment before any electron is counted.
+
+    Attributes:
+        expected: (position, det_y, det_x) expected fraction of the beam's electrons in each detector pixel.
+        stated: (position, 2) stated scan positions (y, x) in angstrom.
+        truth: parameter -> true value.
+        specimen: what was illuminated.
+    """
+
+    expected: Floats
+    stated: Floats
+    truth: dict[str, float]
+    specimen: Specimen
+
+
+def expected_patterns(settings: SimulationSettings, random: np.random.Generator) -> Experiment:
+    """Draw a truth and a specimen, and compute the patterns expected without noise."""
     truth = draw_truth(settings, random)
     points = (np.arange(settings.scan_points) - (settings.scan_points - 1) / 2) * settings.scan_step_angstrom
     stated = np.stack(np.meshgrid(points, points, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -113,18 +128,26 @@ def simulate_patterns(settings: SimulationSettings) -> tuple[Measurement, dict[s
         fine = np.abs(np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(wave), norm="ortho"))) ** 2
         seen = ndimage.map_coordinates(fine, look, order=3, mode="constant")
         expected[index] = area * seen.reshape(n, parts, n, parts).mean(axis=(1, 3))
-    counts = random.poisson(np.maximum(expected, 0) * settings.electrons_per_pattern)
+    return Experiment(np.maximum(expected, 0), stated, truth, specimen)
+
+
+def simulate_patterns(settings: SimulationSettings) -> tuple[Measurement, dict[str, float]]:
+    """Simulate a measurement; returns it and its truth (parameter -> true value)."""
+    random = np.random.default_rng(settings.seed)
+    experiment = expected_patterns(settings, random)
+    counts = random.poisson(experiment.expected * settings.electrons_per_pattern)
+    wavelength = wavelength_angstrom("electron", settings.energy_kev)
     sampling = (settings.angular_sampling_mrad, settings.angular_sampling_mrad)
     measurement = Measurement(
         patterns=counts.astype(np.float32),
-        positions=stated,
+        positions=experiment.stated,
         geometry=FarField(wavelength, sampling, settings.semi_convergence_mrad),
         valid=np.ones(counts.shape[1:], dtype=bool),
         counted=True,
         source="simulated 4D-STEM of a monolayer with vacancies",
         scan_shape=(settings.scan_points, settings.scan_points),
     )
-    return measurement, truth
+    return measurement, experiment.truth
 
 
 def write_simulation(settings: SimulationSettings, path: Path) -> Measurement:
@@ -133,10 +156,14 @@ def write_simulation(settings: SimulationSettings, path: Path) -> Measurement:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_measurement(path, measurement)
     stated = {name: truth[name] for name in MISMATCH if name in settings.mismatch}
-    document = {"settings": settings.model_dump(mode="json"), "content_hash": measurement.content_hash, "truth": stated}
+    document = {
+        "settings": settings.model_dump(mode="json"),
+        "content_hash": measurement.content_hash,
+        "truth": stated,
+    }
     temporary = truth_path(path).with_suffix(".tmp")
     temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, truth_path(path))
+    temporary.replace(truth_path(path))
     return measurement
 
 

@@ -46,7 +46,13 @@ def _trouble(parameter: Parameter, value: Value) -> tuple[str, str] | None:
     if parameter.type == "int" and value != int(value):
         return f"{value} is not a whole number", "give an int"
     if parameter.minimum is not None and value < parameter.minimum:
-        return f"{value} is below the least possible value", f"at least {parameter.minimum:g} {parameter.unit}"
+        return (
+            f"{value} is below the least possible value",
+            f"at least {parameter.minimum:g} {parameter.unit}",
+        )
     if parameter.maximum is not None and value > parameter.maximum:
-        return f"{value} is above the greatest possible value", f"at most {parameter.maximum:g} {parameter.unit}"
+        return (
+            f"{value} is above the greatest possible value",
+            f"at most {parameter.maximum:g} {parameter.unit}",
+        )
     return None

@@ -15,7 +15,7 @@ import pytest
 
 from autotune.samplers import SAMPLERS, TAKES_STARTUP, make_sampler
 from autotune.space import Dimension, Space
-from autotune.surrogate.history import INTERRUPTED
+from autotune.store import INTERRUPTED
 
 SPACE = Space(
     (
@@ -42,9 +42,7 @@ def quiet() -> Iterator[None]:
 
 
 def counted(study: optuna.Study) -> int:
-    return sum(
-        not t.user_attrs.get(INTERRUPTED) for t in study.get_trials(states=None) if t.state.is_finished()
-    )
+    return sum(not t.user_attrs.get(INTERRUPTED) for t in study.get_trials(states=None) if t.state.is_finished())
 
 
 def ask(study: optuna.Study, name: str, seed: int = 1, space: Space = SPACE) -> optuna.Trial:

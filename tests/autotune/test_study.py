@@ -77,9 +77,7 @@ def test_metric_may_be_written_short(tmp_path: Path, metric: str) -> None:
 
 def test_overrides_replace_add_and_reach_into_missing_maps(tmp_path: Path) -> None:
     text = HEAD + "parameters:\n  shift: {low: -1, high: 1}  # kept\n"
-    file = load(
-        tmp_path, text, "search.sampler=tpe", "parameters.shift.low=-0.5", "name=other", "parameters.passes=2"
-    )
+    file = load(tmp_path, text, "search.sampler=tpe", "parameters.shift.low=-0.5", "name=other", "parameters.passes=2")
     assert (file.spec.name, file.spec.search.sampler) == ("other", "tpe")
     found = plan_study(file, file.open())
     assert (found.space.dimensions[0].low, found.fixed) == (-0.5, {"passes": 2})
@@ -236,9 +234,7 @@ def test_a_parameter_without_default_must_be_tuned_or_fixed(tmp_path: Path) -> N
 
     objective = Demanding(ToySettings())
     text = HEAD + "parameters:\n  shift: {}\n"
-    with pytest.raises(
-        InputError, match=r"yaml:3: parameters: voltage \(kV\) must be given; it has no default"
-    ):
+    with pytest.raises(InputError, match=r"yaml:3: parameters: voltage \(kV\) must be given; it has no default"):
         plan_study(load(tmp_path, text), objective)
     assert plan_study(load(tmp_path, text, "parameters.voltage=80"), objective).fixed == {"voltage": 80.0}
 

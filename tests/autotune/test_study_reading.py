@@ -32,8 +32,7 @@ scalars = (
 plain = st.recursive(
     scalars,
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.text("abcdef", min_size=1, max_size=4), inner, max_size=3)
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abcdef", min_size=1, max_size=4), inner, max_size=3)
     ),
     max_leaves=6,
 )

@@ -422,9 +422,7 @@ def test_a_broken_type_fails(check: str, broken: Any, message: str) -> None:
 
 
 def test_importing_the_suite_imports_no_pytest() -> None:
-    code = (
-        "import sys, autotune.testing; sys.exit(any(m in sys.modules for m in ('pytest', 'torch', 'optuna')))"
-    )
+    code = "import sys, autotune.testing; sys.exit(any(m in sys.modules for m in ('pytest', 'torch', 'optuna')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -121,9 +121,7 @@ class Place:
                 for point in client.get_metric_history(run.info.run_id, name)
             ]
             root = Path(urllib.request.url2pathname(run.info.artifact_uri.removeprefix("file://")))
-            files = {
-                str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
-            }
+            files = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
             held.append(
                 {
                     "name": run.info.run_name,
@@ -227,18 +225,14 @@ def test_a_study_is_recorded_field_by_field(place: Place, tmp_path: Path) -> Non
     }
     assert failed["status"] == "FAILED"
     assert failed["tags"]["autotune.reason"] == "residual became NaN"
-    assert [point[:3] for point in failed["points"] if "consistency" in point[0]] == [
-        ("curve/consistency", 1, 0.1)
-    ]
+    assert [point[:3] for point in failed["points"] if "consistency" in point[0]] == [("curve/consistency", 1, 0.1)]
     assert last["files"] == {"pictures/object.png": PNG, "facts.txt": b"pixel 0.2 angstrom"}
 
 
 def test_the_table_of_trials_reads_as_mlflow_writes_its_own(place: Place) -> None:
     assert place.sync(TRIALS).error == ""
     parent = place.runs()[0]
-    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [
-        {"path": "trials.json", "type": "table"}
-    ]
+    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [{"path": "trials.json", "type": "table"}]
     table = pandas.read_json(io.BytesIO(place.snapshot()[0]["files"]["trials.json"]), orient="split")
     assert table["trial"].tolist() == [0, 1, 2]
     assert table["defocus (angstrom)"].tolist() == [100.5, 101.5, 102.5]
@@ -353,9 +347,7 @@ def test_a_server_that_does_not_answer_delays_nothing(
             recorder.submit(each)
         assert time.perf_counter() - begin < 0.5
         begin = time.perf_counter()
-        report = recorder.finish(
-            "FINISHED", {}, [], TRIALS, timeout=1.0 if behaviour == "says nothing" else 20.0
-        )
+        report = recorder.finish("FINISHED", {}, [], TRIALS, timeout=1.0 if behaviour == "says nothing" else 20.0)
         assert time.perf_counter() - begin < (2.0 if behaviour == "says nothing" else 20.0)
         assert (report.parent_run_id, report.recorded, report.already_there) == (None, 0, 0)
         assert ("no answer within 1 s" if behaviour == "says nothing" else "MlflowException") in report.error
@@ -387,9 +379,7 @@ def test_long_curves_and_many_parameters_are_split_into_batches(place: Place) ->
     assert len([point for point in child["points"] if point[0] == "curve/loss"]) == 2500
 
 
-def test_a_large_file_stays_in_the_trial_folder_and_is_named(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_file_stays_in_the_trial_folder_and_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autotune.tracking.runs.FILE_LIMIT_BYTES", 20)
     place.sync(TRIALS)
     last = place.snapshot()[3]

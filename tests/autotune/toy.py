@@ -161,9 +161,7 @@ class Toy:
     def _complete(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """Values with defaults filled in; an unknown name or a value outside its limits is an InputError."""
         known = {parameter.name: parameter for parameter in self.parameters()}
-        problems = [
-            Problem(n, f"no parameter is called '{n}'", near_miss(n, known)) for n in values if n not in known
-        ]
+        problems = [Problem(n, f"no parameter is called '{n}'", near_miss(n, known)) for n in values if n not in known]
         for name in set(values) & set(known):
             parameter, value = known[name], values[name]
             if parameter.type == "categorical":
@@ -176,9 +174,7 @@ class Toy:
                 and (parameter.minimum is None or value >= parameter.minimum)
                 and (parameter.maximum is None or value <= parameter.maximum)
             ):
-                problems.append(
-                    Problem(name, f"{value!r} is outside {parameter.minimum} to {parameter.maximum}")
-                )
+                problems.append(Problem(name, f"{value!r} is outside {parameter.minimum} to {parameter.maximum}"))
         if problems:
             raise InputError(problems)
         defaults = {name: p.default for name, p in known.items() if p.default is not None}
@@ -208,9 +204,7 @@ class BareToyType:
     def open(self, settings: BaseModel, *, folder: Path) -> Toy:
         assert isinstance(settings, ToySettings)
         if settings.data is not None and not (folder / settings.data).is_file():
-            raise InputError(
-                Problem(str(folder / settings.data), "no such file", "make it with autotune simulate")
-            )
+            raise InputError(Problem(str(folder / settings.data), "no such file", "make it with autotune simulate"))
         return Toy(settings)
 
 
@@ -221,9 +215,7 @@ class ToyType(BareToyType):
         assert isinstance(settings, ToySettings)
         if output is None:
             if settings.data is None:
-                raise InputError(
-                    Problem("objective.data", "names no file to write", "state it or give --output")
-                )
+                raise InputError(Problem("objective.data", "names no file to write", "state it or give --output"))
             output = folder / settings.data
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(json.dumps({"toy": 1}), encoding="utf-8")

@@ -196,9 +196,7 @@ def files_below(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("command", ["check", "run"])
-def test_bad_study_is_refused(
-    case: str, command: str, empty_place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_study_is_refused(case: str, command: str, empty_place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content, fragments = BAD[case]
     study = empty_place / "study.yaml"
     study.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -253,9 +251,7 @@ def test_missing_file_and_folder_are_refused(empty_place: Path, capsys: pytest.C
         assert f"Error: {path}: {fragment}" in capsys.readouterr().err
 
 
-def test_an_objective_that_cannot_simulate_says_so(
-    empty_place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_objective_that_cannot_simulate_says_so(empty_place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = empty_place / "study.yaml"
     study.write_text(GOOD, encoding="utf-8")
     code = run_command_line(["simulate", str(study), "--set", "objective.name=tests.autotune.toy:bare"])

@@ -77,9 +77,7 @@ def test_pending_points_are_left() -> None:
 
 def test_known_points_are_not_repeated_though_they_look_best() -> None:
     # All but the best point of a fully discrete space was tried, and each value is worse than any prediction.
-    space = Space(
-        (Dimension("n", type="int", low=1, high=3), Dimension("m", type="categorical", choices=("a", "b")))
-    )
+    space = Space((Dimension("n", type="int", low=1, high=3), Dimension("m", type="categorical", choices=("a", "b"))))
     every = Coordinates(space).enumerate()
     for left in range(6):
         X = np.delete(every, left, axis=0)

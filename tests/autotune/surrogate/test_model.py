@@ -12,9 +12,7 @@ from autotune.surrogate.model import FittedModel, fit
 from autotune.surrogate.startup import sobol
 
 
-def predict(
-    fitted: FittedModel, X: np.ndarray[Any, Any]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def predict(fitted: FittedModel, X: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     with torch.no_grad():
         posterior: Any = fitted.model.posterior(torch.as_tensor(X))
     return posterior.mean.numpy()[:, 0], posterior.variance.numpy()[:, 0]

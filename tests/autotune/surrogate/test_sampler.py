@@ -12,7 +12,8 @@ import torch
 from optuna.trial import TrialState
 
 from autotune.space import Dimension, Space
-from autotune.surrogate.history import INTERRUPTED, read_history
+from autotune.store import INTERRUPTED
+from autotune.surrogate.history import read_history
 from autotune.surrogate.sampler import GaussianProcessSampler
 from autotune.surrogate.startup import default_startup_trials
 
@@ -33,21 +34,15 @@ def quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.INFO)
 
 
-def new_study(
-    direction: str = "maximize", space: Space = PLANE, seed: int = 0, **options: Any
-) -> optuna.Study:
-    return optuna.create_study(
-        direction=direction, sampler=GaussianProcessSampler(space, seed=seed, **options)
-    )
+def new_study(direction: str = "maximize", space: Space = PLANE, seed: int = 0, **options: Any) -> optuna.Study:
+    return optuna.create_study(direction=direction, sampler=GaussianProcessSampler(space, seed=seed, **options))
 
 
 def bowl(params: dict[str, Any]) -> float:
     return float((params["x"] - 0.6) ** 2 + math.log10(params["y"] / 2.0) ** 2)
 
 
-def run(
-    study: optuna.Study, trials: int, value: Callable[[dict[str, Any]], float], space: Space = PLANE
-) -> None:
+def run(study: optuna.Study, trials: int, value: Callable[[dict[str, Any]], float], space: Space = PLANE) -> None:
     for _ in range(trials):
         trial = study.ask(space.distributions())
         study.tell(trial, value(trial.params))
@@ -197,8 +192,6 @@ def test_misuse_is_refused() -> None:
         GaussianProcessSampler(PLANE, seed=0, startup_trials=-1)
     with pytest.raises(ValueError, match=r"'z' is not in the search space of this sampler: \['x', 'y'\]"):
         new_study().ask(PLANE.distributions()).suggest_float("z", 0, 1)
-    several = optuna.create_study(
-        directions=["minimize", "maximize"], sampler=GaussianProcessSampler(PLANE, seed=0)
-    )
+    several = optuna.create_study(directions=["minimize", "maximize"], sampler=GaussianProcessSampler(PLANE, seed=0))
     with pytest.raises(ValueError, match="multi-objective"):
         several.ask(PLANE.distributions())

@@ -71,6 +71,4 @@ def write_cxi(path: Path, **changes: Any) -> Path:
 
 def read(path: Path, geometry: GeometrySettings | None = None, **data: Any) -> Measurement:
     """Open ``path`` as a study would."""
-    return open_measurement(
-        DataSettings(file=path, **data), geometry or GeometrySettings(), folder=path.parent
-    )
+    return open_measurement(DataSettings(file=path, **data), geometry or GeometrySettings(), folder=path.parent)

@@ -34,9 +34,7 @@ def measurements(draw: st.DrawFn) -> Measurement:
     shape = (rows * columns, draw(st.integers(1, 6)), draw(st.integers(2, 6)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     counted = draw(st.booleans())
-    patterns = (
-        rng.poisson(draw(st.sampled_from([40, 4000, 1e6])), shape) if counted else rng.gamma(2.0, 9.0, shape)
-    )
+    patterns = rng.poisson(draw(st.sampled_from([40, 4000, 1e6])), shape) if counted else rng.gamma(2.0, 9.0, shape)
     valid = rng.random(shape[1:]) < 0.8
     valid[0, 0] = True
     patterns = np.where(valid, patterns, 0).astype(np.float32)
@@ -154,9 +152,7 @@ def test_raster_step_skips_rows_and_columns(tmp_path: Path) -> None:
 
 def test_near_field_probe_is_cut_like_the_patterns(tmp_path: Path) -> None:
     probe = (np.arange(64) * (1 + 1j)).reshape(8, 8).astype(np.complex64)
-    write_measurement(
-        tmp_path / "m.h5", simple(geometry=NearField(1.0, 1000.0, (50.0, 50.0), 3.0), probe=probe)
-    )
+    write_measurement(tmp_path / "m.h5", simple(geometry=NearField(1.0, 1000.0, (50.0, 50.0), 3.0), probe=probe))
     np.testing.assert_array_equal(read(tmp_path / "m.h5", crop=4).probe, probe[2:6, 2:6])
 
 

@@ -72,9 +72,7 @@ def test_unknown_hdf5_and_unknown_suffix(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"neither CXI .* it holds: stack"):
         read(tmp_path / "a.h5")
     (tmp_path / "a.dm4").write_bytes(b"\0\0\0\4")
-    with pytest.raises(
-        InputError, match=r"no known format \(suffix '.dm4'\); read are .cxi, .h5, .hdf5, .npz"
-    ):
+    with pytest.raises(InputError, match=r"no known format \(suffix '.dm4'\); read are .cxi, .h5, .hdf5, .npz"):
         read(tmp_path / "a.dm4")
 
 

@@ -56,9 +56,7 @@ def _pixel_scan(path: Path, **changes: object) -> Path:
     data[:, 0, 0] = 7
     data[:, 1, 0] = 3
     probe = (RNG.normal(size=(1, 2, 8, 8)) + 1j * RNG.normal(size=(1, 2, 8, 8))).astype(np.complex64)
-    np.savez(
-        path, **({"data": data, "scan": 40 + np.arange(10.0).reshape(5, 2) ** 2, "probe": probe} | changes)
-    )
+    np.savez(path, **({"data": data, "scan": 40 + np.arange(10.0).reshape(5, 2) ** 2, "probe": probe} | changes))
     return path
 
 

@@ -56,9 +56,7 @@ def test_siemens_star_is_centred_and_in_object_pixels(open_record) -> None:  # t
 def test_mos2_raster(open_record, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     m = open_record("mos2_60kv")
     assert m.patterns.shape == (900, 64, 64) and m.scan_shape == (30, 30) and m.counted
-    assert m.geometry == FarField(
-        pytest.approx(0.04866, abs=1e-5), pytest.approx((1.0201385, 1.0201385)), 28.0
-    )
+    assert m.geometry == FarField(pytest.approx(0.04866, abs=1e-5), pytest.approx((1.0201385, 1.0201385)), 28.0)
     np.testing.assert_allclose(m.positions[31] - m.positions[0], [1.0, 1.0])
     assert m.patterns.sum(axis=(1, 2)).mean() == pytest.approx(1e4, rel=0.01)  # the stated dose
     write_measurement(tmp_path / "m.h5", m)

@@ -58,17 +58,13 @@ def test_another_file_of_that_name_is_refused(record: Record, tmp_path: Path) ->
         fetch_record("tiny")
 
 
-def test_data_folder_that_does_not_exist(
-    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_folder_that_does_not_exist(record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOTUNE_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match=r"AUTOTUNE_DATA: '.*nowhere' is not a folder"):
         fetch_record("tiny")
 
 
-def test_download_is_by_address_and_checksum(
-    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_download_is_by_address_and_checksum(record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AUTOTUNE_DATA")
     asked: dict[str, object] = {}
 

@@ -14,9 +14,7 @@ from objectives.data.settings import DataSettings, GeometrySettings
     ("energy_kev", "published"), [(60, 0.0487), (80, 0.04176), (100, 0.03701), (200, 0.02508), (300, 0.01969)]
 )
 def test_electron_wavelength_is_the_published_one(energy_kev: float, published: float) -> None:
-    assert electron_wavelength_angstrom(energy_kev) == pytest.approx(
-        published, abs=6e-5 if energy_kev == 60 else 6e-6
-    )
+    assert electron_wavelength_angstrom(energy_kev) == pytest.approx(published, abs=6e-5 if energy_kev == 60 else 6e-6)
 
 
 def test_photon_wavelength_of_copper_k_alpha() -> None:

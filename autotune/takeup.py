@@ -1,0 +1,139 @@
+"""Take up a study: hold its lock, find it in the trial store, and see that it is still the same study."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from autotune.errors import InputError, Problem
+from autotune.home import Home
+from autotune.objective import Objective
+from autotune.result import build_result, write_json
+from autotune.store import TrialStore
+from autotune.study import Plan, StudyFile
+
+# `autotune result` takes the lock for an instant to see whether it is free.
+_PATIENCE_SECONDS = 0.5
+
+
+@contextmanager
+def only_runner(name: str, home: Home) -> Iterator[None]:
+    """Hold the study's lock: one process runs a study at a time.
+
+    Raises:
+        InputError: another process holds it, or the home cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = home.study(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"the folder cannot be made: {error.strerror} ({error.filename})"
+        raise InputError(Problem(str(folder), what, "set AUTOTUNE_HOME to a folder you may write to")) from error
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=_PATIENCE_SECONDS)
+    except Timeout:
+        advice = "wait for it, or give this one another name with --set name=NAME"
+        raise InputError(Problem(f"study {name}", "is being run by another process", advice)) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_running(name: str, home: Home) -> bool:
+    """Whether a process holds the study's lock."""
+    from filelock import FileLock, Timeout
+
+    path = home.study(name) / "lock"
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fresh: bool) -> TrialStore:
+    """The study's store: continued where it is the same study, created where there is none.
+
+    Args:
+        file, objective, plan: what is to be run.
+        home: where studies live.
+        fresh: keep an earlier study of that name under another, and begin anew.
+
+    Raises:
+        InputError: the study of that name differs from the one given.
+    """
+    name = file.spec.name
+    identity = file.identity() | {"content_hash": objective.summary().get("content hash")}
+    store = TrialStore.open(home.store_url, name)
+    if store is not None and fresh:
+        _archive(store, name, home)
+        store = None
+    if store is not None:
+        _require_same(name, store.facts["identity"], identity)
+        return store
+    return TrialStore.create(
+        home.store_url,
+        name,
+        plan.metric,
+        {
+            "study_id": uuid.uuid4().hex,
+            "identity": identity,
+            "metric": dataclasses.asdict(plan.metric),
+            "space": plan.space.as_dict(),
+            "seed": file.spec.search.seed,
+        },
+    )
+
+
+def _archive(store: TrialStore, name: str, home: Home) -> None:
+    """Keep an earlier study, with its artifacts, under NAME.before-TIME."""
+    kept = f"{name}.before-{datetime.now():%Y%m%d-%H%M%S-%f}"
+    archived = store.archive(home.store_url, kept)
+    home.study(kept).mkdir(parents=True)
+    for entry in home.study(name).iterdir():
+        if entry.name != "lock":
+            shutil.move(entry, home.study(kept) / entry.name)
+    # The one that was moved says the old name and the old place.
+    write_json(home.study(kept) / "result.json", build_result(archived, home, live=False))
+
+
+def _require_same(name: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise InputError with what differs where the study that is stored is not the one that is given."""
+    before, after = _leaves(stored), _leaves(json.loads(json.dumps(given)))
+    lines = []
+    for place in sorted(before.keys() | after.keys()):
+        if before.get(place) != after.get(place):
+            lines += [f"- {place}: {before[place]}"] if place in before else []
+            lines += [f"+ {place}: {after[place]}"] if place in after else []
+    if lines:
+        raise InputError(
+            Problem(
+                f"study {name}",
+                "differs from the one of this name that was begun",
+                "begin anew with --fresh (the old one is kept), or give it another name with --set name=NAME. "
+                "The difference (- begun, + now):\n  " + "\n  ".join(lines),
+            )
+        )
+
+
+def _leaves(data: Any, place: str = "") -> dict[str, str]:
+    """Plain data as dotted place -> value in JSON, so that a line of a comparison says what it is about."""
+    if not isinstance(data, Mapping) or not data:
+        return {place: json.dumps(data, ensure_ascii=False)}
+    return {
+        inner: text
+        for key, value in data.items()
+        for inner, text in _leaves(value, f"{place}.{key}" if place else str(key)).items()
+    }
