@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,10 @@ def _parameter(dimension: Mapping[str, Any], best: TrialRecord | None) -> dict[s
 def software() -> dict[str, str]:
     """Versions that decide the numbers."""
     versions = {"autotune": __version__, "python": platform.python_version()}
-    installed = {distribution.name for distribution in metadata.distributions()}
-    return versions | {name: metadata.version(name) for name in _PACKAGES if name in installed}
+    for name in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def write_json(path: Path, document: Mapping[str, Any] | Sequence[Any]) -> None:

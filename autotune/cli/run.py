@@ -144,4 +144,6 @@ def _result(study: str) -> dict[str, Any]:
     store = TrialStore.open(home.store_url, name)
     if store is None:
         raise InputError(Problem(f"study {name}", f"is not in {home.folder}", near_miss(name, known)))
+    if "identity" not in store.facts:
+        raise InputError(Problem(f"study {name}", "was made by ask and tell, without a study file", "read its store"))
     return build_result(store, home, live=is_running(name, home))

@@ -21,6 +21,7 @@ from autotune.objective import (
     Progress,
     Status,
     Value,
+    complete_values,
     near_miss,
     never_stop,
 )
@@ -31,7 +32,6 @@ from objectives.ptychography.lbfgs import SolverOptions, State, solve
 from objectives.ptychography.parameters import parameters_of
 from objectives.ptychography.pictures import draw_reconstruction
 from objectives.ptychography.scene import Scene, build_scene
-from objectives.ptychography.values import complete_values
 
 _LENS = {"center_offset_y", "center_offset_x", "defocus", "astigmatism", "astigmatism_angle"}
 _LENS |= {"spherical_aberration", "convergence_angle"}

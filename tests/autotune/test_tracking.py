@@ -137,16 +137,6 @@ class Place:
         return held
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database fresh from its migrations, which take seconds."""
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def place(tmp_path: Path, migrated: Path) -> Place:
     return make_place(tmp_path / "home", migrated)

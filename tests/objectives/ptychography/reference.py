@@ -1,0 +1,87 @@
+"""The same physics a second time, in plain NumPy with explicit sums, written from the definitions alone.
+
+Nothing here shares code with ``objectives``: every sign, factor and unit is spelled out once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Waves = NDArray[np.complex128]
+Values = Mapping[str, float]
+
+
+def detector_matrix(values: Values) -> Floats:
+    """A of d = c + A q, (y, x) order, from its entries in (x, y) order where the angle is the usual one."""
+    a, e = np.deg2rad(values["elliptical_angle"]), values["elliptical_distortion"]
+    turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])  # of (x, y) columns, from +x towards +y
+    xy = (1 + values["camera_length"] / 100) * turn @ np.diag([1 + e / 2, 1 - e / 2]) @ turn.T
+    return xy[::-1, ::-1].copy()
+
+
+def scan_positions(stated: Floats, values: Values) -> Floats:
+    """True positions (position, 2) in the unit of the stated ones: shear, then rotation, then scale."""
+    v, shear = np.deg2rad(values["scan_rotation"]), np.deg2rad(values["scan_shear"])
+    true = []
+    for y, x in stated:
+        leaning = x - np.tan(shear) * y
+        r_y = np.cos(v) * y - np.sin(v) * leaning
+        r_x = np.sin(v) * y + np.cos(v) * leaning
+        true.append([r_y * (1 + values["scan_scale"] / 100), r_x * (1 + values["scan_scale"] / 100)])
+    return np.array(true)
+
+
+def aberration_phase(ky: Floats, kx: Floats, wavelength: float, values: Values) -> Floats:
+    """chi in rad of spatial frequencies in 1/angstrom; Krivanek coefficients, C10 = -defocus."""
+    k, phi = np.hypot(ky, kx), np.arctan2(ky, kx)
+    second = -values["defocus"] + values["astigmatism"] * np.cos(2 * (phi - np.deg2rad(values["astigmatism_angle"])))
+    fourth = 1e4 * values["spherical_aberration"]
+    return np.pi * wavelength * second * k**2 + 0.5 * np.pi * fourth * wavelength**3 * k**4
+
+
+def lens_spectrum(n: int, sampling_mrad: float, wavelength: float, values: Values) -> Waves:
+    """What the lens lets through, at every detector pixel, shape (n, n), unit total intensity."""
+    rows, columns = np.meshgrid(np.arange(n) - n // 2, np.arange(n) - n // 2, indexing="ij")
+    offset = np.array([values["center_offset_y"], values["center_offset_x"]])
+    q = np.einsum("ij,jyx->iyx", np.linalg.inv(detector_matrix(values)), np.stack([rows, columns]) - offset[:, None, None])
+    pixel = sampling_mrad * 1e-3 / wavelength
+    ky, kx = q * pixel
+    edge = values["convergence_angle"] * 1e-3 / wavelength
+    ramp = np.clip((edge - np.hypot(ky, kx)) / pixel + 0.5, 0, 1)
+    spectrum = np.sin(np.pi / 2 * ramp) * np.exp(-1j * aberration_phase(ky, kx, wavelength, values))
+    return spectrum / np.sqrt((np.abs(spectrum) ** 2).sum())
+
+
+def affine_pixels(positions: Floats, n: int, sampling_mrad: float, wavelength: float, values: Values) -> Floats:
+    """Positions in pixels u = A^-T r / p of the object grid, p = 1 / (n dk) of the ideal detector."""
+    p = wavelength / (n * sampling_mrad * 1e-3)
+    inverse_transposed = np.linalg.inv(detector_matrix(values)).T
+    return np.array([inverse_transposed @ r / p for r in positions])
+
+
+def shifted(spectrum: Waves, fraction: Floats) -> Waves:
+    """The probe displaced by ``fraction`` pixels, centred, from its centred spectrum, by explicit sums."""
+    m = np.arange(len(spectrum)) - len(spectrum) // 2
+    along_y = np.exp(2j * np.pi * np.outer(m - fraction[0], m) / len(m))
+    along_x = np.exp(2j * np.pi * np.outer(m - fraction[1], m) / len(m))
+    return along_y @ spectrum @ along_x.T / len(m)
+
+
+def far_field(exit_wave: Waves) -> Waves:
+    """Fraunhofer amplitude of a centred exit wave, zero frequency at (n//2, n//2), by an explicit unitary DFT."""
+    m = np.arange(len(exit_wave)) - len(exit_wave) // 2
+    transform = np.exp(-2j * np.pi * np.outer(m, m) / len(m))
+    return transform @ exit_wave @ transform.T / len(m)
+
+
+def near_field(exit_wave: Waves, wavelength_m: float, distance_m: float, focus_m: float, pitch_m: float) -> Waves:
+    """Fresnel amplitude of a cone beam from a focus ``focus_m`` before the sample, on a detector at ``distance_m``."""
+    magnification = distance_m / focus_m
+    k = np.fft.fftfreq(len(exit_wave), pitch_m / magnification)
+    z = (distance_m - focus_m) / magnification
+    propagator = np.exp(-1j * np.pi * wavelength_m * z * (k[:, None] ** 2 + k[None, :] ** 2))
+    return np.fft.ifft2(np.fft.fft2(exit_wave) * propagator)
