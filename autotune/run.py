@@ -130,11 +130,18 @@ class _Run:
         trial = self.tuner.ask()
         self.watcher.proposed(trial)
 
+        broken: list[Exception] = []  # the watcher's own errors are not the objective's: they must not fail the trial
+
         def progress(iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
-            self.watcher.progressed(iteration, iterations, metrics)
-            return True
+            try:
+                self.watcher.progressed(iteration, iterations, metrics)
+            except Exception as error:
+                broken.append(error)
+            return not broken
 
         evaluation = self.executor.run(trial, progress)
+        if broken:
+            raise broken[0]
         keep_evaluation(self.home.trial(self.file.spec.name, trial.number), evaluation, self.objective)
         record = self.tuner.tell(trial, evaluation)
         self.store.note("seconds", self._seconds())
@@ -226,7 +233,7 @@ class _Run:
         report = self.recorder.finish(ends[status], summary, [], ended, timeout)  # type: ignore[arg-type]
         if report.parent_run_id is not None:
             self.store.note("mlflow", self.store.facts["mlflow"] | {"run_id": report.parent_run_id})
-        return report.error
+        return _without_password(report.error)
 
 
 def _ranges(plan: Plan) -> dict[str, str]:
@@ -238,6 +245,6 @@ def _ranges(plan: Plan) -> dict[str, str]:
     return texts | {name: f"{value} (fixed)" for name, value in plan.fixed.items()}
 
 
-def _without_password(uri: str) -> str:
-    """The URI for others' eyes: result.json is passed around."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+def _without_password(text: str) -> str:
+    """A tracking URI, or a message that holds it, for others' eyes: result.json and logs are passed around."""
+    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)

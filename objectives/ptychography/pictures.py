@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 
 from autotune.objective import Evaluation
 
@@ -108,6 +109,7 @@ def _curve(axes: Axes, evaluation: Evaluation) -> None:
     curve = evaluation.curve.get("consistency", ())
     axes.plot(range(1, len(curve) + 1), curve, "o-", ms=3, color="#0072B2")
     axes.set_xlabel("iteration")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.tick_right()
     axes.set_title(f"consistency: {evaluation.metrics['consistency']:.5f} at the end", fontsize=10)
     axes.grid(alpha=0.3)

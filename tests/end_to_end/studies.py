@@ -114,7 +114,7 @@ class QuickType(BareToyType):
 
 
 class Gated(Quick):
-    """A quick toy that writes a line to ``data/began`` for every evaluation, and waits while ``data/hold-LINE`` exists."""
+    """A quick toy that adds a line to ``data/began`` at every evaluation, and waits while ``data/hold-LINE`` exists."""
 
     def __init__(self, settings: ToySettings, folder: Path) -> None:
         super().__init__(settings)

@@ -92,12 +92,11 @@ def lens() -> Measurement:
 def free() -> Measurement:
     """Far field, positions in object pixels, a probe in the file that is not quite right; true rotation 3 degrees."""
     random, n = np.random.default_rng(1), 24
-    start = _disc(n, 6.5, 0.03).astype(np.complex64)
+    start = _focused(_disc(n, 6.0, 0.04)).astype(np.complex64)
     valid = np.ones((n, n), bool)
     valid[3, 5] = False
-    blank = _blank(n, FarField(), _positions(2.5, random), "object pixel", start, valid)
-    probe = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(_disc(n, 6.0, 0.05)), norm="ortho"))
-    return _expose(blank, {"scan_rotation": 3.0}, probe, 1e5, random)
+    blank = _blank(n, FarField(), _positions(1.2, random), "object pixel", start, valid)
+    return _expose(blank, {"scan_rotation": 3.0}, _focused(_disc(n, 6.0, 0.05)), 1e5, random)
 
 
 @cache
@@ -116,6 +115,11 @@ def _disc(n: int, radius: float, curvature: float) -> NDArray[np.complex128]:
     rows, columns = np.mgrid[:n, :n] - n // 2
     q = np.hypot(rows, columns)
     return np.clip(radius + 0.5 - q, 0, 1) * np.exp(1j * curvature * q**2)
+
+
+def _focused(spectrum: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """A centred spectrum -> the centred probe."""
+    return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(spectrum), norm="ortho"))
 
 
 def _positions(step: float, random: np.random.Generator) -> NDArray[np.float64]:

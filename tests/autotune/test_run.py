@@ -1,0 +1,233 @@
+"""``run_study`` as someone who embeds it sees it: what the watcher hears, and what is safe at any end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from autotune.errors import InputError, StudyFailed
+from autotune.home import Home
+from autotune.objective import Metric, Value
+from autotune.run import run_study
+from autotune.store import TrialRecord, TrialStore
+from autotune.study import StudyFile, load_study
+from autotune.takeup import is_running, only_runner
+from autotune.tuner import Trial
+
+STUDY: dict[str, Any] = {
+    "name": "toy",
+    "objective": {"name": "tests.autotune.toy:toy", "iterations": 2},
+    "parameters": {"shift": {"low": -1, "high": 1}},
+    "search": {"sampler": "random", "seed": 3},
+    "budget": {"trials": 3},
+    "tracking": {"enabled": False},
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet_optuna() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+def study(home: Home, **changes: Any) -> StudyFile:
+    path = home.folder.parent / "study.yaml"
+    path.write_text(json.dumps(STUDY | changes))
+    return load_study(path)
+
+
+class Listener:
+    """A watcher that writes down what it hears, and may raise in the middle."""
+
+    def __init__(self, raises: BaseException | None = None, at: str = "") -> None:
+        self.heard: list[Any] = []
+        self.raises, self.at = raises, at
+
+    def started(self, name: str, metric: Metric, trials: list[TrialRecord], budget: int) -> None:
+        self._hear(f"started {name}: {metric.name}, {len(trials)} of {budget}")
+
+    def proposed(self, trial: Trial) -> None:
+        self._hear(f"proposed {trial.number}")
+
+    def progressed(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
+        self._hear(f"iteration {iteration}/{iterations} with {', '.join(metrics)}")
+
+    def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+        self._hear(f"ended {trial.number} {trial.state}, best {None if best is None else best.number}")
+
+    def _hear(self, text: str) -> None:
+        self.heard.append(text)
+        if self.raises is not None and text.startswith(self.at):
+            raise self.raises
+
+
+def trials(home: Home) -> list[TrialRecord]:
+    store = TrialStore.open(home.store_url, "toy")
+    return [] if store is None else store.trials()
+
+
+def values(home: Home) -> list[Mapping[str, Value]]:
+    return [trial.values for trial in trials(home) if trial.state != "interrupted"]
+
+
+def test_a_watcher_hears_everything_in_order(home: Home) -> None:
+    listener = Listener()
+    outcome = run_study(study(home, budget={"trials": 2}), home=home, watcher=listener)
+    first, second = trials(home)
+    best = first.number if first.metrics["consistency"] >= second.metrics["consistency"] else second.number
+    assert listener.heard == [
+        "started toy: consistency, 0 of 2",
+        "proposed 0",
+        "iteration 1/2 with consistency, error",
+        "iteration 2/2 with consistency, error",
+        "ended 0 finished, best 0",
+        "proposed 1",
+        "iteration 1/2 with consistency, error",
+        "iteration 2/2 with consistency, error",
+        f"ended 1 finished, best {best}",
+    ]
+    assert outcome.truth == {"shift": 0.7, "tilt": 4.0}
+    assert outcome.warning == ""
+    assert outcome.result == json.loads((home.study("toy") / "result.json").read_text())
+    kept = sorted(str(path.relative_to(home.trial("toy", 0))) for path in home.trial("toy", 0).iterdir())
+    assert kept == ["object.png", "reconstruction.h5"]
+
+
+@pytest.mark.parametrize("at", ["proposed 1", "iteration 1/2", "ended 1"])
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), OSError("disk full")])
+def test_any_end_keeps_the_finished_trials_and_can_be_continued(at: str, end: BaseException, tmp_path: Path) -> None:
+    undisturbed, home = Home(tmp_path / "undisturbed"), Home(tmp_path / "home")
+    run_study(study(undisturbed), home=undisturbed, watcher=Listener())
+    with pytest.raises(type(end)):
+        run_study(study(home), home=home, watcher=Listener(end, at))
+    assert not is_running("toy", home)
+    before = {trial.number: trial for trial in trials(home) if trial.state == "finished"}
+    stopped = isinstance(end, KeyboardInterrupt)
+    if stopped:
+        result = json.loads((home.study("toy") / "result.json").read_text())
+        assert (result["status"], result["trials"]["finished"]) == ("stopped", len(before))
+        assert "running" not in {trial.state for trial in trials(home)}
+    run_study(study(home), home=home, watcher=Listener())
+    assert values(home) == values(undisturbed)
+    assert {number: trials(home)[number] for number in before} == before
+
+
+def test_a_trial_is_told_only_after_its_files_are_complete(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any, **named: Any) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("h5py.Group.create_dataset", full)
+        with pytest.raises(OSError, match="No space left"):
+            run_study(study(home), home=home, watcher=Listener())
+    assert [trial.state for trial in trials(home)] == ["running"]
+    run_study(study(home), home=home, watcher=Listener())
+    assert [trial.state for trial in trials(home)] == ["interrupted", "finished", "finished", "finished"]
+    assert sorted(path.name for path in (home.study("toy") / "trials").iterdir()) == ["00001", "00002", "00003"]
+
+
+def test_result_json_is_there_although_mlflow_is_not_waited_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while MLflow keeps a finished study waiting."""
+
+    def impatient(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autotune.run._Run._close_record", impatient)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study(home), home=home, watcher=Listener())
+    assert json.loads((home.study("toy") / "result.json").read_text())["status"] == "finished"
+
+
+def test_no_time_for_a_single_trial(home: Home) -> None:
+    with pytest.raises(StudyFailed) as raised:
+        run_study(study(home, budget={"seconds": 1e-9}), home=home, watcher=Listener())
+    assert str(raised.value) == "study toy: no trial was run: the time budget of 1e-09 s is used"
+
+
+def test_interrupted_trials_are_not_said_to_have_failed(home: Home) -> None:
+    failing = {"objective": STUDY["objective"] | {"fail_above": -1}}
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study(home, **failing), home=home, watcher=Listener(KeyboardInterrupt(), "proposed 1"))
+    with pytest.raises(StudyFailed, match=r"none of 3 trials finished; the last one: the toy diverged at"):
+        run_study(study(home, **failing), home=home, watcher=Listener())
+
+
+def test_only_one_runner(home: Home) -> None:
+    assert not is_running("toy", home)
+    with only_runner("toy", home):
+        assert is_running("toy", home)
+        with pytest.raises(InputError, match="is being run by another process"), only_runner("toy", home):
+            pass
+        with only_runner("another", home):
+            pass
+    assert not is_running("toy", home)
+    with only_runner("toy", home):
+        pass
+
+
+def test_a_look_at_the_lock_does_not_refuse_a_run(home: Home) -> None:
+    """``autotune result`` takes the lock for an instant."""
+    import threading
+
+    with only_runner("toy", home):
+        pass
+    held, release = threading.Event(), threading.Event()
+
+    def look() -> None:
+        with only_runner("toy", home):
+            held.set()
+            release.wait()
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    held.wait()
+    threading.Timer(0.1, release.set).start()
+    with only_runner("toy", home):
+        pass
+    looker.join()
+
+
+def test_the_run_id_is_kept_while_mlflow_is_away(home: Home, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.folder.mkdir()
+    shutil.copy(migrated, home.folder / "mlflow.db")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    first = run_study(study(home, tracking={}), home=home, watcher=Listener()).result["mlflow"]
+    assert first["run_id"] is not None
+    (home.folder / "mlflow.db").rename(home.folder / "aside.db")
+    (home.folder / "mlflow.db").mkdir()  # a database that cannot be opened
+    outcome = run_study(study(home, tracking={}, budget={"trials": 4}), home=home, watcher=Listener())
+    assert outcome.warning.startswith("MLflow lacks part of this study (")
+    assert outcome.result["mlflow"] == first
+    elsewhere = {"experiment": "another"}
+    outcome = run_study(study(home, tracking=elsewhere, budget={"trials": 4}), home=home, watcher=Listener())
+    assert outcome.result["mlflow"] == {**first, "experiment": "another", "run_id": None}
+
+
+def test_the_live_record_goes_on_after_an_interruption(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The curve of the incumbent waits for every earlier trial, so the recorder must know the interrupted ones."""
+    told: list[list[str]] = []
+
+    class Recorder:
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            pass
+
+        def start(self, trials: list[TrialRecord]) -> None:
+            told.append([trial.state for trial in trials])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study(home), home=home, watcher=Listener(KeyboardInterrupt(), "proposed 1"))
+    monkeypatch.setattr("autotune.run.Recorder", Recorder)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study(home, tracking={}), home=home, watcher=Listener())
+    assert told == [["finished", "interrupted"]]
