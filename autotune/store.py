@@ -149,7 +149,7 @@ class TrialStore:
         trial_id = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, trial.number)
         stated = storage.get_trial(trial_id).system_attrs.get(_FIXED)
         waiting = self.study.get_trials(deepcopy=False, states=(State.WAITING,))
-        if stated and True or stated in [other.system_attrs.get(_FIXED) for other in waiting]:
+        if stated and stated not in [other.system_attrs.get(_FIXED) for other in waiting]:
             self.study.enqueue_trial(stated)
         storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
         self.study.tell(trial.number, state=State.FAIL)

@@ -4,8 +4,9 @@
 
 c_j is the corner of the object patch under the probe (whole pixels), f_j the sub-pixel rest of the scan position,
 applied to the probe as a Fourier phase ramp. F is a unitary FFT (far field) or convolution with the Fresnel propagator
-(near field). Far-field patterns keep their zero frequency at [0, 0] here. Intensities are in units of the mean count
-per pixel.
+(near field). In the near field the illumination rests on the detector while the object moves, so the wave is moved back
+by f_j there; in the far field that is a mere phase. Far-field patterns keep their zero frequency at [0, 0] here.
+Intensities are in units of the mean count per pixel.
 
 The gradient is derived by hand instead of traced: it needs no graph in memory and two FFTs per pattern less than
 autograd with a cached probe.
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from objectives.ptychography.scene import Scene
 
-_PIXELS_PER_BATCH = 1 << 19
+_PIXELS_PER_BATCH = 1 << 16
 _CACHE_BYTES = 1 << 28
 
 
@@ -83,21 +84,28 @@ class ForwardModel:
         """The probe at the sub-pixel position of each pattern, (batch, det_y, det_x)."""
         return torch.fft.ifft2(torch.fft.fft2(probe) * self.ramp(batch))
 
-    def to_detector(self, exit_waves: Tensor) -> Tensor:
-        """Unitary propagation of exit waves to the detector."""
+    def to_detector(self, exit_waves: Tensor, batch: Tensor) -> Tensor:
+        """Unitary propagation of the exit waves of ``batch`` to the detector."""
         if self._propagator is None:
             return torch.fft.fft2(exit_waves, norm="ortho")
-        return torch.fft.ifft2(torch.fft.fft2(exit_waves) * self._propagator)
+        return torch.fft.ifft2(torch.fft.fft2(exit_waves) * (self._propagator * self.ramp(batch).conj()))
 
-    def from_detector(self, waves: Tensor) -> Tensor:
+    def from_detector(self, waves: Tensor, batch: Tensor) -> Tensor:
         """The adjoint (= inverse) of :meth:`to_detector`."""
         if self._propagator is None:
             return torch.fft.ifft2(waves, norm="ortho")
-        return torch.fft.ifft2(torch.fft.fft2(waves) * self._propagator.conj())
+        return torch.fft.ifft2(torch.fft.fft2(waves) * (self._propagator.conj() * self.ramp(batch)))
+
+    def probe_seen_as(self, wave: Tensor) -> Tensor:
+        """The probe, centred at (N//2, N//2), that reaches the detector as ``wave`` where there is no object."""
+        if self._propagator is None:
+            return torch.fft.fftshift(torch.fft.ifft2(wave, norm="ortho"))
+        return torch.fft.ifft2(torch.fft.fft2(wave) * self._propagator.conj())
 
     def intensity(self, flat_object: Tensor, probe: Tensor, batch: Tensor) -> Tensor:
         """Expected intensities, (batch, det_y, det_x)."""
-        waves = self.to_detector(self.shifted_probes(probe, batch) * flat_object[self.layout.pixels(batch)])
+        exit_waves = self.shifted_probes(probe, batch) * flat_object[self.layout.pixels(batch)]
+        waves = self.to_detector(exit_waves, batch)
         return waves.real.square() + waves.imag.square()
 
     def illumination(self, probe: Tensor) -> Tensor:
@@ -144,10 +152,10 @@ class IntensityLoss:
         for batch in layout.batches():
             pixels = layout.pixels(batch)
             probes, patches = self._shifted(probe, batch), flat_object[pixels]
-            waves = model.to_detector(probes * patches)
+            waves = model.to_detector(probes * patches, batch)
             residual = (waves.real.square() + waves.imag.square()) * self._valid - self._patterns[batch]
             loss += float(residual.square().sum(dtype=torch.float64))
-            back = model.from_detector(waves * (4 * residual))
+            back = model.from_detector(waves * (4 * residual), batch)
             object_gradient.index_add_(0, pixels.reshape(-1), (probes.conj() * back).reshape(-1))
             if refine_probe:
                 probe_spectrum += (torch.fft.fft2(patches.conj() * back) * model.ramp(batch).conj()).sum(0)

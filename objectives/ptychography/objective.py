@@ -174,9 +174,7 @@ class PtychographyObjective:
         elif self._measurement.probe is not None:
             probe = torch.as_tensor(self._measurement.probe, device=self._machine.device)
         else:
-            probe = model.from_detector(self._patterns.mean(0).sqrt().to(self._machine.complex))
-            if isinstance(self._measurement.geometry, FarField):
-                probe = torch.fft.fftshift(probe)  # the far field's zero position is at [0, 0]
+            probe = model.probe_seen_as(self._patterns.mean(0).sqrt().to(self._machine.complex))
         probe = probe.to(self._machine.complex)
         power = (probe.real.square() + probe.imag.square()).sum(dtype=torch.float64)
         return probe * (counts_per_pattern / power).sqrt().to(self._machine.real)

@@ -14,6 +14,7 @@ import pytest
 from autotune.errors import InputError, StudyFailed
 from autotune.home import Home
 from autotune.objective import Metric, Value
+from autotune.result import build_result
 from autotune.run import run_study
 from autotune.store import TrialRecord, TrialStore
 from autotune.study import StudyFile, load_study
@@ -148,6 +149,21 @@ def test_result_json_is_there_although_mlflow_is_not_waited_for(home: Home, monk
     assert json.loads((home.study("toy") / "result.json").read_text())["status"] == "finished"
 
 
+def test_a_study_that_is_continued_runs_for_no_reason_yet(home: Home) -> None:
+    seen: list[tuple[str, str]] = []
+
+    class Looks(Listener):
+        def proposed(self, trial: Trial) -> None:
+            store = TrialStore.open(home.store_url, "toy")
+            assert store is not None
+            result = build_result(store, home, live=is_running("toy", home))
+            seen.append((result["status"], result["reason"]))
+
+    for budget in (1, 2):
+        run_study(study(home, budget={"trials": budget}), home=home, watcher=Looks())
+    assert seen == [("running", ""), ("running", "")]
+
+
 def test_no_time_for_a_single_trial(home: Home) -> None:
     with pytest.raises(StudyFailed) as raised:
         run_study(study(home, budget={"seconds": 1e-9}), home=home, watcher=Listener())
@@ -203,10 +219,13 @@ def test_the_run_id_is_kept_while_mlflow_is_away(home: Home, migrated: Path, mon
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     first = run_study(study(home, tracking={}), home=home, watcher=Listener()).result["mlflow"]
     assert first["run_id"] is not None
-    (home.folder / "mlflow.db").rename(home.folder / "aside.db")
-    (home.folder / "mlflow.db").mkdir()  # a database that cannot be opened
+
+    def away(*arguments: Any, **named: Any) -> None:
+        raise ConnectionError("no answer")
+
+    monkeypatch.setattr("autotune.tracking.recorder.StudyRuns", away)
     outcome = run_study(study(home, tracking={}, budget={"trials": 4}), home=home, watcher=Listener())
-    assert outcome.warning.startswith("MLflow lacks part of this study (")
+    assert outcome.warning.startswith("MLflow lacks part of this study (ConnectionError: no answer)")
     assert outcome.result["mlflow"] == first
     elsewhere = {"experiment": "another"}
     outcome = run_study(study(home, tracking=elsewhere, budget={"trials": 4}), home=home, watcher=Listener())

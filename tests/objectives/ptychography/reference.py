@@ -78,10 +78,21 @@ def far_field(exit_wave: Waves) -> Waves:
     return transform @ exit_wave @ transform.T / len(m)
 
 
-def near_field(exit_wave: Waves, wavelength_m: float, distance_m: float, focus_m: float, pitch_m: float) -> Waves:
-    """Fresnel amplitude of a cone beam from a focus ``focus_m`` before the sample, on a detector at ``distance_m``."""
+def near_field(
+    exit_wave: Waves, at: Floats, wavelength_m: float, distance_m: float, focus_m: float, pitch_m: float
+) -> Waves:
+    """Fresnel amplitude of a cone beam, at the points ``at`` + pixel of the exit wave's window, by explicit sums.
+
+    The focus lies ``focus_m`` before the sample, ``distance_m`` before the detector of pitch ``pitch_m``.
+    """
     magnification = distance_m / focus_m
-    k = np.fft.fftfreq(len(exit_wave), pitch_m / magnification)
+    n = len(exit_wave)
+    k = np.arange(n) - n // 2  # periods in the window
     z = (distance_m - focus_m) / magnification
-    propagator = np.exp(-1j * np.pi * wavelength_m * z * (k[:, None] ** 2 + k[None, :] ** 2))
-    return np.fft.ifft2(np.fft.fft2(exit_wave) * propagator)
+    fresnel = np.exp(-1j * np.pi * wavelength_m * z * (k / (n * pitch_m / magnification)) ** 2)
+    m = np.arange(n)
+
+    def kernel(shift: float) -> Waves:
+        return np.exp(2j * np.pi * np.outer(m + shift, k) / n) @ np.diag(fresnel) @ np.exp(-2j * np.pi * np.outer(k, m) / n)
+
+    return kernel(at[0]) @ exit_wave @ kernel(at[1]).T / n**2

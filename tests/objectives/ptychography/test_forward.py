@@ -11,7 +11,7 @@ from objectives.data.measurement import Measurement, NearField
 from objectives.ptychography import forward
 from objectives.ptychography.forward import ForwardModel, IntensityLoss
 from tests.objectives.ptychography import reference
-from tests.objectives.ptychography.scenes import all_values, free, lens, model_of, near, scene_of, smooth, specimen
+from tests.objectives.ptychography.scenes import free, lens, model_of, near, scene_of, smooth, specimen
 
 LENS_VALUES = {
     "camera_length": 3.0,
@@ -87,9 +87,10 @@ def test_free_probe_is_the_explicit_sum(measured: Callable[[], Measurement], val
     spectrum = reference.far_field(probe.numpy())
     found = model.intensity(flat_object, probe, everything(model)).numpy()
     for j, patch in enumerate(patches(model, flat_object, positions)):
-        wave = reference.shifted(spectrum, positions[j] - np.rint(positions[j])) * patch
+        fraction = positions[j] - np.rint(positions[j])
+        wave = reference.shifted(spectrum, fraction) * patch
         if isinstance(m.geometry, NearField):
-            expected = np.abs(reference.near_field(wave, 1e-10, 1.0, 4.3e-3, 50e-6)) ** 2
+            expected = np.abs(reference.near_field(wave, fraction, 1e-10, 1.0, 4.3e-3, 50e-6)) ** 2
         else:
             expected = np.fft.ifftshift(np.abs(reference.far_field(wave)) ** 2)
         np.testing.assert_allclose(found[j], expected, atol=1e-10 * expected.max())
@@ -100,11 +101,45 @@ def test_propagation_is_unitary(measured: Callable[[], Measurement], values: dic
     model = model_of(measured(), values)
     random = torch.Generator().manual_seed(0)
     x, y = (torch.randn(3, 24, 24, dtype=torch.complex128, generator=random) for _ in range(2))
-    assert float(model.to_detector(x).abs().square().sum()) == pytest.approx(float(x.abs().square().sum()), rel=1e-12)
-    left = torch.vdot(y.reshape(-1), model.to_detector(x).reshape(-1))
-    right = torch.vdot(model.from_detector(y).reshape(-1), x.reshape(-1))
+    batch = torch.tensor([0, 7, 11])
+    assert float(model.to_detector(x, batch).abs().square().sum()) == pytest.approx(float(x.abs().square().sum()), rel=1e-12)
+    left = torch.vdot(y.reshape(-1), model.to_detector(x, batch).reshape(-1))
+    right = torch.vdot(model.from_detector(y, batch).reshape(-1), x.reshape(-1))
     torch.testing.assert_close(left, right)
-    torch.testing.assert_close(model.from_detector(model.to_detector(x)), x)
+    torch.testing.assert_close(model.from_detector(model.to_detector(x, batch), batch), x)
+
+
+@both
+def test_illumination_rests_on_the_detector(measured: Callable[[], Measurement], values: dict[str, float]) -> None:
+    """Without an object, the scan moves nothing: every pattern is the same."""
+    model = model_of(measured(), values)
+    probe = some_probe(model)
+    vacuum = torch.ones(model.layout.object_shape, dtype=torch.complex128).reshape(-1)
+    patterns = model.intensity(vacuum, probe, everything(model))
+    torch.testing.assert_close(patterns, patterns[:1].expand_as(patterns), rtol=1e-9, atol=1e-9)
+    # and it is the pattern whose wave, taken back, is the probe
+    wave = torch.exp(1j * torch.rand(24, 24, dtype=torch.float64)) * patterns[0].sqrt()
+    alone = model.intensity(vacuum, model.probe_seen_as(wave), everything(model))
+    torch.testing.assert_close(alone[3], patterns[0], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("measured", [free, near], ids=["free", "near"])
+def test_nothing_jumps_where_a_position_is_rounded_the_other_way(measured: Callable[[], Measurement]) -> None:
+    """Half a pixel more or less, the window on the object moves by a pixel; the pattern must not."""
+    m = measured()
+    scene = scene_of(m, {})
+    patterns = []
+    rows, columns = np.mgrid[:24, :24] - 12
+    probe = torch.as_tensor(np.exp(-(rows**2 + columns**2) / 10 + 0.1j * rows).astype(complex))
+    for fraction in (0.4999999, 0.5000001):
+        positions = torch.tensor([[fraction, 3.0 - fraction], [0.0, 0.0], [6.0, 6.0]], dtype=torch.float64)
+        layout = forward.Layout.of(positions, (24, 24))
+        assert layout.object_shape == (34, 34)
+        model = ForwardModel(forward.Scene(positions, scene.pixel, None, scene.propagator), layout)
+        patterns.append(model.intensity(some_object(model), probe, torch.tensor([0]))[0])
+        corner = layout.corners[0].tolist()
+        assert corner == ([2, 5] if fraction < 0.5 else [3, 4])
+    torch.testing.assert_close(patterns[0], patterns[1], rtol=0, atol=1e-5 * float(patterns[0].max()))
 
 
 @both

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from autotune.objective import InputError, Status, Value
+from autotune.testing import ObjectiveConformance
+from objectives.data.measurement import Measurement, NearField
+from objectives.ptychography.objective import Machine, PtychographyObjective
+from tests.objectives.ptychography.scenes import CPU, TRUTH, free, lens, near, objective, scene_of
+
+
+class TestLens(ObjectiveConformance):
+    reconverged = False  # tests of the envelope theorem converge; here the evaluations are short
+
+    def objective(self) -> PtychographyObjective:
+        return objective(lens())
+
+    def values(self) -> Mapping[str, Value]:
+        return {**TRUTH, "defocus": 100.0, "iterations": 5}
+
+
+class TestFreeProbe(ObjectiveConformance):
+    gradient_rtol = 0.1
+    gradient_atol = 0.05  # of scale and shear, which a free probe leaves nearly undetermined
+    gradient_step = 1e-3
+
+    def objective(self) -> PtychographyObjective:
+        return objective(free())
+
+    def values(self) -> Mapping[str, Value]:
+        return {"scan_rotation": 6.0, "iterations": 120}
+
+
+class TestNearField(ObjectiveConformance):
+    gradient_rtol = 0.1
+    gradient_atol = 0.02
+    gradient_step = 1e-3
+
+    def objective(self) -> PtychographyObjective:
+        # Without a nominal distance, the focus must be stated.
+        return objective(replace(near(), geometry=replace(near().geometry, focus_to_sample_mm=None)))
+
+    def values(self) -> Mapping[str, Value]:
+        return {"focus_to_sample": 3.7, "scan_rotation": 1.0, "iterations": 120}
+
+
+class TestSinglePrecision(ObjectiveConformance):
+    reconverged = False
+
+    def objective(self) -> PtychographyObjective:
+        return PtychographyObjective(lens(), Machine(torch.device("cpu"), torch.float32))
+
+    def values(self) -> Mapping[str, Value]:
+        return {**TRUTH, "iterations": 5}
+
+
+CASES = [(lens, dict(TRUTH)), (free, {"scan_rotation": 3.0}), (near, {"focus_to_sample": 4.0})]
+each = pytest.mark.parametrize(("measured", "truth"), CASES, ids=["lens", "free", "near"])
+
+
+@each
+def test_twice_the_same_to_the_last_bit(measured, truth: dict[str, Value]) -> None:  # type: ignore[no-untyped-def]
+    values = {**truth, "iterations": 8}
+    first, second = (objective(measured()).evaluate(values, metric="consistency", seed=s) for s in (0, 1))
+    assert dict(first.metrics) == dict(second.metrics) and dict(first.gradient) == dict(second.gradient)
+    assert list(first.curve["consistency"]) == list(second.curve["consistency"])
+    for name, array in first.arrays.items():
+        assert np.array_equal(array, second.arrays[name])
+
+
+@each
+def test_truth_reaches_the_noise_ceiling(measured, truth: dict[str, Value]) -> None:  # type: ignore[no-untyped-def]
+    """And the curve ends at the metric of the final state, climbing all the way.
+
+    The lens's data come from another model, whose detector pixels have an area: that costs 3 %.
+    """
+    share = 0.965 if measured is lens else 0.985
+    problem = objective(measured())
+    evaluation = problem.evaluate({**truth, "iterations": 40}, metric="consistency", seed=0)
+    ceiling = problem.metrics()[0].noise_ceiling
+    assert ceiling is not None and evaluation.metrics["consistency"] > share * ceiling
+    curve = list(evaluation.curve["consistency"])
+    assert all(np.diff(curve) >= 0) and len(curve) == 40
+    assert curve[-1] == pytest.approx(evaluation.metrics["consistency"], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("measured", "truth", "wrong"),
+    [
+        (lens, dict(TRUTH), {"defocus": -80.0}),
+        (lens, dict(TRUTH), {"scan_rotation": -4.0}),
+        (lens, dict(TRUTH), {"camera_length": -1.0}),
+        (lens, dict(TRUTH), {"center_offset_y": -0.4}),
+        (lens, dict(TRUTH), {"elliptical_distortion": -0.01}),
+        (free, {"scan_rotation": 3.0}, {"scan_rotation": -10.0}),
+        (near, {"focus_to_sample": 4.0}, {"focus_to_sample": 3.0}),
+        (near, {"focus_to_sample": 4.0}, {"scan_rotation": 10.0}),
+    ],
+)
+def test_truth_beats_what_is_wrong(measured, truth: dict[str, Value], wrong: dict[str, Value]) -> None:  # type: ignore[no-untyped-def]
+    problem = objective(measured())
+    at, off = (
+        problem.evaluate({**values, "iterations": 30}, metric="consistency", seed=0).metrics["consistency"]
+        for values in (truth, {**truth, **wrong})
+    )
+    assert at > off + 1e-4
+
+
+def test_early_stop_keeps_the_state_reached() -> None:
+    problem = objective(lens())
+    seen: list[float] = []
+
+    def stop_at_three(iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+        seen.append(metrics["consistency"])
+        assert iterations == 9
+        return iteration < 3
+
+    evaluation = problem.evaluate({**TRUTH, "iterations": 9}, metric="consistency", seed=0, progress=stop_at_three)
+    assert evaluation.status is Status.STOPPED and "3 of 9" in evaluation.reason
+    assert list(evaluation.curve["consistency"]) == seen and len(seen) == 3
+    assert evaluation.metrics["consistency"] == pytest.approx(seen[-1])
+    assert not evaluation.gradient and not problem.pictures(evaluation)
+
+
+def test_early_stop_before_the_probe_is_refined_ends_everything() -> None:
+    values = {"iterations": 9, "probe_start": 5}
+    calls: list[int] = []
+
+    def stop_at_two(iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+        calls.append(iteration)
+        return iteration < 2
+
+    evaluation = objective(free()).evaluate(values, metric="consistency", seed=0, progress=stop_at_two)
+    assert calls == [1, 2] and evaluation.status is Status.STOPPED
+
+
+def test_probe_starts_to_change_when_told() -> None:
+    def probe_after(iterations: int, probe_start: int) -> np.ndarray:
+        values = {"iterations": iterations, "probe_start": probe_start}
+        return objective(free()).evaluate(values, metric="consistency", seed=0).arrays["probe"]
+
+    start = free().probe
+    assert start is not None
+    held = probe_after(4, 4)
+    assert np.abs(np.vdot(held, start)) == pytest.approx(np.linalg.norm(held) * np.linalg.norm(start), rel=1e-6)
+    moved = probe_after(5, 4)
+    assert np.abs(np.vdot(moved, start)) < (1 - 2e-5) * np.linalg.norm(moved) * np.linalg.norm(start)
+
+
+def test_a_refined_probe_leaves_no_gradient_to_the_lens() -> None:
+    problem = objective(lens())
+    fixed = problem.evaluate({**TRUTH, "iterations": 3}, metric="consistency", seed=0)
+    refined = problem.evaluate({**TRUTH, "iterations": 3, "probe": "refined"}, metric="consistency", seed=0)
+    through_lens = {"center_offset_y", "center_offset_x", "defocus", "astigmatism", "astigmatism_angle"}
+    through_lens |= {"spherical_aberration", "convergence_angle"}
+    assert set(fixed.gradient) - set(refined.gradient) == through_lens
+    assert refined.gradient["camera_length"] != 0 and refined.gradient["scan_rotation"] != 0
+
+
+def test_gradient_is_of_the_metric_asked_for() -> None:
+    problem = objective(lens())
+    one, other = (
+        problem.evaluate({**TRUTH, "iterations": 3}, metric=metric, seed=0).gradient
+        for metric in ("consistency", "amplitude_consistency")
+    )
+    assert set(one) == set(other) and dict(one) != dict(other)
+    with pytest.raises(InputError, match="consistency"):
+        problem.evaluate(dict(TRUTH), metric="consistancy", seed=0)
+
+
+def test_truth_is_known_only_where_it_was_given() -> None:
+    assert PtychographyObjective(lens(), CPU, TRUTH).truth() == TRUTH
+    assert objective(lens()).truth() == {}
+
+
+def test_probe_found_from_far_field_data_is_centred() -> None:
+    """Without a probe in the file, the start is a focus in the middle of the window, where the scan expects it."""
+    m = replace(free(), probe=None)
+    evaluation = objective(m).evaluate({"iterations": 1, "probe": "fixed"}, metric="consistency", seed=0)
+    probe = np.abs(evaluation.arrays["probe"])
+    assert np.unravel_index(probe.argmax(), probe.shape) == (12, 12)
+    counts = float((m.patterns / m.patterns[:, m.valid].mean()).sum() / len(m.patterns))
+    assert np.square(probe).sum() == pytest.approx(counts, rel=1e-5)
+
+
+def test_far_field_without_a_lens_is_reconstructed_in_angstrom() -> None:
+    """X-ray far field with known geometry and unknown illumination: no aperture, no detector parameters."""
+    m = lens()
+    m = replace(m, geometry=replace(m.geometry, semi_convergence_mrad=None))
+    problem = objective(m)
+    assert "camera_length" not in {p.name for p in problem.parameters()}
+    evaluation = problem.evaluate({"scan_rotation": 4.0, "iterations": 20}, metric="consistency", seed=0)
+    assert evaluation.metrics["consistency"] > 0.8
+    assert evaluation.attributes["length_unit"] == "angstrom"
+    assert evaluation.attributes["object_pixel_y"] == pytest.approx(m.geometry.wavelength_angstrom / (24 * 2.6e-3))  # type: ignore[union-attr,operator]
+
+
+@pytest.mark.parametrize("measured", [free, near], ids=["far", "near"])
+def test_masked_pixels_have_no_influence(measured) -> None:  # type: ignore[no-untyped-def]
+    m = measured()
+    valid = m.valid.copy()
+    valid[10:13, 11] = False
+    spoiled = m.patterns.copy()
+    spoiled[:, ~valid] = 1e6
+    values = {"iterations": 5}
+    one, other = (
+        objective(replace(m, patterns=patterns, valid=valid)).evaluate(values, metric="consistency", seed=0)
+        for patterns in (np.where(valid, m.patterns, 0), spoiled)
+    )
+    assert dict(one.metrics) == dict(other.metrics) and dict(one.gradient) == dict(other.gradient)
+    assert (one.arrays["pattern_measured"][~valid] == 0).all()
+
+
+def test_pictured_pattern_lies_as_it_was_measured() -> None:
+    for measured in (free, near):
+        m = measured()
+        evaluation = objective(m).evaluate({"iterations": 2}, metric="consistency", seed=0)
+        np.testing.assert_allclose(evaluation.arrays["pattern_measured"], m.patterns[12] * m.valid, rtol=1e-5)
+
+
+def test_counts_in_any_unit_give_the_same_reconstruction() -> None:
+    m = lens()
+    one = objective(m).evaluate({**TRUTH, "iterations": 5}, metric="consistency", seed=0)
+    other = objective(replace(m, patterns=m.patterns * 4)).evaluate(
+        {**TRUTH, "iterations": 5}, metric="consistency", seed=0
+    )
+    assert one.metrics["consistency"] == pytest.approx(other.metrics["consistency"], rel=1e-6)
+
+
+def test_single_and_double_precision_agree() -> None:
+    def evaluated(real: torch.dtype):  # type: ignore[no-untyped-def]
+        machine = Machine(torch.device("cpu"), real)
+        values = {**TRUTH, "defocus": 100.0, "iterations": 10}
+        return PtychographyObjective(lens(), machine).evaluate(values, metric="consistency", seed=0)
+
+    single, double = evaluated(torch.float32), evaluated(torch.float64)
+    assert single.metrics["consistency"] == pytest.approx(double.metrics["consistency"], abs=1e-5)
+    for name, slope in double.gradient.items():
+        assert single.gradient[name] == pytest.approx(slope, rel=1e-2, abs=1e-5)
+
+
+@pytest.mark.parametrize(("measured", "words"), [(lens, "mrad"), (free, "object pixels"), (near, "near field")])
+def test_summary_names_the_geometry(measured, words: str) -> None:  # type: ignore[no-untyped-def]
+    facts = objective(measured()).summary()
+    assert words in facts["geometry"] and facts["content hash"] == measured().content_hash
+    assert facts["masked pixels"] == str(int((~measured().valid).sum()))
+
+
+def test_uncounted_data_have_no_noise_ceiling() -> None:
+    problem = objective(replace(lens(), counted=False))
+    assert problem.metrics()[0].noise_ceiling is None
+    assert "unknown" in problem.summary()["noise ceiling"]
+
+
+def test_a_diverged_reconstruction_says_so() -> None:
+    m: Measurement = lens()
+    broken = replace(m, patterns=np.where(np.arange(24) == 3, np.float32(np.nan), m.patterns).astype(np.float32))
+    evaluation = objective(broken).evaluate({**TRUTH, "iterations": 2}, metric="consistency", seed=0)
+    assert evaluation.status is Status.DIVERGED and evaluation.reason and not evaluation.metrics
+
+
+def test_nominal_distance_is_the_default() -> None:
+    assert isinstance(near().geometry, NearField)
+    named = {p.name: p for p in objective(near()).parameters()}["focus_to_sample"]
+    assert (named.default, named.low, named.high) == (4.0, pytest.approx(2.8), pytest.approx(5.2))
+    assert scene_of(near(), {}).pixel.tolist() == pytest.approx([2000.0, 2000.0])
