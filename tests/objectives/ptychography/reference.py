@@ -47,7 +47,9 @@ def lens_spectrum(n: int, sampling_mrad: float, wavelength: float, values: Value
     """What the lens lets through, at every detector pixel, shape (n, n), unit total intensity."""
     rows, columns = np.meshgrid(np.arange(n) - n // 2, np.arange(n) - n // 2, indexing="ij")
     offset = np.array([values["center_offset_y"], values["center_offset_x"]])
-    q = np.einsum("ij,jyx->iyx", np.linalg.inv(detector_matrix(values)), np.stack([rows, columns]) - offset[:, None, None])
+    q = np.einsum(
+        "ij,jyx->iyx", np.linalg.inv(detector_matrix(values)), np.stack([rows, columns]) - offset[:, None, None]
+    )
     pixel = sampling_mrad * 1e-3 / wavelength
     ky, kx = q * pixel
     edge = values["convergence_angle"] * 1e-3 / wavelength
@@ -93,6 +95,10 @@ def near_field(
     m = np.arange(n)
 
     def kernel(shift: float) -> Waves:
-        return np.exp(2j * np.pi * np.outer(m + shift, k) / n) @ np.diag(fresnel) @ np.exp(-2j * np.pi * np.outer(k, m) / n)
+        return (
+            np.exp(2j * np.pi * np.outer(m + shift, k) / n)
+            @ np.diag(fresnel)
+            @ np.exp(-2j * np.pi * np.outer(k, m) / n)
+        )
 
     return kernel(at[0]) @ exit_wave @ kernel(at[1]).T / n**2

@@ -21,6 +21,7 @@ from objectives.ptychography.simulation import simulate_patterns
 from objectives.ptychography.simulation_settings import SimulationSettings
 
 CPU = Machine(torch.device("cpu"), torch.float64)
+SINGLE = Machine(torch.device("cpu"), torch.float32)
 SCAN = 5
 TRUTH = {
     "camera_length": 1.0,
@@ -66,7 +67,7 @@ def scene_of(measurement: Measurement, values: Mapping[str, Value]) -> Scene:
 def model_of(measurement: Measurement, values: Mapping[str, Value]) -> ForwardModel:
     """The forward model at ``values``."""
     scene = scene_of(measurement, values)
-    return ForwardModel(scene, Layout.of(scene.positions, measurement.valid.shape))  # type: ignore[arg-type]
+    return ForwardModel(scene, Layout.of(scene.positions, measurement.valid.shape))
 
 
 def smooth(shape: tuple[int, int], width: float, random: np.random.Generator) -> NDArray[np.float64]:

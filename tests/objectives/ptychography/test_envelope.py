@@ -31,17 +31,20 @@ def compare(
         low, high = (problem.evaluate(end, metric="consistency", seed=0).metrics["consistency"] for end in ends)
         difference, slope = (high - low) / (2 * step), gradient[name] * width[name]
         found[name] = (abs(slope / difference - 1), abs(slope - difference) / largest)
-        print(f"{name}: {slope:.6g}, difference {difference:.6g}")
     return found
 
 
 def test_lens() -> None:
-    """Each within 2 %, or half a percent of the largest."""
+    """Each within 1 %, or 0.1 % of the largest."""
     names = ["camera_length", "center_offset_y", "center_offset_x", "elliptical_distortion", "elliptical_angle"]
     names += ["defocus", "astigmatism", "astigmatism_angle", "spherical_aberration", "convergence_angle"]
-    names += ["scan_rotation", "scan_scale", "scan_shear"]
-    for name, (relative, of_largest) in compare(lens(), {**LENS, "iterations": 500}, names).items():
-        assert relative < 0.02 or of_largest < 0.005, (name, relative, of_largest)
+    names += ["scan_scale", "scan_shear"]
+    values: dict[str, Value] = {**LENS, "iterations": 300}
+    # A short step for the rotation, whose range is wide: where a position is rounded the other way, the probe's tails
+    # fold over at another edge of this small window, and the metric jumps by 4e-5.
+    errors = compare(lens(), values, names) | compare(lens(), values, ["scan_rotation"], step=2e-4)
+    for name, (relative, of_largest) in errors.items():
+        assert relative < 0.01 or of_largest < 0.001, (name, relative, of_largest)
 
 
 def test_near_field_with_a_fixed_probe() -> None:

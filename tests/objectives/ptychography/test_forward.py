@@ -102,7 +102,9 @@ def test_propagation_is_unitary(measured: Callable[[], Measurement], values: dic
     random = torch.Generator().manual_seed(0)
     x, y = (torch.randn(3, 24, 24, dtype=torch.complex128, generator=random) for _ in range(2))
     batch = torch.tensor([0, 7, 11])
-    assert float(model.to_detector(x, batch).abs().square().sum()) == pytest.approx(float(x.abs().square().sum()), rel=1e-12)
+    assert float(model.to_detector(x, batch).abs().square().sum()) == pytest.approx(
+        float(x.abs().square().sum()), rel=1e-12
+    )
     left = torch.vdot(y.reshape(-1), model.to_detector(x, batch).reshape(-1))
     right = torch.vdot(model.from_detector(y, batch).reshape(-1), x.reshape(-1))
     torch.testing.assert_close(left, right)
@@ -143,9 +145,7 @@ def test_nothing_jumps_where_a_position_is_rounded_the_other_way(measured: Calla
 
 
 @both
-def test_shifting_the_probe_keeps_its_intensity(
-    measured: Callable[[], Measurement], values: dict[str, float]
-) -> None:
+def test_shifting_the_probe_keeps_its_intensity(measured: Callable[[], Measurement], values: dict[str, float]) -> None:
     model = model_of(measured(), values)
     probe = some_probe(model)
     power = model.shifted_probes(probe, everything(model)).abs().square().sum(dim=(1, 2))

@@ -42,7 +42,9 @@ class Frozen:
         self.valid[3, 4] = 0.0
         everything = torch.arange(len(measurement.patterns))
         other = specimen(self.layout.object_shape, random)
-        model = ForwardModel(scene_of(measurement, {**values, "scan_rotation": values["scan_rotation"] + 1}), self.layout)
+        model = ForwardModel(
+            scene_of(measurement, {**values, "scan_rotation": values["scan_rotation"] + 1}), self.layout
+        )
         self.patterns = model.intensity(other, self.state.probe, everything) * self.valid
 
     def scene_at(self, vector: Tensor) -> Scene:
@@ -85,7 +87,7 @@ def of_the_lens(scene: Scene) -> Tensor:
 def of_the_detector(scene: Scene) -> Tensor:
     """A probe that depends on the propagator, as one found from the data does."""
     assert scene.propagator is not None
-    plane = torch.exp(-torch.linspace(-2, 2, 24, dtype=torch.float64) ** 2)
+    plane = torch.exp(-(torch.linspace(-2, 2, 24, dtype=torch.float64) ** 2))
     return torch.fft.ifft2(torch.fft.fft2(torch.outer(plane, plane)) * scene.propagator.conj())
 
 

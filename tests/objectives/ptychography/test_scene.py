@@ -19,7 +19,9 @@ def test_scan_axes_turn_as_defined() -> None:
 
 
 def test_shear_opens_the_angle_between_the_scan_axes() -> None:
-    m = replace(free(), positions=np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]]), patterns=free().patterns[:4])
+    m = replace(
+        free(), positions=np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]]), patterns=free().patterns[:4]
+    )
     y0, y1, x0, x1 = scene_of(m, {"scan_shear": 2.0, "scan_rotation": 33.0}).positions.numpy()
     slow, fast = y1 - y0, x1 - x0
     angle = np.degrees(np.arccos(slow @ fast / np.linalg.norm(slow) / np.linalg.norm(fast)))
