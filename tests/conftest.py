@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Small transforms on few cores: threads that wait for a busy core make the suite many times slower. Set before torch
+# or numpy is imported, here and (by inheritance) in the commands that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 

@@ -99,7 +99,7 @@ class GaussianProcessSampler(BaseSampler):
         start_seed = int(np.random.SeedSequence(self._seed).generate_state(1)[0])
         if history.position < self._startup_trials or len(history.y) < FEWEST_VALUES:
             return startup_point(self._space, seed=start_seed, position=history.position)
-        with _own_generator(int(words[0])), _expected_warnings_ignored():
+        with _own_generator(int(words[0])), _one_thread(), _expected_warnings_ignored():
             return propose(fit(history.X, history.y), history, self._space, seed=int(words[1]))
 
 
@@ -109,6 +109,17 @@ def _own_generator(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Use one thread inside the block: the matrices are small, and threads that wait for a busy core cost seconds."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -27,12 +27,13 @@ def draw(study: str) -> None:
         sys.exit(f"{study} is not in {home.folder}")
     trials = store.trials()
     best = best_of(trials, Metric("consistency", "maximize"))
-    assert best is not None
+    if best is None:
+        sys.exit(f"no trial of {study} has finished")
     figure = Figure(figsize=(12.5, 4.2), dpi=100, layout="constrained")
     axes = figure.subplots(1, 3)
     for place, trial, title in ((axes[0], trials[0], "first trial"), (axes[1], best, f"best of {len(trials)} trials")):
         _phase(place, home.trial(study, trial.number) / "reconstruction.h5", _title(title, trial))
-    _search(axes[2], trials, best)
+    _search(figure, axes[2], trials, best)
     figure.savefig(Path(__file__).with_suffix(".png"))
 
 
@@ -52,7 +53,7 @@ def _phase(axes: Axes, path: Path, title: str) -> None:
     axes.set(title=title, xlabel="x (µm)", ylabel="y (µm)")
 
 
-def _search(axes: Axes, trials: list[TrialRecord], best: TrialRecord) -> None:
+def _search(figure: Figure, axes: Axes, trials: list[TrialRecord], best: TrialRecord) -> None:
     x, y, c = (
         [t.values["focus_to_sample"] for t in trials],
         [t.values["scan_rotation"] for t in trials],
@@ -62,8 +63,7 @@ def _search(axes: Axes, trials: list[TrialRecord], best: TrialRecord) -> None:
     axes.plot(best.values["focus_to_sample"], best.values["scan_rotation"], "r+", ms=18, mew=2)
     axes.set(title="where the search looked", xlabel="focus to sample (mm)", ylabel="scan rotation (degree)")
     axes.grid(alpha=0.3)
-    assert axes.figure is not None
-    axes.figure.colorbar(dots, ax=axes, label="consistency")
+    figure.colorbar(dots, ax=axes, label="consistency")
 
 
 if __name__ == "__main__":

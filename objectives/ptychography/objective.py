@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from objectives.data.measurement import FarField, Measurement, NearField
 from objectives.ptychography.forward import ForwardModel, IntensityLoss, Layout
 from objectives.ptychography.frozen import frozen_gradient, frozen_metrics
 from objectives.ptychography.lbfgs import SolverOptions, State, solve
+from objectives.ptychography.machine import Machine
 from objectives.ptychography.parameters import parameters_of
 from objectives.ptychography.pictures import draw_reconstruction
 from objectives.ptychography.scene import Scene, build_scene
@@ -36,19 +37,6 @@ from objectives.ptychography.scene import Scene, build_scene
 _LENS = {"center_offset_y", "center_offset_x", "defocus", "astigmatism", "astigmatism_angle"}
 _LENS |= {"spherical_aberration", "convergence_angle"}
 """Parameters that act only through the lens's probe: they have no gradient once the probe itself is an unknown."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where and how precisely to compute."""
-
-    device: torch.device
-    real: torch.dtype
-
-    @property
-    def complex(self) -> torch.dtype:
-        """The complex type of the same precision."""
-        return torch.complex128 if self.real == torch.float64 else torch.complex64
 
 
 class PtychographyObjective:
@@ -124,6 +112,10 @@ class PtychographyObjective:
         self, values: Mapping[str, Value], *, metric: str, seed: int, progress: Progress = never_stop
     ) -> Evaluation:
         """Reconstruct at ``values``. Nothing here is random, so ``seed`` changes nothing."""
+        with self._machine.threads_set():
+            return self._evaluate(values, metric, progress)
+
+    def _evaluate(self, values: Mapping[str, Value], metric: str, progress: Progress) -> Evaluation:
         started = time.perf_counter()
         names = [known.name for known in self.metrics()]
         if metric not in names:

@@ -21,7 +21,8 @@ class Ptychography:
         import torch
 
         from objectives.data.reading import open_measurement
-        from objectives.ptychography.objective import Machine, PtychographyObjective
+        from objectives.ptychography.machine import Machine
+        from objectives.ptychography.objective import PtychographyObjective
 
         settings = PtychographySettings.model_validate(settings)
         truth = self._truth(settings, folder)
@@ -30,7 +31,7 @@ class Ptychography:
             raise InputError(Problem("objective.device", "'cuda' is not available here", "use auto or cpu"))
         device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
         real = torch.float64 if settings.precision == "float64" else torch.float32
-        return PtychographyObjective(measurement, Machine(torch.device(device), real), truth)
+        return PtychographyObjective(measurement, Machine(torch.device(device), real, settings.threads), truth)
 
     def simulate(self, settings: BaseModel, *, folder: Path, output: Path | None) -> Mapping[str, str]:
         """Make the measurement of ``objective.simulate`` and write it to ``objective.data.file``."""

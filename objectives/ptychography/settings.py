@@ -19,6 +19,8 @@ class PtychographySettings(BaseModel):
         simulate: how ``autotune simulate`` makes ``data.file``; absent for a real measurement.
         device: ``auto`` takes a CUDA device where there is one.
         precision: floating-point precision of the reconstruction.
+        threads: CPU threads of one reconstruction. One is the default: the work is many small transforms that fit the
+            processor's cache, where more threads gain little and lose much as soon as another process is busy.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,3 +30,4 @@ class PtychographySettings(BaseModel):
     simulate: SimulationSettings | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "float64"] = "float32"
+    threads: int = Field(default=1, ge=1, le=1024, strict=True)

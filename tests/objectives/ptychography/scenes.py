@@ -14,7 +14,8 @@ from torch import Tensor
 from autotune.objective import Value
 from objectives.data.measurement import FarField, Measurement, NearField
 from objectives.ptychography.forward import ForwardModel, Layout
-from objectives.ptychography.objective import Machine, PtychographyObjective
+from objectives.ptychography.machine import Machine
+from objectives.ptychography.objective import PtychographyObjective
 from objectives.ptychography.parameters import parameters_of
 from objectives.ptychography.scene import Scene, build_scene
 from objectives.ptychography.simulation import simulate_patterns

@@ -10,7 +10,8 @@ import torch
 from autotune.objective import InputError, Status, Value
 from autotune.testing import ObjectiveConformance
 from objectives.data.measurement import Measurement, NearField
-from objectives.ptychography.objective import Machine, PtychographyObjective
+from objectives.ptychography.machine import Machine
+from objectives.ptychography.objective import PtychographyObjective
 from tests.objectives.ptychography.scenes import CPU, TRUTH, free, lens, near, objective, scene_of
 
 
