@@ -9,7 +9,8 @@ COPY autotune autotune
 COPY objectives objectives
 # One pip command, so that the build of torch taken from TORCH_INDEX is not replaced by another one.
 RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" -c constraints.txt torch . \
-    && useradd --create-home autotune
+    && useradd --create-home autotune \
+    && install -d -o autotune /work
 COPY studies /opt/autotune/studies
 
 USER autotune

@@ -194,7 +194,10 @@ class Objective(Protocol):
         """Every metric an evaluation reports; the first is the one tuned unless the study names another."""
 
     def summary(self) -> Mapping[str, str]:
-        """Facts for ``autotune check``: what was read, sizes with units, the backend, a content hash."""
+        """Facts for ``autotune check``: what was read, sizes with units, the backend.
+
+        Under the key ``content hash``, a hash of the measurement: a study is not continued on another one.
+        """
 
     def evaluate(
         self, values: Mapping[str, Value], *, metric: str, seed: int, progress: Progress = never_stop

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -18,8 +18,10 @@ from autotune.space import Space
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-SAMPLERS = ("random", "qmc", "tpe", "cmaes", "optuna-gp", "gp")
+Sampler = Literal["random", "qmc", "tpe", "cmaes", "optuna-gp", "gp"]
 """``search.sampler`` in study.yaml."""
+
+SAMPLERS: tuple[str, ...] = get_args(Sampler)
 
 TAKES_STARTUP = ("tpe", "cmaes", "optuna-gp", "gp")
 """Samplers that begin with trials of another kind, and so take ``startup_trials``."""

@@ -7,15 +7,13 @@ that reports, recorder and result see.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autotune.objective import Evaluation, Metric, Status, Value
+from autotune.sqlite import first_touch, sqlite_path
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -159,39 +157,18 @@ def _storage(url: str) -> RDBStorage:
     """Optuna's storage at ``url``, created where there is none."""
     from optuna.storages import RDBStorage
 
-    path = _sqlite_path(url)
+    path = sqlite_path(url)
     if path is None:
         return RDBStorage(url)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _first_touch(path):
+    with first_touch(path):
         # Wait for another process's write instead of failing at once.
         return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 def _existing_storage(url: str) -> RDBStorage | None:
     """Optuna's storage at ``url``; None where its SQLite file does not exist."""
-    path = _sqlite_path(url)
+    path = sqlite_path(url)
     return None if path is not None and not path.exists() else _storage(url)
-
-
-def _sqlite_path(url: str) -> Path | None:
-    """The file behind a SQLite URL; None for any other database, and for one in memory."""
-    from sqlalchemy.engine import make_url
-
-    database = make_url(url).database
-    return Path(database) if url.startswith("sqlite") and database and database != ":memory:" else None
-
-
-@contextmanager
-def _first_touch(database: Path) -> Iterator[None]:
-    """Hold others off while Optuna creates its tables: two at once, as in an array of jobs, make each other fail."""
-    from filelock import FileLock
-
-    if os.access(database.parent, os.W_OK):
-        with FileLock(f"{database}.lock"):
-            yield
-    else:  # someone who may only read, long after the creation
-        yield
 
 
 def _plain(evaluation: Evaluation) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def ui(
 
 def _require_record(uri: str) -> None:
     """Raise :class:`InputError` where nothing was ever recorded: MLflow would create an empty database."""
-    from autotune.tracking.runs import sqlite_path
+    from autotune.sqlite import sqlite_path
 
     database = sqlite_path(uri)
     if database is not None and not database.is_file():

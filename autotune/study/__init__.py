@@ -11,7 +11,6 @@ from autotune.study.file import StudyFile, load_study
 from autotune.study.plan import Plan, plan_study
 from autotune.study.schema import study_schema
 from autotune.study.spec import (
-    SAMPLERS,
     BudgetSpec,
     MetricSpec,
     ObjectiveSpec,
@@ -22,7 +21,6 @@ from autotune.study.spec import (
 )
 
 __all__ = [
-    "SAMPLERS",
     "BudgetSpec",
     "MetricSpec",
     "ObjectiveSpec",

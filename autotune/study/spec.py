@@ -7,7 +7,7 @@ in :mod:`autotune.study.messages`; validators here raise ``ValueError`` with a w
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -21,9 +21,8 @@ from pydantic import (
 )
 
 from autotune.objective import Value
+from autotune.samplers import SAMPLERS, TAKES_STARTUP, Sampler
 
-SAMPLERS = ("random", "qmc", "tpe", "cmaes", "optuna-gp", "gp")
-_WITHOUT_STARTUP = ("random", "qmc")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -146,7 +145,7 @@ class MetricSpec(_Model):
 class SearchSpec(_Model):
     """How trials are proposed."""
 
-    sampler: Literal["random", "qmc", "tpe", "cmaes", "optuna-gp", "gp"] = "gp"
+    sampler: Sampler = "gp"
     """gp is this package's Gaussian process; the others are Optuna's, as baselines."""
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Fixes everything random: equal study files with equal seeds give equal trials."""
@@ -157,7 +156,7 @@ class SearchSpec(_Model):
     @classmethod
     def _startup_means_something(cls, count: int | None, info: ValidationInfo) -> int | None:
         sampler = info.data.get("sampler")
-        if count is not None and sampler in _WITHOUT_STARTUP:
+        if count is not None and sampler in SAMPLERS and sampler not in TAKES_STARTUP:
             raise ValueError(f"{count} has no meaning with sampler '{sampler}', which has no startup; leave it out")
         return count
 

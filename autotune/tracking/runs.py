@@ -15,11 +15,12 @@ from __future__ import annotations
 import contextlib
 import math
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from autotune.sqlite import first_touch, sqlite_path
 from autotune.store import TrialRecord
 from autotune.tracking.points import StudyFacts, incumbent_curve, key, milliseconds, trial_points, trial_table
 
@@ -59,7 +60,7 @@ class StudyRuns:
         from mlflow import MlflowClient
 
         self._facts, self._trial_folder, self._database = facts, trial_folder, sqlite_path(tracking_uri)
-        with _first_touch(self._database):
+        with first_touch(self._database):
             self._client = MlflowClient(tracking_uri=tracking_uri)
         remote = urlsplit(tracking_uri).scheme in ("http", "https", "databricks", "databricks-uc")
         location = None if remote or artifact_root is None else artifact_root.resolve().as_uri()
@@ -229,29 +230,6 @@ class StudyRuns:
 
     def _incumbent_key(self) -> str:
         return key(f"best_{self._facts.metric.name}")
-
-
-def sqlite_path(tracking_uri: str) -> Path | None:
-    """The file behind a SQLite tracking URI; ``None`` for any other store."""
-    if not tracking_uri.startswith("sqlite:"):
-        return None
-    from sqlalchemy.engine import make_url
-
-    database = make_url(tracking_uri).database
-    return Path(database) if database and database != ":memory:" else None
-
-
-@contextlib.contextmanager
-def _first_touch(database: Path | None) -> Iterator[None]:
-    """Hold others off while MLflow creates its SQLite tables: two at once break each other's migrations."""
-    if database is None:
-        yield
-        return
-    from filelock import FileLock
-
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{database}.lock"):
-        yield
 
 
 def _files(folder: Path) -> tuple[list[tuple[Path, str | None]], list[Path]]:

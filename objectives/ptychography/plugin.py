@@ -65,7 +65,7 @@ class Ptychography:
                     "a simulated measurement needs a file's name",
                 )
             )
-        return folder / settings.data.file
+        return folder / settings.data.file.expanduser()
 
     def _truth(self, settings: PtychographySettings, folder: Path) -> Mapping[str, float] | None:
         """The truth of a simulated measurement; InputError where it was not made yet, or of other settings."""

@@ -132,3 +132,11 @@ def test_naming_the_type_does_not_import_torch() -> None:
 
 def test_found_by_its_dotted_path() -> None:
     assert isinstance(find_objective_type("objectives.ptychography.plugin:ptychography"), Ptychography)
+
+
+def test_simulate_writes_to_the_home_folder_where_open_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = SETTINGS | {"data": {"file": "~/demo.h5"}}
+    ptychography.simulate(PtychographySettings.model_validate(settings), folder=tmp_path / "study", output=None)
+    assert (tmp_path / "demo.h5").is_file()
+    assert opened(tmp_path / "study", data={"file": "~/demo.h5"}).truth()
