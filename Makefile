@@ -1,5 +1,7 @@
 # The two commands a newcomer needs are `make demo` and `make test`; everything else is for people who change the code.
 PYTHON ?= python3
+# On Linux without an NVIDIA GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu spares gigabytes of CUDA packages.
+TORCH_INDEX ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -12,7 +14,8 @@ install: $(STAMP)
 # otherwise swap a CPU build for gigabytes of CUDA packages.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch -e '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch -e '.[test,lint]'
 	touch $@
 
 demo: $(STAMP)

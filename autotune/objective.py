@@ -31,6 +31,7 @@ __all__ = [
     "AutotuneError",
     "DrawsPictures",
     "Evaluation",
+    "ExplainsAbsence",
     "InputError",
     "KnowsTruth",
     "Metric",
@@ -71,6 +72,8 @@ class Parameter:
         minimum, maximum: hard limits outside which the model has no meaning (inclusive); ``None`` for none.
         choices: the allowed values of a categorical parameter.
         differentiable: whether an evaluation may return a gradient for it.
+        idle_while: (name, value) of another parameter: this one has no effect while that one is held at the value, so
+            a study that tunes this one then is refused. ``None`` where it always acts.
         description: one sentence for people, with the sign convention where there is one.
     """
 
@@ -86,6 +89,7 @@ class Parameter:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     differentiable: bool = False
+    idle_while: tuple[str, Value] | None = None
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -249,6 +253,14 @@ class Simulates(Protocol):
         Returns:
             Facts to print: the files written and what is in them (not the hidden truth).
         """
+
+
+@runtime_checkable
+class ExplainsAbsence(Protocol):
+    """An objective that knows parameters which this measurement gives no meaning to."""
+
+    def why_absent(self, name: str) -> str:
+        """What would have to be known for parameter ``name`` to exist here; empty where nothing would help."""
 
 
 @runtime_checkable

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from autotune.result import build_result, write_json
 from autotune.store import TrialRecord, TrialStore
 from autotune.study import Plan, StudyFile, plan_study
 from autotune.takeup import only_runner, take_up
-from autotune.tracking import Recorder, StudyFacts
+from autotune.tracking import Recorder, StudyFacts, without_password
 from autotune.tuner import Search, Trial, Tuner, best_of
 
 
@@ -115,7 +115,16 @@ class _Run:
             self._release_running()
             self._conclude("stopped", "interrupted by the user")
             raise
+        except Exception as error:
+            self._give_up(error)
+            raise
         return self._conclude("finished", reason)
+
+    def _give_up(self, error: Exception) -> None:
+        """Say in the store why the study ended, as far as the store still works; the error itself goes on."""
+        with contextlib.suppress(Exception):
+            self._release_running()
+            self._conclude("failed", f"{type(error).__name__}: {error}")
 
     def _search(self) -> str:
         """Trial after trial; returns why it ended."""
@@ -193,27 +202,29 @@ class _Run:
         uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or self.home.tracking_uri
         experiment = spec.tracking.experiment or "autotune"
         facts = self.store.facts
-        place = {"tracking_uri": _without_password(uri), "experiment": experiment}
+        place = {"tracking_uri": without_password(uri), "experiment": experiment}
         known = facts.get("mlflow", {})
         same_place = all(known.get(key) == value for key, value in place.items())
         self.store.note("mlflow", place | {"run_id": known["run_id"] if same_place else None})
+        record = StudyFacts(
+            study_id=facts["study_id"],
+            name=spec.name,
+            experiment=experiment,
+            study_text=self.file.text,
+            metric=plan.metric,
+            parameters=_ranges(plan),
+            units={d.name: d.unit for d in plan.space.dimensions},
+            log_parameters=frozenset(d.name for d in plan.space.dimensions if d.log),
+            tags={
+                "autotune.objective": spec.objective.name,
+                "autotune.sampler": spec.search.sampler,
+                "autotune.seed": str(spec.search.seed),
+                **{f"autotune.{key.replace(' ', '_')}": value for key, value in self.objective.summary().items()},
+            },
+        )
+        self.store.note("record", record.as_dict())
         return Recorder(
-            StudyFacts(
-                study_id=facts["study_id"],
-                name=spec.name,
-                experiment=experiment,
-                study_text=self.file.text,
-                metric=plan.metric,
-                parameters=_ranges(plan),
-                units={d.name: d.unit for d in plan.space.dimensions},
-                log_parameters=frozenset(d.name for d in plan.space.dimensions if d.log),
-                tags={
-                    "autotune.objective": spec.objective.name,
-                    "autotune.sampler": spec.search.sampler,
-                    "autotune.seed": str(spec.search.seed),
-                    **{f"autotune.{key.replace(' ', '_')}": value for key, value in self.objective.summary().items()},
-                },
-            ),
+            record,
             tracking_uri=uri,
             artifact_root=self.home.mlflow_artifacts,
             trial_folder=lambda number: self.home.trial(spec.name, number),
@@ -233,7 +244,7 @@ class _Run:
         report = self.recorder.finish(ends[status], summary, [], ended, timeout)  # type: ignore[arg-type]
         if report.parent_run_id is not None:
             self.store.note("mlflow", self.store.facts["mlflow"] | {"run_id": report.parent_run_id})
-        return _without_password(report.error)
+        return without_password(report.error)
 
 
 def _ranges(plan: Plan) -> dict[str, str]:
@@ -243,8 +254,3 @@ def _ranges(plan: Plan) -> dict[str, str]:
         scale = " (log)" if d.log else ""
         texts[d.name] = ", ".join(d.choices) if d.type == "categorical" else f"{d.low:g} .. {d.high:g} {d.unit}{scale}"
     return texts | {name: f"{value} (fixed)" for name, value in plan.fixed.items()}
-
-
-def _without_password(text: str) -> str:
-    """A tracking URI, or a message that holds it, for others' eyes: result.json and logs are passed around."""
-    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)

@@ -18,6 +18,7 @@ from autotune.cli.check import check
 from autotune.cli.run import result, run
 from autotune.cli.schema import schema
 from autotune.cli.simulate import simulate
+from autotune.cli.sync import sync
 from autotune.cli.ui import ui
 from autotune.errors import AutotuneError
 
@@ -34,7 +35,7 @@ class Options:
 
 # Plain help and usage errors: rich would wrap them into boxes, and costs start-up time.
 app = typer.Typer(name="autotune", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-for command in (run, result, check, simulate, ui, schema):
+for command in (run, result, check, simulate, sync, ui, schema):
     app.command()(command)
 
 

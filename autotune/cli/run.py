@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autotune.cli.options import SetOption, StudyArgument
+from autotune.cli.stored import StoredStudyArgument, find_stored
 
 if TYPE_CHECKING:
     from autotune.home import Home
@@ -91,15 +92,20 @@ def _command(
 
 
 def result(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")],
+    study: StoredStudyArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False,
 ) -> None:
     """Show the result of a study, finished or not."""
     import json
 
     from autotune.cli.tables import print_result
+    from autotune.home import Home
+    from autotune.result import build_result
+    from autotune.takeup import is_running
 
-    document = _result(study)
+    home = Home.from_environment()
+    store = find_stored(study, home)
+    document = build_result(store, home, live=is_running(store.study.study_name, home))
     if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
@@ -124,26 +130,3 @@ def _check_json_path(path: Path | None) -> None:
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         what = "is a folder" if path.is_dir() else "its folder does not exist"
         raise InputError(Problem(f"--json {path}", what, "name a file in a folder that exists"))
-
-
-def _result(study: str) -> dict[str, Any]:
-    """The result document of a study given by name or by file."""
-    from autotune.errors import InputError, Problem, near_miss
-    from autotune.home import Home
-    from autotune.result import build_result
-    from autotune.store import TrialStore, study_names
-    from autotune.takeup import is_running
-
-    home = Home.from_environment()
-    known = study_names(home.store_url)
-    name = study
-    if study.endswith((".yaml", ".yml")) or (study not in known and Path(study).is_file()):
-        from autotune.study import load_study
-
-        name = load_study(Path(study)).spec.name
-    store = TrialStore.open(home.store_url, name)
-    if store is None:
-        raise InputError(Problem(f"study {name}", f"is not in {home.folder}", near_miss(name, known)))
-    if "identity" not in store.facts:
-        raise InputError(Problem(f"study {name}", "was made by ask and tell, without a study file", "read its store"))
-    return build_result(store, home, live=is_running(name, home))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune.errors import InputError, Problem, near_miss
-from autotune.objective import Metric, Objective, Parameter, Value
+from autotune.objective import ExplainsAbsence, Metric, Objective, Parameter, Value
 from autotune.space import Dimension, Space
 from autotune.study.file import StudyFile
 from autotune.study.spec import MetricSpec, ParameterSpec, show
@@ -41,7 +41,8 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
     for name, entry in file.spec.parameters.items():
         checker = _Checker(file, f"parameters.{name}", problems)
         if name not in known:
-            checker.wrong("", f"there is no parameter '{name}'", near_miss(name, known))
+            remedy = objective.why_absent(name) if isinstance(objective, ExplainsAbsence) else ""
+            checker.wrong("", f"there is no parameter '{name}'", remedy or near_miss(name, known))
         elif isinstance(entry, ParameterSpec):
             dimensions.append(checker.dimension(known[name], entry))
         else:
@@ -51,10 +52,25 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
             what = f"{parameter.name} ({parameter.unit}) must be given; it has no default"
             remedy = f"tune it ({parameter.name}: {{low: ..., high: ...}}) or fix it ({parameter.name}: VALUE)"
             problems.append(file.problem("parameters", what, remedy))
+    problems += _idle(file, known, fixed)
     metric = _metric(file, file.spec.metric, objective.metrics(), problems)
     if problems or metric is None:
         raise InputError(problems)
     return Plan(Space(tuple(dimensions)), fixed, metric)
+
+
+def _idle(file: StudyFile, known: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> list[Problem]:
+    """Tuned parameters that have no effect, because another one is held where it switches them off."""
+    problems = []
+    for name, entry in file.spec.parameters.items():
+        if name not in known or known[name].idle_while is None or not isinstance(entry, ParameterSpec):
+            continue
+        other, value = known[name].idle_while or ("", "")
+        tuned = isinstance(file.spec.parameters.get(other), ParameterSpec)
+        if not tuned and fixed.get(other, known[other].default) == value:
+            what = f"{name} has no effect while {other} is held at {show(value)}"
+            problems.append(file.problem(f"parameters.{name}", what, f"tune {other} too, or fix it at another value"))
+    return problems
 
 
 def _metric(

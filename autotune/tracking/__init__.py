@@ -6,7 +6,7 @@ Importing this imports no MLflow; that happens in the recorder's own thread.
 from __future__ import annotations
 
 from autotune.tracking.points import StudyFacts
-from autotune.tracking.recorder import Recorder, RecorderReport, sync
+from autotune.tracking.recorder import Recorder, RecorderReport, sync, without_password
 from autotune.tracking.runs import ParentStatus
 
-__all__ = ["ParentStatus", "Recorder", "RecorderReport", "StudyFacts", "sync"]
+__all__ = ["ParentStatus", "Recorder", "RecorderReport", "StudyFacts", "sync", "without_password"]

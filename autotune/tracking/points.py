@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +45,19 @@ class StudyFacts:
         if not re.fullmatch(r"[\w.:-]+", self.study_id):
             raise ValueError(f"study_id {self.study_id!r} must be letters, digits and . : _ - only")
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data to keep with the study, from which :meth:`from_dict` makes the same facts."""
+        return asdict(self) | {"log_parameters": sorted(self.log_parameters)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> StudyFacts:
+        """The facts that :meth:`as_dict` described."""
+        metric, logs = Metric(**data["metric"]), frozenset(data["log_parameters"])
+        return cls(**{**data, "metric": metric, "log_parameters": logs})
+
 
 def trial_points(facts: StudyFacts, trial: TrialRecord, moment: int) -> list[Point]:
-    """A trial's metrics, gradient, ``log10_NAME`` and curve as MLflow points.
+    """A trial's metrics, gradient for what is tuned, ``log10_NAME`` and curve as MLflow points.
 
     Curve points have the iteration (from 1) as step, all others step 0. What is not finite is left out:
     MLflow cannot plot it.
@@ -61,7 +71,7 @@ def trial_points(facts: StudyFacts, trial: TrialRecord, moment: int) -> list[Poi
 
     numbers: dict[str, float] = {"evaluation_seconds": trial.seconds} if trial.seconds else {}
     numbers.update(trial.metrics)
-    numbers.update({f"gradient/{name}": slope for name, slope in trial.gradient.items()})
+    numbers.update({f"gradient/{name}": slope for name, slope in trial.gradient.items() if name in trial.values})
     for name in facts.log_parameters & trial.values.keys():
         value = trial.values[name]
         if not isinstance(value, str) and value > 0:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -212,6 +213,11 @@ def sync(
     return RecorderReport(runs.parent_id, len(runs.complete) - already_there, already_there, _explain(error))
 
 
+def without_password(text: str) -> str:
+    """A tracking URI, or a message that holds it, for others' eyes: result.json and logs are passed around."""
+    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
+
+
 def prepare_environment() -> None:
     """Set MLflow's environment variables where the user has not.
 
@@ -260,4 +266,4 @@ def _explain(error: str) -> str:
     """The line for the user; empty where there was no error."""
     if not error:
         return ""
-    return f"MLflow lacks part of this study ({error}); no trial is lost: the next run of the study records them"
+    return f"MLflow lacks part of this study ({error}); no trial is lost: `autotune sync STUDY` records them"

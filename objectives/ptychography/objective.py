@@ -30,7 +30,7 @@ from objectives.ptychography.forward import ForwardModel, IntensityLoss, Layout
 from objectives.ptychography.frozen import frozen_gradient, frozen_metrics
 from objectives.ptychography.lbfgs import SolverOptions, State, solve
 from objectives.ptychography.machine import Machine
-from objectives.ptychography.parameters import parameters_of
+from objectives.ptychography.parameters import parameters_of, why_absent
 from objectives.ptychography.pictures import draw_reconstruction
 from objectives.ptychography.scene import Scene, build_scene
 
@@ -58,6 +58,10 @@ class PtychographyObjective:
     def parameters(self) -> Sequence[Parameter]:
         """See :meth:`autotune.objective.Objective.parameters`."""
         return self._parameters
+
+    def why_absent(self, name: str) -> str:
+        """See :class:`autotune.objective.ExplainsAbsence`."""
+        return why_absent(self._measurement, name)
 
     def metrics(self) -> Sequence[Metric]:
         """Intensity consistency (tuned by default) and amplitude consistency."""

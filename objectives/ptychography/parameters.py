@@ -5,7 +5,7 @@ Names, units, meanings and default ranges are the project's one definition for e
 
 from __future__ import annotations
 
-from autotune.objective import Parameter
+from autotune.objective import Parameter, Value
 from objectives.data.measurement import FarField, Measurement, NearField
 
 
@@ -30,8 +30,31 @@ def forms_probe(geometry: FarField) -> bool:
     return all(value is not None for value in needed)
 
 
+def why_absent(measurement: Measurement, name: str) -> str:
+    """What must be stated for parameter ``name`` to have a meaning for this measurement; empty where nothing helps."""
+    geometry = measurement.geometry
+    if not isinstance(geometry, FarField) or forms_probe(geometry):
+        return ""
+    if name not in {parameter.name for parameter in (*_detector(), *_lens(geometry, 1.0))}:
+        return ""
+    known = {
+        "semi_convergence_mrad": geometry.semi_convergence_mrad,
+        "wavelength_angstrom": geometry.wavelength_angstrom,
+        "angular_sampling_mrad": geometry.angular_sampling_mrad,
+    }
+    missing = " and ".join(f"objective.geometry.{key}" for key, value in known.items() if value is None)
+    return f"it needs a known aperture: state {missing}"
+
+
 def _mismatch(
-    name: str, unit: str, default: float, low: float, high: float, description: str, **limits: float
+    name: str,
+    unit: str,
+    default: float,
+    low: float,
+    high: float,
+    description: str,
+    idle_while: tuple[str, Value] | None = None,
+    **limits: float,
 ) -> Parameter:
     return Parameter(
         name,
@@ -41,6 +64,7 @@ def _mismatch(
         low=low,
         high=high,
         differentiable=True,
+        idle_while=idle_while,
         description=description,
         minimum=limits.get("minimum"),
         maximum=limits.get("maximum"),
@@ -81,7 +105,15 @@ def _detector() -> tuple[Parameter, ...]:
             minimum=-0.5,
             maximum=0.5,
         ),
-        _mismatch("elliptical_angle", "degree", 0.0, 0, 180, "angle of the ellipse axis from detector +x towards +y"),
+        _mismatch(
+            "elliptical_angle",
+            "degree",
+            0.0,
+            0,
+            180,
+            "angle of the ellipse axis from detector +x towards +y",
+            idle_while=("elliptical_distortion", 0.0),
+        ),
     )
 
 
@@ -97,7 +129,15 @@ def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
             "positive = underfocus, C10 = -defocus",
         ),
         _mismatch("astigmatism", "angstrom", 0.0, 0, 100, "two-fold astigmatism C12", minimum=0),
-        _mismatch("astigmatism_angle", "degree", 0.0, 0, 180, "angle phi12 of the two-fold astigmatism"),
+        _mismatch(
+            "astigmatism_angle",
+            "degree",
+            0.0,
+            0,
+            180,
+            "angle phi12 of the two-fold astigmatism",
+            idle_while=("astigmatism", 0.0),
+        ),
         _mismatch("spherical_aberration", "micrometre", 0.0, -20, 20, "C30"),
         _mismatch(
             "convergence_angle",
@@ -169,6 +209,7 @@ def _solver(probe: str) -> tuple[Parameter, ...]:
             high=20,
             minimum=0,
             maximum=10_000,
+            idle_while=("probe", "fixed"),
             description="iterations before a refined probe starts to change",
         ),
         Parameter(

@@ -131,7 +131,9 @@ def test_a_trial_is_told_only_after_its_files_are_complete(home: Home, monkeypat
         patch.setattr("h5py.Group.create_dataset", full)
         with pytest.raises(OSError, match="No space left"):
             run_study(study(home), home=home, watcher=Listener())
-    assert [trial.state for trial in trials(home)] == ["running"]
+    assert [trial.state for trial in trials(home)] == ["interrupted"]
+    ended = json.loads((home.study("toy") / "result.json").read_text(encoding="utf-8"))
+    assert (ended["status"], ended["reason"]) == ("failed", "OSError: No space left on device")
     run_study(study(home), home=home, watcher=Listener())
     assert [trial.state for trial in trials(home)] == ["interrupted", "finished", "finished", "finished"]
     assert sorted(path.name for path in (home.study("toy") / "trials").iterdir()) == ["00001", "00002", "00003"]

@@ -280,3 +280,47 @@ def test_loading_a_study_imports_neither_torch_nor_optuna_nor_mlflow(tmp_path: P
         cwd=root, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "[]"
+
+
+class Switched(Toy):
+    """A toy whose angle acts only where its stretch is not 0, and which knows why a parameter is absent."""
+
+    def parameters(self) -> list[Parameter]:
+        return [
+            Parameter("stretch", "1", "mismatch", 0.0, low=-1, high=1),
+            Parameter("angle", "degree", "mismatch", 0.0, low=0, high=180, idle_while=("stretch", 0.0)),
+        ]
+
+    def why_absent(self, name: str) -> str:
+        return "state the aperture" if name == "defocus" else ""
+
+
+def switched(folder: Path, parameters: str) -> list[str]:
+    file = load(folder, f"{HEAD}parameters: {parameters}\n")
+    try:
+        plan_study(file, Switched(ToySettings()))
+    except InputError as error:
+        return [str(problem).replace(f"{folder}/", "") for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize("parameters", ["{angle: {}}", "{angle: {}, stretch: 0}"])
+def test_a_tuned_parameter_that_has_no_effect_is_refused(tmp_path: Path, parameters: str) -> None:
+    assert switched(tmp_path, parameters) == [
+        "study.yaml:3: parameters.angle: angle has no effect while stretch is held at 0; "
+        "tune stretch too, or fix it at another value"
+    ]
+
+
+@pytest.mark.parametrize(
+    "parameters", ["{angle: {}, stretch: 0.5}", "{angle: {}, stretch: {}}", "{angle: 30, stretch: {}}"]
+)
+def test_a_parameter_that_has_an_effect_is_tuned(tmp_path: Path, parameters: str) -> None:
+    assert switched(tmp_path, parameters) == []
+
+
+def test_an_objective_may_say_why_a_parameter_is_absent(tmp_path: Path) -> None:
+    assert switched(tmp_path, "{defocus: {}, strech: {}}") == [
+        "study.yaml:3: parameters.defocus: there is no parameter 'defocus'; state the aperture",
+        "study.yaml:3: parameters.strech: there is no parameter 'strech'; did you mean 'stretch'?",
+    ]

@@ -1,0 +1,43 @@
+"""``autotune sync``: bring MLflow up to date with a study."""
+
+from __future__ import annotations
+
+import typer
+
+from autotune.cli.stored import StoredStudyArgument, find_stored
+
+
+def sync(study: StoredStudyArgument) -> None:
+    """Record in MLflow whatever it lacks of a study, and nothing twice."""
+    import os
+
+    from autotune.errors import AutotuneError, InputError, Problem
+    from autotune.home import Home
+    from autotune.takeup import is_running
+    from autotune.tracking import StudyFacts, without_password
+    from autotune.tracking import sync as bring_up_to_date
+
+    home = Home.from_environment()
+    store = find_stored(study, home)
+    name = store.study.study_name
+    if "record" not in store.facts:
+        raise InputError(Problem(f"study {name}", "was run with tracking off", "run it with tracking.enabled: true"))
+    if is_running(name, home):
+        raise InputError(Problem(f"study {name}", "is being run, and recorded, by another process", "wait for it"))
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or store.facts["mlflow"]["tracking_uri"]
+    if ":***@" in uri:  # passwords are not kept
+        raise InputError(Problem(uri, "needs its password again", "set MLFLOW_TRACKING_URI to the whole address"))
+    ends = {"finished": "FINISHED", "failed": "FAILED"}
+    report = bring_up_to_date(
+        StudyFacts.from_dict(store.facts["record"]),
+        [trial for trial in store.trials() if trial.state != "running"],
+        tracking_uri=uri,
+        artifact_root=home.mlflow_artifacts,
+        trial_folder=lambda number: home.trial(name, number),
+        status=ends.get(store.facts["status"], "KILLED"),  # type: ignore[arg-type]
+    )
+    if report.error:
+        raise AutotuneError(Problem(f"study {name}", report.error))
+    place = {"tracking_uri": without_password(uri), "run_id": report.parent_run_id}
+    store.note("mlflow", store.facts["mlflow"] | place)
+    typer.echo(f"MLflow holds study {name}: {report.recorded} trials recorded now, {report.already_there} before")

@@ -1,0 +1,56 @@
+"""``autotune sync``: what MLflow missed is recorded later, once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from autotune.objective import Metric
+from autotune.tracking import StudyFacts
+from tests.end_to_end.studies import Place, autotune
+from tests.end_to_end.test_run import recorded
+
+
+def test_what_an_absent_server_missed_is_recorded_later_and_once(
+    place: Place, migrated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert autotune("run", place.write(tracking={"uri": "http://ada:secret@127.0.0.1:9"}), "--quiet") == 0
+    assert "`autotune sync STUDY` records them" in capsys.readouterr().err
+
+    assert autotune("sync", "toy") == 2
+    assert "http://ada:***@127.0.0.1:9: needs its password again; set MLFLOW_TRACKING_URI" in capsys.readouterr().err
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert autotune("sync", "toy") == 3
+    assert "MLflow lacks part of this study" in capsys.readouterr().err
+
+    uri = f"sqlite:///{place.folder / 'elsewhere.db'}"
+    shutil.copy(migrated, place.folder / "elsewhere.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for said in ("4 trials recorded now, 0 before", "0 trials recorded now, 4 before"):
+        assert autotune("sync", "toy") == 0
+        assert capsys.readouterr().out == f"MLflow holds study toy: {said}\n"
+    parent, *children = recorded(uri, "autotune")
+    assert (parent.info.status, len(children)) == ("FINISHED", 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("toy", "study toy: was run with tracking off"), ("toi", "study toi: is not in"), ("toi", "did you mean 'toy'?")],
+)
+def test_what_cannot_be_recorded_is_refused(
+    place: Place, capsys: pytest.CaptureFixture[str], name: str, message: str
+) -> None:
+    assert autotune("run", place.write(), "--quiet") == 0
+    assert autotune("sync", name) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_facts_survive_the_store() -> None:
+    metric = Metric("consistency", "maximize", noise_ceiling=0.9)
+    facts = StudyFacts("id", "toy", "autotune", "name: toy", metric, {"a": "0 .. 1"}, {"a": "mm"}, frozenset({"a"}))
+    assert StudyFacts.from_dict(json.loads(json.dumps(facts.as_dict()))) == facts
