@@ -83,7 +83,9 @@ def _command(
     """The command line that continues this run: with its options, without which it would be another study."""
     import shlex
 
-    words = ["autotune", "run", str(study)]
+    from autotune.cli.console import command_name
+
+    words = [command_name(), "run", str(study)]
     for option, value in (("--trials", trials), ("--seed", seed), ("--json", json_path)):
         words += [] if value is None else [option, str(value)]
     for override in overrides:

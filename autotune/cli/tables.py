@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from autotune.cli.console import make_console
+from autotune.cli.console import command_name, make_console
 
 if TYPE_CHECKING:
     from autotune.run import Outcome
@@ -19,7 +19,7 @@ def print_outcome(outcome: Outcome) -> None:
     console = make_console()
     console.print(f"Everything kept in  {outcome.result['artifacts']}", soft_wrap=True)
     if outcome.result["mlflow"]["run_id"]:
-        console.print("See every trial:    autotune ui")
+        console.print(f"See every trial:    {command_name()} ui")
 
 
 def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> None:
