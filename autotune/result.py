@@ -17,8 +17,7 @@ from typing import Any
 from autotune import __version__
 from autotune.home import Home
 from autotune.objective import Metric
-from autotune.store import TrialRecord, TrialStore
-from autotune.tuner import best_of
+from autotune.store import TrialRecord, TrialStore, best_of
 
 SCHEMA = 1
 _PACKAGES = ("torch", "botorch", "gpytorch", "optuna", "mlflow", "numpy", "h5py")

@@ -15,11 +15,11 @@ from autotune.execution.inline import InlineExecutor
 from autotune.home import Home
 from autotune.objective import KnowsTruth, Metric, Objective
 from autotune.result import build_result, write_json
-from autotune.store import TrialRecord, TrialStore
+from autotune.store import TrialRecord, TrialStore, best_of
 from autotune.study import Plan, StudyFile, plan_study
 from autotune.takeup import only_runner, take_up
-from autotune.tracking import Recorder, StudyFacts, without_password
-from autotune.tuner import Search, Trial, Tuner, best_of
+from autotune.tracking import PARENT_STATUS, Recorder, StudyFacts, study_summary, without_password
+from autotune.tuner import Search, Trial, Tuner
 
 
 class Watcher(Protocol):
@@ -170,14 +170,13 @@ class _Run:
     def _conclude(self, status: str, reason: str) -> Outcome:
         """Write down how the study ended, bring MLflow up to date, and write result.json."""
         trials = self.store.trials()
-        best = best_of(trials, self.plan.metric)
-        if status == "finished" and best is None:
+        if status == "finished" and best_of(trials, self.plan.metric) is None:
             status, reason = "failed", self._why_none_finished(reason)
         self.store.note("status", status)
         self.store.note("reason", reason)
         self.store.note("seconds", self._seconds())
         self._write_result()  # before MLflow, which may keep us waiting
-        warning = self._close_record(status, trials, best)
+        warning = self._close_record(status, trials)
         result = self._write_result()
         if status == "failed":
             raise StudyFailed(Problem(f"study {self.file.spec.name}", reason))
@@ -230,18 +229,14 @@ class _Run:
             trial_folder=lambda number: self.home.trial(spec.name, number),
         )
 
-    def _close_record(self, status: str, trials: list[TrialRecord], best: TrialRecord | None) -> str:
+    def _close_record(self, status: str, trials: list[TrialRecord]) -> str:
         """Bring MLflow up to date and end the parent run; returns a line for the user where that failed."""
         if self.recorder is None:
             return ""
-        ends = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
-        metric = self.plan.metric
-        summary = {} if best is None else {metric.name: best.metrics[metric.name]}
-        if metric.noise_ceiling is not None:
-            summary["noise_ceiling"] = metric.noise_ceiling
+        summary = study_summary(self.plan.metric, trials)
         ended = [trial for trial in trials if trial.state != "running"]
         timeout = 10.0 if status == "stopped" else 60.0  # who pressed Ctrl-C does not want to wait
-        report = self.recorder.finish(ends[status], summary, [], ended, timeout)  # type: ignore[arg-type]
+        report = self.recorder.finish(PARENT_STATUS[status], summary, [], ended, timeout)
         if report.parent_run_id is not None:
             self.store.note("mlflow", self.store.facts["mlflow"] | {"run_id": report.parent_run_id})
         return without_password(report.error)

@@ -54,6 +54,13 @@ class TrialRecord:
     ended: datetime | None = None
 
 
+def best_of(trials: Sequence[TrialRecord], metric: Metric) -> TrialRecord | None:
+    """The finished trial with the best ``metric``, the earliest of equals; None where none has finished."""
+    sign = 1.0 if metric.goal == "maximize" else -1.0
+    finished = [trial for trial in trials if trial.state == "finished"]
+    return max(finished, key=lambda trial: sign * trial.metrics[metric.name], default=None)
+
+
 class TrialStore:
     """One study in the storage."""
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from autotune.objective import Evaluation, Metric, Status, Value
 from autotune.samplers import make_sampler
 from autotune.space import Space
-from autotune.store import TrialRecord, TrialStore
+from autotune.store import TrialRecord, TrialStore, best_of
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,3 @@ class Tuner:
         from optuna.trial import TrialState
 
         return bool(self.store.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
-
-def best_of(trials: list[TrialRecord], metric: Metric) -> TrialRecord | None:
-    """The finished trial with the best ``metric``, the earliest of equals; None where none has finished."""
-    sign = 1.0 if metric.goal == "maximize" else -1.0
-    finished = [trial for trial in trials if trial.state == "finished"]
-    return max(finished, key=lambda trial: sign * trial.metrics[metric.name], default=None)

@@ -14,7 +14,7 @@ def sync(study: StoredStudyArgument) -> None:
     from autotune.errors import AutotuneError, InputError, Problem
     from autotune.home import Home
     from autotune.takeup import is_running
-    from autotune.tracking import StudyFacts, without_password
+    from autotune.tracking import PARENT_STATUS, StudyFacts, study_summary, without_password
     from autotune.tracking import sync as bring_up_to_date
 
     home = Home.from_environment()
@@ -27,14 +27,16 @@ def sync(study: StoredStudyArgument) -> None:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or store.facts["mlflow"]["tracking_uri"]
     if ":***@" in uri:  # passwords are not kept
         raise InputError(Problem(uri, "needs its password again", "set MLFLOW_TRACKING_URI to the whole address"))
-    ends = {"finished": "FINISHED", "failed": "FAILED"}
+    facts = StudyFacts.from_dict(store.facts["record"])
+    trials = [trial for trial in store.trials() if trial.state != "running"]
     report = bring_up_to_date(
-        StudyFacts.from_dict(store.facts["record"]),
-        [trial for trial in store.trials() if trial.state != "running"],
+        facts,
+        trials,
         tracking_uri=uri,
         artifact_root=home.mlflow_artifacts,
         trial_folder=lambda number: home.trial(name, number),
-        status=ends.get(store.facts["status"], "KILLED"),  # type: ignore[arg-type]
+        status=PARENT_STATUS.get(store.facts["status"], "KILLED"),  # "running" without a process: it was killed
+        summary_metrics=study_summary(facts.metric, trials),
     )
     if report.error:
         raise AutotuneError(Problem(f"study {name}", report.error))

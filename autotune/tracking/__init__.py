@@ -5,8 +5,17 @@ Importing this imports no MLflow; that happens in the recorder's own thread.
 
 from __future__ import annotations
 
-from autotune.tracking.points import StudyFacts
+from autotune.tracking.points import StudyFacts, study_summary
 from autotune.tracking.recorder import Recorder, RecorderReport, sync, without_password
-from autotune.tracking.runs import ParentStatus
+from autotune.tracking.runs import PARENT_STATUS, ParentStatus
 
-__all__ = ["ParentStatus", "Recorder", "RecorderReport", "StudyFacts", "sync", "without_password"]
+__all__ = [
+    "PARENT_STATUS",
+    "ParentStatus",
+    "Recorder",
+    "RecorderReport",
+    "StudyFacts",
+    "study_summary",
+    "sync",
+    "without_password",
+]

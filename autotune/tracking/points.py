@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from autotune.objective import Metric
-from autotune.store import TrialRecord
+from autotune.store import TrialRecord, best_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric as Point
@@ -100,6 +100,13 @@ def incumbent_curve(metric: Metric, trials: Sequence[TrialRecord]) -> Iterator[t
             best = value if best is None else better(best, value)
             moment = max(moment, milliseconds(trial.ended or trial.started))
             yield trial.number, best, moment
+
+
+def study_summary(metric: Metric, trials: Sequence[TrialRecord]) -> dict[str, float]:
+    """The study's own numbers, logged on the parent when it closes: the incumbent's metric and the noise ceiling."""
+    best = best_of(trials, metric)
+    summary = {} if best is None else {metric.name: best.metrics[metric.name]}
+    return summary if metric.noise_ceiling is None else summary | {"noise_ceiling": metric.noise_ceiling}
 
 
 def trial_table(facts: StudyFacts, trials: Sequence[TrialRecord]) -> dict[str, list[Any]]:

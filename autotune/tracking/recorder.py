@@ -187,6 +187,7 @@ def sync(
     artifact_root: Path | None,
     trial_folder: Callable[[int], Path],
     status: ParentStatus | None = None,
+    summary_metrics: Mapping[str, float] | None = None,
 ) -> RecorderReport:
     """Bring MLflow up to date with a study that is not running; waits, and raises nothing because of MLflow.
 
@@ -194,6 +195,7 @@ def sync(
         facts, tracking_uri, artifact_root, trial_folder: as for :class:`Recorder`.
         trials: every trial of the store.
         status: ends the parent run with this status; ``None`` leaves its status alone.
+        summary_metrics: the study's own numbers, written when the parent run ends.
     """
     prepare_environment()
     runs: StudyRuns | None = None
@@ -205,7 +207,7 @@ def sync(
             runs.record(trials)
             runs.record_table(trials)
             if status is not None:
-                runs.close(status, {}, ())
+                runs.close(status, summary_metrics or {}, ())
     except Exception as failure:
         error = _one_line(failure)
     if runs is None:

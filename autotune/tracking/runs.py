@@ -22,12 +22,21 @@ from urllib.parse import urlsplit
 
 from autotune.sqlite import first_touch, sqlite_path
 from autotune.store import TrialRecord
-from autotune.tracking.points import StudyFacts, incumbent_curve, key, milliseconds, trial_points, trial_table
+from autotune.tracking.points import (
+    StudyFacts,
+    incumbent_curve,
+    key,
+    milliseconds,
+    trial_points,
+    trial_table,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ParentStatus = Literal["FINISHED", "FAILED", "KILLED"]
+PARENT_STATUS: Mapping[str, ParentStatus] = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
+"""How a study ended -> status of its parent run."""
 
 STUDY_ID, TRIAL, STATE, REASON, NOT_COPIED = (
     f"autotune.{name}" for name in ("study_id", "trial", "state", "reason", "not_copied")

@@ -8,8 +8,7 @@ applied to the probe as a Fourier phase ramp. F is a unitary FFT (far field) or 
 by f_j there; in the far field that is a mere phase. Far-field patterns keep their zero frequency at [0, 0] here.
 Intensities are in units of the mean count per pixel.
 
-The gradient is derived by hand instead of traced: it needs no graph in memory and two FFTs per pattern less than
-autograd with a cached probe.
+The gradient is derived by hand instead of traced, so that no graph is kept in memory.
 """
 
 from __future__ import annotations

@@ -38,10 +38,10 @@ def draw_reconstruction(evaluation: Evaluation) -> bytes:
     _panel(axes[0, 0], phase, "object phase (rad)", "cividis", aspect, _limits(phase))
     _scale_bar(axes[0, 0], phase.shape[1], pixel / aspect, unit)
     amplitude = np.abs(arrays["object"])[window]
-    _panel(axes[0, 1], amplitude, "object amplitude", "gray", aspect, _limits(amplitude))
+    _panel(axes[0, 1], amplitude, "object amplitude (1)", "gray", aspect, _limits(amplitude))
     _scale_bar(axes[0, 1], amplitude.shape[1], pixel / aspect, unit)
     probe = np.abs(arrays["probe"])
-    _panel(axes[0, 2], probe, "probe amplitude", "magma", aspect, (0.0, float(probe.max())))
+    _panel(axes[0, 2], probe, "probe amplitude (sqrt mean counts)", "magma", aspect, (0.0, float(probe.max())))
     _scale_bar(axes[0, 2], probe.shape[1], pixel / aspect, unit)
     measured, modelled = (np.sqrt(np.maximum(arrays[f"pattern_{name}"], 0)) for name in ("measured", "modelled"))
     shared = (0.0, float(np.quantile(measured, 0.999)) or 1.0)

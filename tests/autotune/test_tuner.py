@@ -10,8 +10,8 @@ import pytest
 
 from autotune.objective import Evaluation, Metric, Status
 from autotune.space import Dimension, Space
-from autotune.store import TrialRecord, TrialStore
-from autotune.tuner import Search, Trial, Tuner, best_of
+from autotune.store import TrialRecord, TrialStore, best_of
+from autotune.tuner import Search, Trial, Tuner
 
 METRIC = Metric("consistency", "maximize")
 SPACE = Space((Dimension("shift", "angstrom", low=-2.0, high=2.0), Dimension("rate", low=1e-3, high=1.0, log=True)))

@@ -36,6 +36,9 @@ def test_what_an_absent_server_missed_is_recorded_later_and_once(
         assert capsys.readouterr().out == f"MLflow holds study toy: {said}\n"
     parent, *children = recorded(uri, "autotune")
     assert (parent.info.status, len(children)) == ("FINISHED", 4)
+    # As an undisturbed run would have left it, the study's own numbers included.
+    metric = place.result()["metric"]
+    assert parent.data.metrics[metric["name"]] == metric["best"]
 
 
 @pytest.mark.parametrize(
