@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 from autotune.objective import InputError, Problem
 from objectives.data.contents import Contents, Findings
 from objectives.data.geometry import missing, resolve_geometry
+from objectives.data.mask import read_mask
 from objectives.data.measurement import FarField, Measurement, NearField
-from objectives.data.patterns import Selection, load_patterns, select
+from objectives.data.orientation import central, orient, orient_geometry, orient_probe, oriented_size
+from objectives.data.patterns import load_patterns
+from objectives.data.selection import Selection, select
 from objectives.data.settings import DataSettings, GeometrySettings
 
 Positions = NDArray[np.float64]
@@ -22,7 +25,8 @@ def assemble(contents: Contents, data: DataSettings, geometry: GeometrySettings)
 
     Args:
         contents: an open file.
-        data: ``step`` and ``crop`` are applied here; the reader has seen to the rest.
+        data: ``region``, ``step``, ``orientation``, ``crop``, ``mask`` and ``negative`` are applied here; the reader
+            has seen to the rest.
         geometry: what the study states, over a record's defaults.
 
     Returns:
@@ -32,13 +36,13 @@ def assemble(contents: Contents, data: DataSettings, geometry: GeometrySettings)
     Raises:
         InputError: every problem found, at once.
     """
-    selection = select(contents, step=data.step, crop=data.crop)
+    selection = select(contents, data)
     findings = Findings()
     resolved = bad = loaded = positions = None
     try:
         resolved = resolve_geometry(
             geometry,
-            contents.geometry,
+            orient_geometry(contents.geometry, selection.orientation),
             path=contents.path,
             pixel_positions=contents.position_unit == "object pixel",
         )
@@ -50,8 +54,8 @@ def assemble(contents: Contents, data: DataSettings, geometry: GeometrySettings)
         findings.problems.extend(error.problems)
     findings.add(_probe_problem(contents))
     try:
-        bad = _bad_pixels(contents, selection)
-        loaded = load_patterns(contents, selection, bad)
+        bad = _bad_pixels(contents, data, selection)
+        loaded = load_patterns(contents, selection, bad, data.negative)
     except InputError as error:
         findings.problems.extend(error.problems)
     findings.raise_any()
@@ -70,17 +74,17 @@ def _finish(
 ) -> Measurement:
     """Put checked parts together, converting positions and probe where crop or geometry ask for it."""
     positions, unit = positions[selection.frames], contents.position_unit
-    stored = (contents.frames.shape[-2], contents.frames.shape[-1])
+    size = oriented_size(selection.size, selection.orientation)
     probe = contents.probe
     if isinstance(geometry, FarField):
         wavelength, sampling = geometry.wavelength_angstrom, geometry.angular_sampling_mrad
         if unit == "object pixel" and wavelength is not None and sampling is not None:
-            pixels = [1e3 * wavelength / (n * angle) for n, angle in zip(stored, sampling, strict=True)]
+            pixels = [1e3 * wavelength / (n * angle) for n, angle in zip(size, sampling, strict=True)]
             positions, unit = positions * np.array(pixels), "angstrom"
         elif unit == "object pixel":  # a narrower detector makes larger object pixels
-            positions = positions * (np.array(selection.crop) / np.array(stored))
+            positions = positions * (np.array(selection.crop) / np.array(size))
     if probe is not None:
-        probe = crop_probe(probe, selection.crop, isinstance(geometry, FarField))
+        probe = crop_probe(orient_probe(probe, selection.orientation), selection.crop, isinstance(geometry, FarField))
     return Measurement(
         patterns=loaded[0],
         positions=centre(positions),
@@ -113,7 +117,7 @@ def crop_probe(probe: NDArray[np.complex64], crop: tuple[int, int], far: bool) -
     """
     if probe.shape == crop:
         return probe
-    y, x = (slice(n // 2 - m // 2, n // 2 - m // 2 + m) for n, m in zip(probe.shape, crop, strict=True))
+    y, x = central((probe.shape[0], probe.shape[1]), crop)
     if not far:
         return np.ascontiguousarray(probe[y, x])
     spectrum = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe), norm="ortho"))[y, x]
@@ -128,8 +132,8 @@ def _positions(contents: Contents, study: GeometrySettings) -> Positions:
         step = step if step is not None else contents.geometry.scan_step_angstrom
         if step is None:
             raise InputError(missing(contents.path, "scan_step_angstrom"))
-        rows, columns = contents.frames.shape[:2]
-        grid = np.meshgrid(np.arange(rows) * step, np.arange(columns) * step, indexing="ij")
+        rows, columns = contents.scan_shape or contents.frames.shape[:2]
+        grid = np.meshgrid(np.arange(rows) * step[0], np.arange(columns) * step[1], indexing="ij")
         return np.stack([axis.ravel() for axis in grid], axis=1)
     _check_positions(contents, contents.positions)
     if step is not None:
@@ -173,23 +177,26 @@ def _check_positions(contents: Contents, positions: Positions) -> None:
         )
 
 
-def _bad_pixels(contents: Contents, selection: Selection) -> NDArray[np.bool_]:
-    """The mask, cropped as the patterns are; True where a pixel is to be ignored."""
-    size = tuple(contents.frames.shape[-2:])
-    if contents.bad is None:
-        return np.zeros(selection.crop, np.bool_)
-    if contents.bad.shape != size:
-        raise InputError(
-            contents.problem("mask", f"has shape {contents.bad.shape}", f"the detector's shape {size} is expected")
-        )
-    stored = np.fft.fftshift(contents.bad) if contents.corner else contents.bad
-    y, x = (slice(n // 2 - m // 2, n // 2 - m // 2 + m) for n, m in zip(size, selection.crop, strict=True))
-    bad = np.ascontiguousarray(stored[y, x])
-    if bad.all():
+def _bad_pixels(contents: Contents, data: DataSettings, selection: Selection) -> NDArray[np.bool_]:
+    """The file's mask and the study's, turned and cropped as the patterns are; True where a pixel is to be ignored."""
+    size = selection.size
+    bad = np.zeros(size, np.bool_)
+    if contents.bad is not None:
+        if contents.bad.shape != size:
+            raise InputError(
+                contents.problem("mask", f"has shape {contents.bad.shape}", f"the detector's shape {size} is expected")
+            )
+        bad |= contents.bad
+    if data.mask is not None:
+        bad |= read_mask(data.mask, size)
+    turned = orient(np.fft.fftshift(bad) if contents.corner else bad, selection.orientation)
+    y, x = central(oriented_size(size, selection.orientation), selection.crop)
+    used = np.ascontiguousarray(turned[y, x])
+    if used.all():
         raise InputError(
             contents.problem("mask", "marks every used pixel as bad", "nonzero means bad, zero means good")
         )
-    return bad
+    return used
 
 
 def _probe_problem(contents: Contents) -> Problem | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +13,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from autotune.objective import InputError, Problem
+from objectives.data.frames import Frames
 from objectives.data.settings import GeometrySettings
 
-
-class Frames(Protocol):
-    """Patterns still in the file or in memory: an ``h5py.Dataset`` or an array."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
-
-    @property
-    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
-
-    def __getitem__(self, index: Any) -> Any: ...
+__all__ = ["Contents", "Findings", "Frames", "describe_type", "geometry_in_file", "numeric", "scalar"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +36,7 @@ class Contents:
         scan_shape: (rows, columns) of a raster in row-major order, for three-dimensional ``frames``.
         bad: bool (det_y, det_x), True on pixels to ignore; None where the file has no mask.
         probe: complex64 (det_y, det_x), centred at (N//2, N//2); None where the file has none.
+        transposed: whether the file says that its patterns are transposed against the scan.
         corner: whether the unscattered beam is stored at pixel (0, 0).
         counted: whether the values are counted quanta; None to decide from the values.
         source: where the data came from, for people.
@@ -60,6 +52,7 @@ class Contents:
     scan_shape: tuple[int, int] | None = None
     bad: NDArray[np.bool_] | None = None
     probe: NDArray[np.complex64] | None = None
+    transposed: bool = False
     corner: bool = False
     counted: bool | None = None
     source: str = ""

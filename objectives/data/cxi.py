@@ -42,6 +42,11 @@ _HAS_SIGNAL = 0x1000
 _JOULE_PER_KEV = 1.602176634e-16
 
 
+def is_cxi(file: h5py.File) -> bool:
+    """Whether a file says that it is CXI, or has the patterns where CXI has them."""
+    return "cxi_version" in file or any(find(file, name) is not None for name in _FRAMES)
+
+
 @contextmanager
 def open_cxi(path: Path) -> Iterator[Contents]:
     """Open a CXI file; its patterns are read later, from ``/entry_1``.

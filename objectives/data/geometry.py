@@ -8,7 +8,14 @@ from autotune.objective import InputError, Problem
 from objectives.data.measurement import FarField, NearField
 from objectives.data.settings import GeometrySettings
 
-_ONLY_FAR = ("angular_sampling_mrad", "semi_convergence_mrad", "defocus_angstrom", "scan_rotation_degree")
+_ONLY_FAR = (
+    "angular_sampling_mrad",
+    "reciprocal_sampling_per_angstrom",
+    "semi_convergence_mrad",
+    "defocus_angstrom",
+    "scan_rotation_degree",
+)
+_SAMPLING = ("angular_sampling_mrad", "reciprocal_sampling_per_angstrom")
 _ONLY_NEAR = ("focus_to_sample_mm",)
 
 _EXAMPLES = {
@@ -17,6 +24,13 @@ _EXAMPLES = {
     "scan_step_angstrom": "scan_step_angstrom: 0.5",
     "detector_distance_mm": "detector_distance_mm: 1120",
     "detector_pixel_um": "detector_pixel_um: 55",
+}
+
+
+_HINTS = {
+    "wavelength_angstrom": ", or radiation: electron with energy_kev: 60",
+    "angular_sampling_mrad": ", or reciprocal_sampling_per_angstrom: 0.021",
+    "detector_pixel_um": ", or angular_sampling_mrad instead of the detector's distance",
 }
 
 
@@ -89,27 +103,30 @@ def _far_field(
 ) -> tuple[FarField | None, list[Problem]]:
     problems: list[Problem] = []
     measured = study.detector_distance_mm is not None or study.detector_pixel_um is not None
-    if study.angular_sampling_mrad is not None and measured:
+    sampled = [name for name in _SAMPLING if getattr(study, name) is not None]
+    if sampled and measured:
         problems.append(
             Problem(
-                "objective.geometry.angular_sampling_mrad",
+                f"objective.geometry.{sampled[0]}",
                 "is stated together with detector_distance_mm or detector_pixel_um, which also give it",
                 "state one of the two",
             )
         )
-    sampling = merged.angular_sampling_mrad
+    sampling, reciprocal = merged.angular_sampling_mrad, merged.reciprocal_sampling_per_angstrom
     distance, pixel = merged.detector_distance_mm, merged.detector_pixel_um
-    if sampling is None and distance is not None and pixel is not None:
+    if sampling is None and reciprocal is None and distance is not None and pixel is not None:
         sampling = (pixel[0] / distance, pixel[1] / distance)  # um / mm = mrad
     wavelength = merged.wavelength
-    if sampling is None and (measured or not pixel_positions):
+    if sampling is None and reciprocal is not None and wavelength is not None:
+        sampling = (1e3 * wavelength * reciprocal[0], 1e3 * wavelength * reciprocal[1])
+    if sampling is None and reciprocal is None and (measured or not pixel_positions):
         if distance is not None:
             problems.append(_missing_value(path, "detector_pixel_um"))
         elif pixel is not None:
             problems.append(_missing_value(path, "detector_distance_mm"))
         else:
             problems.append(_missing_value(path, "angular_sampling_mrad"))
-    if wavelength is None and not pixel_positions:
+    if wavelength is None and (reciprocal is not None or not pixel_positions):
         problems.append(_missing_value(path, "wavelength_angstrom"))
     if problems:
         return None, problems
@@ -123,5 +140,4 @@ def _far_field(
 
 
 def _missing_value(path: Path, name: str) -> Problem:
-    hint = ", or radiation: electron with energy_kev: 60" if name == "wavelength_angstrom" else ""
-    return missing(path, name, hint)
+    return missing(path, name, _HINTS.get(name, ""))

@@ -32,6 +32,7 @@ from objectives.data.settings import DataSettings, GeometrySettings
 FORMAT = "autotune measurement"
 FORMAT_VERSION = 1
 _CHUNK_PIXELS = 2**18
+_UNSIGNED: tuple[type[np.unsignedinteger[Any]], ...] = (np.uint8, np.uint16, np.uint32)
 
 
 def write_measurement(path: Path, measurement: Measurement) -> None:
@@ -60,9 +61,9 @@ def write_measurement(path: Path, measurement: Measurement) -> None:
 
 
 def _write(file: h5py.File, measurement: Measurement) -> None:
-    patterns = _compact(measurement.patterns)
+    patterns = measurement.patterns
     count, y, x = patterns.shape
-    chunk = (min(count, max(1, _CHUNK_PIXELS // (y * x))), y, x)
+    rows = min(count, max(1, _CHUNK_PIXELS // (y * x)))
     file.attrs.update(
         format=FORMAT,
         format_version=FORMAT_VERSION,
@@ -72,7 +73,17 @@ def _write(file: h5py.File, measurement: Measurement) -> None:
     )
     if measurement.scan_shape is not None:
         file.attrs["scan_shape"] = measurement.scan_shape
-    file.create_dataset("patterns", data=patterns, chunks=chunk, compression="gzip", compression_opts=4, shuffle=True)
+    stored = file.create_dataset(
+        "patterns",
+        shape=patterns.shape,
+        dtype=_compact(patterns, rows),
+        chunks=(rows, y, x),
+        compression="gzip",
+        compression_opts=4,
+        shuffle=True,
+    )
+    for start in range(0, count, rows):
+        stored[start : start + rows] = patterns[start : start + rows].astype(stored.dtype)
     file["positions"] = measurement.positions
     file["valid"] = measurement.valid
     if measurement.probe is not None:
@@ -84,15 +95,25 @@ def _write(file: h5py.File, measurement: Measurement) -> None:
             geometry[name] = value
 
 
-def _compact(patterns: NDArray[np.float32]) -> NDArray[Any]:
-    """The same values in the smallest unsigned type, where all are whole numbers; else unchanged."""
-    largest = float(patterns.max(initial=0))
-    for dtype in (np.uint8, np.uint16, np.uint32):
-        if largest <= np.iinfo(dtype).max:
-            with np.errstate(invalid="ignore"):  # negative or NaN on masked pixels: the comparison refuses them
-                small = patterns.astype(dtype)
-            return small if np.array_equal(small, patterns) else patterns
-    return patterns
+def _compact(patterns: NDArray[np.float32], rows: int) -> np.dtype[Any]:
+    """The smallest unsigned type that holds all values, where they are whole numbers; else their own.
+
+    Args:
+        patterns: (position, det_y, det_x).
+        rows: patterns looked at together; a copy of so many is in memory.
+    """
+    needed = 0
+    for start in range(0, len(patterns), rows):
+        part = patterns[start : start + rows]
+        largest = float(part.max(initial=0))
+        fitting = [i for i, dtype in enumerate(_UNSIGNED) if largest <= np.iinfo(dtype).max]
+        if not fitting:
+            return patterns.dtype
+        with np.errstate(invalid="ignore"):  # negative or NaN on masked pixels: the comparison refuses them
+            if not np.array_equal(part.astype(_UNSIGNED[fitting[0]]), part):
+                return patterns.dtype
+        needed = max(needed, fitting[0])
+    return np.dtype(_UNSIGNED[needed])
 
 
 @contextmanager

@@ -6,13 +6,19 @@ HDF5 library itself; nothing in this process can catch that.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
 
 from autotune.objective import InputError, Problem
+
+with suppress(ImportError):  # where installed, it adds the compression filters that some detectors write with
+    importlib.import_module("hdf5plugin")
+
+_CACHE_BYTES = 32 * 2**20  # chunks that successive blocks share are decompressed once
 
 
 @contextmanager
@@ -31,16 +37,22 @@ def open_hdf5_file(path: Path) -> Iterator[h5py.File]:
             )
         )
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", rdcc_nbytes=_CACHE_BYTES) as file:
             yield file
     except (OSError, RuntimeError) as error:
         raise InputError(
             Problem(
                 str(path),
                 f"cannot be read as HDF5: {error}",
-                "a file cut short by a broken copy or download looks so; copy it again",
+                _remedy(error),
             )
         ) from error
+
+
+def _remedy(error: Exception) -> str:
+    if "required filter" in str(error) or "can't open directory" in str(error) or "plugin" in str(error):
+        return "it is compressed with a filter that is not installed: install the package hdf5plugin"
+    return "a file cut short by a broken copy or download looks so; copy it again"
 
 
 def _start(path: Path) -> bytes:
@@ -68,3 +80,29 @@ def dataset(path: Path, file: h5py.File, names: Sequence[str]) -> tuple[str, h5p
     raise InputError(
         Problem(str(path), f"has no dataset {' or '.join(names)}", f"at its top level the file holds: {there}")
     )
+
+
+def find_datasets(group: h5py.Group, *, dimensions: Sequence[int]) -> list[h5py.Dataset]:
+    """Every numeric dataset below ``group`` that has one of these numbers of axes, sorted by name."""
+    found: list[h5py.Dataset] = []
+
+    def visit(_: str, item: h5py.HLObject) -> None:
+        if isinstance(item, h5py.Dataset) and len(item.shape or ()) in dimensions and item.dtype.kind in "iuf":
+            found.append(item)
+
+    group.visititems(visit)
+    return sorted(found, key=lambda item: str(item.name))
+
+
+def name_and_shape(item: h5py.Dataset) -> str:
+    """``/entry/data (900, 64, 64)``."""
+    return f"{item.name} {tuple(int(n) for n in item.shape)}"
+
+
+def text(value: object) -> str:
+    """An HDF5 string, stored as bytes or text, alone or in an array of one."""
+    while hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list) and len(value) == 1:
+        return text(value[0])
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -9,12 +9,16 @@ in mrad or degrees.
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+_BLOCK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ class Measurement:
             arrays.append(self.probe)
         for array in arrays:
             digest.update(repr((array.dtype.str, array.shape)).encode())
-            digest.update(np.ascontiguousarray(array).data)
+            for part in _blocks(array):
+                digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()
 
     @property
@@ -102,6 +107,16 @@ class Measurement:
         """
         if not self.counted:
             return None
-        counts = self.patterns[:, self.valid].astype(np.float64)
-        norm = float(np.sqrt(np.square(counts).sum()))
-        return 1.0 - float(np.sqrt(counts.sum())) / norm if norm > 0 else None
+        total = squares = 0.0
+        for part in _blocks(self.patterns):
+            counts = part[:, self.valid].astype(np.float64)
+            total += float(counts.sum())
+            squares += float(np.vdot(counts, counts))
+        return 1.0 - math.sqrt(total / squares) if squares > 0 else None
+
+
+def _blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Views of a few megabytes along the first axis."""
+    per_block = max(1, _BLOCK_BYTES // max(1, array[:1].nbytes))
+    for start in range(0, len(array), per_block):
+        yield array[start : start + per_block]

@@ -2,7 +2,8 @@
 
 Keys, all arrays of numbers (nothing pickled is ever loaded):
 
-    data                  (scan_y, scan_x, det_y, det_x), or (position, det_y, det_x) together with positions
+    data                  (scan_y, scan_x, det_y, det_x), or (position, det_y, det_x) together with positions, or a
+                          raster as a list with ``objective.data.shape``
     positions or scan     (position, 2) or (scan_y, scan_x, 2): (y, x) of the probe on the object, +y along
                           increasing detector row; in the unit that ``objective.data.positions`` names
     mask                  (det_y, det_x), nonzero = ignore the pixel; stored like data (corner or centre)
@@ -21,18 +22,21 @@ Keys, all arrays of numbers (nothing pickled is ever loaded):
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autotune.objective import InputError, Problem, near_miss
 from objectives.data.contents import Contents, geometry_in_file, numeric, scalar
+from objectives.data.frames import Frames, StreamedFrames
+from objectives.data.npy import read_npy_header
 from objectives.data.settings import DataSettings, GeometrySettings
 
 # key -> (field of GeometrySettings, factor to its unit)
@@ -72,7 +76,14 @@ def open_npz(path: Path, data: DataSettings) -> Iterator[Contents]:
         except _UNREADABLE as error:
             raise InputError(Problem(str(path), f"cannot be read as .npz: {error}", "copy it again")) from error
         with archive:
-            yield _contents(path, archive, data)
+            contents = _contents(path, archive, data)
+            try:
+                yield contents
+            except _UNREADABLE as error:
+                raise _unreadable(path, "data", error) from error
+            finally:
+                if isinstance(contents.frames, StreamedFrames):
+                    contents.frames.close()
 
 
 def _contents(path: Path, archive: Any, data: DataSettings) -> Contents:
@@ -80,17 +91,9 @@ def _contents(path: Path, archive: Any, data: DataSettings) -> Contents:
     if "data" not in keys:
         what = f"has no array 'data' (arrays: {', '.join(sorted(keys)) or 'none'})"
         raise InputError(Problem(str(path), what, near_miss("data", keys) + " Name the patterns 'data'"))
-    frames = _array(path, archive, "data")
+    frames = _frames(path, archive)
     name = "positions" if "positions" in keys else "scan"
     positions = _positions(path, archive, name, frames.shape) if name in keys else None
-    if positions is None and frames.ndim == 3:
-        raise InputError(
-            Problem(
-                f"{path}: data",
-                f"has shape {frames.shape} and the archive holds no array 'positions'",
-                "add positions (position, 2), or store a raster as (scan_y, scan_x, det_y, det_x)",
-            )
-        )
     if positions is None and "positions" in data.model_fields_set:
         raise InputError(
             Problem("objective.data.positions", f"has no effect: {path} holds no array 'positions'", "remove it")
@@ -109,15 +112,48 @@ def _contents(path: Path, archive: Any, data: DataSettings) -> Contents:
     )
 
 
+def _frames(path: Path, archive: Any) -> Frames:
+    """The patterns, read from the archive block by block; in memory where they are not stored row by row."""
+    info = archive.zip.getinfo(next(name for name in ("data.npy", "data") if name in archive.zip.namelist()))
+    try:
+        with archive.zip.open(info) as stream:
+            header = read_npy_header(stream)
+            start = stream.tell()
+    except _UNREADABLE as error:
+        raise _unreadable(path, "data", error) from error
+    if header is None or header.fortran or header.dtype.hasobject or len(header.shape) not in (3, 4):
+        return _array(path, archive, "data")
+    stored = math.prod(header.shape) * header.dtype.itemsize
+    if info.file_size - start != stored:
+        raise InputError(
+            Problem(
+                f"{path}: data",
+                f"holds {info.file_size - start} bytes, but shape {header.shape} of {header.dtype} needs {stored}",
+                "the file is damaged; copy it again",
+            )
+        )
+
+    def open_stream() -> IO[bytes]:
+        opened: IO[bytes] = archive.zip.open(info)
+        opened.read(start)
+        return opened
+
+    return StreamedFrames(open_stream, header.shape, header.dtype)
+
+
+def _unreadable(path: Path, key: str, error: Exception) -> InputError:
+    if "allow_pickle" in str(error):
+        return InputError(
+            Problem(f"{path}: {key}", "holds Python objects, which are never loaded", "store plain numbers")
+        )
+    return InputError(Problem(f"{path}: {key}", f"cannot be read: {error}", "the file is damaged; copy it again"))
+
+
 def _array(path: Path, archive: Any, key: str) -> NDArray[Any]:
     try:
         return np.asarray(archive[key])
     except _UNREADABLE as error:
-        if "allow_pickle" in str(error):
-            problem = Problem(f"{path}: {key}", "holds Python objects, which are never loaded", "store plain numbers")
-        else:
-            problem = Problem(f"{path}: {key}", f"cannot be read: {error}", "the file is damaged; copy it again")
-        raise InputError(problem) from error
+        raise _unreadable(path, key, error) from error
 
 
 def _positions(path: Path, archive: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:

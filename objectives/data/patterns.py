@@ -1,83 +1,36 @@
 """From stored frames to checked float32 patterns: cut while reading, converted and checked block by block.
 
-Besides the frames themselves, at most one float32 copy and one block of frames are in memory.
+Besides the float32 patterns, only one block of a few megabytes (or one HDF5 chunk, where that is larger) and what
+the checks make of it are in memory.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autotune.objective import InputError, Problem
 from objectives.data.contents import Contents, describe_type
-
-_BLOCK_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which frames and which central pixels are kept.
-
-    Attributes:
-        frames: indices of the kept frames, in order, into the flattened scan.
-        scan_shape: (rows, columns) of the kept raster; None where the scan is not a raster.
-        crop: kept pixels along y and x; the kept beam sits at (crop//2, crop//2).
-    """
-
-    frames: NDArray[np.intp]
-    scan_shape: tuple[int, int] | None
-    crop: tuple[int, int]
+from objectives.data.orientation import central, orient
+from objectives.data.selection import Selection, blocks
 
 
-def select(contents: Contents, *, step: int, crop: int | None) -> Selection:
-    """Work out which frames and pixels ``step`` and ``crop`` keep.
-
-    Raises:
-        InputError: the frames' shape is not a scan of patterns, or too little is left.
-    """
-    shape = tuple(contents.frames.shape)
-    where = f"{contents.path}: {contents.frames_name}"
-    if len(shape) not in (3, 4) or 0 in shape:
-        raise InputError(
-            Problem(
-                where,
-                f"has shape {shape}",
-                "(position, det_y, det_x) or (scan_y, scan_x, det_y, det_x) is expected, with no empty axis",
-            )
-        )
-    size = shape[-2:]
-    if crop is not None and crop > min(size):
-        raise InputError(
-            Problem(
-                "objective.data.crop",
-                f"{crop} exceeds the patterns of {size[0]} x {size[1]} pixels in {where}",
-            )
-        )
-    scan = shape[:2] if len(shape) == 4 else contents.scan_shape
-    count = math.prod(shape[:-2])
-    if scan is not None:
-        kept = np.arange(count).reshape(scan)[::step, ::step]
-        scan_shape: tuple[int, int] | None = (kept.shape[0], kept.shape[1])
-        frames = kept.ravel()
-    else:
-        frames, scan_shape = np.arange(count)[::step], None
-    if frames.size < 2:
-        remedy = f"lower objective.data.step ({step})" if step > 1 else "a scan has at least two positions"
-        raise InputError(Problem(where, f"has shape {shape}, of which {frames.size} pattern is used", remedy))
-    return Selection(frames, scan_shape, (crop or size[0], crop or size[1]))
-
-
-def load_patterns(contents: Contents, selection: Selection, bad: NDArray[np.bool_]) -> tuple[NDArray[np.float32], bool]:
+def load_patterns(
+    contents: Contents,
+    selection: Selection,
+    bad: NDArray[np.bool_],
+    negative: Literal["refuse", "clip"] = "refuse",
+) -> tuple[NDArray[np.float32], bool]:
     """Read the selected frames.
 
     Args:
         contents: the file.
         selection: what is kept of it.
         bad: bool (crop_y, crop_x), pixels whose values are ignored and set to zero.
+        negative: whether negative values are refused or set to zero.
 
     Returns:
         float32 (position, crop_y, crop_x) with the beam at (N//2, N//2), and whether the values are counted
@@ -90,50 +43,37 @@ def load_patterns(contents: Contents, selection: Selection, bad: NDArray[np.bool
     dtype = contents.frames.dtype
     if dtype.kind not in "iuf":
         raise InputError(Problem(where, f"holds {describe_type(dtype)}", "counts or intensities are expected"))
-    patterns = np.empty((selection.frames.size, *selection.crop), np.float32)
+    scan = tuple(len(axis) for axis in selection.kept)
+    patterns = np.empty((*scan, *selection.crop), np.float32)
+    numbers = selection.frames.reshape(scan)
     flaws = _Flaws(where, dtype)
-    per_block = max(1, _BLOCK_BYTES // (math.prod(contents.frames.shape[-2:]) * max(dtype.itemsize, 4)))
-    for start in range(0, selection.frames.size, per_block):
-        chosen = selection.frames[start : start + per_block]
-        block = _cut(contents, chosen, selection.crop)
+    for stored, kept in blocks(selection, contents.frames):
+        block = _cut(contents, selection, stored)
         block[:, bad] = 0
-        flaws.look(block, chosen)
+        flaws.look(block, numbers[kept].ravel())
+        if negative == "clip" and block.dtype.kind != "u":
+            np.maximum(block, 0, out=block)
         with np.errstate(over="ignore"):  # already noted as not finite
-            patterns[start : start + len(chosen)] = block
-    flaws.raise_any()
+            patterns[kept] = block.reshape(patterns[kept].shape)
+    flaws.raise_any(negative)
     counted = contents.counted if contents.counted is not None else flaws.whole
+    patterns = patterns.reshape(-1, *selection.crop)
     _check_blank(where, patterns, selection.frames, counted)
     return patterns, counted
 
 
-def _cut(contents: Contents, chosen: NDArray[np.intp], crop: tuple[int, int]) -> NDArray[Any]:
-    """The central pixels of the chosen frames, in the file's own type; a copy."""
-    shape = contents.frames.shape
+def _cut(contents: Contents, selection: Selection, stored: tuple[slice, ...]) -> NDArray[Any]:
+    """The central pixels of the turned frames of one block, (position, y, x), in the file's own type; a copy."""
     if contents.corner:
-        block = np.fft.fftshift(_frames_at(contents, chosen, slice(None), slice(None)), axes=(-2, -1))
-        y, x = (_central(size, kept) for size, kept in zip(shape[-2:], crop, strict=True))
-        return np.array(block[:, y, x])
-    y, x = (_central(size, kept) for size, kept in zip(shape[-2:], crop, strict=True))
-    return np.array(_frames_at(contents, chosen, y, x))
-
-
-def _frames_at(contents: Contents, chosen: NDArray[np.intp], y: slice, x: slice) -> NDArray[Any]:
-    """Read frames by flat index; a run at constant stride is one hyperslab, which HDF5 reads fastest."""
-    frames = contents.frames
-    if len(frames.shape) == 3:
-        stride = int(chosen[1] - chosen[0]) if chosen.size > 1 else 1
-        if chosen.size == 1 or bool(np.all(np.diff(chosen) == stride)):
-            return np.asarray(frames[int(chosen[0]) : int(chosen[-1]) + 1 : stride, y, x])
-        return np.asarray(frames[chosen, y, x])
-    rows, columns = np.unravel_index(chosen, frames.shape[:2])
-    parts = [np.asarray(frames[int(row), columns[rows == row], y, x]) for row in np.unique(rows)]
-    return np.concatenate(parts)
-
-
-def _central(size: int, kept: int) -> slice:
-    """The slice that moves pixel size//2 to kept//2."""
-    start = size // 2 - kept // 2
-    return slice(start, start + kept)
+        whole = np.asarray(contents.frames[(*stored, slice(None), slice(None))])
+        turned = orient(np.fft.fftshift(whole, axes=(-2, -1)), selection.orientation)
+        y, x = central((turned.shape[-2], turned.shape[-1]), selection.crop)
+        turned = turned[..., y, x]
+    else:
+        turned = orient(np.asarray(contents.frames[(*stored, *selection.window)]), selection.orientation)
+    block = turned.reshape(-1, *selection.crop)
+    fit = block.flags.owndata and block.flags.writeable and block.dtype.isnative
+    return block if fit else np.array(block, dtype=block.dtype.newbyteorder("="))
 
 
 class _Flaws:
@@ -165,23 +105,24 @@ class _Flaws:
             self.first[kind] = f"first {block[frame, y, x]} in pattern {chosen[frame]} at used pixel ({y}, {x})"
         self.counts[kind] += count
 
-    def raise_any(self) -> None:
+    def raise_any(self, negative: Literal["refuse", "clip"]) -> None:
         """Raise InputError where values are unusable."""
         remedies = {
-            "not finite": ("NaN or infinite", "mask these pixels or repair the file"),
+            "not finite": ("NaN or infinite", "mask these pixels (objective.data.mask) or repair the file"),
             "negative": (
                 "negative",
-                "counts and intensities are not negative; undo the background subtraction",
+                "counts and intensities are not negative; undo the background subtraction, or set them to zero with "
+                "objective.data.negative: clip",
             ),
             "dead": (
                 "the largest number of their type",
-                "detectors mark dead pixels so; add a mask to the file",
+                "detectors mark dead pixels so; give a mask with objective.data.mask",
             ),
         }
         problems = [
             Problem(self.where, f"{self.counts[kind]} values are {word} ({self.first[kind]})", remedy)
             for kind, (word, remedy) in remedies.items()
-            if self.counts[kind]
+            if self.counts[kind] and not (kind == "negative" and negative == "clip")
         ]
         if problems:
             raise InputError(problems)

@@ -12,9 +12,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from objectives.data.radiation import Radiation, wavelength_angstrom
 
-Format = Literal["auto", "cxi", "npz", "hdf5"]
+Format = Literal["auto", "cxi", "nexus", "py4dstem", "hdf5", "dataset", "mat", "npz", "npy", "empad", "rsciio"]
 
 _WAVELENGTH = {"radiation", "energy_kev", "wavelength_angstrom"}
+_SAMPLING = {"angular_sampling_mrad", "reciprocal_sampling_per_angstrom"}
+_MEASURED = {"detector_distance_mm", "detector_pixel_um"}
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -36,17 +38,65 @@ _Pair = Annotated[
 ]
 
 
+_Count = Annotated[int, Field(ge=1, strict=True)]
+_Index = Annotated[int, Field(ge=0, strict=True)]
+
+
+class Orientation(BaseModel):
+    """How every pattern is turned after reading: flipped along y, then x, then transposed.
+
+    The same operations in the same order as PtyRAD's and fold_slice's ``meas_flipT: [flip_y, flip_x, transpose]``.
+    A beam at pixel N//2 of an even axis lies at N//2 - 1 after a flip.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    flip_y: bool = Field(default=False, strict=True)
+    flip_x: bool = Field(default=False, strict=True)
+    transpose: bool = Field(default=False, strict=True)
+
+
+class Region(BaseModel):
+    """A rectangle of a raster scan.
+
+    Attributes:
+        rows, columns: [first, end): positions are counted from 0, ``end`` is not used; all where absent.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: tuple[_Index, _Count] | None = None
+    columns: tuple[_Index, _Count] | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> Region:
+        if self.rows is None and self.columns is None:
+            raise ValueError("give 'rows: [first, end]', 'columns: [first, end]', or both")
+        for name, pair in (("rows", self.rows), ("columns", self.columns)):
+            if pair is not None and pair[0] >= pair[1]:
+                raise ValueError(f"{name} [{pair[0]}, {pair[1]}] is empty: the first must lie before the end")
+        return self
+
+
 class DataSettings(BaseModel):
     """The ``objective.data`` block of a study: exactly one of ``file`` and ``record``, and how to read it.
 
     Attributes:
-        file: path of a CXI, NPZ or autotune HDF5 file, relative to the study's folder.
+        file: path of a measurement file, relative to the study's folder.
         record: name of a public record (:mod:`objectives.data.records`).
         format: file format; ``auto`` decides by content, then by suffix.
         zero_frequency: npz only: where the unscattered beam is stored: ``center`` is pixel (N//2, N//2),
             ``corner`` is pixel (0, 0), as an FFT leaves it.
         positions: npz only: the unit of the stored positions. Positions in object pixels become angstrom
             where wavelength and angular sampling are known.
+        key: which dataset of an HDF5 or MATLAB file, which signal of a RosettaSciIO file, where there are several.
+        shape: (rows, columns) of a raster whose file holds only a list of patterns, in row-major order.
+        detector_axes: mat, dataset and npy only: whether the pattern's axes are the array's last or first two.
+        orientation: how the patterns are turned after reading; instead of what the file says, where it says it.
+        mask: a mask of bad pixels (nonzero = ignore), stored like the patterns, besides the file's own: a .npy file,
+            or an HDF5 file, with ``::/dataset`` appended where it holds several; relative to the study's folder.
+        negative: whether negative values are refused or set to zero.
+        region: a rectangle of a raster; the rest of the file is not read.
         step: use every step-th row and column of a raster scan, every step-th position of any other.
         crop: number of central detector pixels kept along each axis, even; all where absent.
     """
@@ -58,6 +108,13 @@ class DataSettings(BaseModel):
     format: Format = "auto"
     zero_frequency: Literal["center", "corner"] = "center"
     positions: Literal["angstrom", "object pixel"] = "angstrom"
+    key: str | None = Field(default=None, min_length=1)
+    shape: tuple[_Count, _Count] | None = None
+    detector_axes: Literal["last", "first"] = "last"
+    orientation: Orientation | None = None
+    mask: str | None = Field(default=None, min_length=1)
+    negative: Literal["refuse", "clip"] = "refuse"
+    region: Region | None = None
     step: int = Field(default=1, ge=1, strict=True)
     crop: int | None = Field(default=None, ge=2, multiple_of=2, strict=True)
 
@@ -83,10 +140,12 @@ class GeometrySettings(BaseModel):
         radiation, energy_kev: kind and kinetic (electron) or photon energy; they give the wavelength.
         wavelength_angstrom: the wavelength itself, instead of radiation and energy.
         angular_sampling_mrad: far field: scattering angle per detector pixel, one number or [y, x].
+        reciprocal_sampling_per_angstrom: far field: spatial frequency per detector pixel (without 2 pi), one number
+            or [y, x]; times the wavelength it is the angular sampling, which may be stated instead.
         semi_convergence_mrad: far field: semi-convergence angle of a probe-forming aperture.
         defocus_angstrom: far field: nominal defocus, positive = underfocus.
         scan_rotation_degree: far field: nominal scan rotation.
-        scan_step_angstrom: step of a raster scan whose positions the file does not list.
+        scan_step_angstrom: step of a raster scan whose positions the file does not list, one number or [y, x].
         detector_distance_mm: far field: sample to detector; near field: focus to detector.
         detector_pixel_um: pixel pitch of the detector, one number or [y, x].
         focus_to_sample_mm: near field: nominal distance from the focus to the sample.
@@ -99,10 +158,11 @@ class GeometrySettings(BaseModel):
     energy_kev: _Positive | None = None
     wavelength_angstrom: _Positive | None = None
     angular_sampling_mrad: _Pair | None = None
+    reciprocal_sampling_per_angstrom: _Pair | None = None
     semi_convergence_mrad: _Positive | None = None
     defocus_angstrom: _Finite | None = None
     scan_rotation_degree: _Finite | None = None
-    scan_step_angstrom: _Positive | None = None
+    scan_step_angstrom: _Pair | None = None
     detector_distance_mm: _Positive | None = None
     detector_pixel_um: _Pair | None = None
     focus_to_sample_mm: _Positive | None = None
@@ -115,6 +175,11 @@ class GeometrySettings(BaseModel):
             raise ValueError(
                 f"give either 'wavelength_angstrom' or 'radiation' with 'energy_kev' "
                 f"(got {self.wavelength_angstrom} angstrom and {self.energy_kev} keV)"
+            )
+        if self.angular_sampling_mrad is not None and self.reciprocal_sampling_per_angstrom is not None:
+            raise ValueError(
+                "give either 'angular_sampling_mrad' or 'reciprocal_sampling_per_angstrom' "
+                f"(got {self.angular_sampling_mrad} mrad and {self.reciprocal_sampling_per_angstrom} 1/angstrom)"
             )
         return self
 
@@ -139,6 +204,6 @@ class GeometrySettings(BaseModel):
         inherited = base.stated()
         if mine.keys() & _WAVELENGTH:
             inherited = {name: value for name, value in inherited.items() if name not in _WAVELENGTH}
-        if mine.keys() & {"detector_distance_mm", "detector_pixel_um"}:
-            inherited.pop("angular_sampling_mrad", None)
+        if mine.keys() & (_SAMPLING | _MEASURED):
+            inherited = {name: value for name, value in inherited.items() if name not in _SAMPLING}
         return GeometrySettings(**{**inherited, **mine})

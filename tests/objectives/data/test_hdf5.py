@@ -159,7 +159,7 @@ def test_near_field_probe_is_cut_like_the_patterns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda f: f.attrs.pop("format"), "neither CXI .* nor an autotune measurement"),
+        (lambda f: f.attrs.pop("format"), r"objective.data.shape: is needed: .*m.h5: /patterns is a list"),
         (lambda f: f.attrs.__setitem__("format_version", 9), "has format_version 9; .* reads 1"),
         (lambda f: f.__delitem__("patterns"), "has no dataset patterns"),
         (lambda f: f.__delitem__("positions"), "has no dataset positions"),
@@ -186,3 +186,17 @@ def test_damaged_files(tmp_path: Path, damage: object, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         read(path)
     assert len(caught.value.problems) == 1
+
+
+def test_the_type_holds_the_largest_value_of_any_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objectives.data.hdf5._CHUNK_PIXELS", 64)  # one pattern a block
+    patterns = counts(6, 8, 8).astype(np.float32)
+    patterns[1, 2, 3] = 70_000
+    write_measurement(tmp_path / "m.h5", simple(patterns=patterns))
+    with h5py.File(tmp_path / "m.h5") as file:
+        assert file["patterns"].dtype == np.uint32
+    np.testing.assert_array_equal(read_hdf5(tmp_path / "m.h5").patterns, patterns)
+    patterns[3, 0, 0] = 0.5
+    write_measurement(tmp_path / "m.h5", simple(patterns=patterns, counted=False))
+    with h5py.File(tmp_path / "m.h5") as file:
+        assert file["patterns"].dtype == np.float32

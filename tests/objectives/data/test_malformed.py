@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,14 +68,16 @@ def test_wrong_format_stated(tmp_path: Path) -> None:
         read(tmp_path / "a.cxi", format="hdf5")
 
 
-def test_unknown_hdf5_and_unknown_suffix(tmp_path: Path) -> None:
+def test_hdf5_without_patterns_and_unknown_suffix(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["stack"] = counts(2, 2, 2)
-    with pytest.raises(InputError, match=r"neither CXI .* it holds: stack"):
+        file["image"] = counts(2, 2)
+    with pytest.raises(InputError, match=r"no numeric dataset with three or four axes; at its top level: image"):
         read(tmp_path / "a.h5")
-    (tmp_path / "a.dm4").write_bytes(b"\0\0\0\4")
-    with pytest.raises(InputError, match=r"no known format \(suffix '.dm4'\); read are .cxi, .h5, .hdf5, .npz"):
-        read(tmp_path / "a.dm4")
+    (tmp_path / "a.doc").write_bytes(b"\0\0\0\4")
+    with pytest.raises(
+        InputError, match=r"no known format \(suffix '.doc'\); read are .*\.cxi, .*\.dm4, .*\.mib, .*\.npz"
+    ):
+        read(tmp_path / "a.doc")
 
 
 def test_folder_and_missing_file(tmp_path: Path) -> None:
@@ -169,3 +173,13 @@ def test_garbage_in_an_npz_never_raises_anything_else(tmp_path: Path, offset: fl
         assert str(path) in str(error)
     else:  # the damage fell on unused bytes
         assert measurement.patterns.shape == (12, 8, 8)
+
+
+def test_an_npz_whose_header_claims_more_than_there_is(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    np.save(stream, counts(3, 4, 8, 8))
+    claimed = stream.getvalue().replace(b"(3, 4, 8, 8)", b"(9, 9, 8, 8)")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("data.npy", claimed)
+    with pytest.raises(InputError, match=r"data: holds 1536 bytes, but shape \(9, 9, 8, 8\) of uint16 needs 10368"):
+        read(tmp_path / "a.npz")

@@ -127,7 +127,7 @@ def test_near_field_from_the_study(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"data": None}, "has no array 'data'"),
-        ({"data": counts(12, 8, 8)}, "holds no array 'positions'"),
+        ({"data": counts(12, 8, 8)}, r"objective.data.shape: is needed: .*12 patterns without positions"),
         ({"data": counts(8, 8)}, r"has shape \(8, 8\)"),
         ({"data": counts(3, 4, 0, 8)}, r"has shape \(3, 4, 0, 8\)"),
         ({"data": np.full((3, 4, 8, 8), "x")}, "data: holds text"),

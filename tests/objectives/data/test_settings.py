@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from pydantic import ValidationError
 
+from objectives.data import units
 from objectives.data.radiation import electron_wavelength_angstrom, photon_wavelength_angstrom
 from objectives.data.settings import DataSettings, GeometrySettings
 
@@ -29,7 +31,25 @@ def test_exactly_one_of_file_and_record(stated: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("step", 0), ("step", 1.5), ("crop", 7), ("crop", 0), ("format", "tiff"), ("unknown", 1)],
+    [
+        ("step", 0),
+        ("step", 1.5),
+        ("crop", 7),
+        ("crop", 0),
+        ("format", "tiff"),
+        ("unknown", 1),
+        ("shape", (0, 3)),
+        ("shape", (2, 3, 4)),
+        ("orientation", {"flip": True}),
+        ("orientation", {"flip_y": 1}),
+        ("region", {}),
+        ("region", {"rows": (3, 3)}),
+        ("region", {"rows": (-1, 3)}),
+        ("negative", "abs"),
+        ("key", ""),
+        ("detector_axes", "middle"),
+        ("mask", ""),
+    ],
 )
 def test_impossible_data_settings_name_the_field(field: str, value: object) -> None:
     with pytest.raises(ValidationError, match=field):
@@ -47,6 +67,7 @@ def test_impossible_data_settings_name_the_field(field: str, value: object) -> N
         ({"angular_sampling_mrad": True}, "angular_sampling_mrad"),
         ({"defocus_angstrom": float("nan")}, "finite"),
         ({"wavelength": 1}, "wavelength"),
+        ({"angular_sampling_mrad": 1, "reciprocal_sampling_per_angstrom": 0.02}, "either 'angular_sampling_mrad' or"),
     ],
 )
 def test_impossible_geometry_is_refused(stated: dict[str, object], words: str) -> None:
@@ -91,3 +112,26 @@ def test_settings_load_no_reader() -> None:
     code = "import sys, objectives.data.settings; print({'torch', 'h5py', 'pooch'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("convert", "unit", "factor"),
+    [
+        *((units.angstrom, unit, 1.0) for unit in ("A", "Å", "Å", "Angstrom", "[Å]")),
+        *((units.angstrom, unit, 1e4) for unit in ("um", "µm", "μm", "micron")),
+        (units.angstrom, "nm", 10.0),
+        (units.angstrom, "furlong", None),
+        (units.angstrom, "1/nm", None),
+        *((units.per_angstrom, unit, 1.0) for unit in ("1/A", "A^-1", "Å^-1", "1 / Å", "Å⁻¹", "A**-1")),
+        *((units.per_angstrom, unit, 0.1) for unit in ("1/nm", "nm^-1", "nm-1", "1 / nm")),
+        (units.per_angstrom, "nm", None),
+        (units.mrad, "mrad", 1.0),
+        (units.mrad, "rad", 1e3),
+        (units.mrad, "°", 17.453292519943297),
+        (units.mrad, "", None),
+        (units.kev, "eV", 1e-3),
+        (units.kev, "J", 1 / 1.602176634e-16),
+    ],
+)
+def test_units_as_files_spell_them(convert: Callable[[str], float | None], unit: str, factor: float | None) -> None:
+    assert convert(unit) == (None if factor is None else pytest.approx(factor, rel=1e-12))
