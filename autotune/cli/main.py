@@ -15,6 +15,7 @@ import typer
 
 from autotune import __version__
 from autotune.cli.check import check
+from autotune.cli.init import init
 from autotune.cli.run import result, run
 from autotune.cli.schema import schema
 from autotune.cli.simulate import simulate
@@ -35,7 +36,7 @@ class Options:
 
 # Plain help and usage errors: rich would wrap them into boxes, and costs start-up time.
 app = typer.Typer(name="autotune", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-for command in (run, result, check, simulate, sync, ui, schema):
+for command in (init, check, run, result, simulate, sync, ui, schema):
     app.command()(command)
 
 

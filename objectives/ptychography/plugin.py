@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
 
-from autotune.objective import InputError, Objective, Problem
+from autotune.objective import Draft, InputError, Objective, Problem
+from objectives.data.settings import Format
 from objectives.ptychography.settings import PtychographySettings
 
 
@@ -47,7 +49,7 @@ class Ptychography:
                 )
             )
         path = output if output is not None else self._file(settings, folder)
-        measurement = write_simulation(settings.simulate, path)
+        measurement = write_simulation(settings.simulate, path, folder)
         positions, rows, columns = measurement.patterns.shape
         return {
             "measurement": str(path),
@@ -55,6 +57,17 @@ class Ptychography:
             "patterns": f"{positions} of {rows} x {columns} pixels",
             "electrons per pattern": f"{measurement.patterns.sum() / positions:.4g}",
         }
+
+    @property
+    def file_formats(self) -> Sequence[str]:
+        """See :class:`autotune.objective.DraftsStudies`."""
+        return tuple(name for name in get_args(Format) if name != "auto")
+
+    def draft(self, file: Path, *, folder: Path) -> Draft | None:
+        """Propose a study for a measurement file; see :class:`autotune.objective.DraftsStudies`."""
+        from objectives.ptychography.draft import draft_study
+
+        return draft_study(file, folder=folder)
 
     def _file(self, settings: PtychographySettings, folder: Path) -> Path:
         if settings.data.file is None:
