@@ -29,6 +29,9 @@ from autotune.errors import AutotuneError, InputError, Problem, near_miss
 __all__ = [
     "ENTRY_POINT_GROUP",
     "AutotuneError",
+    "Draft",
+    "DraftLine",
+    "DraftsStudies",
     "DrawsPictures",
     "Evaluation",
     "ExplainsAbsence",
@@ -72,8 +75,8 @@ class Parameter:
         minimum, maximum: hard limits outside which the model has no meaning (inclusive); ``None`` for none.
         choices: the allowed values of a categorical parameter.
         differentiable: whether an evaluation may return a gradient for it.
-        idle_while: (name, value) of another parameter: this one has no effect while that one is held at the value, so
-            a study that tunes this one then is refused. ``None`` where it always acts.
+        idle_while: (name, values) of another parameter: this one has no effect while that one is held at any of the
+            values, so a study that states this one then is refused. ``None`` where it always acts.
         description: one sentence for people, with the sign convention where there is one.
     """
 
@@ -89,7 +92,7 @@ class Parameter:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     differentiable: bool = False
-    idle_while: tuple[str, Value] | None = None
+    idle_while: tuple[str, tuple[Value, ...]] | None = None
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -99,6 +102,13 @@ class Parameter:
             raise ValueError(f"parameter {self.name}: only a float parameter can be differentiable")
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"parameter {self.name}: low {self.low} is not below high {self.high}")
+
+    def idle(self, held: Mapping[str, Value | None]) -> bool:
+        """Whether this parameter has no effect where others are held so; those not in ``held`` may be anything."""
+        if self.idle_while is None:
+            return False
+        other, values = self.idle_while
+        return held.get(other) in values
 
 
 @dataclass(frozen=True)
@@ -255,6 +265,60 @@ class Simulates(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class DraftLine:
+    """One key of a drafted study file.
+
+    Attributes:
+        key: dotted, from the top of the study file: ``objective.data.file``, ``parameters.defocus``.
+        value: what to write there: text, number, list or map of these. An example where ``status`` is ``missing``.
+        comment: what the file says about it, its unit, or what it is for; one line, shown beside the key.
+        status: ``set``: written as it is. ``missing``: the study cannot run until the user states it; written as a
+            comment, marked. ``optional``: written as a comment, for the user to take up.
+    """
+
+    key: str
+    value: Any
+    comment: str = ""
+    status: Literal["set", "missing", "optional"] = "set"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What an objective type proposes for a measurement file: the lines of a study that depend on it.
+
+    Attributes:
+        lines: keys below ``objective`` (less its ``name``) and ``parameters``, in the order to write them.
+        facts: name -> text: what was found in the file, for people.
+    """
+
+    lines: Sequence[DraftLine]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class DraftsStudies(Protocol):
+    """An objective type that can propose a study for a measurement file (``autotune init``)."""
+
+    @property
+    def file_formats(self) -> Sequence[str]:
+        """The file formats it knows, in words for people."""
+
+    def draft(self, file: Path, *, folder: Path) -> Draft | None:
+        """Propose a study for ``file``, from its metadata and a few of its values; never reads all of a large file.
+
+        Args:
+            file: an existing file or folder.
+            folder: the folder of the study file to be, which paths in the draft should be relative to.
+
+        Returns:
+            the draft; None where the file is of no format that this type knows.
+
+        Raises:
+            InputError: the file is of a known format, but damaged.
+        """
+
+
 @runtime_checkable
 class ExplainsAbsence(Protocol):
     """An objective that knows parameters which this measurement gives no meaning to."""
@@ -280,7 +344,7 @@ class DrawsPictures(Protocol):
 
 
 def complete_values(parameters: Sequence[Parameter], values: Mapping[str, Value]) -> dict[str, Value]:
-    """Every parameter's value: the given one, checked, or the default.
+    """Every parameter's value: the given one, checked, or the default; one without either is left out while idle.
 
     Raises:
         InputError: unknown name, wrong type, value outside the hard limits, or a value that has no default.
@@ -292,8 +356,11 @@ def complete_values(parameters: Sequence[Parameter], values: Mapping[str, Value]
         if name not in known
     ]
     complete: dict[str, Value] = {}
+    chosen = {name: values.get(name, parameter.default) for name, parameter in known.items()}
     for name, parameter in known.items():
-        value = values.get(name, parameter.default)
+        value = chosen[name]
+        if value is None and parameter.idle(chosen):
+            continue
         if value is None:
             problems.append(Problem(f"parameters.{name}", "has no value", "tune it or state one"))
             continue

@@ -47,29 +47,37 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
             dimensions.append(checker.dimension(known[name], entry))
         else:
             fixed[name] = checker.value("", known[name], entry)
+    held = _held(file, known, fixed)
     for parameter in known.values():
-        if parameter.default is None and parameter.name not in file.spec.parameters:
+        stated = parameter.name in file.spec.parameters
+        if parameter.default is None and not stated and not parameter.idle(held):
             what = f"{parameter.name} ({parameter.unit}) must be given; it has no default"
             remedy = f"tune it ({parameter.name}: {{low: ..., high: ...}}) or fix it ({parameter.name}: VALUE)"
             problems.append(file.problem("parameters", what, remedy))
-    problems += _idle(file, known, fixed)
+    problems += _idle(file, known, held)
     metric = _metric(file, file.spec.metric, objective.metrics(), problems)
     if problems or metric is None:
         raise InputError(problems)
     return Plan(Space(tuple(dimensions)), fixed, metric)
 
 
-def _idle(file: StudyFile, known: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> list[Problem]:
-    """Tuned parameters that have no effect, because another one is held where it switches them off."""
+def _held(file: StudyFile, known: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> dict[str, Value | None]:
+    """Every parameter that is not tuned, with the value it is held at."""
+    tuned = {name for name, entry in file.spec.parameters.items() if isinstance(entry, ParameterSpec)}
+    return {name: fixed.get(name, parameter.default) for name, parameter in known.items() if name not in tuned}
+
+
+def _idle(file: StudyFile, known: Mapping[str, Parameter], held: Mapping[str, Value | None]) -> list[Problem]:
+    """Stated parameters that have no effect, because another one is held where it switches them off."""
     problems = []
-    for name, entry in file.spec.parameters.items():
-        if name not in known or known[name].idle_while is None or not isinstance(entry, ParameterSpec):
+    for name in file.spec.parameters:
+        if name not in known or not known[name].idle(held):
             continue
-        other, value = known[name].idle_while or ("", "")
-        tuned = isinstance(file.spec.parameters.get(other), ParameterSpec)
-        if not tuned and fixed.get(other, known[other].default) == value:
-            what = f"{name} has no effect while {other} is held at {show(value)}"
-            problems.append(file.problem(f"parameters.{name}", what, f"tune {other} too, or fix it at another value"))
+        if name in held and held[name] == known[name].default:
+            continue  # says no more than what holds anyway
+        other, _ = known[name].idle_while or ("", ())
+        what = f"{name} has no effect while {other} is held at {show(held[other])}"
+        problems.append(file.problem(f"parameters.{name}", what, f"tune {other} too, or fix it at another value"))
     return problems
 
 

@@ -150,15 +150,18 @@ class ObjectiveConformance(ObjectiveHooks):
             )
 
     def test_gradient_names_differentiable_parameters(self) -> None:
-        """Derivatives are finite, and only of parameters declared differentiable."""
+        """Derivatives are finite, and of the parameters declared differentiable, all that are not idle."""
         objective = self.objective()
         gradient = self.evaluate(objective).gradient
-        allowed = {parameter.name for parameter in objective.parameters() if parameter.differentiable}
+        known = objective.parameters()
+        held = {**{parameter.name: parameter.default for parameter in known}, **self.values()}
+        idle = {parameter.name for parameter in known if parameter.idle(held)}
+        allowed = {parameter.name for parameter in known if parameter.differentiable}
         extra = sorted(set(gradient) - allowed)
         require(not extra, f"gradient of {extra}, which are not declared differentiable")
         for name, derivative in gradient.items():
             require(math.isfinite(derivative), f"derivative by {name} is {derivative}")
-        missing = sorted(allowed - set(gradient))
+        missing = sorted(allowed - idle - set(gradient))
         require(
             not (missing and self.requires_gradient),
             f"no derivative by {missing}, declared differentiable (requires_gradient = False allows it)",
@@ -232,7 +235,9 @@ class ObjectiveConformance(ObjectiveHooks):
     def test_required_values_are_asked_for(self) -> None:
         """Leaving out a parameter that has no default raises InputError that names it."""
         objective = self.objective()
-        required = [parameter.name for parameter in objective.parameters() if parameter.default is None]
+        known = objective.parameters()
+        held = {**{parameter.name: parameter.default for parameter in known}, **self.values()}
+        required = [parameter.name for parameter in known if parameter.default is None and not parameter.idle(held)]
         if not required:
             skip("every parameter has a default")
         for name in required:

@@ -1,28 +1,29 @@
-"""The single-slice forward model, far field and near field, and its hand-derived gradient.
+"""The forward model: from object, probe, mismatch and positions to expected counts, and the adjoint of each step.
 
-    psi_j = F[ P(r - f_j) O(r + c_j) ],   I_j = |psi_j|^2
+    w_1 = F^-1[ S_m(q) exp(-2 pi i q . f_j) ]    the probe's spectrum, moved by the sub-pixel part f_j of position j
+    w_s+1 = F^-1[ F[ w_s O_s ] H(q) ]            transmission of slice s, propagation to the next (multislice)
+    I_j = sum_m |D[ w_S O_S ]|^2 + background    incoherent modes m; D: far field F, or near field F^-1 H' F
 
-c_j is the corner of the object patch under the probe (whole pixels), f_j the sub-pixel rest of the scan position,
-applied to the probe as a Fourier phase ramp. F is a unitary FFT (far field) or convolution with the Fresnel propagator
-(near field). In the near field the illumination rests on the detector while the object moves, so the wave is moved back
-by f_j there; in the far field that is a mere phase. Far-field patterns keep their zero frequency at [0, 0] here.
-Intensities are in units of the mean count per pixel.
+O_s is the patch of the object under the probe (whole pixels). F is the unitary Fourier transform of the N x N window;
+the probe is kept as its spectrum on the detector's pixels, zero frequency at (N//2, N//2), as the patterns are. A shift
+by N//2 pixels inside the probe's ramp puts every wave's spectrum there, so no pattern is ever rolled. In the near field
+the illumination rests on the detector while the object moves, so the wave is moved back by f_j there; in the far field
+that is a mere phase.
 
-The gradient is derived by hand instead of traced, so that no graph is kept in memory.
+Multislice: Cowley and Moodie, Acta Cryst. 10, 609 (1957); mixed states: Thibault and Menzel, Nature 494, 68 (2013).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from objectives.ptychography.kernels import Kernels
 from objectives.ptychography.scene import Scene
-
-_PIXELS_PER_BATCH = 1 << 16
-_CACHE_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -47,115 +48,165 @@ class Layout:
         rows, columns = (int(high[i] - low[i]) + detector_shape[i] + 2 * margin for i in range(2))
         return cls(whole - low + margin, (rows, columns), detector_shape)
 
-    def pixels(self, batch: Tensor) -> Tensor:
-        """Flat object indices of the patches of ``batch``, int64 (batch, det_y, det_x)."""
-        device = self.corners.device
-        rows = self.corners[batch, 0, None] + torch.arange(self.detector_shape[0], device=device)
-        columns = self.corners[batch, 1, None] + torch.arange(self.detector_shape[1], device=device)
-        return rows[:, :, None] * self.object_shape[1] + columns[:, None, :]
 
-    def batches(self) -> Iterator[Tensor]:
-        """All positions in order, in batches that fit the processor's cache."""
-        size = max(1, _PIXELS_PER_BATCH // (self.detector_shape[0] * self.detector_shape[1]))
-        yield from torch.arange(len(self.corners), device=self.corners.device).split(size)
+@dataclass(frozen=True)
+class Batch:
+    """What a pass over some patterns needs to know about their positions.
+
+    Attributes:
+        indices: (b,) int64, which patterns.
+        corners: (b, 2) int64, corners of their patches.
+        ramp_y, ramp_x: (b, det_y), (b, det_x): Fourier ramps that shift the probe.
+        back: both ramps for moving the wave back on a near-field detector; none in the far field.
+        box: (first row, end row, first column, end column) of the object that the patches cover.
+    """
+
+    indices: Tensor
+    corners: Tensor
+    ramp_y: Tensor
+    ramp_x: Tensor
+    back: tuple[Tensor, ...]
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Waves:
+    """The waves of a batch on their way: entering each slice, and at the detector; (b, mode, det_y, det_x) each."""
+
+    entering: list[Tensor]
+    detector: Tensor
 
 
 class ForwardModel:
-    """Forward model of one scene. States are a flat object (rows * columns) and a probe (det_y, det_x), complex."""
+    """Forward model of one scene.
 
-    def __init__(self, scene: Scene, layout: Layout) -> None:
-        self.layout = layout
-        self._propagator = scene.propagator
-        self._fraction = scene.positions - scene.positions.detach().round()
-
-    def ramp(self, batch: Tensor) -> Tensor:
-        """Fourier phase ramps that shift the probe by the sub-pixel part of each position."""
-        rows, columns = self.layout.detector_shape
-        fraction = self._fraction[batch]
-        frequency = [torch.fft.fftfreq(n, dtype=fraction.dtype, device=fraction.device) for n in (rows, columns)]
-        phase_y = -2 * torch.pi * fraction[:, 0, None] * frequency[0]
-        phase_x = -2 * torch.pi * fraction[:, 1, None] * frequency[1]
-        one = torch.ones_like
-        ramp_y, ramp_x = torch.polar(one(phase_y), phase_y), torch.polar(one(phase_x), phase_x)
-        return ramp_y[:, :, None] * ramp_x[:, None, :]
-
-    def shifted_probes(self, probe: Tensor, batch: Tensor) -> Tensor:
-        """The probe at the sub-pixel position of each pattern, (batch, det_y, det_x)."""
-        return torch.fft.ifft2(torch.fft.fft2(probe) * self.ramp(batch))
-
-    def to_detector(self, exit_waves: Tensor, batch: Tensor) -> Tensor:
-        """Unitary propagation of the exit waves of ``batch`` to the detector."""
-        if self._propagator is None:
-            return torch.fft.fft2(exit_waves, norm="ortho")
-        return torch.fft.ifft2(torch.fft.fft2(exit_waves) * (self._propagator * self.ramp(batch).conj()))
-
-    def from_detector(self, waves: Tensor, batch: Tensor) -> Tensor:
-        """The adjoint (= inverse) of :meth:`to_detector`."""
-        if self._propagator is None:
-            return torch.fft.ifft2(waves, norm="ortho")
-        return torch.fft.ifft2(torch.fft.fft2(waves) * (self._propagator.conj() * self.ramp(batch)))
-
-    def probe_seen_as(self, wave: Tensor) -> Tensor:
-        """The probe, centred at (N//2, N//2), that reaches the detector as ``wave`` where there is no object."""
-        if self._propagator is None:
-            return torch.fft.fftshift(torch.fft.ifft2(wave, norm="ortho"))
-        return torch.fft.ifft2(torch.fft.fft2(wave) * self._propagator.conj())
-
-    def intensity(self, flat_object: Tensor, probe: Tensor, batch: Tensor) -> Tensor:
-        """Expected intensities, (batch, det_y, det_x)."""
-        exit_waves = self.shifted_probes(probe, batch) * flat_object[self.layout.pixels(batch)]
-        waves = self.to_detector(exit_waves, batch)
-        return waves.real.square() + waves.imag.square()
-
-    def illumination(self, probe: Tensor) -> Tensor:
-        """Summed probe intensity that each object pixel received, real (rows * columns)."""
-        rows, columns = self.layout.object_shape
-        total = torch.zeros(rows * columns, dtype=probe.real.dtype, device=probe.device)
-        for batch in self.layout.batches():
-            intensity = self.shifted_probes(probe, batch).abs().square()
-            total.index_add_(0, self.layout.pixels(batch).reshape(-1), intensity.reshape(-1))
-        return total
-
-
-class IntensityLoss:
-    """Sum of squared intensity residuals over valid pixels, with its gradient for object and probe.
-
-    Minimising it at fixed mismatch maximises the intensity consistency, the metric that is tuned, so the envelope
-    theorem applies to the final state.
+    States are an object, the transmission of every slice (slice, rows, columns), and the probe's spectra
+    (mode, det_y, det_x), complex, scaled so that the summed intensity of the spectra is the counts of a pattern.
     """
 
-    def __init__(self, model: ForwardModel, patterns: Tensor, valid: Tensor, fixed_probe: Tensor | None) -> None:
-        """Bind the loss to data.
+    def __init__(self, scene: Scene, layout: Layout, kernels: Kernels) -> None:
+        self.scene, self.layout, self.kernels = scene, layout, kernels
+        self._fraction = scene.positions - scene.positions.detach().round()
+
+    def batch(self, indices: Tensor, moved: Tensor | None = None) -> Batch:
+        """Prepare a pass over some patterns.
 
         Args:
-            model: the forward model.
-            patterns: (position, det_y, det_x) measured, in the model's layout and units, zero where not valid.
-            valid: (det_y, det_x) 1 on valid pixels, 0 elsewhere.
-            fixed_probe: the probe where it is not refined; its shifted copies are then computed only once
-                (where they fit in 256 MB).
+            indices: (b,) int64.
+            moved: (position, 2) displacements (y, x) in object pixels, found by position refinement.
         """
-        self._model, self._patterns, self._valid = model, patterns, valid
-        self._shifted: Callable[[Tensor, Tensor], Tensor] = model.shifted_probes
-        if fixed_probe is not None and patterns.numel() * fixed_probe.element_size() <= _CACHE_BYTES:
-            cached = torch.cat([model.shifted_probes(fixed_probe, batch) for batch in model.layout.batches()])
-            self._shifted = lambda _, batch: cached[batch]
+        layout = self.layout
+        fraction = self._fraction[indices] if moved is None else (self._fraction + moved)[indices]
+        corners = layout.corners[indices].contiguous()
+        sizes = layout.detector_shape
+        low, high = corners.amin(0).tolist(), corners.amax(0).tolist()
+        return Batch(
+            indices,
+            corners,
+            _ramp(fraction[:, 0] + sizes[0] // 2, sizes[0]),
+            _ramp(fraction[:, 1] + sizes[1] // 2, sizes[1]),
+            () if self.scene.propagator is None else tuple(_ramp(-fraction[:, i], n) for i, n in enumerate(sizes)),
+            (low[0], high[0] + sizes[0], low[1], high[1] + sizes[1]),
+        )
 
-    def __call__(
-        self, flat_object: Tensor, probe: Tensor, *, refine_probe: bool
-    ) -> tuple[float, Tensor, Tensor | None]:
-        """Loss and its gradients dL/dRe + i dL/dIm for the object and, where it is refined, the probe."""
-        model, layout = self._model, self._model.layout
-        loss = 0.0
-        object_gradient = torch.zeros_like(flat_object)
-        probe_spectrum = torch.zeros_like(probe)
-        for batch in layout.batches():
-            pixels = layout.pixels(batch)
-            probes, patches = self._shifted(probe, batch), flat_object[pixels]
-            waves = model.to_detector(probes * patches, batch)
-            residual = (waves.real.square() + waves.imag.square()) * self._valid - self._patterns[batch]
-            loss += float(residual.square().sum(dtype=torch.float64))
-            back = model.from_detector(waves * (4 * residual), batch)
-            object_gradient.index_add_(0, pixels.reshape(-1), (probes.conj() * back).reshape(-1))
-            if refine_probe:
-                probe_spectrum += (torch.fft.fft2(patches.conj() * back) * model.ramp(batch).conj()).sum(0)
-        return loss, object_gradient, torch.fft.ifft2(probe_spectrum) if refine_probe else None
+    def batches(self, pixels: int, moved: Tensor | None = None) -> Iterator[Batch]:
+        """All patterns in order, about ``pixels`` detector pixels at a time."""
+        size = max(1, pixels // math.prod(self.layout.detector_shape))
+        for indices in torch.arange(len(self.layout.corners), device=self.layout.corners.device).split(size):
+            yield self.batch(indices, moved)
+
+    def waves(self, transmission: Tensor, spectra: Tensor, batch: Batch) -> Waves:
+        """Send the probe through the object to the detector."""
+        wave = torch.fft.ifft2(self.kernels.shift(spectra, batch.ramp_y, batch.ramp_x), norm="ortho")
+        entering = []
+        for index, of_slice in enumerate(transmission):
+            entering.append(wave)
+            wave = self.kernels.transmit(wave, of_slice, batch.corners)
+            if index < len(transmission) - 1:
+                wave = torch.fft.ifft2(torch.fft.fft2(wave) * self._between_slices())
+        return Waves(entering, self._to_detector(wave, batch))
+
+    def expected(self, waves: Waves) -> Tensor:
+        """Expected counts (b, det_y, det_x) of waves at the detector."""
+        at = waves.detector
+        return (at.real.square() + at.imag.square()).sum(1) + self.scene.background
+
+    def intensity(self, transmission: Tensor, spectra: Tensor, batch: Batch) -> Tensor:
+        """Expected counts, (b, det_y, det_x)."""
+        return self.expected(self.waves(transmission, spectra, batch))
+
+    def from_detector(self, waves: Tensor, batch: Batch) -> Tensor:
+        """Adjoint of the propagation from the last slice to the detector."""
+        propagator = self.scene.propagator
+        if propagator is None:
+            return torch.fft.ifft2(waves, norm="ortho")
+        spectra = torch.fft.fft2(waves) * propagator.conj()
+        return torch.fft.ifft2(self.kernels.shift(spectra, *(ramp.conj_physical() for ramp in batch.back)))
+
+    def pull_back(
+        self,
+        index: int,
+        waves: Waves,
+        leaving: Tensor,
+        transmission: Tensor,
+        batch: Batch,
+        gradient: Tensor,
+        illumination: Tensor | None = None,
+    ) -> Tensor:
+        """Adjoint of slice ``index`` and of the propagation to it: from its exit to that of the slice before it.
+
+        For the first slice: to where the probe enters. ``leaving`` is used up. Adds what the patterns want of the
+        slice, conj(entering) * leaving, to ``gradient`` (rows, columns), and the illumination to ``illumination``.
+        """
+        self.kernels.pull_back(
+            waves.entering[index], leaving, transmission[index], batch.corners, gradient, illumination
+        )
+        return self.between_slices_back(leaving) if index > 0 else leaving
+
+    def between_slices_back(self, waves: Tensor) -> Tensor:
+        """Adjoint of the propagation from one slice to the next."""
+        return torch.fft.ifft2(torch.fft.fft2(waves) * self._between_slices().conj())
+
+    def spectra_seen_as(self, wave: Tensor) -> Tensor:
+        """The probe's spectrum that reaches the detector as ``wave`` (det_y, det_x) where there is no object."""
+        if self.scene.propagator is None:
+            return wave
+        return spectrum_of(wave) * self.scene.propagator.conj()
+
+    def illumination(self, spectra: Tensor, pixels: int) -> Tensor:
+        """Summed probe intensity that each object pixel received in the first slice, real (rows, columns)."""
+        total = torch.zeros(self.layout.object_shape, dtype=spectra.real.dtype, device=spectra.device)
+        for batch in self.batches(pixels):
+            wave = torch.fft.ifft2(self.kernels.shift(spectra, batch.ramp_y, batch.ramp_x), norm="ortho")
+            self.kernels.add_illumination(wave, torch.ones_like(batch.ramp_y[:, 0].real), batch.corners, total)
+        return total
+
+    def _between_slices(self) -> Tensor:
+        propagator = self.scene.slice_propagator
+        if propagator is None:
+            raise ValueError("an object of several slices needs a scene that was built for them")
+        return propagator
+
+    def _to_detector(self, waves: Tensor, batch: Batch) -> Tensor:
+        if self.scene.propagator is None:
+            return torch.fft.fft2(waves, norm="ortho")
+        return torch.fft.ifft2(self.kernels.shift(torch.fft.fft2(waves) * self.scene.propagator, *batch.back))
+
+
+def spectrum_of(field: Tensor) -> Tensor:
+    """Unitary spectrum of a centred field (..., det_y, det_x), zero frequency at (N//2, N//2)."""
+    axes = (-2, -1)
+    return torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(field, dim=axes), norm="ortho"), dim=axes)
+
+
+def field_of(spectrum: Tensor) -> Tensor:
+    """The inverse of :func:`spectrum_of`."""
+    axes = (-2, -1)
+    return torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=axes), norm="ortho"), dim=axes)
+
+
+def _ramp(shift: Tensor, n: int) -> Tensor:
+    """exp(-2 pi i v shift / n) for v = -(n//2) ..., shape (b, n): moves a field by ``shift`` pixels."""
+    v = torch.arange(n, dtype=shift.dtype, device=shift.device) - n // 2
+    phase = (-2 * torch.pi / n) * shift[:, None] * v
+    return torch.polar(torch.ones_like(phase), phase)

@@ -28,6 +28,11 @@ class Machine:
         """The complex type of the same precision."""
         return torch.complex128 if self.real == torch.float64 else torch.complex64
 
+    @property
+    def pixels_per_batch(self) -> int:
+        """Detector pixels that a pass handles at once: what fits a processor's cache, or fills an accelerator."""
+        return 1 << 16 if self.device.type == "cpu" else 1 << 22
+
     @contextmanager
     def threads_set(self) -> Iterator[None]:
         """Use :attr:`threads` threads inside the block; the process's own number is restored after it."""

@@ -25,14 +25,18 @@ from autotune.objective import (
     near_miss,
     never_stop,
 )
-from objectives.data.measurement import FarField, Measurement, NearField
-from objectives.ptychography.forward import ForwardModel, IntensityLoss, Layout
+from objectives.data.measurement import Measurement, NearField
+from objectives.ptychography.forward import ForwardModel, Layout, field_of, spectrum_of
 from objectives.ptychography.frozen import frozen_gradient, frozen_metrics
-from objectives.ptychography.lbfgs import SolverOptions, State, solve
+from objectives.ptychography.kernels import kernels_for
 from objectives.ptychography.machine import Machine
+from objectives.ptychography.misfit import Data, Misfit
 from objectives.ptychography.parameters import parameters_of, why_absent
 from objectives.ptychography.pictures import draw_reconstruction
 from objectives.ptychography.scene import Scene, build_scene
+from objectives.ptychography.solvers import SolverOptions, State, solve
+from objectives.ptychography.solvers.modes import start_modes
+from objectives.ptychography.solvers.positions import FARTHEST
 
 _LENS = {"center_offset_y", "center_offset_x", "defocus", "astigmatism", "astigmatism_angle"}
 _LENS |= {"spherical_aberration", "convergence_angle"}
@@ -40,20 +44,15 @@ _LENS |= {"spherical_aberration", "convergence_angle"}
 
 
 class PtychographyObjective:
-    """Single-slice ptychography of one measurement. See :class:`autotune.objective.Objective`."""
+    """Ptychography of one measurement. See :class:`autotune.objective.Objective`."""
 
     def __init__(self, measurement: Measurement, machine: Machine, truth: Mapping[str, float] | None = None) -> None:
         self._measurement = measurement
         self._machine = machine
         self._truth = dict(truth or {})
         self._parameters = parameters_of(measurement)
-        counts = torch.as_tensor(measurement.patterns, device=machine.device, dtype=machine.real)
-        valid = torch.as_tensor(measurement.valid, device=machine.device)
-        self._counts_per_unit = float(counts[:, valid].mean(dtype=torch.float64))
-        if not isinstance(measurement.geometry, NearField):
-            counts, valid = torch.fft.ifftshift(counts, dim=(1, 2)), torch.fft.ifftshift(valid)
-        self._valid = valid.to(machine.real)
-        self._patterns = torch.where(valid, counts / self._counts_per_unit, torch.zeros((), dtype=machine.real))
+        patterns, valid = torch.from_numpy(measurement.patterns), torch.from_numpy(measurement.valid)
+        self._data = Data(patterns, valid, machine)
 
     def parameters(self) -> Sequence[Parameter]:
         """See :meth:`autotune.objective.Objective.parameters`."""
@@ -90,7 +89,7 @@ class PtychographyObjective:
         geometry = m.geometry
         facts = {
             "measurement": m.source,
-            "patterns": f"{n} of {rows} x {columns} pixels, {self._counts_per_unit:.4g} counts per pixel"
+            "patterns": f"{n} of {rows} x {columns} pixels, {self._data.mean:.4g} counts per pixel"
             + ("" if m.counted else " (not counted quanta)"),
             "masked pixels": str(int((~m.valid).sum())),
         }
@@ -108,44 +107,32 @@ class PtychographyObjective:
             )
         ceiling = m.shot_noise_ceiling
         facts["noise ceiling"] = "unknown (not counted quanta)" if ceiling is None else f"{ceiling:.4f}"
-        facts["backend"] = f"autotune single slice, L-BFGS, {self._machine.device}, {self._machine.real}"
+        facts["backend"] = f"autotune, {self._machine.device}, {str(self._machine.real).removeprefix('torch.')}"
         facts["content hash"] = m.content_hash
         return facts
 
     def evaluate(
         self, values: Mapping[str, Value], *, metric: str, seed: int, progress: Progress = never_stop
     ) -> Evaluation:
-        """Reconstruct at ``values``. Nothing here is random, so ``seed`` changes nothing."""
+        """Reconstruct at ``values``; ``seed`` orders the batches of the stepwise solvers."""
         with self._machine.threads_set():
-            return self._evaluate(values, metric, progress)
+            return self._evaluate(values, metric, seed, progress)
 
-    def _evaluate(self, values: Mapping[str, Value], metric: str, progress: Progress) -> Evaluation:
+    def _evaluate(self, values: Mapping[str, Value], metric: str, seed: int, progress: Progress) -> Evaluation:
         started = time.perf_counter()
         names = [known.name for known in self.metrics()]
         if metric not in names:
             raise InputError(Problem("metric.name", f"'{metric}' is not reported", near_miss(metric, names)))
         complete = complete_values(self._parameters, values)
-        options = SolverOptions(
-            int(complete["iterations"]),
-            complete["probe"] == "refined",
-            int(complete["probe_start"]),
-            float(complete["preconditioner_floor"]),
-        )
-        scene = build_scene(self._measurement, self._scalars(complete))
-        rows, columns = self._valid.shape
-        layout = Layout.of(scene.positions, (rows, columns))
-        model = ForwardModel(scene, layout)
-        empty = torch.ones(math.prod(layout.object_shape), dtype=self._machine.complex, device=self._machine.device)
-        start = State(empty, self._initial_probe(scene, model))
-        norm = float(self._patterns.square().sum(dtype=torch.float64))
-        loss = IntensityLoss(model, self._patterns, self._valid, None if options.refine_probe else start.probe)
+        options = SolverOptions.from_values(complete)
+        misfit = self._misfit(complete)
 
-        def report(iteration: int, value: float) -> bool:
-            return progress(iteration, options.iterations, {"consistency": 1 - math.sqrt(value / norm)})
+        def report(iteration: int, squared_residual: float) -> bool:
+            return progress(iteration, options.iterations, {"consistency": misfit.consistency(squared_residual)})
 
-        state = solve(model, loss, start, options, report)
-        curve = {"consistency": [1 - math.sqrt(value / norm) for value in state.losses]}
-        evaluation = self._finish(complete, scene, model, state, metric, options)
+        state = solve(misfit, self._start(complete, misfit.model), options, report, seed)
+        curve = {"consistency": [misfit.consistency(squared) for squared in state.squared_residuals]}
+        evaluation = self._finish(complete, misfit, state, metric, options)
         return replace(evaluation, curve=curve, seconds=time.perf_counter() - started)
 
     def pictures(self, evaluation: Evaluation) -> Mapping[str, bytes]:
@@ -155,90 +142,105 @@ class PtychographyObjective:
         return {"reconstruction": draw_reconstruction(evaluation)}
 
     def _scalars(self, values: Mapping[str, Value]) -> dict[str, Tensor]:
-        """The mismatch parameters as scalar tensors."""
+        """The mismatch parameters that have a value as scalar tensors."""
         return {
             p.name: torch.tensor(float(values[p.name]), dtype=self._machine.real, device=self._machine.device)
             for p in self._parameters
-            if p.kind == "mismatch"
+            if p.kind == "mismatch" and p.name in values
         }
 
-    def _initial_probe(self, scene: Scene, model: ForwardModel) -> Tensor:
-        """The probe of the lens, of the file, or of the data, at the mean counts per pattern."""
-        counts_per_pattern = float(self._patterns.sum(dtype=torch.float64)) / len(self._patterns)
-        if scene.probe is not None:
-            probe = scene.probe
+    def _misfit(self, values: Mapping[str, Value]) -> Misfit:
+        """The forward model at ``values`` beside the data."""
+        scene = self._scene(self._scalars(values), values)
+        rows, columns = self._measurement.valid.shape
+        margin = 2 + (math.ceil(FARTHEST) if float(values.get("position_step", 0.0)) > 0 else 0)
+        layout = Layout.of(scene.positions, (rows, columns), margin)
+        return Misfit(ForwardModel(scene, layout, kernels_for(self._machine.device)), self._data)
+
+    def _scene(self, scalars: Mapping[str, Tensor], values: Mapping[str, Value]) -> Scene:
+        return build_scene(self._measurement, scalars, int(values.get("slices", 1)))
+
+    def _start(self, values: Mapping[str, Value], model: ForwardModel) -> State:
+        """An empty object under the initial probe."""
+        shape = (int(values.get("slices", 1)), *model.layout.object_shape)
+        empty = torch.ones(shape, dtype=self._machine.complex, device=self._machine.device)
+        spectra = start_modes(self._initial_spectrum(model.scene, model), int(values["probe_modes"])).contiguous()
+        return State(empty, spectra, torch.zeros_like(model.scene.positions))
+
+    def _initial_spectrum(self, scene: Scene, model: ForwardModel) -> Tensor:
+        """The probe of the lens, of the file, or of the data, at the mean counts of a pattern."""
+        if scene.spectrum is not None:
+            spectrum = scene.spectrum
         elif self._measurement.probe is not None:
-            probe = torch.as_tensor(self._measurement.probe, device=self._machine.device)
+            spectrum = spectrum_of(torch.as_tensor(self._measurement.probe, device=self._machine.device))
         else:
-            probe = model.probe_seen_as(self._patterns.mean(0).sqrt().to(self._machine.complex))
-        probe = probe.to(self._machine.complex)
-        power = (probe.real.square() + probe.imag.square()).sum(dtype=torch.float64)
-        return probe * (counts_per_pattern / power).sqrt().to(self._machine.real)
+            spectrum = model.spectra_seen_as(self._mean_amplitude())
+        spectrum = spectrum.to(self._machine.complex)
+        power = (spectrum.real.square() + spectrum.imag.square()).sum(dtype=torch.float64)
+        counts = self._data.total / len(self._data.patterns) - scene.background * self._data.valid.sum()
+        return spectrum * (counts.clamp(min=1e-3 * self._data.mean) / power).sqrt().to(self._machine.real)
+
+    def _mean_amplitude(self) -> Tensor:
+        """Square root of the mean pattern."""
+        mean = self._data.patterns.mean(0, dtype=self._machine.real) * self._data.valid
+        return mean.sqrt().to(self._machine.complex)
 
     def _finish(
-        self,
-        values: Mapping[str, Value],
-        scene: Scene,
-        model: ForwardModel,
-        state: State,
-        metric: str,
-        options: SolverOptions,
+        self, values: Mapping[str, Value], misfit: Misfit, state: State, metric: str, options: SolverOptions
     ) -> Evaluation:
-        metrics = frozen_metrics(model, self._patterns, self._valid, state)
+        metrics = frozen_metrics(misfit, state)
         if not all(math.isfinite(value) for value in metrics.values()):
             return Evaluation(Status.DIVERGED, reason="the reconstruction is not finite")
         if state.stopped:
             return Evaluation(
                 Status.STOPPED,
                 metrics=metrics,
-                reason=f"stopped by the caller after {len(state.losses)} of {options.iterations} iterations",
+                reason=f"stopped by the caller after {len(state.squared_residuals)} of {options.iterations} iterations",
             )
         return Evaluation(
             Status.COMPLETE,
             metrics=metrics,
-            gradient=self._gradient(values, model.layout, state, metric, options),
-            arrays=self._arrays(model, state),
-            attributes=self._attributes(scene, model.layout),
+            gradient=self._gradient(values, misfit, state, metric, options),
+            arrays=self._arrays(misfit, state),
+            attributes=self._attributes(misfit.model.scene, misfit.model.layout),
         )
 
     def _gradient(
-        self,
-        values: Mapping[str, Value],
-        layout: Layout,
-        state: State,
-        metric: str,
-        options: SolverOptions,
+        self, values: Mapping[str, Value], misfit: Misfit, state: State, metric: str, options: SolverOptions
     ) -> dict[str, float]:
         free = options.refine_probe
-        names = [p.name for p in self._parameters if p.differentiable and not (free and p.name in _LENS)]
         held = self._scalars(values)
-        theta = torch.stack([held[name] for name in names])
+        names = [p.name for p in self._parameters if p.differentiable and p.name in held and not p.idle(values)]
+        names = [name for name in names if not (free and name in _LENS)]
         slopes = frozen_gradient(
-            lambda vector: build_scene(self._measurement, {**held, **dict(zip(names, vector, strict=True))}),
-            theta,
-            layout,
-            self._patterns,
-            self._valid,
+            lambda vector: self._scene({**held, **dict(zip(names, vector, strict=True))}, values),
+            torch.stack([held[name] for name in names]),
+            misfit,
             state,
             metric,
-            probe_at=None if free else lambda scene: self._initial_probe(scene, ForwardModel(scene, layout)),
+            spectra_at=None
+            if free
+            else lambda scene: self._initial_spectrum(scene, self._differentiable(scene, misfit))[None],
         )
         return dict(zip(names, slopes, strict=True))
 
-    def _arrays(self, model: ForwardModel, state: State) -> dict[str, np.ndarray[Any, Any]]:
-        """Object, probe, and the pattern of the middle position measured and modelled, in counts."""
-        middle = torch.tensor([len(self._patterns) // 2], device=self._machine.device)
-        expected = model.intensity(state.flat_object, state.probe, middle)[0] * self._valid
-        patterns = [self._patterns[middle][0], expected]
-        if isinstance(self._measurement.geometry, FarField):
-            patterns = [torch.fft.fftshift(pattern) for pattern in patterns]
-        measured, modelled = (_counts(pattern, self._counts_per_unit) for pattern in patterns)
-        return {
-            "object": state.flat_object.reshape(model.layout.object_shape).cpu().numpy().astype(np.complex64),
-            "probe": state.probe.cpu().numpy().astype(np.complex64),
-            "pattern_measured": measured,
-            "pattern_modelled": modelled,
+    def _differentiable(self, scene: Scene, misfit: Misfit) -> ForwardModel:
+        return ForwardModel(scene, misfit.model.layout, misfit.kernels)
+
+    def _arrays(self, misfit: Misfit, state: State) -> dict[str, np.ndarray[Any, Any]]:
+        """Object (slice, y, x), probe modes (mode, y, x), and the middle pattern measured and modelled, in counts."""
+        middle = torch.tensor([len(self._data.patterns) // 2], device=self._machine.device)
+        model = misfit.model
+        expected = model.intensity(state.transmission, state.spectra, model.batch(middle, state.moved))[0]
+        arrays = {
+            "object": state.transmission.cpu().numpy().astype(np.complex64),
+            "probe": field_of(state.spectra).cpu().numpy().astype(np.complex64),
+            "pattern_measured": (self._data.patterns[middle][0] * self._data.valid).cpu().numpy().astype(np.float32),
+            "pattern_modelled": (expected * self._data.valid).cpu().numpy().astype(np.float32),
         }
+        if state.moved.any():
+            arrays["position_displacement"] = state.moved.cpu().numpy().astype(np.float32)
+        return arrays
 
     def _attributes(self, scene: Scene, layout: Layout) -> dict[str, float | int | str]:
         pixel_y, pixel_x = (float(size) for size in scene.pixel)
@@ -253,7 +255,3 @@ class PtychographyObjective:
             "scan_first_column": int(corners[:, 1].min()) + half[1],
             "scan_last_column": int(corners[:, 1].max()) + half[1],
         }
-
-
-def _counts(pattern: Tensor, counts_per_unit: float) -> np.ndarray[Any, Any]:
-    return (pattern * counts_per_unit).cpu().numpy().astype(np.float32)

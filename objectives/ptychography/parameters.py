@@ -8,17 +8,28 @@ from __future__ import annotations
 from autotune.objective import Parameter, Value
 from objectives.data.measurement import FarField, Measurement, NearField
 
+SOLVERS = ("lbfgs", "lsqml", "epie", "rpie", "adam")
+
 
 def parameters_of(measurement: Measurement) -> tuple[Parameter, ...]:
     """Every parameter that this measurement understands, defaults from its metadata."""
     geometry = measurement.geometry
+    size = measurement.patterns.shape[1] * measurement.patterns.shape[2]
+    background = _background(float(measurement.patterns.mean(dtype="float64")))
     if isinstance(geometry, NearField):
-        return (*_near_field(geometry), *_scan(0.0, 180.0), *_solver("refined"))
+        return (*_near_field(geometry), *_scan(0.0, 180.0), background, *_solver("refined", size))
     nominal = geometry.scan_rotation_degree
-    scan = _scan(nominal or 0.0, 180.0 if nominal is None else 10.0)
+    scan = (*_scan(nominal or 0.0, 180.0 if nominal is None else 10.0), background)
+    moved = _position_refinement()
+    depth = _depth() if _knows_lengths(geometry) else ()
     if geometry.semi_convergence_mrad is not None and forms_probe(geometry):
-        return (*_detector(), *_lens(geometry, geometry.semi_convergence_mrad), *scan, *_solver("fixed"))
-    return (*scan, *_solver("refined"))
+        lens = (*_detector(), *_lens(geometry, geometry.semi_convergence_mrad))
+        return (*lens, *scan, *depth, *_solver("fixed", size), *moved)
+    return (*scan, *depth, *_solver("refined", size), *moved)
+
+
+def _knows_lengths(geometry: FarField) -> bool:
+    return geometry.wavelength_angstrom is not None and geometry.angular_sampling_mrad is not None
 
 
 def forms_probe(geometry: FarField) -> bool:
@@ -35,15 +46,18 @@ def why_absent(measurement: Measurement, name: str) -> str:
     geometry = measurement.geometry
     if not isinstance(geometry, FarField) or forms_probe(geometry):
         return ""
-    if name not in {parameter.name for parameter in (*_detector(), *_lens(geometry, 1.0))}:
+    thick = name in {parameter.name for parameter in _depth()}
+    if not thick and name not in {parameter.name for parameter in (*_detector(), *_lens(geometry, 1.0))}:
+        return ""
+    if thick and _knows_lengths(geometry):
         return ""
     known = {
-        "semi_convergence_mrad": geometry.semi_convergence_mrad,
+        "semi_convergence_mrad": 1.0 if thick else geometry.semi_convergence_mrad,
         "wavelength_angstrom": geometry.wavelength_angstrom,
         "angular_sampling_mrad": geometry.angular_sampling_mrad,
     }
     missing = " and ".join(f"objective.geometry.{key}" for key, value in known.items() if value is None)
-    return f"it needs a known aperture: state {missing}"
+    return f"it needs a known {'length scale' if thick else 'aperture'}: state {missing}"
 
 
 def _mismatch(
@@ -53,7 +67,7 @@ def _mismatch(
     low: float,
     high: float,
     description: str,
-    idle_while: tuple[str, Value] | None = None,
+    idle_while: tuple[str, tuple[Value, ...]] | None = None,
     **limits: float,
 ) -> Parameter:
     return Parameter(
@@ -112,7 +126,7 @@ def _detector() -> tuple[Parameter, ...]:
             0,
             180,
             "angle of the ellipse axis from detector +x towards +y",
-            idle_while=("elliptical_distortion", 0.0),
+            idle_while=("elliptical_distortion", (0.0,)),
         ),
     )
 
@@ -136,7 +150,7 @@ def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
             0,
             180,
             "angle phi12 of the two-fold astigmatism",
-            idle_while=("astigmatism", 0.0),
+            idle_while=("astigmatism", (0.0,)),
         ),
         _mismatch("spherical_aberration", "micrometre", 0.0, -20, 20, "C30"),
         _mismatch(
@@ -176,42 +190,117 @@ def _scan(nominal_rotation: float, half_range: float) -> tuple[Parameter, ...]:
     )
 
 
-def _solver(probe: str) -> tuple[Parameter, ...]:
+def _background(mean: float) -> Parameter:
+    return _mismatch(
+        "background",
+        "counts/pixel",
+        0.0,
+        0,
+        0.2 * mean,
+        "expected counts of every pixel that the specimen does not scatter there",
+        minimum=0,
+    )
+
+
+def _depth() -> tuple[Parameter, ...]:
+    """A thick specimen: multislice."""
+    thin: tuple[str, tuple[Value, ...]] = ("slices", (1,))
     return (
         Parameter(
-            "iterations",
-            "1",
-            "solver",
-            20,
-            type="int",
+            "thickness",
+            "angstrom",
+            "mismatch",
+            None,
             low=10,
-            high=100,
-            minimum=1,
-            maximum=10_000,
-            description="L-BFGS iterations",
-        ),
-        Parameter(
-            "probe",
-            "1",
-            "solver",
-            probe,
-            type="categorical",
-            choices=("fixed", "refined"),
-            description="whether the probe is held at its start or reconstructed together with the object",
-        ),
-        Parameter(
-            "probe_start",
-            "1",
-            "solver",
-            0,
-            type="int",
-            low=0,
-            high=20,
+            high=500,
             minimum=0,
-            maximum=10_000,
-            idle_while=("probe", "fixed"),
-            description="iterations before a refined probe starts to change",
+            differentiable=True,
+            idle_while=thin,
+            description="total thickness, slices x slice thickness; the defocus is that at the first slice",
         ),
+        _mismatch(
+            "tilt_y",
+            "mrad",
+            0.0,
+            -10,
+            10,
+            "specimen tilt: a column leans by +v along y",
+            thin,
+            minimum=-200,
+            maximum=200,
+        ),
+        _mismatch(
+            "tilt_x",
+            "mrad",
+            0.0,
+            -10,
+            10,
+            "specimen tilt: a column leans by +v along x",
+            thin,
+            minimum=-200,
+            maximum=200,
+        ),
+        _whole("slices", 1, 1, 12, 1, 500, "slices of the object"),
+        _weight("slice_smoothness", "weight of the squared difference between adjacent slices", thin),
+    )
+
+
+def _position_refinement() -> tuple[Parameter, ...]:
+    return (
+        _step(
+            "position_step",
+            0.0,
+            0.01,
+            1.0,
+            "share of the best move of each scan position that is made in every iteration; 0: positions stay",
+            None,
+            minimum=0,
+        ),
+        _whole(
+            "position_start",
+            0,
+            0,
+            20,
+            0,
+            10_000,
+            "iterations before positions start to move",
+            ("position_step", (0.0,)),
+        ),
+    )
+
+
+_NOT_STOCHASTIC: tuple[str, tuple[Value, ...]] = ("solver", ("lbfgs",))
+_NOT_STEPPING: tuple[str, tuple[Value, ...]] = ("solver", ("lbfgs", "adam"))
+_NOT_ADAM: tuple[str, tuple[Value, ...]] = ("solver", ("lbfgs", "lsqml", "epie", "rpie"))
+_HELD: tuple[str, tuple[Value, ...]] = ("probe", ("fixed",))
+_PIXELS_PER_BATCH = 1 << 16
+
+
+def _solver(probe: str, pixels: int) -> tuple[Parameter, ...]:
+    """The solver's settings; ``pixels`` of one pattern set the default batch: as many as fit the processor's cache."""
+    batch = max(4, _PIXELS_PER_BATCH // pixels)
+    return (
+        _choice("solver", "lbfgs", SOLVERS, "how the object is found; see the documentation of the study file"),
+        _whole("iterations", 20, 10, 100, 1, 10_000, "passes over all patterns (L-BFGS: steps)"),
+        _choice(
+            "loss",
+            "intensity",
+            ("intensity", "amplitude", "poisson"),
+            "what L-BFGS and Adam minimise; the others work on amplitudes",
+            ("solver", ("lsqml", "epie", "rpie")),
+        ),
+        _choice(
+            "probe", probe, ("fixed", "refined"), "whether the probe is held or reconstructed together with the object"
+        ),
+        _whole("probe_start", 0, 0, 20, 0, 10_000, "iterations before a refined probe starts to change", _HELD),
+        _whole("probe_modes", 1, 1, 6, 1, 32, "incoherent modes of a refined probe", _HELD),
+        _whole("batch_size", batch, 4, 128, 1, 100_000, "neighbouring patterns per update", _NOT_STOCHASTIC),
+        _step("object_step", 0.5, 0.05, 1.5, "share of the best step of the object that is made", _NOT_STEPPING),
+        _step("probe_step", 0.5, 0.05, 1.5, "share of the best step of the probe that is made", _NOT_STEPPING),
+        _step(
+            "object_learning_rate", 0.005, 1e-3, 0.2, "Adam's step of the object (its amplitude is about 1)", _NOT_ADAM
+        ),
+        _step("probe_learning_rate", 0.03, 1e-3, 0.2, "Adam's step of the probe, over its rms spectrum", _NOT_ADAM),
         Parameter(
             "preconditioner_floor",
             "1",
@@ -221,7 +310,94 @@ def _solver(probe: str) -> tuple[Parameter, ...]:
             high=1.0,
             log=True,
             minimum=1e-6,
-            maximum=10.0,
-            description="least illumination assumed, as a fraction of the highest",
+            maximum=1.0,
+            idle_while=("solver", ("epie", "adam")),
+            description="least illumination assumed, as a fraction of the highest (rPIE: its alpha)",
         ),
+        _weight("smoothness", "weight of the squared differences between neighbouring object pixels"),
+        _weight("sparsity", "weight of the object's difference from vacuum, in absolute value"),
+    )
+
+
+def _whole(
+    name: str,
+    default: int,
+    low: int,
+    high: int,
+    minimum: int,
+    maximum: int,
+    description: str,
+    idle_while: tuple[str, tuple[Value, ...]] | None = None,
+) -> Parameter:
+    return Parameter(
+        name,
+        "1",
+        "solver",
+        default,
+        type="int",
+        low=low,
+        high=high,
+        minimum=minimum,
+        maximum=maximum,
+        idle_while=idle_while,
+        description=description,
+    )
+
+
+def _choice(
+    name: str,
+    default: str,
+    choices: tuple[str, ...],
+    description: str,
+    idle_while: tuple[str, tuple[Value, ...]] | None = None,
+) -> Parameter:
+    return Parameter(
+        name,
+        "1",
+        "solver",
+        default,
+        type="categorical",
+        choices=choices,
+        idle_while=idle_while,
+        description=description,
+    )
+
+
+def _step(
+    name: str,
+    default: float,
+    low: float,
+    high: float,
+    description: str,
+    idle_while: tuple[str, tuple[Value, ...]] | None,
+    minimum: float = 1e-6,
+) -> Parameter:
+    return Parameter(
+        name,
+        "1",
+        "solver",
+        default,
+        low=low,
+        high=high,
+        log=True,
+        minimum=minimum,
+        maximum=10.0,
+        idle_while=idle_while,
+        description=description,
+    )
+
+
+def _weight(name: str, description: str, idle_while: tuple[str, tuple[Value, ...]] | None = None) -> Parameter:
+    return Parameter(
+        name,
+        "1",
+        "solver",
+        0.0,
+        low=1e-4,
+        high=1.0,
+        log=True,
+        minimum=0,
+        maximum=1e3,
+        idle_while=idle_while,
+        description=description + ", over the mean curvature of the data's misfit",
     )

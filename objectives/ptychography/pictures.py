@@ -27,7 +27,9 @@ def draw_reconstruction(evaluation: Evaluation) -> bytes:
     aspect = float(attributes["object_pixel_y"]) / float(attributes["object_pixel_x"])
     unit = str(attributes["length_unit"])
     window = _scanned(attributes)
-    phase = np.angle(arrays["object"])[window]
+    # A thick object is shown as its projection, a mixed probe as its summed intensity.
+    projection = arrays["object"].prod(axis=0)[window]
+    phase = np.angle(projection)
     # A constant phase is arbitrary: centre it, and show the range that holds all but the outliers.
     phase = np.angle(np.exp(1j * (phase - np.angle(np.exp(1j * phase).mean()))))
 
@@ -37,11 +39,11 @@ def draw_reconstruction(evaluation: Evaluation) -> bytes:
     axes = figure.subplots(2, 3)
     _panel(axes[0, 0], phase, "object phase (rad)", "cividis", aspect, _limits(phase))
     _scale_bar(axes[0, 0], phase.shape[1], pixel / aspect, unit)
-    amplitude = np.abs(arrays["object"])[window]
+    amplitude = np.abs(projection)
     _panel(axes[0, 1], amplitude, "object amplitude (1)", "gray", aspect, _limits(amplitude))
     _scale_bar(axes[0, 1], amplitude.shape[1], pixel / aspect, unit)
-    probe = np.abs(arrays["probe"])
-    _panel(axes[0, 2], probe, "probe amplitude (sqrt mean counts)", "magma", aspect, (0.0, float(probe.max())))
+    probe = np.sqrt(np.square(np.abs(arrays["probe"])).sum(axis=0))
+    _panel(axes[0, 2], probe, "probe amplitude (sqrt counts)", "magma", aspect, (0.0, float(probe.max())))
     _scale_bar(axes[0, 2], probe.shape[1], pixel / aspect, unit)
     measured, modelled = (np.sqrt(np.maximum(arrays[f"pattern_{name}"], 0)) for name in ("measured", "modelled"))
     shared = (0.0, float(np.quantile(measured, 0.999)) or 1.0)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from autotune.objective import Draft, InputError, Objective, Problem
 from objectives.data.settings import Format
 from objectives.ptychography.settings import PtychographySettings
+from objectives.ptychography.simulation.settings import SimulationSettings
 
 
 class Ptychography:
-    """Objective type of single-slice ptychography; see :class:`autotune.objective.ObjectiveType`."""
+    """Objective type of ptychography; see :class:`autotune.objective.ObjectiveType`."""
 
     settings: type[BaseModel] = PtychographySettings
 
@@ -37,7 +38,7 @@ class Ptychography:
 
     def simulate(self, settings: BaseModel, *, folder: Path, output: Path | None) -> Mapping[str, str]:
         """Make the measurement of ``objective.simulate`` and write it to ``objective.data.file``."""
-        from objectives.ptychography.simulation import truth_path, write_simulation
+        from objectives.ptychography.simulation.simulate import truth_path, write_simulation
 
         settings = PtychographySettings.model_validate(settings)
         if settings.simulate is None:
@@ -84,13 +85,13 @@ class Ptychography:
         """The truth of a simulated measurement; InputError where it was not made yet, or of other settings."""
         if settings.simulate is None:
             return None
-        from objectives.ptychography.simulation import read_truth
+        from objectives.ptychography.simulation.simulate import read_truth
 
         path = self._file(settings, folder)
         document = read_truth(path)
         if document is None or not path.exists():
             raise InputError(Problem(str(path), "was not simulated yet", "make it with `autotune simulate STUDY`"))
-        if document.get("settings") != settings.simulate.model_dump(mode="json"):
+        if not _same(document.get("settings"), settings.simulate):
             raise InputError(
                 Problem(
                     str(path),
@@ -100,6 +101,14 @@ class Ptychography:
             )
         truth: Mapping[str, float] = document["truth"]
         return truth
+
+
+def _same(stated: Any, wanted: SimulationSettings) -> bool:
+    """Whether a truth's settings, perhaps of an older version that had fewer, mean the ones that are wanted."""
+    try:
+        return SimulationSettings.model_validate(stated) == wanted
+    except ValidationError:
+        return False
 
 
 ptychography = Ptychography()

@@ -64,14 +64,12 @@ class Optics:
         radius = (k.square().sum(0) + (1e-9 * pixel) ** 2).sqrt()
         return torch.sin(0.5 * math.pi * ((edge - radius) / pixel + 0.5).clamp(0, 1))
 
-    def probe(self, k: Tensor, pixel: float) -> Tensor:
-        """The probe in real space, complex (det_y, det_x), centred at (N//2, N//2), with unit total intensity.
+    def spectrum(self, k: Tensor, pixel: float) -> Tensor:
+        """What the lens lets through, complex (det_y, det_x), unit total intensity; exp(-i chi) inside the aperture.
 
         Args:
-            k: (2, det_y, det_x) in 1/angstrom, zero frequency at (N//2, N//2).
+            k: (2, det_y, det_x) in 1/angstrom, at every detector pixel.
             pixel: width of a detector pixel in 1/angstrom.
         """
         amplitude = self.aperture(k, pixel)
-        spectrum = torch.polar(amplitude, -self.aberration_phase(k))
-        wave = torch.fft.ifft2(torch.fft.ifftshift(spectrum), norm="ortho")
-        return torch.fft.fftshift(wave) / amplitude.square().sum().sqrt()
+        return torch.polar(amplitude / amplitude.square().sum().sqrt(), -self.aberration_phase(k))

@@ -1,4 +1,4 @@
-"""From parameter values to what the forward model needs: probe positions, illumination, propagator.
+"""From parameter values to what the forward model needs: probe positions, illumination, propagators, background.
 
 A scene is differentiable in every mismatch parameter. Nothing here depends on the object.
 """
@@ -22,29 +22,40 @@ Values = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Scene:
-    """What the instrument does, at one set of mismatch parameters.
+    """What the instrument and the specimen's geometry do, at one set of mismatch parameters.
 
     Attributes:
         positions: (position, 2) probe centres (y, x) in object pixels, centred on zero.
         pixel: (2,) object pixel size (y, x) in the measurement's position unit, before the detector's affine map.
-        probe: (det_y, det_x) complex, centred at (N//2, N//2), with unit total intensity; None where the
-            illumination is not given by a lens and starts from the data or the file.
+        background: scalar, expected counts at every pixel that the specimen does not scatter there.
+        spectrum: (det_y, det_x) complex, the probe as the detector would see it in the far field, zero frequency at
+            (N//2, N//2), unit total intensity; None where the illumination is not given by a lens and starts from the
+            data or the file.
         propagator: (det_y, det_x) complex Fourier multiplier from the sample to the detector (near field), zero
-            frequency at [0, 0]; None for the far field.
+            frequency at (N//2, N//2); None for the far field.
+        slice_propagator: the same from one slice to the next; None for a single slice.
     """
 
     positions: Tensor
     pixel: Tensor
-    probe: Tensor | None
-    propagator: Tensor | None
+    background: Tensor
+    spectrum: Tensor | None = None
+    propagator: Tensor | None = None
+    slice_propagator: Tensor | None = None
 
 
-def build_scene(measurement: Measurement, values: Values) -> Scene:
-    """Build the scene of ``measurement`` at ``values`` (name -> scalar tensor, all of one dtype and device)."""
+def build_scene(measurement: Measurement, values: Values, slices: int = 1) -> Scene:
+    """Build the scene of ``measurement``.
+
+    Args:
+        measurement: gives the geometry.
+        values: name -> scalar tensor, all of one dtype and device; every mismatch parameter of the measurement.
+        slices: number of slices of the object.
+    """
     geometry = measurement.geometry
     if isinstance(geometry, NearField):
         return _near_field(measurement, geometry, values)
-    return _far_field(measurement, geometry, values)
+    return _far_field(measurement, geometry, values, slices)
 
 
 def scan_positions(measurement: Measurement, values: Values) -> Tensor:
@@ -66,28 +77,56 @@ def _near_field(measurement: Measurement, geometry: NearField, values: Values) -
     pixel = pitch / magnification
     distance = (geometry.detector_distance_mm - z1) * 1e7 / magnification
     rows, columns = measurement.valid.shape
-    ky = torch.fft.fftfreq(rows, dtype=z1.dtype, device=z1.device) / pixel[0]
-    kx = torch.fft.fftfreq(columns, dtype=z1.dtype, device=z1.device) / pixel[1]
+    ky, kx = (_centred(n, z1) / (n * pixel[i]) for i, n in enumerate((rows, columns)))
     k2 = ky.square()[:, None] + kx.square()[None, :]
     phase = -math.pi * geometry.wavelength_angstrom * distance * k2
-    return Scene(scan_positions(measurement, values) / pixel, pixel, None, torch.polar(torch.ones_like(phase), phase))
+    propagator = torch.polar(torch.ones_like(phase), phase)
+    return Scene(scan_positions(measurement, values) / pixel, pixel, values["background"], propagator=propagator)
 
 
-def _far_field(measurement: Measurement, geometry: FarField, values: Values) -> Scene:
-    positions = scan_positions(measurement, values)
+def _far_field(measurement: Measurement, geometry: FarField, values: Values, slices: int) -> Scene:
+    positions, background = scan_positions(measurement, values), values["background"]
     like = positions
     if geometry.angular_sampling_mrad is None or geometry.wavelength_angstrom is None:
-        return Scene(positions, torch.ones(2, dtype=like.dtype, device=like.device), None, None)
+        return Scene(positions, torch.ones(2, dtype=like.dtype, device=like.device), background)
     sampling = torch.tensor(geometry.angular_sampling_mrad, dtype=like.dtype, device=like.device)
     reciprocal = sampling * 1e-3 / geometry.wavelength_angstrom
-    shape = measurement.valid.shape
-    pixel = 1 / (reciprocal * torch.tensor(shape, dtype=like.dtype, device=like.device))
+    rows, columns = measurement.valid.shape
+    pixel = 1 / (reciprocal * torch.tensor((rows, columns), dtype=like.dtype, device=like.device))
     if not forms_probe(geometry):
-        return Scene(positions / pixel, pixel, None, None)
+        q = torch.stack(torch.meshgrid(_centred(rows, like), _centred(columns, like), indexing="ij"))
+        between = _between_slices(q * reciprocal[:, None, None], geometry.wavelength_angstrom, values, slices)
+        return Scene(positions / pixel, pixel, background, slice_propagator=between)
     detector = detector_map(values)
-    k = detector.ideal_coordinates((shape[0], shape[1])) * reciprocal[:, None, None]
-    probe = optics(geometry.wavelength_angstrom, values).probe(k, float(reciprocal.mean()))
-    return Scene(detector.object_pixels(positions, pixel), pixel, probe, None)
+    k = detector.ideal_coordinates((rows, columns)) * reciprocal[:, None, None]
+    spectrum = optics(geometry.wavelength_angstrom, values).spectrum(k, float(reciprocal.mean()))
+    between = _between_slices(k, geometry.wavelength_angstrom, values, slices)
+    return Scene(detector.object_pixels(positions, pixel), pixel, background, spectrum, slice_propagator=between)
+
+
+def _centred(n: int, like: Tensor) -> Tensor:
+    """-(n//2) ... as ``like``."""
+    return torch.arange(n, dtype=like.dtype, device=like.device) - n // 2
+
+
+def _between_slices(k: Tensor, wavelength: float, values: Values, slices: int) -> Tensor | None:
+    """Fresnel propagator over thickness / slices, in coordinates that lean with the tilted specimen.
+
+    ``exp(-i pi lambda dz k^2 + 2 pi i dz k . tan(tilt))``: a column of atoms along the specimen's normal, which a tilt
+    displaces by +dz tan(tilt) from slice to slice, stays in its pixel (Ishizuka, Acta Cryst. A38, 773 (1982)).
+
+    Args:
+        k: (2, det_y, det_x) spatial frequency (y, x) of every detector pixel in 1/angstrom.
+        wavelength: angstrom.
+        values: thickness in angstrom, tilts in mrad.
+        slices: their number; None is returned for one.
+    """
+    if slices == 1:
+        return None
+    dz = values["thickness"] / slices
+    lean = dz * torch.tan(1e-3 * torch.stack([values["tilt_y"], values["tilt_x"]]))
+    phase = math.pi * (2 * (k * lean[:, None, None]).sum(0) - wavelength * dz * k.square().sum(0))
+    return torch.polar(torch.ones_like(phase), phase)
 
 
 def detector_map(values: Values) -> DetectorMap:

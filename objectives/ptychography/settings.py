@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from objectives.data.settings import DataSettings, GeometrySettings
-from objectives.ptychography.simulation_settings import SimulationSettings
+from objectives.ptychography.simulation.settings import SimulationSettings
 
 
 class PtychographySettings(BaseModel):

@@ -287,8 +287,9 @@ class Switched(Toy):
 
     def parameters(self) -> list[Parameter]:
         return [
+            Parameter("shift", "1", "mismatch", 0.0, low=-1, high=1),
             Parameter("stretch", "1", "mismatch", 0.0, low=-1, high=1),
-            Parameter("angle", "degree", "mismatch", 0.0, low=0, high=180, idle_while=("stretch", 0.0)),
+            Parameter("angle", "degree", "mismatch", 0.0, low=0, high=180, idle_while=("stretch", (0.0,))),
         ]
 
     def why_absent(self, name: str) -> str:
@@ -304,8 +305,11 @@ def switched(folder: Path, parameters: str) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("parameters", ["{angle: {}}", "{angle: {}, stretch: 0}"])
-def test_a_tuned_parameter_that_has_no_effect_is_refused(tmp_path: Path, parameters: str) -> None:
+@pytest.mark.parametrize(
+    "parameters",
+    ["{angle: {}}", "{angle: {}, stretch: 0}", "{angle: 30, shift: {}}", "{angle: 30, stretch: 0, shift: {}}"],
+)
+def test_a_stated_parameter_that_has_no_effect_is_refused(tmp_path: Path, parameters: str) -> None:
     assert switched(tmp_path, parameters) == [
         "study.yaml:3: parameters.angle: angle has no effect while stretch is held at 0; "
         "tune stretch too, or fix it at another value"
@@ -313,7 +317,8 @@ def test_a_tuned_parameter_that_has_no_effect_is_refused(tmp_path: Path, paramet
 
 
 @pytest.mark.parametrize(
-    "parameters", ["{angle: {}, stretch: 0.5}", "{angle: {}, stretch: {}}", "{angle: 30, stretch: {}}"]
+    "parameters",
+    ["{angle: {}, stretch: 0.5}", "{angle: {}, stretch: {}}", "{angle: 30, stretch: {}}", "{angle: 0, shift: {}}"],
 )
 def test_a_parameter_that_has_an_effect_is_tuned(tmp_path: Path, parameters: str) -> None:
     assert switched(tmp_path, parameters) == []

@@ -43,15 +43,21 @@ def aberration_phase(ky: Floats, kx: Floats, wavelength: float, values: Values) 
     return np.pi * wavelength * second * k**2 + 0.5 * np.pi * fourth * wavelength**3 * k**4
 
 
+def frequencies(n: int, sampling_mrad: float, wavelength: float, values: Values) -> tuple[Floats, Floats]:
+    """(ky, kx) in 1/angstrom that the pixels of an n x n detector see; undistorted where ``values`` do not say."""
+    rows, columns = np.meshgrid(np.arange(n) - n // 2, np.arange(n) - n // 2, indexing="ij")
+    q = np.stack([rows, columns]).astype(float)
+    if "camera_length" in values:
+        offset = np.array([values["center_offset_y"], values["center_offset_x"]])
+        q = np.einsum("ij,jyx->iyx", np.linalg.inv(detector_matrix(values)), q - offset[:, None, None])
+    ky, kx = q * (sampling_mrad * 1e-3 / wavelength)
+    return ky, kx
+
+
 def lens_spectrum(n: int, sampling_mrad: float, wavelength: float, values: Values) -> Waves:
     """What the lens lets through, at every detector pixel, shape (n, n), unit total intensity."""
-    rows, columns = np.meshgrid(np.arange(n) - n // 2, np.arange(n) - n // 2, indexing="ij")
-    offset = np.array([values["center_offset_y"], values["center_offset_x"]])
-    q = np.einsum(
-        "ij,jyx->iyx", np.linalg.inv(detector_matrix(values)), np.stack([rows, columns]) - offset[:, None, None]
-    )
+    ky, kx = frequencies(n, sampling_mrad, wavelength, values)
     pixel = sampling_mrad * 1e-3 / wavelength
-    ky, kx = q * pixel
     edge = values["convergence_angle"] * 1e-3 / wavelength
     ramp = np.clip((edge - np.hypot(ky, kx)) / pixel + 0.5, 0, 1)
     spectrum = np.sin(np.pi / 2 * ramp) * np.exp(-1j * aberration_phase(ky, kx, wavelength, values))
@@ -102,3 +108,27 @@ def near_field(
         )
 
     return kernel(at[0]) @ exit_wave @ kernel(at[1]).T / n**2
+
+
+def multislice(
+    wave: Waves, patches: Waves, ky: Floats, kx: Floats, wavelength: float, dz: float, tilt_mrad: tuple[float, float]
+) -> Waves:
+    """The exit wave after the slices ``patches`` (slice, n, n), by explicit sums over plane waves.
+
+    Between slices every plane wave (ky, kx), 1/angstrom on the centred grid (n, n), collects the paraxial phase
+    -pi lambda dz k^2. The next slice's atoms lie dz tan(tilt) further along +y and +x in the laboratory, but in the
+    same place in their own array: its origin moves with them, so the wave is read off at r + dz tan(tilt).
+    """
+    n = len(wave)
+    m = np.arange(n) - n // 2
+    analysis = np.exp(-2j * np.pi * np.outer(m, m) / n) / n
+    synthesis = np.exp(2j * np.pi * np.outer(m, m) / n)
+    lean_y, lean_x = (dz * np.tan(1e-3 * t) for t in tilt_mrad)
+    for index, patch in enumerate(patches):
+        wave = wave * patch
+        if index < len(patches) - 1:
+            waves = analysis @ wave @ analysis.T
+            waves = waves * np.exp(-1j * np.pi * wavelength * dz * (ky**2 + kx**2))
+            waves = waves * np.exp(2j * np.pi * (ky * lean_y + kx * lean_x))
+            wave = synthesis @ waves @ synthesis.T
+    return wave

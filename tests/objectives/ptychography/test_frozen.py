@@ -10,126 +10,152 @@ import torch
 from torch import Tensor
 
 from objectives.data.measurement import Measurement
-from objectives.ptychography import forward
 from objectives.ptychography.forward import ForwardModel, Layout
 from objectives.ptychography.frozen import frozen_gradient, frozen_metrics
-from objectives.ptychography.lbfgs import State
+from objectives.ptychography.kernels import kernels_for
+from objectives.ptychography.misfit import Misfit
 from objectives.ptychography.parameters import parameters_of
 from objectives.ptychography.scene import Scene, build_scene
-from tests.objectives.ptychography.scenes import free, lens, near, scalars, scene_of, smooth, specimen
+from objectives.ptychography.solvers import State
+from tests.objectives.ptychography.scenes import (
+    CPU,
+    free,
+    lens,
+    misfit_of,
+    near,
+    random_modes,
+    scalars,
+    scene_of,
+    specimen,
+    thick,
+)
 from tests.objectives.ptychography.test_forward import LENS_VALUES, NEAR_VALUES, SCAN_VALUES
 
-ProbeAt = Callable[[Scene], Tensor] | None
+SpectraAt = Callable[[Scene], Tensor] | None
 
 
 class Frozen:
     """A reconstruction that fits nothing, patterns with a mask, and everything needed to move its parameters."""
 
-    def __init__(self, measurement: Measurement, values: Mapping[str, float], probe_at: ProbeAt) -> None:
+    def __init__(self, measurement: Measurement, values: Mapping[str, float], at: SpectraAt, slices: int, modes: int):
         random = np.random.default_rng(4)
         self._measurement = measurement
+        self._slices = slices
         self._held = scalars(measurement, values)
-        self._probe_at = probe_at
-        self.names = [p.name for p in parameters_of(measurement) if p.differentiable]
-        ranges = {p.name: (p.low, p.high) for p in parameters_of(measurement)}
-        self.widths = {name: ranges[name][1] - ranges[name][0] for name in self.names}  # type: ignore[operator]
-        scene = scene_of(measurement, values)
+        self._spectra_at = at
+        known = {p.name: p for p in parameters_of(measurement)}
+        depth = {"thickness", "tilt_y", "tilt_x"} if slices == 1 else set()
+        self.names = [name for name in self._held if known[name].differentiable and name not in depth]
+        self.widths = {name: known[name].high - known[name].low for name in self.names}  # type: ignore[operator]
+        scene = scene_of(measurement, values, slices)
         n = measurement.valid.shape
         self.layout = Layout.of(scene.positions, n)  # type: ignore[arg-type]
-        probe = torch.as_tensor(smooth(n, 1.5, random) + 1j * smooth(n, 1.5, random))  # type: ignore[arg-type]
-        self.state = State(specimen(self.layout.object_shape, random), probe if probe_at is None else probe_at(scene))
+        spectra = random_modes(n, random, modes) if at is None else at(scene)  # type: ignore[arg-type]
+        moved = 0.2 * torch.as_tensor(random.normal(size=(25, 2)))
+        self.state = State(specimen(self.layout.object_shape, random, slices), spectra, moved)
         self.valid = torch.ones(n, dtype=torch.float64)
-        self.valid[3, 4] = 0.0
-        everything = torch.arange(len(measurement.patterns))
-        other = specimen(self.layout.object_shape, random)
-        model = ForwardModel(
-            scene_of(measurement, {**values, "scan_rotation": values["scan_rotation"] + 1}), self.layout
-        )
-        self.patterns = model.intensity(other, self.state.probe, everything) * self.valid
+        self.valid[3, 4] = self.valid[12, 11] = 0.0
+        other = specimen(self.layout.object_shape, random, slices)
+        elsewhere = {**values, "scan_rotation": values["scan_rotation"] + 1}
+        model = self.model(scene_of(measurement, elsewhere, slices))
+        self.patterns = model.intensity(other, spectra, model.batch(torch.arange(25), moved)) * self.valid
+
+    def model(self, scene: Scene) -> ForwardModel:
+        return ForwardModel(scene, self.layout, kernels_for(torch.device("cpu")))
+
+    def misfit(self, scene: Scene) -> Misfit:
+        return misfit_of(self.model(scene), self.patterns, self.valid)
 
     def scene_at(self, vector: Tensor) -> Scene:
-        return build_scene(self._measurement, {**self._held, **dict(zip(self.names, vector, strict=True))})
+        values = {**self._held, **dict(zip(self.names, vector, strict=True))}
+        return build_scene(self._measurement, values, self._slices)
 
     @property
     def theta(self) -> Tensor:
         return torch.stack([self._held[name] for name in self.names])
 
     def gradient(self, metric: str) -> dict[str, float]:
-        slopes = frozen_gradient(
-            self.scene_at,
-            self.theta,
-            self.layout,
-            self.patterns,
-            self.valid,
-            self.state,
-            metric,
-            probe_at=self._probe_at,
-        )
+        misfit = self.misfit(self.scene_at(self.theta))
+        slopes = frozen_gradient(self.scene_at, self.theta, misfit, self.state, metric, spectra_at=self._spectra_at)
         return dict(zip(self.names, slopes, strict=True))
 
     def metric_at(self, metric: str, name: str, step: float) -> float:
         theta = self.theta
         theta[self.names.index(name)] += step
         scene = self.scene_at(theta)
-        probe = self.state.probe if self._probe_at is None else self._probe_at(scene)
-        model = ForwardModel(scene, self.layout)
+        spectra = self.state.spectra if self._spectra_at is None else self._spectra_at(scene)
+        misfit = self.misfit(scene)
         # The layout is held: a position that crosses half a pixel must keep its window.
-        whole = self.scene_at(self.theta).positions.round()
-        model._fraction = scene.positions - whole
-        return frozen_metrics(model, self.patterns, self.valid, State(self.state.flat_object, probe))[metric]
+        misfit.model._fraction = scene.positions - self.scene_at(self.theta).positions.round()
+        return frozen_metrics(misfit, State(self.state.transmission, spectra, self.state.moved))[metric]
 
 
 def of_the_lens(scene: Scene) -> Tensor:
-    assert scene.probe is not None
-    return 1.7 * scene.probe
+    assert scene.spectrum is not None
+    return 1.7 * scene.spectrum[None]
 
 
 def of_the_detector(scene: Scene) -> Tensor:
     """A probe that depends on the propagator, as one found from the data does."""
     assert scene.propagator is not None
     plane = torch.exp(-(torch.linspace(-2, 2, 24, dtype=torch.float64) ** 2))
-    return torch.fft.ifft2(torch.fft.fft2(torch.outer(plane, plane)) * scene.propagator.conj())
+    return (torch.fft.fftshift(torch.fft.fft2(torch.outer(plane, plane))) * scene.propagator.conj())[None]
 
 
+LENS_AT = {**LENS_VALUES, "background": 2e-4}
+FREE_AT = {**SCAN_VALUES, "background": 0.1}
+NEAR_AT = {**NEAR_VALUES, "background": 0.1}
+THICK_AT = {"thickness": 120.0, "tilt_y": 8.0, "tilt_x": -5.0}
 CASES = {
-    "lens": (lens, LENS_VALUES, of_the_lens),
-    "lens, refined probe": (lens, LENS_VALUES, None),
-    "free": (free, SCAN_VALUES, None),
-    "near, refined probe": (near, NEAR_VALUES, None),
-    "near, fixed probe": (near, NEAR_VALUES, of_the_detector),
+    "lens": (lens, LENS_AT, of_the_lens, 1, 1),
+    "lens, refined probe": (lens, {**LENS_VALUES, "background": 0.1}, None, 1, 2),
+    "free": (free, FREE_AT, None, 1, 2),
+    "near, refined probe": (near, NEAR_AT, None, 1, 1),
+    "near, fixed probe": (near, NEAR_AT, of_the_detector, 1, 1),
+    "thick": (thick, {**LENS_AT, **THICK_AT}, of_the_lens, 3, 1),
+    "thick, refined probe": (thick, {**LENS_VALUES, **THICK_AT, "background": 0.1}, None, 3, 2),
 }
 
 
 @pytest.mark.parametrize("metric", ["consistency", "amplitude_consistency"])
 @pytest.mark.parametrize("case", CASES)
 def test_gradient_agrees_with_finite_differences(case: str, metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured, values, probe_at = CASES[case]
-    frozen = Frozen(measured(), values, probe_at)
+    measured, values, spectra_at, slices, modes = CASES[case]
+    frozen = Frozen(measured(), values, spectra_at, slices, modes)
     gradient = frozen.gradient(metric)
-    assert set(gradient) == set(frozen.names)
-    largest = max(abs(gradient[name]) * frozen.widths[name] for name in gradient)
+    assert set(gradient) == set(frozen.names) >= {"background"}
+    assert (slices > 1) == ({"thickness", "tilt_y", "tilt_x"} <= set(gradient))
+    # The background's range is in counts of the measurement, which are not those of this state.
+    others = [name for name in gradient if name != "background"]
+    largest = max(abs(gradient[name]) * frozen.widths[name] for name in others)
     moved = 0
     for name, slope in gradient.items():
-        h = 2e-5 * frozen.widths[name]
+        width = frozen.widths[name] if name != "background" else 10 * values["background"]
+        h = 2e-5 * width
         ahead, back, far_ahead, far_back = (frozen.metric_at(metric, name, s * h) for s in (1, -1, 2, -2))
         difference = (8 * (ahead - back) - (far_ahead - far_back)) / (12 * h)
         error = abs(slope - difference)
-        assert error <= 1e-5 * abs(difference) + 1e-8 * largest / frozen.widths[name], (name, slope, difference)
+        assert error <= 1e-5 * abs(difference) + 1e-8 * largest / width, (name, slope, difference)
         moved += slope != 0
-    acts = {"lens, refined probe": len(gradient) - 7}.get(case, len(gradient))
-    assert moved == acts
-    monkeypatch.setattr(forward, "_PIXELS_PER_BATCH", 4 * 24 * 24)
+    # A refined probe takes the lens's seven parameters over.
+    lens_only = 7 if spectra_at is None and measured in (lens, thick) else 0
+    # Slices see the detector's centre through their propagator, too.
+    seen_between = {"center_offset_y", "center_offset_x"} if slices > 1 else set()
+    acts = len(gradient) - lens_only + (len(seen_between) if lens_only else 0)
+    assert moved == acts, {name: slope for name, slope in gradient.items() if slope == 0}
+    monkeypatch.setattr(type(CPU), "pixels_per_batch", 4 * modes * 24 * 24)
     for name, slope in frozen.gradient(metric).items():
         assert slope == pytest.approx(gradient[name], rel=1e-9, abs=1e-14)
 
 
 def test_metrics_are_those_of_all_patterns_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    frozen = Frozen(lens(), LENS_VALUES, of_the_lens)
-    model = ForwardModel(frozen.scene_at(frozen.theta), frozen.layout)
-    expected = model.intensity(frozen.state.flat_object, frozen.state.probe, torch.arange(25)) * frozen.valid
+    frozen = Frozen(lens(), LENS_VALUES, of_the_lens, 1, 1)
+    misfit = frozen.misfit(frozen.scene_at(frozen.theta))
+    everything = misfit.model.batch(torch.arange(25), frozen.state.moved)
+    expected = misfit.model.intensity(frozen.state.transmission, frozen.state.spectra, everything) * frozen.valid
     y, hx = frozen.patterns.numpy(), expected.numpy()
-    monkeypatch.setattr(forward, "_PIXELS_PER_BATCH", 7 * 24 * 24)
-    metrics = frozen_metrics(model, frozen.patterns, frozen.valid, frozen.state)
+    monkeypatch.setattr(type(CPU), "pixels_per_batch", 7 * 24 * 24)
+    metrics = frozen_metrics(misfit, frozen.state)
     assert metrics["consistency"] == pytest.approx(1 - np.linalg.norm(y - hx) / np.linalg.norm(y), rel=1e-12)
     amplitude = 1 - np.linalg.norm(np.sqrt(y) - np.sqrt(hx)) / np.linalg.norm(np.sqrt(y))
     assert metrics["amplitude_consistency"] == pytest.approx(amplitude, rel=1e-12)

@@ -9,10 +9,10 @@ import torch
 
 from autotune.objective import InputError, Status, Value
 from autotune.testing import ObjectiveConformance
-from objectives.data.measurement import Measurement, NearField
+from objectives.data.measurement import NearField
 from objectives.ptychography.machine import Machine
 from objectives.ptychography.objective import PtychographyObjective
-from tests.objectives.ptychography.scenes import CPU, TRUTH, free, lens, near, objective, scene_of
+from tests.objectives.ptychography.scenes import CPU, TRUTH, free, lens, near, objective, scene_of, thick
 
 
 class TestLens(ObjectiveConformance):
@@ -34,7 +34,7 @@ class TestFreeProbe(ObjectiveConformance):
         return objective(free())
 
     def values(self) -> Mapping[str, Value]:
-        return {"scan_rotation": 6.0, "iterations": 120}
+        return {"scan_rotation": 6.0, "background": 0.5, "iterations": 120}
 
 
 class TestNearField(ObjectiveConformance):
@@ -47,7 +47,7 @@ class TestNearField(ObjectiveConformance):
         return objective(replace(near(), geometry=replace(near().geometry, focus_to_sample_mm=None)))
 
     def values(self) -> Mapping[str, Value]:
-        return {"focus_to_sample": 3.7, "scan_rotation": 1.0, "iterations": 120}
+        return {"focus_to_sample": 3.7, "scan_rotation": 1.0, "background": 0.5, "iterations": 300}
 
 
 class TestSinglePrecision(ObjectiveConformance):
@@ -143,7 +143,7 @@ def test_early_stop_before_the_probe_is_refined_ends_everything() -> None:
 def test_probe_starts_to_change_when_told() -> None:
     def probe_after(iterations: int, probe_start: int) -> np.ndarray:
         values = {"iterations": iterations, "probe_start": probe_start}
-        return objective(free()).evaluate(values, metric="consistency", seed=0).arrays["probe"]
+        return objective(free()).evaluate(values, metric="consistency", seed=0).arrays["probe"][0]
 
     start = free().probe
     assert start is not None
@@ -155,8 +155,9 @@ def test_probe_starts_to_change_when_told() -> None:
 
 def test_a_refined_probe_leaves_no_gradient_to_the_lens() -> None:
     problem = objective(lens())
-    fixed = problem.evaluate({**TRUTH, "iterations": 3}, metric="consistency", seed=0)
-    refined = problem.evaluate({**TRUTH, "iterations": 3, "probe": "refined"}, metric="consistency", seed=0)
+    values = {**TRUTH, "astigmatism": 5.0, "iterations": 3}
+    fixed = problem.evaluate(values, metric="consistency", seed=0)
+    refined = problem.evaluate({**values, "probe": "refined"}, metric="consistency", seed=0)
     through_lens = {"center_offset_y", "center_offset_x", "defocus", "astigmatism", "astigmatism_angle"}
     through_lens |= {"spherical_aberration", "convergence_angle"}
     assert set(fixed.gradient) - set(refined.gradient) == through_lens
@@ -183,9 +184,9 @@ def test_probe_found_from_far_field_data_is_centred() -> None:
     """Without a probe in the file, the start is a focus in the middle of the window, where the scan expects it."""
     m = replace(free(), probe=None)
     evaluation = objective(m).evaluate({"iterations": 1, "probe": "fixed"}, metric="consistency", seed=0)
-    probe = np.abs(evaluation.arrays["probe"])
+    probe = np.abs(evaluation.arrays["probe"][0])
     assert np.unravel_index(probe.argmax(), probe.shape) == (12, 12)
-    counts = float((m.patterns / m.patterns[:, m.valid].mean()).sum() / len(m.patterns))
+    counts = float(m.patterns.sum() / len(m.patterns))
     assert np.square(probe).sum() == pytest.approx(counts, rel=1e-5)
 
 
@@ -259,10 +260,37 @@ def test_uncounted_data_have_no_noise_ceiling() -> None:
 
 
 def test_a_diverged_reconstruction_says_so() -> None:
-    m: Measurement = lens()
-    broken = replace(m, patterns=np.where(np.arange(24) == 3, np.float32(np.nan), m.patterns).astype(np.float32))
-    evaluation = objective(broken).evaluate({**TRUTH, "iterations": 2}, metric="consistency", seed=0)
+    """An aberration beyond all numbers: the probe is not finite."""
+    evaluation = objective(lens()).evaluate(
+        {**TRUTH, "spherical_aberration": 1e308, "iterations": 2}, metric="consistency", seed=0
+    )
     assert evaluation.status is Status.DIVERGED and evaluation.reason and not evaluation.metrics
+
+
+def test_idle_parameters_have_no_gradient() -> None:
+    problem = objective(thick())
+    thin = problem.evaluate({"iterations": 2}, metric="consistency", seed=0)
+    depth = {"slices": 2, "thickness": 60.0, "astigmatism": 5.0, "elliptical_distortion": 0.01}
+    deep = problem.evaluate({**depth, "iterations": 2}, metric="consistency", seed=0)
+    idle = {"thickness", "tilt_y", "tilt_x", "astigmatism_angle", "elliptical_angle"}
+    assert set(deep.gradient) - set(thin.gradient) == idle
+    assert all(deep.gradient[name] != 0 for name in idle)
+    with pytest.raises(InputError, match="thickness"):
+        problem.evaluate({"slices": 2, "iterations": 2}, metric="consistency", seed=0)
+
+
+def test_arrays_are_slices_and_modes() -> None:
+    values = {"slices": 3, "thickness": 60.0, "probe": "refined", "probe_modes": 2, "iterations": 2}
+    evaluation = objective(thick()).evaluate(values, metric="consistency", seed=0)
+    arrays = evaluation.arrays
+    assert arrays["object"].shape[0] == 3 and arrays["object"].ndim == 3
+    assert arrays["probe"].shape == (2, 24, 24) and "position_displacement" not in arrays
+    # The probe lies in real space, in counts, in the middle of its window.
+    weight = np.square(np.abs(arrays["probe"])).sum(axis=0)
+    assert weight.sum() == pytest.approx(thick().patterns.sum() / 25, rel=0.05)
+    where = np.mgrid[:24, :24]
+    assert [(weight * axis).sum() / weight.sum() for axis in where] == pytest.approx([12, 12], abs=0.7)
+    assert objective(thick()).pictures(evaluation)["reconstruction"].startswith(b"\x89PNG")
 
 
 def test_nominal_distance_is_the_default() -> None:

@@ -11,20 +11,14 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from objectives.data.hdf5 import read_hdf5
-from objectives.ptychography.forward import ForwardModel, Layout
-from objectives.ptychography.simulation import (
-    Experiment,
-    Specimen,
-    draw_truth,
-    expected_patterns,
-    read_truth,
-    simulate_patterns,
-    truth_path,
-    write_simulation,
-)
-from objectives.ptychography.simulation_settings import MISMATCH, SimulationSettings
+from objectives.ptychography.forward import Layout
+from objectives.ptychography.simulation.direct import DirectExperiment as Experiment
+from objectives.ptychography.simulation.direct import Specimen, expected_patterns
+from objectives.ptychography.simulation.instrument import draw_truth
+from objectives.ptychography.simulation.settings import MISMATCH, SimulationSettings
+from objectives.ptychography.simulation.simulate import read_truth, simulate_patterns, truth_path, write_simulation
 from tests.objectives.ptychography import reference
-from tests.objectives.ptychography.scenes import all_values, scene_of
+from tests.objectives.ptychography.scenes import all_values, model_of
 
 N, COLUMN_WIDTH = 32, 0.45
 WRONG = {
@@ -50,7 +44,7 @@ def experiment() -> Experiment:
 
 
 def sampled(specimen: Specimen, layout: Layout, first: NDArray[np.int64], pixel: float, matrix: NDArray[np.float64]):  # type: ignore[no-untyped-def]
-    """The true specimen on the affine object grid, r = p A^T u, flat."""
+    """The true specimen on the affine object grid, r = p A^T u, as one slice."""
     rows, columns = layout.object_shape
     grid = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), axis=-1).reshape(-1, 2)
     places = (grid - 2 - N // 2 + first) @ matrix * pixel
@@ -58,21 +52,20 @@ def sampled(specimen: Specimen, layout: Layout, first: NDArray[np.int64], pixel:
     inside = np.abs(specimen.sites).max(axis=1) < np.abs(places).max() + 3
     for site, peak in zip(specimen.sites[inside], specimen.phases[inside], strict=True):
         phase += peak * np.exp(-((places - site) ** 2).sum(axis=1) / (2 * COLUMN_WIDTH**2))
-    return torch.as_tensor(np.exp(1j * phase))
+    return torch.as_tensor(np.exp(1j * phase).reshape(1, rows, columns))
 
 
 def consistency(experiment: Experiment, values: dict[str, float]) -> float:
     """Of the forward model, given the true specimen, with the expected patterns without noise."""
     measurement = simulate_patterns(SETTINGS)[0]
-    scene = scene_of(measurement, values)
-    layout = Layout.of(scene.positions, (N, N))
+    model = model_of(measurement, values)
+    scene, layout = model.scene, model.layout
     first = scene.positions.round().to(torch.int64).amin(0).numpy()
     matrix = reference.detector_matrix(values)
-    flat_object = sampled(experiment.specimen, layout, first, float(scene.pixel[0]), matrix)
-    assert scene.probe is not None
-    model = ForwardModel(scene, layout)
-    found = model.intensity(flat_object, scene.probe, torch.arange(16)).numpy()
-    residual = np.fft.fftshift(found, axes=(1, 2)) - experiment.expected
+    transmission = sampled(experiment.specimen, layout, first, float(scene.pixel[0]), matrix)
+    assert scene.spectrum is not None
+    found = model.intensity(transmission, scene.spectrum[None], model.batch(torch.arange(16))).numpy()
+    residual = found - experiment.expected
     return float(1 - np.linalg.norm(residual) / np.linalg.norm(experiment.expected))
 
 

@@ -1,0 +1,145 @@
+"""Covariances of a function and of its partial derivatives under a Gaussian process, in closed form.
+
+The kernel is a product over groups of coordinates:
+
+    k(x, x') = s f(u) prod_c exp(-[x_c != x'_c] / w_c),    u = sum_i (x_i - x'_i)^2 / l_i^2
+
+with f of the smooth coordinates (floats and ints), one weight w per categorical dimension. Differentiation is a linear
+map, so derivatives are jointly Gaussian with the values (Rasmussen and Williams, Gaussian Processes for Machine
+Learning, sec. 9.4), with d_i = (x_i - x'_i) / l_i^2:
+
+    cov(y, d_j y')     = -2 s f'(u) d_j
+    cov(d_i y, d_j y') = -s (4 f''(u) d_i d_j + 2 f'(u) [i = j] / l_i^2)
+
+each times the product over c. Every observation is a row: a point and either the value (coordinate -1) or the
+derivative along one smooth coordinate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Profile = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+"""u -> f(u), f'(u), f''(u)."""
+
+
+def matern52(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Matern kernel of smoothness 5/2 with r = sqrt(u): (1 + sqrt5 r + 5/3 r^2) exp(-sqrt5 r)."""
+    # The square root has no slope at 0, where f' and f'' are finite all the same.
+    a = (5 * u + 1e-24).sqrt()
+    decay = torch.exp(-a)
+    return (1 + a + a.square() / 3) * decay, -5 / 6 * (1 + a) * decay, 25 / 12 * decay
+
+
+def rbf(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Squared-exponential kernel exp(-u / 2)."""
+    f = torch.exp(-u / 2)
+    return f, -f / 2, f / 4
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which coordinates of a point are what.
+
+    Attributes:
+        smooth: (d,) indices of float and int coordinates.
+        categorical: for every categorical dimension, the indices of its one-hot coordinates.
+    """
+
+    smooth: Tensor
+    categorical: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Observations, or questions: one row each.
+
+    Attributes:
+        X: (N, D) points.
+        coordinate: (N,) int64: -1 for the value, else the position in ``Groups.smooth`` along which the derivative is.
+    """
+
+    X: Tensor
+    coordinate: Tensor
+
+    @classmethod
+    def values(cls, X: Tensor) -> Rows:
+        """The values at X, (N, D)."""
+        return cls(X, torch.full((len(X),), -1, dtype=torch.int64))
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Of the kernel; all positive.
+
+    Attributes:
+        lengthscales: (d,) l of the smooth coordinates.
+        weights: (categorical dimensions,) w.
+        scale: s, the prior variance.
+    """
+
+    lengthscales: Tensor
+    weights: Tensor
+    scale: Tensor
+
+
+def covariance(one: Rows, other: Rows, groups: Groups, at: Hyperparameters, profile: Profile = matern52) -> Tensor:
+    """Prior covariance between two sets of rows, (N, M). Differentiable in the points and the hyperparameters."""
+    x, z = one.X[:, groups.smooth] / at.lengthscales, other.X[:, groups.smooth] / at.lengthscales
+    f, f1, f2 = profile(_squared_distances(x, z))
+    factor = at.scale * _categorical(one.X, other.X, groups, at.weights)
+    i, j = one.coordinate, other.coordinate
+    rows, columns = i >= 0, j >= 0
+    if not rows.any() and not columns.any():
+        return factor * f
+    # (x_i - x'_i) / l_i^2 for the coordinate of each row and of each column; 0 where that is a value.
+    along_row = _along(x, z, i, at.lengthscales)
+    along_column = -_along(z, x, j, at.lengthscales).T
+    same = (i[:, None] == j[None, :]) & rows[:, None]
+    inverse = at.lengthscales.square().reciprocal()[i.clamp(min=0)][:, None]
+    both = -(4 * f2 * along_row * along_column + 2 * f1 * same * inverse)
+    mixed = torch.where(rows[:, None], 2 * f1 * along_row, -2 * f1 * along_column)
+    kind = rows[:, None].to(torch.int64) + columns[None, :]
+    return factor * torch.where(kind == 0, f, torch.where(kind == 1, mixed, both))
+
+
+def prior_variance(rows: Rows, at: Hyperparameters, profile: Profile = matern52) -> Tensor:
+    """The diagonal of :func:`covariance` of rows with themselves, (N,)."""
+    _, slope, _ = profile(torch.zeros((), dtype=rows.X.dtype))
+    derivative = -2 * slope * at.lengthscales.square().reciprocal()[rows.coordinate.clamp(min=0)]
+    return at.scale * torch.where(rows.coordinate < 0, torch.ones_like(derivative), derivative)
+
+
+def _squared_distances(x: Tensor, z: Tensor) -> Tensor:
+    """(N, M) squared distances of scaled points, by differences: exact where points are close."""
+    return (x[:, None, :] - z[None, :, :]).square().sum(-1)
+
+
+def _along(x: Tensor, z: Tensor, coordinate: Tensor, lengthscales: Tensor) -> Tensor:
+    """(x_i - z_i) / l_i of scaled points, over l_i, for the coordinate i of each row of x; 0 for values, (N, M)."""
+    i = coordinate.clamp(min=0)
+    mine = x.gather(1, i[:, None])
+    theirs = z.T[i]
+    return torch.where(coordinate[:, None] >= 0, (mine - theirs) / lengthscales[i][:, None], torch.zeros_like(theirs))
+
+
+def _categorical(x: Tensor, z: Tensor, groups: Groups, weights: Tensor) -> Tensor:
+    """Product over the categorical dimensions, (N, M); 1 without any."""
+    exponent = torch.zeros(len(x), len(z), dtype=x.dtype)
+    for columns, weight in zip(groups.categorical, weights, strict=True):
+        exponent = exponent - (1 - x[:, columns] @ z[:, columns].T) / weight
+    return torch.exp(exponent)
+
+
+def lengthscale_prior(dimensions: int) -> tuple[float, float]:
+    """Mean and standard deviation of log l: sqrt 2 + log(d)/2 and sqrt 3.
+
+    Dimension-scaled, so that the prior's functions are equally complex whatever the number of parameters (Hvarfner et
+    al., "Vanilla Bayesian Optimization Performs Great in High Dimensions", ICML 2024).
+    """
+    return math.sqrt(2) + 0.5 * math.log(max(dimensions, 1)), math.sqrt(3)

@@ -1,0 +1,78 @@
+"""The floor under a solver's time: what the Fourier transforms that it makes cost when nothing else is done.
+
+The transforms are not assumed but recorded, with shape, type and norm, while the solver runs; then exactly these are
+made on arrays of random numbers, by the same library and in the same batches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+_TRANSFORMS = ("fft2", "ifft2")
+_REPEATS = 7
+_SECONDS_PER_REPEAT = 0.02
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One call: which function of ``torch.fft``, and on what."""
+
+    function: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    norm: str | None
+
+    @property
+    def images(self) -> int:
+        """Two-dimensional transforms in the call."""
+        return math.prod(self.shape[:-2])
+
+
+@contextlib.contextmanager
+def recorded_transforms() -> Iterator[Counter[Transform]]:
+    """Count the calls of ``torch.fft.fft2`` and ``ifft2`` inside the block."""
+    calls: Counter[Transform] = Counter()
+    originals = {name: getattr(torch.fft, name) for name in _TRANSFORMS}
+
+    def recording(name: str) -> Callable[..., Any]:
+        def call(values: torch.Tensor, *rest: Any, **named: Any) -> Any:
+            calls[Transform(name, tuple(values.shape), values.dtype, named.get("norm"))] += 1
+            return originals[name](values, *rest, **named)
+
+        return call
+
+    try:
+        for name in _TRANSFORMS:
+            setattr(torch.fft, name, recording(name))
+        yield calls
+    finally:
+        for name, original in originals.items():
+            setattr(torch.fft, name, original)
+
+
+def floor_seconds(calls: Counter[Transform]) -> float:
+    """Processor seconds that these transforms take alone, each kind at its fastest of several repeats."""
+    return sum(count * _seconds(transform) for transform, count in calls.items())
+
+
+def _seconds(transform: Transform) -> float:
+    values = torch.randn(transform.shape, dtype=transform.dtype)
+    function = getattr(torch.fft, transform.function)
+
+    def run(times: int) -> float:
+        started = time.process_time()
+        for _ in range(times):
+            function(values, norm=transform.norm)
+        return time.process_time() - started
+
+    run(2)
+    times = max(2, math.ceil(_SECONDS_PER_REPEAT / max(run(2) / 2, 1e-7)))
+    return min(run(times) for _ in range(_REPEATS)) / times

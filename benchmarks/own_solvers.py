@@ -1,0 +1,117 @@
+"""This project's solvers on a scan: time per iteration beside the floor of its transforms, residual against time."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from fft_floor import Transform, floor_seconds, recorded_transforms
+from ptychography_data import Scan
+
+from autotune.objective import Value
+from objectives.data.reading import open_measurement
+from objectives.data.settings import DataSettings, GeometrySettings
+from objectives.ptychography.machine import Machine
+from objectives.ptychography.objective import PtychographyObjective
+
+Point = dict[str, float]
+"""``iteration``, ``seconds`` up to its end, and the frozen state's relative intensity ``residual`` after it."""
+
+SETTINGS: dict[str, dict[str, Value]] = {
+    "lbfgs": {"preconditioner_floor": 0.01},
+    "lsqml": {"object_step": 0.3, "probe_step": 0.3},
+    "epie": {"object_step": 0.7, "probe_step": 0.7},
+    "rpie": {"object_step": 0.3, "probe_step": 0.3},
+    "adam": {"object_learning_rate": 5e-3, "probe_learning_rate": 3e-2},
+}
+"""Solver -> what differs from the defaults; chosen, as the peers' settings are, for a low residual in little time."""
+
+_ITERATIONS = {"lbfgs": 30}
+_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a solver iterates.
+
+    Attributes:
+        seconds: per pattern and iteration.
+        floor: the same of its Fourier transforms alone.
+        transforms: two-dimensional transforms per pattern and iteration.
+    """
+
+    seconds: float
+    floor: float
+    transforms: float
+
+    @property
+    def ratio(self) -> float:
+        """Time over the floor."""
+        return self.seconds / self.floor
+
+
+@dataclass
+class _Watch:
+    """Progress callback that notes the processor time, and the transforms recorded so far, after every iteration."""
+
+    calls: Counter[Transform] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    counts: list[Counter[Transform]] = field(default_factory=list)
+
+    def __call__(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+        self.seconds.append(time.process_time())
+        self.counts.append(Counter(self.calls))
+        return True
+
+
+class Problem:
+    """One scan, opened, with the true geometry and the probe refined, as the peers have it."""
+
+    def __init__(self, scan: Scan) -> None:
+        self.scan = scan
+        measurement = open_measurement(DataSettings(file=scan.measurement), GeometrySettings(), folder=Path())
+        self._objective = PtychographyObjective(measurement, Machine(torch.device("cpu"), torch.float32))
+
+    def _run(self, solver: str, iterations: int, watch: _Watch) -> float:
+        values: dict[str, Value] = {"solver": solver, "iterations": iterations, **SETTINGS[solver]}
+        values |= {"probe": "refined", "defocus": self.scan.defocus}
+        evaluation = self._objective.evaluate(values, metric="consistency", seed=0, progress=watch)
+        return 1 - float(evaluation.metrics["consistency"])
+
+    def pace(self, solver: str, iterations: int = 10) -> Pace:
+        """Time ``iterations - 1`` iterations (the first holds the start) and the transforms they contain."""
+        with recorded_transforms() as calls:
+            watch = _Watch(calls)
+            self._run(solver, iterations, watch)
+        made = watch.counts[-1] - watch.counts[0]
+        spans = []
+        for _ in range(_REPEATS):
+            watch = _Watch()
+            self._run(solver, iterations, watch)
+            spans.append(watch.seconds[-1] - watch.seconds[0])
+        per = self.scan.positions * (iterations - 1)
+        images = sum(transform.images * count for transform, count in made.items())
+        return Pace(min(spans) / per, floor_seconds(made) / per, images / per)
+
+    def curve(self, solver: str) -> list[Point]:
+        """Residual of the frozen state after 1, 2, ... iterations, each of its own reconstruction from the start.
+
+        Seconds count from the call, so unlike the peers' they include preparing the scan's geometry and batches.
+        """
+        self._run(solver, 1, _Watch())  # what is compiled or imported at first use
+        points = []
+        for iterations in range(1, _ITERATIONS.get(solver, 15) + 1):
+            watch = _Watch()
+            started = time.process_time()
+            residual = self._run(solver, iterations, watch)
+            points.append({"iteration": iterations, "seconds": watch.seconds[-1] - started, "residual": residual})
+        return points
+
+
+def seconds_to(curve: list[Point], residual: float) -> float | None:
+    """Seconds after which a curve first reaches ``residual``; None where it never does."""
+    return next((point["seconds"] for point in curve if point["residual"] <= residual), None)

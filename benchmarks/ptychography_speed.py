@@ -1,0 +1,180 @@
+"""Speed of the ptychography solvers: beside the bare cost of their Fourier transforms, and beside two other packages.
+
+    python benchmarks/ptychography_speed.py --peers-python PEERS/bin/python --json speed.json
+
+One thread. Seconds are processor seconds, which other work on the machine disturbs least; where the wall's clock says
+much more, the machine was busy and the output says so. Peers run in their own interpreter (benchmarks/README.md says
+how to make one); without it they are left out.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch are imported
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+from own_solvers import SETTINGS, Point, seconds_to
+from own_solvers import Problem as OwnProblem
+from ptychography_data import SCANS, Scan, common_scan, default_folder
+
+_PEERS: dict[str, dict[int, list[str]]] = {
+    "ptyrad_reconstruct.py": {64: ["--iterations", "30"], 128: ["--iterations", "20"]},
+    "py4dstem_reconstruct.py": {64: ["--iterations", "30"], 128: ["--iterations", "20"]},
+}
+"""Script -> pixels -> arguments. The scripts' defaults are the settings that did best (benchmarks/README.md)."""
+_NEAR = 1.05
+"""The easier target is this times the lowest residual that the peer reached."""
+_BUSY = 1.15
+
+
+def machine() -> dict[str, Any]:
+    """What this runs on."""
+    model = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        lines = information.read_text(encoding="utf-8").splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "numba", "numpy", "scipy")}
+    threads, load = torch.get_num_threads(), os.getloadavg()[0]
+    return {"processor": model, "cores": os.cpu_count(), "threads": threads, "load": load, "versions": versions}
+
+
+def run_peer(python: Path, script: str, scan: Scan) -> dict[str, Any]:
+    """One peer's reconstruction: its report, or what went wrong under ``error``."""
+    path = Path(__file__).parent / "peers" / script
+    command = [str(python), str(path), str(scan.plain), *_PEERS[script][scan.pixels]]
+    alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        said = done.stderr.strip().splitlines() or ["no output"]
+        return {"package": script, "error": said[-1]}
+    report: dict[str, Any] = json.loads(lines[-1])
+    return report
+
+
+def compare(peer: dict[str, Any], own: dict[str, list[Point]]) -> list[dict[str, Any]]:
+    """Seconds to the peer's lowest residual, and to one a little above it: the peer's and each of our solvers'."""
+    lowest = min(point["residual"] for point in peer["curve"])
+    rows = []
+    for target in (lowest, _NEAR * lowest):
+        theirs = seconds_to(peer["curve"], target)
+        ours = {solver: seconds_to(curve, target) for solver, curve in own.items()}
+        reached = {solver: seconds for solver, seconds in ours.items() if seconds is not None}
+        best = min(reached, key=lambda solver: reached[solver], default=None)
+        factor = None if best is None or theirs is None else theirs / reached[best]
+        rows.append({"residual": target, "peer": theirs, "ours": ours, "best": best, "times_faster": factor})
+    return rows
+
+
+def print_pace(paces: list[dict[str, Any]]) -> None:
+    """Table of solvers."""
+    print("\nTime per pattern and iteration, probe refined, in microseconds")
+    print(f"{'pixels':>9} {'solver':<7} {'solver':>9} {'its FFTs':>9} {'ratio':>6} {'FFTs':>6}")
+    for row in paces:
+        print(
+            f"{row['pixels']:>4}x{row['pixels']:<4} {row['solver']:<7} {1e6 * row['seconds']:>9.1f} "
+            f"{1e6 * row['floor']:>9.1f} {row['ratio']:>6.2f} {row['transforms']:>6.2f}"
+        )
+
+
+def print_own_curves(scan: Scan, own: dict[str, list[Point]]) -> None:
+    """Lowest residual of each of our solvers."""
+    print(f"\n{scan.positions} patterns of {scan.pixels}x{scan.pixels}; residual of the truth {scan.noise_floor:.4f}")
+    for solver, curve in own.items():
+        end = min(curve, key=lambda point: point["residual"])
+        print(
+            f"  ours, {solver:<6} {end['seconds'] / end['iteration']:.4f} s per iteration with the start; "
+            f"residual {end['residual']:.4f} after {end['iteration']:.0f} iterations, {end['seconds']:.2f} s"
+        )
+
+
+def print_peer(peer: dict[str, Any], scan: Scan, rows: list[dict[str, Any]]) -> None:
+    """One peer beside us."""
+    curve = peer["curve"]
+    end = curve[-1]
+    per_pattern = 1e6 * end["seconds"] / len(curve) / scan.positions
+    lowest = min(point["residual"] for point in curve)
+    print(
+        f"  {peer['package']} {peer['version']}: {end['seconds'] / len(curve):.4f} s per iteration, "
+        f"{per_pattern:.0f} us per pattern and iteration; residual {lowest:.4f} within {len(curve)} iterations"
+    )
+    wall, processor = peer["wall_seconds"], end["seconds"]
+    if wall > _BUSY * processor:
+        print(f"    (the machine was busy: {wall:.1f} s on the wall for {processor:.1f} s of processor)")
+    for row in rows:
+        ours = ", ".join(
+            f"{solver} {'not reached' if seconds is None else f'{seconds:.2f} s'}"
+            for solver, seconds in row["ours"].items()
+        )
+        verdict = "" if row["times_faster"] is None else f" -> {row['best']} is {row['times_faster']:.1f} times faster"
+        print(f"    to {row['residual']:.4f}: {row['peer']:.2f} s; ours: {ours}{verdict}")
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Everything, printed as it comes."""
+    facts = machine()
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    print(f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} thread used, load {facts['load']:.1f}")
+    print(versions)
+    if facts["load"] > 0.5:
+        print("other work is running: read the seconds with care")
+    result: dict[str, Any] = {"machine": facts, "settings": SETTINGS, "pace": [], "scans": []}
+    problems = {pixels: OwnProblem(common_scan(arguments.folder, pixels)) for pixels in arguments.pixels}
+    for pixels, problem in problems.items():
+        for solver in SETTINGS:
+            pace = problem.pace(solver)
+            row = {"pixels": pixels, "solver": solver, "ratio": pace.ratio, **vars(pace)}
+            result["pace"].append(row)
+    print_pace(result["pace"])
+    python = peers_python(arguments.peers_python)
+    for problem in problems.values():
+        own = {solver: problem.curve(solver) for solver in SETTINGS}
+        print_own_curves(problem.scan, own)
+        peers = [run_peer(python, script, problem.scan) for script in _PEERS] if python is not None else []
+        for peer in peers:
+            if "error" in peer:
+                print(f"  {peer['package']} failed: {peer['error']}")
+                continue
+            peer["comparison"] = compare(peer, own)
+            print_peer(peer, problem.scan, peer["comparison"])
+        facts_of_scan = {"pixels": problem.scan.pixels, "positions": problem.scan.positions}
+        result["scans"].append({**facts_of_scan, "noise_floor": problem.scan.noise_floor, "ours": own, "peers": peers})
+    return result
+
+
+def peers_python(named: Path | None) -> Path | None:
+    """The peers' interpreter; None, and a word about it, where there is none."""
+    named = named or Path(os.environ.get("AUTOTUNE_PEERS_PYTHON", ""))
+    if named.expanduser().is_file():
+        return named.expanduser()
+    why = "no interpreter named" if named == Path() else f"there is no {named}"
+    print(f"\nPtyRAD and py4DSTEM left out, {why}: see --peers-python and AUTOTUNE_PEERS_PYTHON")
+    return None
+
+
+def main() -> None:
+    """Parse, measure, print, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=default_folder(), help="where the data are kept")
+    parser.add_argument("--pixels", type=int, nargs="+", choices=sorted(SCANS), default=sorted(SCANS))
+    parser.add_argument("--peers-python", type=Path, metavar="PATH", help="python of an environment with both packages")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write every number and curve to this file")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    result = measure(arguments)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What a reconstruction is compared with: the counts, which of them are valid, and the measure of the misfit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from objectives.ptychography.forward import Batch, ForwardModel, Waves
+from objectives.ptychography.kernels import Kernels, Loss
+from objectives.ptychography.machine import Machine
+
+_FLOOR = 1e-4
+"""Expected counts assumed in every pixel where amplitudes or likelihoods are compared, over the mean count."""
+
+
+class Data:
+    """Measured counts on the device that reconstructs them. The patterns are not copied on the CPU.
+
+    Attributes:
+        patterns: (position, det_y, det_x) float32 counts.
+        valid: (det_y, det_x) 1 on valid pixels, 0 elsewhere.
+        total: counts in all valid pixels.
+        norm: sum of squares of the counts in valid pixels.
+    """
+
+    def __init__(self, patterns: Tensor, valid: Tensor, machine: Machine) -> None:
+        self.machine = machine
+        self.patterns = patterns.to(machine.device)
+        self.valid = valid.to(machine.device, machine.real)
+        self.total, self.norm = 0.0, 0.0
+        for block in self.patterns.split(max(1, machine.pixels_per_batch // valid.numel())):
+            counted = block * self.valid
+            self.total += float(counted.sum(dtype=torch.float64))
+            self.norm += float(counted.square().sum(dtype=torch.float64))
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean count of the valid pixels; the unit in which losses are scaled."""
+        return self.total / (len(self.patterns) * float(self.valid.sum()))
+
+
+class Misfit:
+    """A forward model beside the data that it should explain."""
+
+    def __init__(self, model: ForwardModel, data: Data) -> None:
+        self.model, self.data = model, data
+        self.background = float(model.scene.background)
+        self._unmoved: dict[int, list[Batch]] = {}
+
+    @property
+    def kernels(self) -> Kernels:
+        """The forward model's."""
+        return self.model.kernels
+
+    @property
+    def pixels_per_batch(self) -> int:
+        """Detector pixels that a pass handles at once."""
+        return self.data.machine.pixels_per_batch
+
+    def batches(self, modes: int, moved: Tensor | None = None) -> Iterable[Batch]:
+        """All patterns in order, a cache's worth of ``modes`` waves each at a time; kept where no position moved."""
+        if moved is not None and bool(moved.any()):
+            return self.model.batches(self.pixels_per_batch // modes, moved)
+        if modes not in self._unmoved:
+            self._unmoved[modes] = list(self.model.batches(self.pixels_per_batch // modes))
+        return self._unmoved[modes]
+
+    def compare(self, waves: Waves, batch: Batch, loss: Loss, floor: float | None = None) -> tuple[float, float]:
+        """Turns the waves at the detector into waves * dL/dI, in place.
+
+        Args:
+            waves: of the batch.
+            batch: which patterns.
+            loss: what is compared.
+            floor: expected counts added where amplitudes or likelihoods are; a small share of the mean by default.
+
+        Returns:
+            The loss and the squared intensity residual.
+        """
+        return self.kernels.residual(
+            waves.detector,
+            self.data.patterns,
+            batch.indices,
+            self.data.valid,
+            self.background,
+            _FLOOR * self.data.mean if floor is None else floor,
+            loss,
+        )
+
+    def consistency(self, squared_residual: float) -> float:
+        """Intensity consistency ``1 - ||y - Hx|| / ||y||``."""
+        return 1 - math.sqrt(squared_residual / self.data.norm)
+
+
+def loss_scale(loss: Loss, mean: float) -> float:
+    """What a loss is divided by, so that its curvature for the object is about the illumination over ``mean``."""
+    return mean**2 if loss == "intensity" else mean

@@ -1,0 +1,131 @@
+"""The engine ``direct``: a thin monolayer evaluated analytically at every scan position.
+
+No sub-pixel ramps and no pixelated object as in the forward model, and a window three times as wide as the
+detector's; so agreement between the two is a test of both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.data.radiation import wavelength_angstrom
+from objectives.ptychography.simulation.instrument import (
+    Detector,
+    Experiment,
+    Floats,
+    draw_truth,
+    stated_positions,
+    true_positions,
+)
+from objectives.ptychography.simulation.settings import SimulationSettings
+
+_OVERSAMPLING = 3
+_LATTICE_ANGSTROM = 3.19
+_ATOMS = ((0.0, 0.9), (1 / 3, 0.45))
+"""Sites of the rectangular cell (fraction along its long side), peak phase in rad: a heavy and a light column."""
+_COLUMN_WIDTH_ANGSTROM = 0.45
+_VACANCY_FRACTION = 0.08
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A thin phase object: Gaussian atom columns, evaluated exactly anywhere.
+
+    Attributes:
+        sites: (atom, 2) positions (y, x) in angstrom, centred on zero.
+        phases: (atom,) peak phase shift in rad.
+    """
+
+    sites: Floats
+    phases: Floats
+
+    @classmethod
+    def monolayer(cls, half_width: float, random: np.random.Generator) -> Specimen:
+        """A hexagonal monolayer turned by a random angle, with vacancies, over a square of ``2 half_width``."""
+        reach = int(np.ceil(3 * half_width / _LATTICE_ANGSTROM)) + 2
+        i, j = np.meshgrid(np.arange(-reach, reach + 1), np.arange(-reach, reach + 1), indexing="ij")
+        angle = random.uniform(0, np.pi / 3)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        sites, phases = [], []
+        for along, phase in _ATOMS:
+            # The rectangular cell of the hexagonal lattice, sqrt(3) a by a, holds two lattice points.
+            for shift in (0.0, 0.5):
+                y = (i + along + shift) * _LATTICE_ANGSTROM * np.sqrt(3)
+                x = (j + shift) * _LATTICE_ANGSTROM
+                sites.append(np.stack([y.ravel(), x.ravel()], axis=1))
+                phases.append(np.full(y.size, phase))
+        where, peak = np.concatenate(sites) @ turn.T, np.concatenate(phases)
+        keep = (np.abs(where).max(axis=1) < half_width) & (random.random(len(where)) > _VACANCY_FRACTION)
+        return cls(where[keep], peak[keep])
+
+    def transmission(self, y: Floats, x: Floats) -> NDArray[np.complex128]:
+        """exp(i phase) on the grid y (rows,), x (columns,) in angstrom. Gaussians are separable: two matrix factors."""
+        near_y = np.abs(self.sites[:, 0] - y.mean()) < np.ptp(y) / 2 + 4 * _COLUMN_WIDTH_ANGSTROM
+        near_x = np.abs(self.sites[:, 1] - x.mean()) < np.ptp(x) / 2 + 4 * _COLUMN_WIDTH_ANGSTROM
+        near = near_y & near_x
+        spread = 2 * _COLUMN_WIDTH_ANGSTROM**2
+        rows = np.exp(-((y[:, None] - self.sites[near, 0]) ** 2) / spread) * self.phases[near]
+        columns = np.exp(-((x[:, None] - self.sites[near, 1]) ** 2) / spread)
+        transmission: NDArray[np.complex128] = np.exp(1j * (rows @ columns.T))
+        return transmission
+
+    def phase(self, y: Floats, x: Floats) -> Floats:
+        """Phase shift in rad at any points, y and x of one shape (rows, columns), rising along both axes."""
+        total = np.zeros(y.shape)
+        reach, spread = 5 * _COLUMN_WIDTH_ANGSTROM, 2 * _COLUMN_WIDTH_ANGSTROM**2
+        for (at_y, at_x), peak in zip(self.sites, self.phases, strict=True):
+            rows = np.flatnonzero((y.max(axis=1) > at_y - reach) & (y.min(axis=1) < at_y + reach))
+            columns = np.flatnonzero((x.max(axis=0) > at_x - reach) & (x.min(axis=0) < at_x + reach))
+            if rows.size and columns.size:
+                near = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+                total[near] += peak * np.exp(-((y[near] - at_y) ** 2 + (x[near] - at_x) ** 2) / spread)
+        return total
+
+
+@dataclass(frozen=True)
+class DirectExperiment(Experiment):
+    """An experiment with the analytic ``specimen`` that was illuminated."""
+
+    specimen: Specimen
+
+
+def expected_patterns(settings: SimulationSettings, random: np.random.Generator) -> DirectExperiment:
+    """Draw a truth and a specimen, and compute the patterns expected without noise."""
+    truth = draw_truth(settings, random)
+    stated = stated_positions(settings)
+    positions = true_positions(stated, truth)
+    detector = Detector.of(settings, truth, _OVERSAMPLING)
+    # The window in real space; its reciprocal pixel is a third of the detector's.
+    window = _OVERSAMPLING * settings.detector_pixels
+    grid = (np.arange(window) - window // 2) * (detector.window / window)
+    half_width = float(np.abs(positions).max() + grid.max() + 2)
+    specimen = Specimen.monolayer(half_width, random)
+    wavelength = wavelength_angstrom("electron", settings.energy_kev)
+    probe = _probe(settings, truth, window, 1 / detector.window, wavelength)
+    expected = np.empty((len(positions), detector.pixels, detector.pixels))
+    for index, (y, x) in enumerate(positions):
+        wave = probe * specimen.transmission(grid + y, grid + x)
+        expected[index] = detector.record(
+            np.abs(np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(wave), norm="ortho"))) ** 2
+        )
+    return DirectExperiment(expected, stated, truth, "simulated 4D-STEM of a monolayer with vacancies", specimen)
+
+
+def _probe(
+    settings: SimulationSettings, truth: dict[str, float], window: int, frequency: float, wavelength: float
+) -> NDArray[np.complex128]:
+    """The probe in real space, centred in the window, unit total intensity. Angles in rad, C3 in angstrom."""
+    k = (np.arange(window) - window // 2) * frequency
+    ky, kx = np.meshgrid(k, k, indexing="ij")
+    theta, azimuth = wavelength * np.hypot(ky, kx), np.arctan2(ky, kx)
+    c12, phi12 = truth["astigmatism"], np.deg2rad(truth["astigmatism_angle"])
+    quadratic = (-truth["defocus"] + c12 * np.cos(2 * (azimuth - phi12))) * theta**2 / 2
+    chi = 2 * np.pi / wavelength * (quadratic + truth["spherical_aberration"] * 1e4 * theta**4 / 4)
+    edge = settings.semi_convergence_mrad * 1e-3
+    aperture = np.sqrt(np.clip((edge - theta) / (wavelength * frequency) + 0.5, 0, 1))
+    wave = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(aperture * np.exp(-1j * chi))))
+    probe: NDArray[np.complex128] = wave / np.sqrt((np.abs(wave) ** 2).sum())
+    return probe

@@ -1,0 +1,74 @@
+"""The engine ``model``: the forward model itself, with everything it knows: slices, tilt, incoherent probe modes.
+
+A reconstruction with the true parameters can explain these data down to the noise, so they test solvers and the search;
+they say nothing about whether the model is right. For that there are the other engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from objectives.data.measurement import FarField, Measurement
+from objectives.data.radiation import wavelength_angstrom
+from objectives.ptychography.forward import ForwardModel, Layout
+from objectives.ptychography.kernels import kernels_for
+from objectives.ptychography.scene import build_scene, detector_map
+from objectives.ptychography.simulation.direct import Specimen
+from objectives.ptychography.simulation.instrument import Experiment, Floats, draw_truth, stated_positions
+from objectives.ptychography.simulation.settings import SimulationSettings
+from objectives.ptychography.solvers.modes import start_modes
+
+_MARGIN = 4
+_PIXELS_PER_BATCH = 1 << 16
+
+
+def expected_patterns(settings: SimulationSettings, random: np.random.Generator) -> Experiment:
+    """Draw a truth and a specimen of ``settings.slices`` monolayers; the patterns expected without noise."""
+    truth = {"tilt_y": 0.0, "tilt_x": 0.0} | draw_truth(settings, random)
+    measurement = _empty(settings)
+    held = {name: torch.tensor(value, dtype=torch.float64) for name, value in truth.items()}
+    held["convergence_angle"] = torch.tensor(settings.semi_convergence_mrad, dtype=torch.float64)
+    # The patterns are fractions of the beam here; the background is added with the counts.
+    held["background"] = torch.zeros((), dtype=torch.float64)
+    scene = build_scene(measurement, held, settings.slices)
+    if scene.spectrum is None:
+        raise ValueError("a simulated measurement has a lens")  # which _empty has made sure of
+    layout = Layout.of(scene.positions, (settings.detector_pixels, settings.detector_pixels), _MARGIN)
+    first = scene.positions.round().amin(0).numpy() - settings.detector_pixels // 2 - _MARGIN
+    y, x = _places(first, layout.object_shape, scene.pixel.numpy(), held)
+    half_width = float(max(np.abs(y).max(), np.abs(x).max()) + 2)
+    slices = [_transmission(Specimen.monolayer(half_width, random), y, x) for _ in range(settings.slices)]
+    model = ForwardModel(scene, layout, kernels_for(torch.device("cpu")))
+    transmission = torch.as_tensor(np.stack(slices))
+    spectra = start_modes(scene.spectrum, settings.probe_modes).contiguous()
+    patterns = [model.intensity(transmission, spectra, batch) for batch in model.batches(_PIXELS_PER_BATCH)]
+    source = f"simulated 4D-STEM of {settings.slices} slices with vacancies, by the reconstruction's own forward model"
+    return Experiment(torch.cat(patterns).numpy(), stated_positions(settings), truth, source)
+
+
+def _empty(settings: SimulationSettings) -> Measurement:
+    """The measurement as stated, without any counts."""
+    positions, n = stated_positions(settings), settings.detector_pixels
+    sampling = (settings.angular_sampling_mrad, settings.angular_sampling_mrad)
+    wavelength = wavelength_angstrom("electron", settings.energy_kev)
+    geometry = FarField(wavelength, sampling, settings.semi_convergence_mrad)
+    patterns = np.broadcast_to(np.zeros((), np.float32), (len(positions), n, n))
+    return Measurement(patterns, positions, geometry, np.ones((n, n), bool), True, "empty")
+
+
+def _places(
+    first: Floats, shape: tuple[int, int], pixel: Floats, held: Mapping[str, torch.Tensor]
+) -> tuple[Floats, Floats]:
+    """Where the pixels of the object lie in angstrom, y and x, (rows, columns) each: the detector's affine grid."""
+    axes = [start + np.arange(size) for start, size in zip(first, shape, strict=True)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ detector_map(held).matrix.numpy() * pixel
+    return grid[..., 0], grid[..., 1]
+
+
+def _transmission(specimen: Specimen, y: Floats, x: Floats) -> NDArray[np.complex128]:
+    """exp(i phase) at any points, y and x of one shape."""
+    return np.exp(1j * specimen.phase(y, x))

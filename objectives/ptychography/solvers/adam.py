@@ -1,0 +1,62 @@
+"""Adam (Kingma and Ba, ICLR 2015; torch's own) on batches of patterns, with the gradient derived by hand."""
+
+from __future__ import annotations
+
+import torch
+
+from objectives.ptychography.forward import Batch
+from objectives.ptychography.misfit import Misfit, loss_scale
+from objectives.ptychography.solvers.options import SolverOptions
+from objectives.ptychography.solvers.positions import FARTHEST
+from objectives.ptychography.solvers.state import State
+
+_PIXELS_PER_STEP = 0.1
+"""Adam's step of a scan position, object pixels, at ``position_step`` 1."""
+
+
+class Adam:
+    """See :class:`objectives.ptychography.solvers.stepwise.Step`."""
+
+    def __init__(self, misfit: Misfit, state: State, options: SolverOptions) -> None:
+        self._misfit, self._options = misfit, options
+        self._scale = loss_scale(options.loss, misfit.data.mean)
+        rms = float(state.spectra.abs().square().sum(0).mean().sqrt())
+        self._variables = [torch.nn.Parameter(torch.view_as_real(part)) for part in (state.transmission, state.spectra)]
+        self._variables.append(torch.nn.Parameter(state.moved))
+        rates = (
+            options.object_learning_rate,
+            options.probe_learning_rate * rms,
+            _PIXELS_PER_STEP * options.position_step,
+        )
+        groups = [{"params": [variable], "lr": rate} for variable, rate in zip(self._variables, rates, strict=True)]
+        self._adam = torch.optim.Adam(groups)
+
+    def begin(self, state: State) -> None:
+        """Take the state over where a penalty or the orthogonalisation of modes has replaced it."""
+        for variable, part in zip(self._variables, (state.transmission, state.spectra), strict=False):
+            variable.data = torch.view_as_real(part)
+
+    def __call__(self, state: State, batch: Batch, *, refine_probe: bool, move: bool) -> float:
+        """Update by one batch."""
+        misfit, model, kernels, scale = self._misfit, self._misfit.model, self._misfit.kernels, 2 / self._scale
+        waves = model.waves(state.transmission, state.spectra, batch)
+        _, squared = misfit.compare(waves, batch, self._options.loss)
+        leaving = model.from_detector(waves.detector, batch)
+        gradient = torch.zeros_like(state.transmission)
+        for index in reversed(range(len(state.transmission))):
+            leaving = model.pull_back(index, waves, leaving, state.transmission, batch, gradient[index])
+        of_object, of_probe, of_positions = self._variables
+        of_object.grad, of_probe.grad, of_positions.grad = torch.view_as_real(gradient * scale), None, None
+        if refine_probe or move:
+            slopes = torch.fft.fft2(leaving, norm="ortho")
+            if refine_probe:
+                total = torch.zeros_like(state.spectra)
+                kernels.add_unshifted(slopes, batch.ramp_y, batch.ramp_x, total)
+                of_probe.grad = torch.view_as_real(total * scale)
+            if move:
+                of_positions.grad = torch.zeros_like(state.moved)
+                along = kernels.shift_slopes(slopes, state.spectra, batch.ramp_y, batch.ramp_x)
+                of_positions.grad[batch.indices] = along * scale
+        self._adam.step()
+        state.moved.clamp_(-FARTHEST, FARTHEST)
+        return squared

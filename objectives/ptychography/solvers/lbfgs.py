@@ -1,0 +1,189 @@
+"""Reconstruction by limited-memory BFGS over object, probe and positions at once.
+
+Full-batch and deterministic: no step size to tune, and with the intensity loss the state it converges to maximises
+the tuned metric itself, so that the gradient by the envelope theorem holds. The object is preconditioned by the
+illumination each pixel received (Nocedal and Wright, Numerical Optimization, ch. 7; SciPy's L-BFGS-B does the steps and
+the line search).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult, minimize
+from torch import Tensor
+
+from objectives.ptychography.misfit import Misfit, loss_scale
+from objectives.ptychography.solvers.modes import orthogonal
+from objectives.ptychography.solvers.options import SolverOptions
+from objectives.ptychography.solvers.penalties import penalised, penalty
+from objectives.ptychography.solvers.positions import curvature
+from objectives.ptychography.solvers.state import Report, State
+
+Vector = NDArray[np.float64]
+
+
+def solve_lbfgs(misfit: Misfit, state: State, options: SolverOptions, report: Report) -> State:
+    """Minimise the loss from ``state``, in stages: the object alone, then with probe or positions, then with both."""
+    changes = {options.probe_start if options.refine_probe else 0}
+    changes |= {options.position_start if options.position_step > 0 else 0, 0, options.iterations}
+    borders = sorted(change for change in changes if change <= options.iterations)
+    for begin, end in pairwise(borders):
+        if not state.stopped:
+            state = _minimise(misfit, state, options, end - begin, _Unknowns.at(options, begin), report)
+    if options.refine_probe and len(state.spectra) > 1:
+        state.spectra = orthogonal(state.spectra)
+    return state
+
+
+@dataclass(frozen=True)
+class _Unknowns:
+    """What is found besides the object."""
+
+    probe: bool
+    positions: bool
+
+    @classmethod
+    def at(cls, options: SolverOptions, iteration: int) -> _Unknowns:
+        return cls(options.refines_probe(iteration), options.moves_positions(iteration))
+
+
+class _Variables:
+    """The unknowns as one real float64 vector for SciPy, scaled so that its Hessian is near a multiple of 1."""
+
+    def __init__(self, misfit: Misfit, state: State, unknowns: _Unknowns, options: SolverOptions) -> None:
+        self._state, self._unknowns = state, unknowns
+        mean, floor = misfit.data.mean, options.preconditioner_floor
+        received = misfit.model.illumination(state.spectra, misfit.pixels_per_batch) / mean
+        self.illumination = float(received.mean())
+        self._scales = [(received + floor * received.max()).rsqrt()[None]]
+        self._scales.append(torch.tensor(math.sqrt(mean / len(state.moved)), dtype=received.dtype))
+        self._scales.append(math.sqrt(options.position_step) * (curvature(state.spectra) / mean).rsqrt())
+
+    def rescale(self, factor: float) -> None:
+        """Measure all variables in units ``factor`` times as large."""
+        if factor > 0 and math.isfinite(factor):
+            self._scales = [scale * factor for scale in self._scales]
+
+    def parts(self, state: State) -> list[Tensor | None]:
+        """Object, probe and positions; None for what is held."""
+        probe = state.spectra if self._unknowns.probe else None
+        return [state.transmission, probe, state.moved if self._unknowns.positions else None]
+
+    def pack(self, state: State) -> Vector:
+        """State -> vector."""
+        return _vector([p / s for p, s in zip(self.parts(state), self._scales, strict=True) if p is not None])
+
+    def pack_gradient(self, gradients: list[Tensor | None]) -> Vector:
+        """Gradients for the parts -> gradient for the vector (chain rule through the scales)."""
+        return _vector([g * s for g, s in zip(gradients, self._scales, strict=True) if g is not None])
+
+    def unpack(self, vector: Vector) -> State:
+        """Vector -> state."""
+        found: list[Tensor] = []
+        start = 0
+        held = (self._state.transmission, self._state.spectra, self._state.moved)
+        for part, like, scale in zip(self.parts(self._state), held, self._scales, strict=True):
+            if part is None:
+                found.append(like)
+                continue
+            size = like.numel() * (2 if like.is_complex() else 1)
+            values = torch.from_numpy(vector[start : start + size]).to(like.device, like.real.dtype)
+            start += size
+            if like.is_complex():
+                values = torch.view_as_complex(values.reshape(-1, 2))
+            found.append((values.reshape(like.shape) * scale.to(like.device)).contiguous())
+        return State(found[0], found[1], found[2])
+
+
+def _vector(parts: list[Tensor]) -> Vector:
+    real = [torch.view_as_real(part) if part.is_complex() else part for part in parts]
+    vector: Vector = torch.cat([part.reshape(-1) for part in real]).to("cpu", torch.float64).numpy()
+    return vector
+
+
+def _loss(misfit: Misfit, state: State, options: SolverOptions, unknowns: _Unknowns) -> tuple[float, float, list[Any]]:
+    """Loss, squared intensity residual, and gradients dL/dRe + i dL/dIm of object, probe and positions."""
+    model, kernels = misfit.model, misfit.kernels
+    value = squared = 0.0
+    of_object = torch.zeros_like(state.transmission)
+    of_probe = torch.zeros_like(state.spectra) if unknowns.probe else None
+    of_positions = torch.zeros_like(state.moved) if unknowns.positions else None
+    for batch in misfit.batches(len(state.spectra), state.moved):
+        waves = model.waves(state.transmission, state.spectra, batch)
+        of_batch = misfit.compare(waves, batch, options.loss)
+        value, squared = value + of_batch[0], squared + of_batch[1]
+        leaving = model.from_detector(waves.detector, batch)
+        for index in reversed(range(len(state.transmission))):
+            leaving = model.pull_back(index, waves, leaving, state.transmission, batch, of_object[index])
+        if of_probe is not None or of_positions is not None:
+            slopes = torch.fft.fft2(leaving, norm="ortho")
+            if of_probe is not None:
+                kernels.add_unshifted(slopes, batch.ramp_y, batch.ramp_x, of_probe)
+            if of_positions is not None:
+                along = kernels.shift_slopes(slopes, state.spectra, batch.ramp_y, batch.ramp_x)
+                of_positions[batch.indices] = along
+    scale = 1 / loss_scale(options.loss, misfit.data.mean)
+    gradients = [part if part is None else part * (2 * scale) for part in (of_object, of_probe, of_positions)]
+    return value * scale, squared, gradients
+
+
+def _curvature(misfit: Misfit, options: SolverOptions) -> float:
+    """About the largest second derivative of the scaled loss for the scaled variables.
+
+    SciPy's first trial step has length 1 whatever the gradient. With the variables in units of the expected step,
+    gradient over curvature, the first line search ends after one evaluation instead of four.
+    """
+    if options.loss != "intensity":
+        return 2.0
+    data = misfit.data
+    mean_square = data.norm / (len(data.patterns) * float(data.valid.sum()))
+    return 4.0 * mean_square / data.mean**2
+
+
+def _minimise(
+    misfit: Misfit, state: State, options: SolverOptions, iterations: int, unknowns: _Unknowns, report: Report
+) -> State:
+    variables = _Variables(misfit, state, unknowns, options)
+    # SciPy begins with the value and the gradient at the start, which the scaling needs, too.
+    start = [_loss(misfit, state, options, unknowns)]
+    variables.rescale(float(np.linalg.norm(variables.pack_gradient(start[0][2]))) / _curvature(misfit, options))
+    done = list(state.squared_residuals)
+    latest = {0.0: 0.0}
+    stopped = False
+
+    def evaluate(vector: Vector) -> tuple[float, Vector]:
+        at = variables.unpack(vector)
+        value, squared, gradients = start.pop() if start else _loss(misfit, at, options, unknowns)
+        if penalised(options):
+            weighted, slope = penalty(at.transmission, options)
+            value += variables.illumination * weighted
+            gradients[0] = gradients[0] + variables.illumination * slope
+        latest[value] = squared
+        return value, variables.pack_gradient(gradients)
+
+    def after_iteration(intermediate_result: OptimizeResult) -> None:
+        nonlocal stopped
+        done.append(latest[float(intermediate_result.fun)])
+        latest.clear()
+        if not report(len(done), done[-1]):
+            stopped = True
+            raise StopIteration
+
+    found = minimize(
+        evaluate,
+        variables.pack(state),
+        jac=True,
+        method="L-BFGS-B",
+        callback=after_iteration,
+        # Run the iterations asked for: a tolerance would end trials at different depths and blur their comparison.
+        options={"maxiter": iterations, "maxfun": 20 * iterations, "ftol": 0.0, "gtol": 0.0},
+    )
+    final = variables.unpack(found.x)
+    return State(final.transmission, final.spectra, final.moved, done, stopped)

@@ -1,0 +1,60 @@
+"""Incoherent modes of the probe: where they start, and their orthogonal form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from objectives.ptychography.forward import field_of, spectrum_of
+
+_SHARE = 0.03
+"""Of the counts, in every mode but the first at the start."""
+
+
+def start_modes(spectrum: Tensor, modes: int) -> Tensor:
+    """Modes (mode, det_y, det_x) around one spectrum: itself, and itself times Hermite polynomials of the position.
+
+    The first keeps its shape; the others start with 3 % of the counts each, as blur by a source or by vibration would
+    give them. The summed intensity stays that of ``spectrum``.
+    """
+    if modes == 1:
+        return spectrum[None]
+    field = field_of(spectrum)
+    found = [field]
+    powers = sorted(((a, b) for a in range(modes) for b in range(modes)), key=lambda p: (p[0] + p[1], p[1]))
+    intensity = field.real.square() + field.imag.square()
+    y, x = (_over_width(intensity, axis) for axis in (0, 1))
+    for a, b in powers[1:modes]:
+        candidate = field * (y**a)[:, None] * (x**b)[None, :]
+        for earlier in found:
+            candidate = candidate - earlier * (_inner(earlier, candidate) / _inner(earlier, earlier))
+        found.append(candidate)
+    shares = [1 - _SHARE * (modes - 1)] + [_SHARE] * (modes - 1)
+    power = _inner(field, field).real
+    scaled = [
+        mode * (share * power / _inner(mode, mode).real).sqrt() for mode, share in zip(found, shares, strict=True)
+    ]
+    return spectrum_of(torch.stack(scaled))
+
+
+def orthogonal(spectra: Tensor) -> Tensor:
+    """The same mixed state (same intensities everywhere) as orthogonal modes, the strongest first.
+
+    A unitary mixture of modes changes nothing that is measured; this is the one that diagonalises their overlaps
+    (Thibault and Menzel, Nature 494, 68 (2013), supplement).
+    """
+    flat = spectra.reshape(len(spectra), -1)
+    _, mixture = torch.linalg.eigh(flat.conj() @ flat.T)
+    return (mixture.T.flip(0) @ flat).reshape(spectra.shape)
+
+
+def _over_width(intensity: Tensor, axis: int) -> Tensor:
+    """Coordinate along ``axis`` from the centre of ``intensity``, over its rms width."""
+    profile = intensity.sum(1 - axis)
+    position = torch.arange(len(profile), dtype=profile.dtype, device=profile.device)
+    centred = position - (profile * position).sum() / profile.sum()
+    return centred / ((profile * centred.square()).sum() / profile.sum()).sqrt()
+
+
+def _inner(one: Tensor, other: Tensor) -> Tensor:
+    return (one.conj() * other).sum()

@@ -1,0 +1,61 @@
+"""How a reconstruction runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from objectives.ptychography.kernels import Loss
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """The solver's settings; names, ranges and meanings are those of the study's parameters.
+
+    Attributes:
+        solver: ``lbfgs``, ``lsqml``, ``epie``, ``rpie`` or ``adam``.
+        iterations: passes over all patterns; L-BFGS steps.
+        loss: what L-BFGS and Adam minimise.
+        refine_probe: whether the probe is an unknown too.
+        probe_start: iterations with the probe held fixed before it is refined.
+        batch_size: neighbouring patterns per update.
+        object_step, probe_step: share of the best step that is made (LSQ-ML, ePIE, rPIE).
+        object_learning_rate, probe_learning_rate: Adam's.
+        preconditioner_floor: least illumination assumed, as a fraction of the highest.
+        position_step: share of the best move of a scan position that is made; 0 leaves them where they are.
+        position_start: iterations before positions start to move.
+        smoothness, sparsity, slice_smoothness: weights of the penalties.
+    """
+
+    solver: str
+    iterations: int
+    loss: Loss
+    refine_probe: bool
+    probe_start: int
+    batch_size: int
+    object_step: float
+    probe_step: float
+    object_learning_rate: float
+    probe_learning_rate: float
+    preconditioner_floor: float
+    position_step: float
+    position_start: int
+    smoothness: float
+    sparsity: float
+    slice_smoothness: float
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, object]) -> SolverOptions:
+        """From parameter values; parameters that a measurement does not have are switched off."""
+        absent = {"position_step": 0.0, "position_start": 0, "slice_smoothness": 0.0}
+        known = {field.name for field in fields(cls)}
+        stated = {name: value for name, value in values.items() if name in known}
+        return cls(**{**absent, **stated, "refine_probe": values["probe"] == "refined"})  # type: ignore[arg-type]
+
+    def refines_probe(self, iteration: int) -> bool:
+        """Whether the probe changes in ``iteration`` (0 is the first)."""
+        return self.refine_probe and iteration >= self.probe_start
+
+    def moves_positions(self, iteration: int) -> bool:
+        """Whether positions move in ``iteration`` (0 is the first)."""
+        return self.position_step > 0 and iteration >= self.position_start

@@ -1,0 +1,41 @@
+"""Refinement of scan positions, shared by the solvers that update after every batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from objectives.ptychography.forward import Batch
+from objectives.ptychography.misfit import Misfit
+from objectives.ptychography.solvers.state import State
+
+FARTHEST = 2.0
+"""Object pixels that a position may move: as far as the margin around the object allows."""
+
+
+def curvature(spectra: Tensor) -> Tensor:
+    """||d probe / d position||^2 for a move along (y, x) by one pixel, shape (2,), where the object is near 1."""
+    power = (spectra.real.square() + spectra.imag.square()).sum(0)
+    rows, columns = power.shape
+    v_y = torch.arange(rows, device=power.device, dtype=power.dtype) - rows // 2
+    v_x = torch.arange(columns, device=power.device, dtype=power.dtype) - columns // 2
+    along_y = (power.sum(1) * v_y.square()).sum() * (2 * math.pi / rows) ** 2
+    along_x = (power.sum(0) * v_x.square()).sum() * (2 * math.pi / columns) ** 2
+    return torch.stack([along_y, along_x])
+
+
+def move_positions(misfit: Misfit, state: State, batch: Batch, slopes: Tensor, step: float) -> None:
+    """A Gauss-Newton step of each position of the batch.
+
+    Args:
+        misfit: the problem.
+        state: its ``moved`` is updated in place.
+        batch: whose positions.
+        slopes: (b, mode, det_y, det_x) half the gradient of the amplitude loss for the shifted spectra.
+        step: share of the step that is made.
+    """
+    along = misfit.kernels.shift_slopes(slopes, state.spectra, batch.ramp_y, batch.ramp_x)
+    moved = state.moved[batch.indices] - step * along / curvature(state.spectra)
+    state.moved[batch.indices] = moved.clamp(-FARTHEST, FARTHEST)

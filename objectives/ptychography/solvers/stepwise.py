@@ -1,0 +1,56 @@
+"""The loop of the solvers that update after every batch: LSQ-ML, ePIE, rPIE, Adam."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from objectives.ptychography.forward import Batch
+from objectives.ptychography.misfit import Misfit
+from objectives.ptychography.solvers.batches import compact_batches
+from objectives.ptychography.solvers.modes import orthogonal
+from objectives.ptychography.solvers.options import SolverOptions
+from objectives.ptychography.solvers.penalties import penalised, proximal
+from objectives.ptychography.solvers.state import Report, State
+
+
+class Step(Protocol):
+    """One solver's update of a state by one batch."""
+
+    def __init__(self, misfit: Misfit, state: State, options: SolverOptions) -> None:
+        """Bind to a problem; ``state`` gives shapes."""
+
+    def begin(self, state: State) -> None:
+        """Called before every iteration."""
+
+    def __call__(self, state: State, batch: Batch, *, refine_probe: bool, move: bool) -> float:
+        """Update ``state`` in place; the batch's squared intensity residual before the update."""
+
+
+def solve_stepwise(
+    misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int, kind: type[Step]
+) -> State:
+    """Go through compact batches in random order, ``options.iterations`` times."""
+    state = State(state.transmission.clone(), state.spectra.clone(), state.moved.clone())
+    groups = compact_batches(misfit.model.scene.positions.detach(), options.batch_size)
+    batches = [misfit.model.batch(group) for group in groups]
+    random = torch.Generator().manual_seed(seed)
+    step = kind(misfit, state, options)
+    for iteration in range(options.iterations):
+        refine_probe, move = options.refines_probe(iteration), options.moves_positions(iteration)
+        squared = 0.0
+        step.begin(state)
+        for index in torch.randperm(len(batches), generator=random).tolist():
+            squared += step(state, batches[index], refine_probe=refine_probe, move=move)
+            if move:
+                batches[index] = misfit.model.batch(groups[index], state.moved)
+        if penalised(options):
+            state.transmission = proximal(state.transmission, options)
+        if refine_probe and len(state.spectra) > 1:
+            state.spectra = orthogonal(state.spectra)
+        state.squared_residuals.append(squared)
+        if not report(iteration + 1, squared):
+            state.stopped = True
+            break
+    return state

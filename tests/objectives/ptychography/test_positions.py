@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from autotune.objective import Evaluation
+from objectives.ptychography.solvers.positions import FARTHEST, curvature
+from tests.objectives.ptychography.scenes import free, jittered, model_of, objective, random_modes
+
+SETTINGS = {
+    "lbfgs": {"iterations": 60, "position_step": 1.0, "position_start": 5},
+    "lsqml": {"iterations": 60, "position_step": 0.5, "position_start": 5},
+    "epie": {"iterations": 60, "position_step": 0.5, "position_start": 5},
+    "rpie": {"iterations": 60, "position_step": 0.5, "position_start": 5},
+    "adam": {"iterations": 60, "position_step": 0.2, "position_start": 5},
+}
+each = pytest.mark.parametrize("solver", SETTINGS)
+
+
+@cache
+def evaluated(solver: str, *, moving: bool) -> Evaluation:
+    values = {"solver": solver, "batch_size": 7, "probe": "fixed", **SETTINGS[solver]}
+    if not moving:
+        values |= {"position_step": 0.0}
+    return objective(jittered()[0]).evaluate(values, metric="consistency", seed=0)
+
+
+def likeness(found: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
+    """Correlation of displacements, up to a common shift."""
+    return float(np.corrcoef((found - found.mean(0)).ravel(), (truth - truth.mean(0)).ravel())[0, 1])
+
+
+@each
+def test_wrong_positions_are_found_and_mended(solver: str) -> None:
+    still, moving = (evaluated(solver, moving=moving) for moving in (False, True))
+    assert "position_displacement" not in still.arrays
+    found, truth = moving.arrays["position_displacement"], jittered()[1]
+    assert found.shape == truth.shape and np.abs(found).max() <= FARTHEST
+    assert moving.metrics["consistency"] > still.metrics["consistency"] + 0.01
+    assert likeness(found, truth) > 0.8, likeness(found, truth)
+    # Not only the direction: what is left is less than what was wrong.
+    left = (found - found.mean(0)) - (truth - truth.mean(0))
+    assert left.std() < 0.6 * truth.std(), left.std() / truth.std()
+
+
+@each
+def test_positions_start_to_move_when_told(solver: str) -> None:
+    def displaced(iterations: int) -> bool:
+        values = {"solver": solver, "batch_size": 7, "position_step": 0.5, "position_start": 3}
+        evaluation = objective(jittered()[0]).evaluate(
+            {**values, "iterations": iterations}, metric="consistency", seed=0
+        )
+        return "position_displacement" in evaluation.arrays
+
+    assert not displaced(3) and displaced(4)
+
+
+def test_right_positions_stay_nearly_where_they_are() -> None:
+    m, displacement = jittered()
+    right = replace(m, positions=m.positions + displacement - displacement.mean(axis=0))
+    values = {"solver": "lsqml", "batch_size": 7, "probe": "fixed", **SETTINGS["lsqml"]}
+    found = objective(right).evaluate(values, metric="consistency", seed=0).arrays["position_displacement"]
+    assert (found - found.mean(0)).std() < 0.1 < displacement.std()
+
+
+def test_a_position_moves_as_far_as_the_margin_allows() -> None:
+    """With an absurd step the displacement stops at the limit, inside the object."""
+    for solver in ("lsqml", "adam", "rpie"):
+        values = {"solver": solver, "batch_size": 7, "position_step": 10.0, "iterations": 8}
+        evaluation = objective(jittered()[0]).evaluate(values, metric="consistency", seed=0)
+        if evaluation.arrays:
+            assert np.abs(evaluation.arrays["position_displacement"]).max() <= FARTHEST
+
+
+def test_curvature_is_that_of_the_shifted_probe() -> None:
+    model = model_of(free(), {})
+    spectra = random_modes((24, 24), np.random.default_rng(2), 2)
+    one = torch.tensor([0])
+    there = [
+        model.waves(torch.ones(1, *model.layout.object_shape) + 0j, spectra, model.batch(one, moved)).entering[0]
+        for moved in _around_zero(1e-4)
+    ]
+    slopes = [(there[0] - there[1]) / 2e-4, (there[2] - there[3]) / 2e-4]
+    expected = torch.stack([slope.abs().square().sum() for slope in slopes])
+    torch.testing.assert_close(curvature(spectra), expected, rtol=1e-6, atol=0)
+
+
+def _around_zero(h: float) -> list[torch.Tensor]:
+    found = []
+    for axis in (0, 1):
+        for sign in (1, -1):
+            moved = torch.zeros(25, 2, dtype=torch.float64)
+            moved[:, axis] = sign * h
+            found.append(moved)
+    return found
