@@ -56,7 +56,8 @@ class Batch:
     Attributes:
         indices: (b,) int64, which patterns.
         corners: (b, 2) int64, corners of their patches.
-        ramp_y, ramp_x: (b, det_y), (b, det_x): Fourier ramps that shift the probe.
+        ramp_y, ramp_x: (b, det_y), (b, det_x): Fourier ramps that shift the probe, over sqrt(det_y), sqrt(det_x), so
+            that the unscaled transforms before and after them are unitary.
         back: both ramps for moving the wave back on a near-field detector; none in the far field.
         box: (first row, end row, first column, end column) of the object that the patches cover.
     """
@@ -69,12 +70,23 @@ class Batch:
     box: tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Waves:
-    """The waves of a batch on their way: entering each slice, and at the detector; (b, mode, det_y, det_x) each."""
+    """The waves of a batch on their way, (b, mode, det_y, det_x) each.
+
+    Attributes:
+        entering: each slice.
+        detector: at the detector, in units of the model's ``detector_unit``: the squared modulus times its square are
+            counts.
+    """
 
     entering: list[Tensor]
     detector: Tensor
+
+    def take_detector(self) -> Tensor:
+        """Hand the waves at the detector over; their memory can be used again while the cache still holds it."""
+        taken, self.detector = self.detector, self.detector.new_empty(0)
+        return taken
 
 
 class ForwardModel:
@@ -87,6 +99,8 @@ class ForwardModel:
     def __init__(self, scene: Scene, layout: Layout, kernels: Kernels) -> None:
         self.scene, self.layout, self.kernels = scene, layout, kernels
         self._fraction = scene.positions - scene.positions.detach().round()
+        # Transforms are left unscaled where the scale can be applied in passing: a pass over the arrays each less.
+        self.detector_unit = 1.0 if scene.propagator is not None else 1 / math.sqrt(math.prod(layout.detector_shape))
 
     def batch(self, indices: Tensor, moved: Tensor | None = None) -> Batch:
         """Prepare a pass over some patterns.
@@ -103,8 +117,8 @@ class ForwardModel:
         return Batch(
             indices,
             corners,
-            _ramp(fraction[:, 0] + sizes[0] // 2, sizes[0]),
-            _ramp(fraction[:, 1] + sizes[1] // 2, sizes[1]),
+            _ramp(fraction[:, 0] + sizes[0] // 2, sizes[0]) / math.sqrt(sizes[0]),
+            _ramp(fraction[:, 1] + sizes[1] // 2, sizes[1]) / math.sqrt(sizes[1]),
             () if self.scene.propagator is None else tuple(_ramp(-fraction[:, i], n) for i, n in enumerate(sizes)),
             (low[0], high[0] + sizes[0], low[1], high[1] + sizes[1]),
         )
@@ -117,7 +131,7 @@ class ForwardModel:
 
     def waves(self, transmission: Tensor, spectra: Tensor, batch: Batch) -> Waves:
         """Send the probe through the object to the detector."""
-        wave = torch.fft.ifft2(self.kernels.shift(spectra, batch.ramp_y, batch.ramp_x), norm="ortho")
+        wave = self.enter(spectra, batch)
         entering = []
         for index, of_slice in enumerate(transmission):
             entering.append(wave)
@@ -126,20 +140,28 @@ class ForwardModel:
                 wave = torch.fft.ifft2(torch.fft.fft2(wave) * self._between_slices())
         return Waves(entering, self._to_detector(wave, batch))
 
+    def enter(self, spectra: Tensor, batch: Batch) -> Tensor:
+        """The probe at every position of the batch, (b, mode, det_y, det_x), modulated by a phase of modulus 1."""
+        return torch.fft.ifft2(self.kernels.shift(spectra, batch.ramp_y, batch.ramp_x), norm="forward")
+
+    def slopes_of_spectra(self, leaving: Tensor) -> Tensor:
+        """Adjoint of :meth:`enter`, less the ramps: for ``Kernels.add_unshifted`` and ``Kernels.shift_slopes``."""
+        return torch.fft.fft2(leaving)
+
     def expected(self, waves: Waves) -> Tensor:
         """Expected counts (b, det_y, det_x) of waves at the detector."""
         at = waves.detector
-        return (at.real.square() + at.imag.square()).sum(1) + self.scene.background
+        return (at.real.square() + at.imag.square()).sum(1) * self.detector_unit**2 + self.scene.background
 
     def intensity(self, transmission: Tensor, spectra: Tensor, batch: Batch) -> Tensor:
         """Expected counts, (b, det_y, det_x)."""
         return self.expected(self.waves(transmission, spectra, batch))
 
     def from_detector(self, waves: Tensor, batch: Batch) -> Tensor:
-        """Adjoint of the propagation from the last slice to the detector."""
+        """Adjoint of the propagation from the last slice to the detector, for waves times the squared unit."""
         propagator = self.scene.propagator
         if propagator is None:
-            return torch.fft.ifft2(waves, norm="ortho")
+            return torch.fft.ifft2(waves, norm="forward")
         spectra = torch.fft.fft2(waves) * propagator.conj()
         return torch.fft.ifft2(self.kernels.shift(spectra, *(ramp.conj_physical() for ramp in batch.back)))
 
@@ -177,7 +199,7 @@ class ForwardModel:
         """Summed probe intensity that each object pixel received in the first slice, real (rows, columns)."""
         total = torch.zeros(self.layout.object_shape, dtype=spectra.real.dtype, device=spectra.device)
         for batch in self.batches(pixels):
-            wave = torch.fft.ifft2(self.kernels.shift(spectra, batch.ramp_y, batch.ramp_x), norm="ortho")
+            wave = self.enter(spectra, batch)
             self.kernels.add_illumination(wave, torch.ones_like(batch.ramp_y[:, 0].real), batch.corners, total)
         return total
 
@@ -189,7 +211,7 @@ class ForwardModel:
 
     def _to_detector(self, waves: Tensor, batch: Batch) -> Tensor:
         if self.scene.propagator is None:
-            return torch.fft.fft2(waves, norm="ortho")
+            return torch.fft.fft2(waves)
         return torch.fft.ifft2(self.kernels.shift(torch.fft.fft2(waves) * self.scene.propagator, *batch.back))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from objectives.metrics import ResidualSums, consistency
 from objectives.ptychography.forward import ForwardModel
-from objectives.ptychography.kernels_torch import TorchKernels
+from objectives.ptychography.kernels.plain import TorchKernels
 from objectives.ptychography.misfit import Misfit
 from objectives.ptychography.scene import Scene
 from objectives.ptychography.solvers.state import State

@@ -70,7 +70,7 @@ class Misfit:
         return self._unmoved[modes]
 
     def compare(self, waves: Waves, batch: Batch, loss: Loss, floor: float | None = None) -> tuple[float, float]:
-        """Turns the waves at the detector into waves * dL/dI, in place.
+        """Turns the waves at the detector into waves * dL/dI * the squared unit of the model's detector, in place.
 
         Args:
             waves: of the batch.
@@ -86,6 +86,7 @@ class Misfit:
             self.data.patterns,
             batch.indices,
             self.data.valid,
+            self.model.detector_unit**2,
             self.background,
             _FLOOR * self.data.mean if floor is None else floor,
             loss,

@@ -273,7 +273,7 @@ _NOT_STOCHASTIC: tuple[str, tuple[Value, ...]] = ("solver", ("lbfgs",))
 _NOT_STEPPING: tuple[str, tuple[Value, ...]] = ("solver", ("lbfgs", "adam"))
 _NOT_ADAM: tuple[str, tuple[Value, ...]] = ("solver", ("lbfgs", "lsqml", "epie", "rpie"))
 _HELD: tuple[str, tuple[Value, ...]] = ("probe", ("fixed",))
-_PIXELS_PER_BATCH = 1 << 16
+_PIXELS_PER_BATCH = 3 << 15
 
 
 def _solver(probe: str, pixels: int) -> tuple[Parameter, ...]:

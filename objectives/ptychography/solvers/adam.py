@@ -41,14 +41,14 @@ class Adam:
         misfit, model, kernels, scale = self._misfit, self._misfit.model, self._misfit.kernels, 2 / self._scale
         waves = model.waves(state.transmission, state.spectra, batch)
         _, squared = misfit.compare(waves, batch, self._options.loss)
-        leaving = model.from_detector(waves.detector, batch)
+        leaving = model.from_detector(waves.take_detector(), batch)
         gradient = torch.zeros_like(state.transmission)
         for index in reversed(range(len(state.transmission))):
             leaving = model.pull_back(index, waves, leaving, state.transmission, batch, gradient[index])
         of_object, of_probe, of_positions = self._variables
         of_object.grad, of_probe.grad, of_positions.grad = torch.view_as_real(gradient * scale), None, None
         if refine_probe or move:
-            slopes = torch.fft.fft2(leaving, norm="ortho")
+            slopes = model.slopes_of_spectra(leaving)
             if refine_probe:
                 total = torch.zeros_like(state.spectra)
                 kernels.add_unshifted(slopes, batch.ramp_y, batch.ramp_x, total)

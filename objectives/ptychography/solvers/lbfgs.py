@@ -119,11 +119,11 @@ def _loss(misfit: Misfit, state: State, options: SolverOptions, unknowns: _Unkno
         waves = model.waves(state.transmission, state.spectra, batch)
         of_batch = misfit.compare(waves, batch, options.loss)
         value, squared = value + of_batch[0], squared + of_batch[1]
-        leaving = model.from_detector(waves.detector, batch)
+        leaving = model.from_detector(waves.take_detector(), batch)
         for index in reversed(range(len(state.transmission))):
             leaving = model.pull_back(index, waves, leaving, state.transmission, batch, of_object[index])
         if of_probe is not None or of_positions is not None:
-            slopes = torch.fft.fft2(leaving, norm="ortho")
+            slopes = model.slopes_of_spectra(leaving)
             if of_probe is not None:
                 kernels.add_unshifted(slopes, batch.ramp_y, batch.ramp_x, of_probe)
             if of_positions is not None:

@@ -43,7 +43,7 @@ class LsqMl:
         misfit, model = self._misfit, self._misfit.model
         waves = model.waves(state.transmission, state.spectra, batch)
         _, squared = misfit.compare(waves, batch, "amplitude")
-        leaving = model.from_detector(waves.detector, batch)
+        leaving = model.from_detector(waves.take_detector(), batch)
         for index in reversed(range(1, len(state.transmission))):
             back = model.between_slices_back(self._through(index, leaving, state, batch))
             self._object_direction(waves.entering[index], leaving, batch)
@@ -61,14 +61,14 @@ class LsqMl:
         self._object_direction(entering, leaving, batch)
         direction = of_batch = None
         if refine_probe or move:
-            slopes = torch.fft.fft2(self._through(0, leaving, state, batch), norm="ortho")
+            slopes = self._misfit.model.slopes_of_spectra(self._through(0, leaving, state, batch))
             if move:
                 move_positions(self._misfit, state, batch, slopes, options.position_step)
             if refine_probe:
                 direction = torch.zeros_like(state.spectra)
                 kernels.add_unshifted(slopes, batch.ramp_y, batch.ramp_x, direction)
                 direction /= len(batch.indices)
-                of_batch = torch.fft.ifft2(kernels.shift(direction, batch.ramp_y, batch.ramp_x), norm="ortho")
+                of_batch = self._misfit.model.enter(direction, batch)
         steps = self._steps(0, state, entering, of_batch, leaving, batch)
         self._update_object(state.transmission[0], entering, steps[:, 0].contiguous(), batch)
         if direction is not None:

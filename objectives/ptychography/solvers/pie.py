@@ -42,7 +42,7 @@ class Pie:
         misfit, model, kernels = self._misfit, self._misfit.model, self._misfit.kernels
         waves = model.waves(state.transmission, state.spectra, batch)
         _, squared = misfit.compare(waves, batch, "amplitude")
-        leaving = model.from_detector(waves.detector, batch)
+        leaving = model.from_detector(waves.take_detector(), batch)
         for index in reversed(range(len(state.transmission))):
             leaving = model.pull_back(index, waves, leaving, state.transmission, batch, self._gradient, self._received)
             kernels.update_object(
@@ -54,7 +54,7 @@ class Pie:
                 self._floor,
             )
         if refine_probe or move:
-            slopes = torch.fft.fft2(leaving, norm="ortho")
+            slopes = model.slopes_of_spectra(leaving)
             if move:
                 move_positions(misfit, state, batch, slopes, self._options.position_step)
             if refine_probe:

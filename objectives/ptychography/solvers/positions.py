@@ -33,7 +33,7 @@ def move_positions(misfit: Misfit, state: State, batch: Batch, slopes: Tensor, s
         misfit: the problem.
         state: its ``moved`` is updated in place.
         batch: whose positions.
-        slopes: (b, mode, det_y, det_x) half the gradient of the amplitude loss for the shifted spectra.
+        slopes: (b, mode, det_y, det_x) :meth:`ForwardModel.slopes_of_spectra` of half the amplitude loss's gradient.
         step: share of the step that is made.
     """
     along = misfit.kernels.shift_slopes(slopes, state.spectra, batch.ramp_y, batch.ramp_x)

@@ -11,7 +11,7 @@ import torch
 from autotune.objective import Evaluation, Value
 from objectives.data.measurement import Measurement
 from objectives.ptychography import objective as module
-from objectives.ptychography.kernels_torch import TorchKernels
+from objectives.ptychography.kernels.plain import TorchKernels
 from objectives.ptychography.machine import Machine
 from objectives.ptychography.objective import PtychographyObjective
 from objectives.ptychography.parameters import SOLVERS

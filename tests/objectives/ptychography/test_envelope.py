@@ -56,7 +56,7 @@ def test_lens() -> None:
 
 def test_near_field_with_a_fixed_probe() -> None:
     """The probe is made from the data, so it changes with the distance, too."""
-    values: dict[str, Value] = {**NEAR, "probe": "fixed", "iterations": 400}
+    values: dict[str, Value] = {**NEAR, "probe": "fixed", "iterations": 1000}
     for name, (relative, _) in compare(near(), values, ["focus_to_sample", "scan_scale"]).items():
         assert relative < 0.1, (name, relative)
 

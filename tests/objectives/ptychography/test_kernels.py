@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from objectives.ptychography.kernels import Kernels, Loss, kernels_for
-from objectives.ptychography.kernels_cpu import FusedKernels
-from objectives.ptychography.kernels_torch import TorchKernels
+from objectives.ptychography.kernels.fused import FusedKernels
+from objectives.ptychography.kernels.plain import TorchKernels
 
 PLAIN, FUSED = TorchKernels(), FusedKernels()
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
@@ -123,7 +123,7 @@ def results(kernels: Kernels, c: Case) -> dict[str, Any]:
     }
     for loss in get_args(Loss):
         waves = c.waves.clone()
-        sums = kernels.residual(waves, c.patterns, c.indices, c.valid, 0.3, 0.01, loss)
+        sums = kernels.residual(waves, c.patterns, c.indices, c.valid, 0.7, 0.3, 0.01, loss)
         found |= {f"{loss} waves": waves, f"{loss} sums": torch.tensor(sums, dtype=torch.float64)}
     return found
 
@@ -134,7 +134,9 @@ def assert_equal(c: Case, real: torch.dtype) -> None:
         scale = float(expected.abs().max())
         assert fused[name].dtype == expected.dtype and fused[name].shape == expected.shape, name
         error = float((fused[name] - expected).abs().max())
-        assert error <= TOLERANCE[real] * max(scale, 1e-30), (name, error, scale)
+        # Inner products may cancel: their error is that of their terms, which are about 1.
+        terms = 1.0 if name.startswith("shift_slopes") or "steps" in name else 1e-30
+        assert error <= TOLERANCE[real] * max(scale, terms), (name, error, scale)
 
 
 @precision
@@ -158,7 +160,7 @@ def test_fused_is_plain_whatever_the_shape(real: torch.dtype, shape: tuple[int, 
 def test_residual_is_the_sum_written_out(kernels: Kernels, loss: Loss) -> None:
     c = case(torch.float64)
     waves = c.waves.clone()
-    value, squared = kernels.residual(waves, c.patterns, c.indices, c.valid, 0.3, 0.01, loss)
+    value, squared = kernels.residual(waves, c.patterns, c.indices, c.valid, 0.7, 0.3, 0.01, loss)
     expected_value = expected_squared = 0.0
     for b in range(5):
         for i in range(9):
@@ -166,7 +168,7 @@ def test_residual_is_the_sum_written_out(kernels: Kernels, loss: Loss) -> None:
                 if not c.valid[i, j]:
                     assert (waves[b, :, i, j] == 0).all()
                     continue
-                model = 0.3 + sum(abs(complex(c.waves[b, m, i, j])) ** 2 for m in range(2))
+                model = 0.3 + 0.7 * sum(abs(complex(c.waves[b, m, i, j])) ** 2 for m in range(2))
                 y = float(c.patterns[c.indices[b], i, j])
                 expected_squared += (model - y) ** 2
                 floored = model + 0.01
@@ -177,7 +179,7 @@ def test_residual_is_the_sum_written_out(kernels: Kernels, loss: Loss) -> None:
                 else:
                     of_pixel, slope = floored - y * math.log(floored), 1 - y / floored
                 expected_value += of_pixel
-                torch.testing.assert_close(waves[b, :, i, j], c.waves[b, :, i, j] * slope)
+                torch.testing.assert_close(waves[b, :, i, j], c.waves[b, :, i, j] * (0.7 * slope))
     assert (value, squared) == (pytest.approx(expected_value, rel=1e-12), pytest.approx(expected_squared, rel=1e-12))
 
 
@@ -191,7 +193,7 @@ def test_what_is_not_finite_is_seen(kernels: Kernels, real: torch.dtype, loss: L
     waves = c.waves.clone()
     where = tuple(c.valid.nonzero()[5].tolist())
     waves[(3, 1, *where)] = bad
-    _, squared = kernels.residual(waves, c.patterns, c.indices, c.valid, 0.0, 0.01, loss)
+    _, squared = kernels.residual(waves, c.patterns, c.indices, c.valid, 1.0, 0.0, 0.01, loss)
     assert not math.isfinite(squared)
     if math.isnan(bad):
         assert torch.isnan(waves[(3, 1, *where)].abs())

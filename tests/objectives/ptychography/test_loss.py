@@ -13,7 +13,7 @@ from torch import Tensor
 from objectives.data.measurement import Measurement
 from objectives.ptychography.forward import ForwardModel
 from objectives.ptychography.kernels import Loss
-from objectives.ptychography.kernels_torch import TorchKernels
+from objectives.ptychography.kernels.plain import TorchKernels
 from objectives.ptychography.misfit import Misfit
 from objectives.ptychography.solvers import SolverOptions, State, lbfgs
 from tests.objectives.ptychography.scenes import CPU, all_values, free, lens, misfit_of, model_of, near, thick

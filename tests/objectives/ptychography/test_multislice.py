@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from objectives.ptychography.forward import ForwardModel
-from objectives.ptychography.kernels_torch import TorchKernels
+from objectives.ptychography.kernels.plain import TorchKernels
 from tests.objectives.ptychography import reference
 from tests.objectives.ptychography.scenes import model_of, near, scene_of, thick
 from tests.objectives.ptychography.test_forward import (

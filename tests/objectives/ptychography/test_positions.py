@@ -15,7 +15,7 @@ from tests.objectives.ptychography.scenes import free, jittered, model_of, objec
 SETTINGS = {
     "lbfgs": {"iterations": 60, "position_step": 1.0, "position_start": 5},
     "lsqml": {"iterations": 60, "position_step": 0.5, "position_start": 5},
-    "epie": {"iterations": 60, "position_step": 0.5, "position_start": 5},
+    "epie": {"iterations": 60, "object_step": 1.0, "position_step": 0.5, "position_start": 5},
     "rpie": {"iterations": 60, "position_step": 0.5, "position_start": 5},
     "adam": {"iterations": 60, "position_step": 0.2, "position_start": 5},
 }

@@ -31,6 +31,7 @@ KINDS: dict[str, tuple[Callable[[], Measurement], Mapping[str, Value]]] = {
 each_solver = pytest.mark.parametrize("solver", SOLVERS)
 stepwise = pytest.mark.parametrize("solver", STEPWISE)
 
+RATES = {"object_step": 1.0, "probe_step": 1.0, "object_learning_rate": 0.02, "probe_learning_rate": 0.01}
 SHARE = {
     "lens": {"lbfgs": 0.965, "lsqml": 0.945, "epie": 0.94, "rpie": 0.945, "adam": 0.96},
     "free": {"lbfgs": 0.985, "lsqml": 0.97, "epie": 0.92, "rpie": 0.97, "adam": 0.985},
@@ -40,7 +41,7 @@ SHARE = {
 
 
 def evaluate(m: Measurement, values: Mapping[str, Value], solver: str, seed: int = 0, **settings: Value) -> Evaluation:
-    stated = {"solver": solver, "batch_size": 5, "iterations": 40, **values, **settings}
+    stated = {"solver": solver, "batch_size": 5, "iterations": 40, **RATES, **values, **settings}
     return objective(m).evaluate(stated, metric="consistency", seed=seed)
 
 

@@ -45,12 +45,13 @@ class TorchKernels:
         patterns: Tensor,
         indices: Tensor,
         valid: Tensor,
+        scale: float,
         background: float,
         floor: float,
         loss: Loss,
     ) -> tuple[float, float]:
         """See :class:`objectives.ptychography.kernels.Kernels`."""
-        expected = _intensity(waves) + background
+        expected = scale * _intensity(waves) + background
         measured = patterns[indices].to(expected.dtype)
         difference = (expected - measured) * valid
         squared = float(difference.square().sum(dtype=torch.float64))
@@ -64,7 +65,7 @@ class TorchKernels:
             expected = expected + floor
             slope = (1 - measured / expected) * valid
             value = float(((expected - measured * expected.log()) * valid).sum(dtype=torch.float64))
-        waves *= slope[:, None]
+        waves *= scale * slope[:, None]
         return value, squared
 
     def shift_slopes(self, slopes: Tensor, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:

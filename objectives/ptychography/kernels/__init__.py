@@ -1,7 +1,7 @@
 """The elementwise steps of a pass over a batch of patterns, between its Fourier transforms.
 
-Two implementations with equal results: :mod:`objectives.ptychography.kernels_torch` in plain torch operations (any
-device, traceable by autograd where nothing is written in place), and :mod:`objectives.ptychography.kernels_cpu`, each
+Two implementations with equal results: :mod:`objectives.ptychography.kernels.plain` in plain torch operations (any
+device, traceable by autograd where nothing is written in place), and :mod:`objectives.ptychography.kernels.fused`, each
 step fused into one loop so that every array is read and written once. A transform of 64 x 64 costs 3 microseconds and
 each pass over such an array 1 to 2, so what is not fused costs more than the transforms.
 
@@ -48,17 +48,19 @@ class Kernels(Protocol):
         patterns: Tensor,
         indices: Tensor,
         valid: Tensor,
+        scale: float,
         background: float,
         floor: float,
         loss: Loss,
     ) -> tuple[float, float]:
-        """Turns waves at the detector into waves * dL/dI, in place; half the gradient dL/d(Re, Im) of the waves.
+        """Turns waves at the detector into waves * scale * dL/dI, in place: half the gradient dL/d(Re, Im) of them.
 
         Args:
             waves: (b, m, y, x) at the detector.
             patterns: (position, y, x) all measured patterns, float32.
             indices: (b,) int64, which of them these are.
             valid: (y, x) 1 on valid pixels, 0 elsewhere.
+            scale: intensity is scale * |waves|^2, summed over modes, plus the background.
             background: expected intensity at every pixel that does not depend on the waves.
             floor: f of :data:`Loss`.
             loss: which L.
@@ -147,9 +149,9 @@ class Kernels(Protocol):
 def kernels_for(device: torch.device) -> Kernels:
     """The fastest implementation for a device."""
     if device.type == "cpu":
-        from objectives.ptychography.kernels_cpu import FusedKernels
+        from objectives.ptychography.kernels.fused import FusedKernels
 
         return FusedKernels()
-    from objectives.ptychography.kernels_torch import TorchKernels
+    from objectives.ptychography.kernels.plain import TorchKernels
 
     return TorchKernels()

@@ -157,7 +157,7 @@ def _slope(expected: Any, measured: Any, valid: Any, floor: Any, loss: Any) -> t
 
 @_compiled
 def _residual(
-    waves: Any, patterns: Any, indices: Any, valid: Any, background: Any, floor: Any, loss: Any
+    waves: Any, patterns: Any, indices: Any, valid: Any, scale: Any, background: Any, floor: Any, loss: Any
 ) -> tuple[float, float]:
     """Waves (b, m, pixel), patterns (position, pixel), valid (pixel,)."""
     batch, modes, pixels = waves.shape
@@ -166,18 +166,18 @@ def _residual(
     for b in range(batch):
         w = waves[b, 0]
         for j in range(pixels):
-            expected[j] = w[j].real * w[j].real + w[j].imag * w[j].imag + background
+            expected[j] = scale * (w[j].real * w[j].real + w[j].imag * w[j].imag) + background
         for m in range(1, modes):
             w = waves[b, m]
             for j in range(pixels):
-                expected[j] += w[j].real * w[j].real + w[j].imag * w[j].imag
+                expected[j] += scale * (w[j].real * w[j].real + w[j].imag * w[j].imag)
         of_pattern = _slope(expected, patterns[indices[b]], valid, floor, loss)
         value += of_pattern[0]
         squared += of_pattern[1]
         for m in range(modes):
             w = waves[b, m]
             for j in range(pixels):
-                w[j] = w[j] * expected[j]
+                w[j] = w[j] * (scale * expected[j])
     return value, squared
 
 
@@ -360,6 +360,7 @@ class FusedKernels:
         patterns: Tensor,
         indices: Tensor,
         valid: Tensor,
+        scale: float,
         background: float,
         floor: float,
         loss: Loss,
@@ -372,6 +373,7 @@ class FusedKernels:
             patterns.numpy().reshape(len(patterns), -1),
             indices.numpy(),
             mask,
+            real(scale),
             real(background),
             real(floor),
             _LOSSES[loss],
