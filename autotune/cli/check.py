@@ -70,15 +70,19 @@ def _number(value: object) -> str:
 
 
 def _print_held(console: Console, plan: Plan, known: Iterable[Parameter]) -> None:
-    """The parameters that are not tuned: those the study fixes, then those at their defaults."""
+    """The parameters that are not tuned: those the study fixes, then those at their defaults, then the idle ones."""
     from rich.table import Table
 
     table = Table("parameter", "value", "unit", "why", box=None, padding=(0, 2))
     others = [p for p in known if p.name not in plan.space.names]
-    for parameter in sorted(others, key=lambda p: p.name not in plan.fixed):
-        value = plan.fixed.get(parameter.name, parameter.default)
+    held = {p.name: plan.fixed.get(p.name, p.default) for p in others}
+    for parameter in sorted(others, key=lambda p: (p.idle(held), p.name not in plan.fixed)):
+        value = held[parameter.name]
         why = "fixed by the study" if parameter.name in plan.fixed else "default"
-        table.add_row(parameter.name, _number(value), parameter.unit, why)
+        if parameter.idle(held) and parameter.idle_while is not None:
+            other = parameter.idle_while[0]
+            why = f"without effect while {other} is {_number(held[other])}"
+        table.add_row(parameter.name, "-" if value is None else _number(value), parameter.unit, why)
     if others:
         console.print("\nHeld parameters")
         console.print(table)

@@ -211,7 +211,9 @@ class PtychographyObjective:
         free = options.refine_probe
         held = self._scalars(values)
         names = [p.name for p in self._parameters if p.differentiable and p.name in held and not p.idle(values)]
-        names = [name for name in names if not (free and name in _LENS)]
+        # The centre turns the propagation between slices, too, whatever the probe.
+        through_lens = _LENS if int(values.get("slices", 1)) == 1 else _LENS - {"center_offset_y", "center_offset_x"}
+        names = [name for name in names if not (free and name in through_lens)]
         slopes = frozen_gradient(
             lambda vector: self._scene({**held, **dict(zip(names, vector, strict=True))}, values),
             torch.stack([held[name] for name in names]),

@@ -93,10 +93,10 @@ def vacuum(n: int, semi_convergence: float) -> Measurement:
 
 def modelled_disc(measurement: Measurement, values: dict[str, float]) -> NDArray[np.float64]:
     model = model_of(measurement, values)
-    empty = torch.ones(int(np.prod(model.layout.object_shape)), dtype=torch.complex128)
-    probe = scene_of(measurement, values).probe
-    assert probe is not None
-    return np.fft.fftshift(model.intensity(empty, probe, torch.tensor([0]))[0].numpy())
+    empty = torch.ones((1, *model.layout.object_shape), dtype=torch.complex128)
+    spectrum = scene_of(measurement, values).spectrum
+    assert spectrum is not None
+    return model.intensity(empty, spectrum[None], model.batch(torch.tensor([0])))[0].numpy()
 
 
 def ellipse_of(disc: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
