@@ -190,6 +190,12 @@ def _plain(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def gradient_of(trial: FrozenTrial) -> Mapping[str, float]:
+    """What a trial told about the slope of its value: parameter name -> derivative per unit of the parameter."""
+    gradient: Mapping[str, float] = trial.user_attrs.get(_EVALUATION, {}).get("gradient", {})
+    return gradient
+
+
 def _record(trial: FrozenTrial) -> TrialRecord:
     from optuna.trial import TrialState as State
 

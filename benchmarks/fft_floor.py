@@ -76,3 +76,34 @@ def _seconds(transform: Transform) -> float:
     run(2)
     times = max(2, math.ceil(_SECONDS_PER_REPEAT / max(run(2) / 2, 1e-7)))
     return min(run(times) for _ in range(_REPEATS)) / times
+
+
+class TransformsOnly:
+    """The solver's kernels with nothing in them but the arrays they return.
+
+    With these in place of the real ones, a solver makes its transforms in its own order, on its own arrays, and nothing
+    else: the floor of its memory traffic, too, where :func:`floor_seconds` keeps one array in the cache.
+    """
+
+    def shift(self, spectra: torch.Tensor, ramp_y: torch.Tensor, ramp_x: torch.Tensor) -> torch.Tensor:
+        return torch.empty((len(ramp_y), *spectra.shape[-3:]), dtype=spectra.dtype)
+
+    def transmit(self, waves: torch.Tensor, *rest: Any) -> torch.Tensor:
+        return torch.empty_like(waves)
+
+    transmit_back = transmit
+
+    def residual(self, *arguments: Any) -> tuple[float, float]:
+        return 1.0, 1.0
+
+    def shift_slopes(self, slopes: torch.Tensor, *rest: Any) -> torch.Tensor:
+        return torch.zeros((len(slopes), 2), dtype=slopes.real.dtype)
+
+    def best_steps(self, entering: torch.Tensor, *rest: Any) -> torch.Tensor:
+        return torch.ones((len(entering), 2), dtype=entering.real.dtype)
+
+    def _nothing(self, *arguments: Any) -> None:
+        pass
+
+    add_unshifted = add_product = add_illumination = pull_back = _nothing
+    object_direction = apply_direction = update_object = _nothing

@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import torch
-from fft_floor import Transform, floor_seconds, recorded_transforms
+from fft_floor import Transform, TransformsOnly, floor_seconds, recorded_transforms
 from ptychography_data import Scan
 
 from autotune.objective import Value
 from objectives.data.reading import open_measurement
 from objectives.data.settings import DataSettings, GeometrySettings
+from objectives.ptychography import objective as objective_module
 from objectives.ptychography.machine import Machine
 from objectives.ptychography.objective import PtychographyObjective
 
@@ -40,12 +42,15 @@ class Pace:
 
     Attributes:
         seconds: per pattern and iteration.
-        floor: the same of its Fourier transforms alone.
+        floor: the same of its Fourier transforms alone, on an array that stays in the cache.
+        in_place: the same of the solver's loop with nothing but its transforms left in it, on its own arrays; None for
+            L-BFGS, whose line search needs true values.
         transforms: two-dimensional transforms per pattern and iteration.
     """
 
     seconds: float
     floor: float
+    in_place: float | None
     transforms: float
 
     @property
@@ -80,7 +85,7 @@ class Problem:
         values: dict[str, Value] = {"solver": solver, "iterations": iterations, **SETTINGS[solver]}
         values |= {"probe": "refined", "defocus": self.scan.defocus}
         evaluation = self._objective.evaluate(values, metric="consistency", seed=0, progress=watch)
-        return 1 - float(evaluation.metrics["consistency"])
+        return 1 - float(evaluation.metrics.get("consistency", 0.0))
 
     def pace(self, solver: str, iterations: int = 10) -> Pace:
         """Time ``iterations - 1`` iterations (the first holds the start) and the transforms they contain."""
@@ -88,14 +93,23 @@ class Problem:
             watch = _Watch(calls)
             self._run(solver, iterations, watch)
         made = watch.counts[-1] - watch.counts[0]
+        per = self.scan.positions * (iterations - 1)
+        images = sum(transform.images * count for transform, count in made.items())
+        spent = self._fastest(solver, iterations) / per
+        in_place = None
+        if solver != "lbfgs":
+            with mock.patch.object(objective_module, "kernels_for", lambda device: TransformsOnly()):
+                in_place = self._fastest(solver, iterations) / per
+        return Pace(spent, floor_seconds(made) / per, in_place, images / per)
+
+    def _fastest(self, solver: str, iterations: int) -> float:
+        """Seconds of all iterations but the first, the least of several runs."""
         spans = []
         for _ in range(_REPEATS):
             watch = _Watch()
             self._run(solver, iterations, watch)
             spans.append(watch.seconds[-1] - watch.seconds[0])
-        per = self.scan.positions * (iterations - 1)
-        images = sum(transform.images * count for transform, count in made.items())
-        return Pace(min(spans) / per, floor_seconds(made) / per, images / per)
+        return min(spans)
 
     def curve(self, solver: str) -> list[Point]:
         """Residual of the frozen state after 1, 2, ... iterations, each of its own reconstruction from the start.

@@ -79,11 +79,17 @@ def compare(peer: dict[str, Any], own: dict[str, list[Point]]) -> list[dict[str,
 def print_pace(paces: list[dict[str, Any]]) -> None:
     """Table of solvers."""
     print("\nTime per pattern and iteration, probe refined, in microseconds")
-    print(f"{'pixels':>9} {'solver':<7} {'solver':>9} {'its FFTs':>9} {'ratio':>6} {'FFTs':>6}")
+    print("(its FFTs: alone, on an array in the cache; in place: the solver's loop with only its FFTs left in it)")
+    heads = ("solver", "its FFTs", "ratio", "in place", "ratio", "FFTs")
+    print(f"{'pixels':>9} {'':<7} " + " ".join(f"{head:>9}" for head in heads))
     for row in paces:
+        in_place = row["in_place"]
+        beside = (
+            f"{'-':>9} {'-':>9}" if in_place is None else f"{1e6 * in_place:>9.1f} {row['seconds'] / in_place:>9.2f}"
+        )
         print(
             f"{row['pixels']:>4}x{row['pixels']:<4} {row['solver']:<7} {1e6 * row['seconds']:>9.1f} "
-            f"{1e6 * row['floor']:>9.1f} {row['ratio']:>6.2f} {row['transforms']:>6.2f}"
+            f"{1e6 * row['floor']:>9.1f} {row['ratio']:>9.2f} {beside} {row['transforms']:>9.2f}"
         )
 
 

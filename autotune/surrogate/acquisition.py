@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from botorch.acquisition.analytic import LogExpectedImprovement
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
+from botorch.models.gpytorch import GPyTorchModel
 from botorch.optim.optimize import optimize_acqf
 from botorch.sampling.normal import SobolQMCNormalSampler
 
@@ -77,6 +78,7 @@ def acquisition_function(fitted: FittedModel, history: History, *, seed: int) ->
         X_pending=torch.as_tensor(history.pending, dtype=torch.float64) if len(history.pending) else None,
         sampler=SobolQMCNormalSampler(torch.Size([MONTE_CARLO_SAMPLES]), seed=seed),
         prune_baseline=True,
+        cache_root=isinstance(fitted.model, GPyTorchModel),
     )
 
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from autotune.space import Dimension, Floats, Space
+from autotune.surrogate.covariance import Groups
 
 # A fully discrete space up to this many points is enumerated rather than sampled.
 ENUMERABLE = 4096
@@ -40,6 +42,13 @@ class Coordinates:
     def discrete(self) -> list[int]:
         """Indices of the columns of int and categorical dimensions."""
         return [start + i for d, start in self.columns if d.type != "float" for i in range(d.width)]
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The smooth columns (floats and ints), and those of each categorical dimension."""
+        smooth = [start for d, start in self.columns if d.type != "categorical"]
+        categorical = [range(start, start + d.width) for d, start in self.columns if d.type == "categorical"]
+        return Groups(torch.tensor(smooth, dtype=torch.int64), tuple(torch.tensor(list(c)) for c in categorical))
 
     @property
     def all_discrete(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotune.space import Floats, Space
-from autotune.store import INTERRUPTED
+from autotune.store import INTERRUPTED, gradient_of
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -26,12 +26,20 @@ class History:
         pending: points, shape (m, D), that are running or ended without a value (failed, pruned, not finite):
             no value is known, and nothing is gained by asking for them again.
         position: how many trials count before this one; 0 for the first.
+        gradient: derivatives of the values, shape (n, D), per unit-cube coordinate; NaN where one is not known; None
+            where none is.
     """
 
     X: Floats
     y: Floats
     pending: Floats
     position: int
+    gradient: Floats | None = None
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether any derivative is known."""
+        return self.gradient is not None and bool(np.isfinite(self.gradient).any())
 
     @property
     def known(self) -> Floats:
@@ -50,6 +58,7 @@ def read_history(study: Study, trial: FrozenTrial, space: Space) -> History:
     sign = -1.0 if study.direction == StudyDirection.MINIMIZE else 1.0
     X: list[Floats] = []
     y: list[float] = []
+    gradient: list[Floats] = []
     pending: list[Floats] = []
     position = 0
     for other in sorted(study.get_trials(deepcopy=False), key=lambda t: t.number):
@@ -64,9 +73,19 @@ def read_history(study: Study, trial: FrozenTrial, space: Space) -> History:
         if value is not None and math.isfinite(value):
             X.append(point)
             y.append(sign * value)
+            gradient.append(sign * _slope(other, space))
         else:
             pending.append(point)
-    return History(_matrix(X, space.width), np.array(y, dtype=np.float64), _matrix(pending, space.width), position)
+    values = np.array(y, dtype=np.float64)
+    width = space.width
+    return History(_matrix(X, width), values, _matrix(pending, width), position, _matrix(gradient, width))
+
+
+def _slope(trial: FrozenTrial, space: Space) -> Floats:
+    """The trial's derivatives per unit-cube coordinate, shape (D,); NaN where it has none."""
+    known = space.gradient_to_unit(trial.params, gradient_of(trial))
+    slopes = [[known.get(d.name, math.nan)] * d.width for d in space.dimensions]
+    return np.array([slope if math.isfinite(slope) else math.nan for of_one in slopes for slope in of_one])
 
 
 def _matrix(points: list[Floats], width: int) -> Floats:

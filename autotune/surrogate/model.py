@@ -21,7 +21,9 @@ from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from gpytorch.priors import LogNormalPrior
 
-from autotune.space import Floats
+from autotune.space import Floats, Space
+from autotune.surrogate.coordinates import Coordinates
+from autotune.surrogate.history import History
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -45,6 +47,17 @@ class FittedModel:
 
     model: Model
     noise: float
+
+
+def fit_history(history: History, space: Space) -> FittedModel:
+    """The model of a study's trials: of values and derivatives where any trial has derivatives, else of values."""
+    if history.gradient is None or not history.has_gradient:
+        return fit(history.X, history.y)
+    from autotune.surrogate.gradient_model import fit_gradient_gp
+
+    groups = Coordinates(space).groups
+    model, found = fit_gradient_gp(history.X, history.y, history.gradient[:, groups.smooth.numpy()], groups)
+    return FittedModel(model, found.noise)
 
 
 def fit(X: Floats, y: Floats) -> FittedModel:

@@ -30,7 +30,7 @@ from optuna.samplers import BaseSampler
 from autotune.space import Floats, Space
 from autotune.surrogate.acquisition import propose
 from autotune.surrogate.history import History, read_history
-from autotune.surrogate.model import fit
+from autotune.surrogate.model import fit_history
 from autotune.surrogate.startup import default_startup_trials, startup_point
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class GaussianProcessSampler(BaseSampler):
     Args:
         space: the search space; every trial gets a value for each of its dimensions.
         seed: equal seeds and equal trials give equal proposals on one machine.
-        startup_trials: trials before the first model; None for one more than half the dimensions, at least
-            4.
+        startup_trials: trials before the first model; None for one more than half the dimensions, at least 4, or 2
+            as soon as trials carry gradients: each of those tells as much as one more than the dimensions without.
 
     Raises:
         ValueError: ``startup_trials`` is negative.
@@ -64,7 +64,7 @@ class GaussianProcessSampler(BaseSampler):
             raise ValueError(f"startup_trials is {startup_trials}; it must be 0 or more")
         self._space = space
         self._seed = seed
-        self._startup_trials = default_startup_trials(space) if startup_trials is None else startup_trials
+        self._startup_trials = startup_trials
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space: all parameters are proposed together."""
@@ -92,15 +92,21 @@ class GaussianProcessSampler(BaseSampler):
         """
         raise ValueError(f"'{param_name}' is not in the search space of this sampler: {self._space.names}")
 
+    def _startup(self, history: History) -> int:
+        """Trials before the first model: what the user states, or the default; fewer where trials carry gradients."""
+        if self._startup_trials is not None:
+            return self._startup_trials
+        return FEWEST_VALUES if history.has_gradient else default_startup_trials(self._space)
+
     def next_point(self, history: History) -> Floats:
         """The point of the unit cube to try after ``history``, shape (D,)."""
         words = np.random.SeedSequence([self._seed, history.position]).generate_state(2)
         # The sequence is the study's, so its seed must not change with the position.
         start_seed = int(np.random.SeedSequence(self._seed).generate_state(1)[0])
-        if history.position < self._startup_trials or len(history.y) < FEWEST_VALUES:
+        if history.position < self._startup(history) or len(history.y) < FEWEST_VALUES:
             return startup_point(self._space, seed=start_seed, position=history.position)
         with _own_generator(int(words[0])), _one_thread(), _expected_warnings_ignored():
-            return propose(fit(history.X, history.y), history, self._space, seed=int(words[1]))
+            return propose(fit_history(history, self._space), history, self._space, seed=int(words[1]))
 
 
 @contextmanager
