@@ -75,8 +75,8 @@ class Parameter:
         minimum, maximum: hard limits outside which the model has no meaning (inclusive); ``None`` for none.
         choices: the allowed values of a categorical parameter.
         differentiable: whether an evaluation may return a gradient for it.
-        idle_while: (name, values) of another parameter: this one has no effect while that one is held at any of the
-            values, so a study that states this one then is refused. ``None`` where it always acts.
+        idle_while: pairs of another parameter's name and values: this one has no effect while that one is held at any
+            of these, so a study that states this one then is refused. Empty where it always acts.
         description: one sentence for people, with the sign convention where there is one.
     """
 
@@ -92,7 +92,7 @@ class Parameter:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     differentiable: bool = False
-    idle_while: tuple[str, tuple[Value, ...]] | None = None
+    idle_while: tuple[tuple[str, tuple[Value, ...]], ...] = ()
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -105,10 +105,11 @@ class Parameter:
 
     def idle(self, held: Mapping[str, Value | None]) -> bool:
         """Whether this parameter has no effect where others are held so; those not in ``held`` may be anything."""
-        if self.idle_while is None:
-            return False
-        other, values = self.idle_while
-        return held.get(other) in values
+        return self.idle_because(held) is not None
+
+    def idle_because(self, held: Mapping[str, Value | None]) -> str | None:
+        """The parameter whose value takes away this one's effect; None where it has one."""
+        return next((name for name, values in self.idle_while if held.get(name) in values), None)
 
 
 @dataclass(frozen=True)

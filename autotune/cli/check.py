@@ -79,8 +79,7 @@ def _print_held(console: Console, plan: Plan, known: Iterable[Parameter]) -> Non
     for parameter in sorted(others, key=lambda p: (p.idle(held), p.name not in plan.fixed)):
         value = held[parameter.name]
         why = "fixed by the study" if parameter.name in plan.fixed else "default"
-        if parameter.idle(held) and parameter.idle_while is not None:
-            other = parameter.idle_while[0]
+        if (other := parameter.idle_because(held)) is not None:
             why = f"without effect while {other} is {_number(held[other])}"
         table.add_row(parameter.name, "-" if value is None else _number(value), parameter.unit, why)
     if others:

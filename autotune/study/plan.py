@@ -71,11 +71,11 @@ def _idle(file: StudyFile, known: Mapping[str, Parameter], held: Mapping[str, Va
     """Stated parameters that have no effect, because another one is held where it switches them off."""
     problems = []
     for name in file.spec.parameters:
-        if name not in known or not known[name].idle(held):
+        other = known[name].idle_because(held) if name in known else None
+        if other is None:
             continue
         if name in held and held[name] == known[name].default:
             continue  # says no more than what holds anyway
-        other, _ = known[name].idle_while or ("", ())
         what = f"{name} has no effect while {other} is held at {show(held[other])}"
         problems.append(file.problem(f"parameters.{name}", what, f"tune {other} too, or fix it at another value"))
     return problems

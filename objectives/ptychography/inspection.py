@@ -147,11 +147,18 @@ def inspect(contents: Contents, samples: int = SAMPLES) -> Inspection:
         scan_shape=(shape[0], shape[1]) if len(shape) == 4 else contents.scan_shape,
         masked=None if contents.bad is None else int(contents.bad.sum()),
         probe=contents.probe is not None,
-        counted=bool(np.all(raw == np.floor(raw))) if contents.counted is None else contents.counted,
+        counted=bool(np.all(raw == np.floor(raw), where=np.isfinite(raw)))
+        if contents.counted is None
+        else contents.counted,
         samples=clean,
         negative=float(raw.min(initial=0.0, where=np.isfinite(raw))),
         corner=_looks_cornered(clean),
     )
+
+
+def _whole(values: NDArray[np.float64]) -> bool:
+    """Whether every finite value is a whole number."""
+    return bool(np.all(values == np.floor(values), where=np.isfinite(values)))
 
 
 def _read(frames: Frames, shape: tuple[int, ...], samples: int) -> NDArray[np.float64]:

@@ -43,6 +43,10 @@ _LENS |= {"spherical_aberration", "convergence_angle"}
 """Parameters that act only through the lens's probe: they have no gradient once the probe itself is an unknown."""
 
 
+_DIVERGED = -1.0
+"""Consistency below which a reconstruction has diverged: a model without any counts reaches 0."""
+
+
 class PtychographyObjective:
     """Ptychography of one measurement. See :class:`autotune.objective.Objective`."""
 
@@ -164,8 +168,13 @@ class PtychographyObjective:
         """An empty object under the initial probe."""
         shape = (int(values.get("slices", 1)), *model.layout.object_shape)
         empty = torch.ones(shape, dtype=self._machine.complex, device=self._machine.device)
-        spectra = start_modes(self._initial_spectrum(model.scene, model), int(values["probe_modes"])).contiguous()
+        spectra = start_modes(self._initial_spectrum(model.scene, model), self._modes(values)).contiguous()
         return State(empty, spectra, torch.zeros_like(model.scene.positions))
+
+    @staticmethod
+    def _modes(values: Mapping[str, Value]) -> int:
+        """Probe modes: one of a probe that is held."""
+        return int(values["probe_modes"]) if values["probe"] == "refined" else 1
 
     def _initial_spectrum(self, scene: Scene, model: ForwardModel) -> Tensor:
         """The probe of the lens, of the file, or of the data, at the mean counts of a pattern."""
@@ -176,7 +185,10 @@ class PtychographyObjective:
         else:
             spectrum = model.spectra_seen_as(self._mean_amplitude())
         spectrum = spectrum.to(self._machine.complex)
-        power = (spectrum.real.square() + spectrum.imag.square()).sum(dtype=torch.float64)
+        intensity = spectrum.real.square() + spectrum.imag.square()
+        # Counts are those of valid pixels; in the far field the spectrum is what the detector sees without an object.
+        seen = intensity * self._data.valid if scene.propagator is None else intensity
+        power = seen.sum(dtype=torch.float64)
         counts = self._data.total / len(self._data.patterns) - scene.background * self._data.valid.sum()
         return spectrum * (counts.clamp(min=1e-3 * self._data.mean) / power).sqrt().to(self._machine.real)
 
@@ -191,6 +203,9 @@ class PtychographyObjective:
         metrics = frozen_metrics(misfit, state)
         if not all(math.isfinite(value) for value in metrics.values()):
             return Evaluation(Status.DIVERGED, reason="the reconstruction is not finite")
+        if metrics["consistency"] < _DIVERGED:
+            reason = f"the model's residual is {1 - metrics['consistency']:.3g} times the data"
+            return Evaluation(Status.DIVERGED, reason=reason)
         if state.stopped:
             return Evaluation(
                 Status.STOPPED,
@@ -208,7 +223,8 @@ class PtychographyObjective:
     def _gradient(
         self, values: Mapping[str, Value], misfit: Misfit, state: State, metric: str, options: SolverOptions
     ) -> dict[str, float]:
-        free = options.refine_probe
+        # A probe that never came to change follows from the parameters, as a held one does.
+        free = options.refines_probe(options.iterations - 1)
         held = self._scalars(values)
         names = [p.name for p in self._parameters if p.differentiable and p.name in held and not p.idle(values)]
         # The centre turns the propagation between slices, too, whatever the probe.
@@ -222,7 +238,9 @@ class PtychographyObjective:
             metric,
             spectra_at=None
             if free
-            else lambda scene: self._initial_spectrum(scene, self._differentiable(scene, misfit))[None],
+            else lambda scene: start_modes(
+                self._initial_spectrum(scene, self._differentiable(scene, misfit)), self._modes(values)
+            ),
         )
         return dict(zip(names, slopes, strict=True))
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from autotune.objective import Parameter, Value
 from objectives.data.measurement import FarField, Measurement, NearField
 
+Conditions = tuple[tuple[str, tuple[Value, ...]], ...]
+"""See :attr:`autotune.objective.Parameter.idle_while`."""
+
 SOLVERS = ("lbfgs", "lsqml", "epie", "rpie", "adam")
 
 
@@ -44,7 +47,12 @@ def forms_probe(geometry: FarField) -> bool:
 def why_absent(measurement: Measurement, name: str) -> str:
     """What must be stated for parameter ``name`` to have a meaning for this measurement; empty where nothing helps."""
     geometry = measurement.geometry
-    if not isinstance(geometry, FarField) or forms_probe(geometry):
+    if not isinstance(geometry, FarField):
+        far = (*_detector(), *_lens(FarField(), 1.0), *_depth(), *_position_refinement())
+        return "it exists in the far field only" if name in {parameter.name for parameter in far} else ""
+    if name == "focus_to_sample":
+        return "it exists in the near field only: state objective.geometry.regime: near field"
+    if forms_probe(geometry):
         return ""
     thick = name in {parameter.name for parameter in _depth()}
     if not thick and name not in {parameter.name for parameter in (*_detector(), *_lens(geometry, 1.0))}:
@@ -67,7 +75,7 @@ def _mismatch(
     low: float,
     high: float,
     description: str,
-    idle_while: tuple[str, tuple[Value, ...]] | None = None,
+    idle_while: Conditions = (),
     **limits: float,
 ) -> Parameter:
     return Parameter(
@@ -126,7 +134,7 @@ def _detector() -> tuple[Parameter, ...]:
             0,
             180,
             "angle of the ellipse axis from detector +x towards +y",
-            idle_while=("elliptical_distortion", (0.0,)),
+            idle_while=(("elliptical_distortion", (0.0,)),),
         ),
     )
 
@@ -150,7 +158,7 @@ def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
             0,
             180,
             "angle phi12 of the two-fold astigmatism",
-            idle_while=("astigmatism", (0.0,)),
+            idle_while=(("astigmatism", (0.0,)),),
         ),
         _mismatch("spherical_aberration", "micrometre", 0.0, -20, 20, "C30"),
         _mismatch(
@@ -196,7 +204,7 @@ def _background(mean: float) -> Parameter:
         "counts/pixel",
         0.0,
         0,
-        0.2 * mean,
+        0.2 * mean if mean > 0 else 1.0,
         "expected counts of every pixel that the specimen does not scatter there",
         minimum=0,
     )
@@ -204,7 +212,7 @@ def _background(mean: float) -> Parameter:
 
 def _depth() -> tuple[Parameter, ...]:
     """A thick specimen: multislice."""
-    thin: tuple[str, tuple[Value, ...]] = ("slices", (1,))
+    thin: Conditions = (("slices", (1,)),)
     return (
         Parameter(
             "thickness",
@@ -252,8 +260,8 @@ def _position_refinement() -> tuple[Parameter, ...]:
             0.0,
             0.01,
             1.0,
-            "share of the best move of each scan position that is made in every iteration; 0: positions stay",
-            None,
+            "share of each scan position's best move that is made; L-BFGS, Adam: scale of moves; 0: none",
+            (),
             minimum=0,
         ),
         _whole(
@@ -264,15 +272,15 @@ def _position_refinement() -> tuple[Parameter, ...]:
             0,
             10_000,
             "iterations before positions start to move",
-            ("position_step", (0.0,)),
+            (("position_step", (0.0,)),),
         ),
     )
 
 
-_NOT_STOCHASTIC: tuple[str, tuple[Value, ...]] = ("solver", ("lbfgs",))
-_NOT_STEPPING: tuple[str, tuple[Value, ...]] = ("solver", ("lbfgs", "adam"))
-_NOT_ADAM: tuple[str, tuple[Value, ...]] = ("solver", ("lbfgs", "lsqml", "epie", "rpie"))
-_HELD: tuple[str, tuple[Value, ...]] = ("probe", ("fixed",))
+_NOT_STOCHASTIC: Conditions = (("solver", ("lbfgs",)),)
+_NOT_STEPPING: Conditions = (("solver", ("lbfgs", "adam")),)
+_NOT_ADAM: Conditions = (("solver", ("lbfgs", "lsqml", "epie", "rpie")),)
+_HELD: Conditions = (("probe", ("fixed",)),)
 _PIXELS_PER_BATCH = 3 << 15
 
 
@@ -287,7 +295,7 @@ def _solver(probe: str, pixels: int) -> tuple[Parameter, ...]:
             "intensity",
             ("intensity", "amplitude", "poisson"),
             "what L-BFGS and Adam minimise; the others work on amplitudes",
-            ("solver", ("lsqml", "epie", "rpie")),
+            (("solver", ("lsqml", "epie", "rpie")),),
         ),
         _choice(
             "probe", probe, ("fixed", "refined"), "whether the probe is held or reconstructed together with the object"
@@ -296,11 +304,13 @@ def _solver(probe: str, pixels: int) -> tuple[Parameter, ...]:
         _whole("probe_modes", 1, 1, 6, 1, 32, "incoherent modes of a refined probe", _HELD),
         _whole("batch_size", batch, 4, 128, 1, 100_000, "neighbouring patterns per update", _NOT_STOCHASTIC),
         _step("object_step", 0.5, 0.05, 1.5, "share of the best step of the object that is made", _NOT_STEPPING),
-        _step("probe_step", 0.5, 0.05, 1.5, "share of the best step of the probe that is made", _NOT_STEPPING),
+        _step("probe_step", 0.5, 0.05, 1.5, "share of the best step of the probe that is made", _NOT_STEPPING + _HELD),
         _step(
             "object_learning_rate", 0.005, 1e-3, 0.2, "Adam's step of the object (its amplitude is about 1)", _NOT_ADAM
         ),
-        _step("probe_learning_rate", 0.03, 1e-3, 0.2, "Adam's step of the probe, over its rms spectrum", _NOT_ADAM),
+        _step(
+            "probe_learning_rate", 0.03, 1e-3, 0.2, "Adam's step of the probe, over its rms spectrum", _NOT_ADAM + _HELD
+        ),
         Parameter(
             "preconditioner_floor",
             "1",
@@ -311,7 +321,7 @@ def _solver(probe: str, pixels: int) -> tuple[Parameter, ...]:
             log=True,
             minimum=1e-6,
             maximum=1.0,
-            idle_while=("solver", ("epie", "adam")),
+            idle_while=(("solver", ("epie", "adam")),),
             description="least illumination assumed, as a fraction of the highest (rPIE: its alpha)",
         ),
         _weight("smoothness", "weight of the squared differences between neighbouring object pixels"),
@@ -327,7 +337,7 @@ def _whole(
     minimum: int,
     maximum: int,
     description: str,
-    idle_while: tuple[str, tuple[Value, ...]] | None = None,
+    idle_while: Conditions = (),
 ) -> Parameter:
     return Parameter(
         name,
@@ -349,7 +359,7 @@ def _choice(
     default: str,
     choices: tuple[str, ...],
     description: str,
-    idle_while: tuple[str, tuple[Value, ...]] | None = None,
+    idle_while: Conditions = (),
 ) -> Parameter:
     return Parameter(
         name,
@@ -369,7 +379,7 @@ def _step(
     low: float,
     high: float,
     description: str,
-    idle_while: tuple[str, tuple[Value, ...]] | None,
+    idle_while: Conditions,
     minimum: float = 1e-6,
 ) -> Parameter:
     return Parameter(
@@ -387,14 +397,14 @@ def _step(
     )
 
 
-def _weight(name: str, description: str, idle_while: tuple[str, tuple[Value, ...]] | None = None) -> Parameter:
+def _weight(name: str, description: str, idle_while: Conditions = ()) -> Parameter:
     return Parameter(
         name,
         "1",
         "solver",
         0.0,
         low=1e-4,
-        high=1.0,
+        high=0.1,
         log=True,
         minimum=0,
         maximum=1e3,

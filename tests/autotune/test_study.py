@@ -289,7 +289,7 @@ class Switched(Toy):
         return [
             Parameter("shift", "1", "mismatch", 0.0, low=-1, high=1),
             Parameter("stretch", "1", "mismatch", 0.0, low=-1, high=1),
-            Parameter("angle", "degree", "mismatch", 0.0, low=0, high=180, idle_while=("stretch", (0.0,))),
+            Parameter("angle", "degree", "mismatch", 0.0, low=0, high=180, idle_while=(("stretch", (0.0,)),)),
         ]
 
     def why_absent(self, name: str) -> str:

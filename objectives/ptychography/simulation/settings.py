@@ -38,6 +38,20 @@ MISMATCH = (
 SPECIMEN_MISMATCH = ("thickness", "tilt_y", "tilt_x")
 """What is unknown about a thick specimen; the engines ``abtem`` and ``model`` simulate it."""
 
+_VIBRATION = 0.08
+
+_LIMITS = {
+    "camera_length": (-50, 50),
+    "elliptical_distortion": (-0.5, 0.5),
+    "scan_scale": (-90, 900),
+    "scan_shear": (-60, 60),
+    "astigmatism": (0, 1e6),
+    "background": (0, 1e9),
+    "tilt_y": (-100, 100),
+    "tilt_x": (-100, 100),
+}
+"""Where a reconstruction's parameters end, too."""
+
 _STATED_AS = {"thickness": "thickness_angstrom", "tilt_y": "tilt_y", "tilt_x": "tilt_x"}
 
 
@@ -66,7 +80,7 @@ class SpecimenSettings(BaseModel):
     vacancies: float = Field(default=0.0, ge=0, lt=1)
     slice_thickness_angstrom: float = Field(default=2.0, ge=0.2, le=20)
     frozen_phonons: int = Field(default=0, ge=0, le=1000, strict=True)
-    vibration_angstrom: float = Field(default=0.08, gt=0, le=1)
+    vibration_angstrom: float = Field(default=_VIBRATION, gt=0, le=1)
 
     @model_validator(mode="after")
     def _one_specimen(self) -> SpecimenSettings:
@@ -78,7 +92,7 @@ class SpecimenSettings(BaseModel):
                 f"thickness_angstrom {self.thickness_angstrom:g}: {self.builtin} is one layer of its own thickness; "
                 f"leave it out, or take {' or '.join(sorted(set(get_args(Builtin)) - set(LAYERS)))}"
             )
-        if "vibration_angstrom" in self.model_fields_set and self.frozen_phonons == 0:
+        if self.vibration_angstrom != _VIBRATION and self.frozen_phonons == 0:
             raise ValueError(
                 f"vibration_angstrom {self.vibration_angstrom:g} acts through frozen_phonons, which is 0; "
                 "state frozen_phonons"
@@ -121,7 +135,7 @@ class SimulationSettings(BaseModel):
     detector_pixels: int = Field(default=48, ge=16, le=512, multiple_of=2, strict=True)
     scan_points: int = Field(default=20, ge=4, le=512, strict=True)
     scan_step_angstrom: _Positive = 1.0
-    electrons_per_pattern: _Positive = 1e5
+    electrons_per_pattern: float = Field(default=1e5, gt=0, le=1e12, allow_inf_nan=False)
     mismatch: dict[str, _Finite | tuple[_Finite, _Finite]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -147,8 +161,9 @@ class SimulationSettings(BaseModel):
                 yield f"mismatch.{name}: {low:g} is not below {high:g}"
             if name == "thickness" and low <= 0:
                 yield f"mismatch.thickness: {low:g} is not above 0"
-            if name == "background" and low < 0:
-                yield f"mismatch.background: {low:g} is below 0; counts per pixel are expected"
+            least, most = _LIMITS.get(name, (-1e9, 1e9))
+            if low < least or high > most:
+                yield f"mismatch.{name}: {low if low < least else high:g} is outside {least:g} to {most:g}"
 
     def _specimen_problems(self) -> Iterator[str]:
         """What does not fit the engine, or is stated twice."""
@@ -186,6 +201,14 @@ class SimulationSettings(BaseModel):
             yield f"mismatch.{' and mismatch.'.join(thick)}: one slice has no depth; state slices"
         if self.slices > 1 and "thickness" not in self.mismatch:
             yield f"slices {self.slices}: state mismatch.thickness in angstrom, too"
+
+    @property
+    def stated_truth(self) -> set[str]:
+        """Parameters whose true value the study states or has drawn, and so may be revealed."""
+        specimen = SpecimenSettings(builtin="SrTiO3") if self.specimen is None else self.specimen
+        defaults = {"thickness": None, "tilt_y": 0.0, "tilt_x": 0.0}
+        of_specimen = {name for name, default in defaults.items() if getattr(specimen, _STATED_AS[name]) != default}
+        return set(self.mismatch) | of_specimen
 
     def resolved(self, folder: Path) -> SimulationSettings:
         """These settings with the specimen's file made a path that can be opened from anywhere."""

@@ -67,7 +67,7 @@ def write_simulation(settings: SimulationSettings, path: Path, folder: Path | No
     measurement, truth = simulate_patterns(settings.resolved(folder if folder is not None else Path()))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_measurement(path, measurement)
-    stated = {name: truth[name] for name in (*MISMATCH, *SPECIMEN_MISMATCH) if name in settings.mismatch}
+    stated = {name: truth[name] for name in (*MISMATCH, *SPECIMEN_MISMATCH) if name in settings.stated_truth}
     document = {
         "settings": settings.model_dump(mode="json"),
         "content_hash": measurement.content_hash,

@@ -36,6 +36,10 @@ class Adam:
         for variable, part in zip(self._variables, (state.transmission, state.spectra), strict=False):
             variable.data = torch.view_as_real(part)
 
+    def share(self, batches: int) -> float:
+        """See :meth:`objectives.ptychography.solvers.stepwise.Step.share`."""
+        return min(1.0, self._options.object_learning_rate * batches)
+
     def __call__(self, state: State, batch: Batch, *, refine_probe: bool, move: bool) -> float:
         """Update by one batch."""
         misfit, model, kernels, scale = self._misfit, self._misfit.model, self._misfit.kernels, 2 / self._scale

@@ -158,13 +158,15 @@ def _minimise(
     latest = {0.0: 0.0}
     stopped = False
 
+    stiffness = variables.illumination * _curvature(misfit, options)
+
     def evaluate(vector: Vector) -> tuple[float, Vector]:
         at = variables.unpack(vector)
         value, squared, gradients = start.pop() if start else _loss(misfit, at, options, unknowns)
         if penalised(options):
             weighted, slope = penalty(at.transmission, options)
-            value += variables.illumination * weighted
-            gradients[0] = gradients[0] + variables.illumination * slope
+            value += stiffness * weighted
+            gradients[0] = gradients[0] + stiffness * slope
         latest[value] = squared
         return value, variables.pack_gradient(gradients)
 
@@ -182,7 +184,8 @@ def _minimise(
         jac=True,
         method="L-BFGS-B",
         callback=after_iteration,
-        # Run the iterations asked for: a tolerance would end trials at different depths and blur their comparison.
+        # No tolerances: they would end trials at different depths and blur their comparison. SciPy still ends early
+        # where rounding leaves no descent.
         options={"maxiter": iterations, "maxfun": 20 * iterations, "ftol": 0.0, "gtol": 0.0},
     )
     final = variables.unpack(found.x)

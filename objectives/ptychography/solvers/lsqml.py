@@ -38,6 +38,10 @@ class LsqMl:
     def begin(self, state: State) -> None:
         """Nothing carries over from one iteration to the next."""
 
+    def share(self, batches: int) -> float:
+        """See :meth:`objectives.ptychography.solvers.stepwise.Step.share`."""
+        return min(1.0, self._options.object_step)
+
     def __call__(self, state: State, batch: Batch, *, refine_probe: bool, move: bool) -> float:
         """Update by one batch."""
         misfit, model = self._misfit, self._misfit.model

@@ -9,6 +9,8 @@ Stepwise solvers apply each as its proximal operator after every iteration; L-BF
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -41,8 +43,20 @@ def penalty(transmission: Tensor, options: SolverOptions) -> tuple[float, Tensor
     return float(value), gradient
 
 
-def proximal(transmission: Tensor, options: SolverOptions) -> Tensor:
-    """The object nearest to ``transmission`` that balances half its squared distance and the penalties."""
+def proximal(transmission: Tensor, stated: SolverOptions, share: float) -> Tensor:
+    """The object nearest to ``transmission`` that balances half its squared distance and the penalties.
+
+    Args:
+        transmission: (slice, rows, columns).
+        stated: the weights, relative to the data's curvature.
+        share: how far an iteration goes towards what the data want; the penalties get as much of a say.
+    """
+    options = replace(
+        stated,
+        smoothness=share * stated.smoothness,
+        sparsity=share * stated.sparsity,
+        slice_smoothness=share * stated.slice_smoothness,
+    )
     if options.smoothness > 0:
         rows, columns = (
             (2 * torch.pi * torch.fft.fftfreq(n, dtype=transmission.real.dtype, device=transmission.device))

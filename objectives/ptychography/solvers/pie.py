@@ -37,6 +37,10 @@ class Pie:
         through = state.transmission[:, y, x].prod(0)
         self._largest = float((through.real.square() + through.imag.square()).max())
 
+    def share(self, batches: int) -> float:
+        """See :meth:`objectives.ptychography.solvers.stepwise.Step.share`."""
+        return min(1.0, self._options.object_step)
+
     def __call__(self, state: State, batch: Batch, *, refine_probe: bool, move: bool) -> float:
         """Update by one batch."""
         misfit, model, kernels = self._misfit, self._misfit.model, self._misfit.kernels

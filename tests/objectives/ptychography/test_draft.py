@@ -340,3 +340,9 @@ def test_paths_are_relative_to_the_study_where_they_can_be(tmp_path: Path, monke
     assert path(file, tmp_path / "link") == "scan.npz"
     odd = write_npz(tmp_path / "data" / "~scan.npz")
     assert path(odd, tmp_path / "data") == str(odd)  # a study's ~ is the home folder
+
+
+def test_a_file_of_zeros_is_drafted_all_the_same(tmp_path: Path) -> None:
+    """A scan may be blank where it is sampled; whether it is blank throughout, the check tells."""
+    np.save(tmp_path / "blank.npy", np.zeros((5, 5, 16, 16), np.uint16))
+    assert {"objective.geometry.wavelength_angstrom"} <= set(lines(drafted(tmp_path / "blank.npy"), "missing"))

@@ -298,3 +298,50 @@ def test_nominal_distance_is_the_default() -> None:
     named = {p.name: p for p in objective(near()).parameters()}["focus_to_sample"]
     assert (named.default, named.low, named.high) == (4.0, pytest.approx(2.8), pytest.approx(5.2))
     assert scene_of(near(), {}).pixel.tolist() == pytest.approx([2000.0, 2000.0])
+
+
+def test_modes_are_those_of_a_refined_probe_only() -> None:
+    """A search may tune both; where a trial holds the probe, the number of modes has no effect."""
+    values: dict[str, Value] = {**TRUTH, "iterations": 3, "probe": "fixed"}
+    one, three = (
+        objective(lens()).evaluate({**values, "probe_modes": modes}, metric="consistency", seed=0) for modes in (1, 3)
+    )
+    assert dict(one.metrics) == dict(three.metrics) and dict(one.gradient) == dict(three.gradient)
+    assert three.arrays["probe"].shape == (1, 24, 24)
+
+
+def test_a_probe_that_never_comes_to_change_follows_from_the_lens() -> None:
+    values: dict[str, Value] = {**TRUTH, "iterations": 3}
+    held = objective(lens()).evaluate({**values, "probe": "fixed"}, metric="consistency", seed=0)
+    late: dict[str, Value] = {"probe": "refined", "probe_start": 3}
+    never = objective(lens()).evaluate({**values, **late}, metric="consistency", seed=0)
+    assert dict(held.metrics) == dict(never.metrics) and dict(held.gradient) == dict(never.gradient)
+
+
+def test_bad_pixels_in_the_bright_field_do_not_weaken_the_probe() -> None:
+    valid = lens().valid.copy()
+    valid[9:14, 10:15] = False
+    whole, holed = (
+        objective(replace(lens(), valid=mask)).evaluate({**TRUTH, "iterations": 1}, metric="consistency", seed=0)
+        for mask in (lens().valid, valid)
+    )
+    power = [float(np.square(np.abs(e.arrays["probe"])).sum()) for e in (whole, holed)]
+    assert power[1] == pytest.approx(power[0], rel=0.03)
+
+
+def test_a_model_beyond_reason_has_diverged() -> None:
+    values: dict[str, Value] = {**TRUTH, "solver": "lsqml", "object_step": 10.0, "iterations": 2, "batch_size": 5}
+    evaluation = objective(lens()).evaluate(values, metric="consistency", seed=0)
+    assert evaluation.status is Status.DIVERGED and "times the data" in evaluation.reason and not evaluation.metrics
+
+
+@pytest.mark.parametrize("name", ["position_step", "thickness", "slices", "camera_length"])
+def test_what_the_near_field_lacks_is_explained(name: str) -> None:
+    assert objective(near()).why_absent(name) == "it exists in the far field only"
+
+
+def test_steps_of_a_held_probe_are_idle() -> None:
+    known = {p.name: p for p in objective(lens()).parameters()}
+    assert known["probe_step"].idle_because({"solver": "lsqml", "probe": "fixed"}) == "probe"
+    assert known["probe_step"].idle_because({"solver": "lbfgs", "probe": "refined"}) == "solver"
+    assert not known["probe_step"].idle({"solver": "lsqml", "probe": "refined"})

@@ -55,7 +55,7 @@ def test_penalties_are_the_formulas() -> None:
 def test_proximal_is_the_minimiser(weights: dict[str, float]) -> None:
     """Of half the squared distance and the penalty (with sharp corners, and edges that wrap around)."""
     options, at = replace(OPTIONS, **weights), random_object()
-    found = proximal(at, options)
+    found = proximal(at, options, 1.0)
 
     def objective_at(x: Tensor) -> float:
         value = 0.5 * float((x - at).abs().square().sum())
@@ -79,13 +79,13 @@ def test_proximal_is_the_minimiser(weights: dict[str, float]) -> None:
 
 def test_proximal_of_sparsity_sets_to_vacuum_what_is_near_it() -> None:
     at = torch.tensor([[[1.05, 1 + 0.1j, 0.2]]], dtype=torch.complex128)
-    found = proximal(at, replace(OPTIONS, sparsity=0.2))
+    found = proximal(at, replace(OPTIONS, sparsity=0.4), 0.5)
     torch.testing.assert_close(found, torch.tensor([[[1.0, 1.0, 0.4]]], dtype=torch.complex128))
 
 
 def test_without_weights_nothing_happens() -> None:
     at = random_object()
-    assert not penalised(OPTIONS) and torch.equal(proximal(at, OPTIONS), at)
+    assert not penalised(OPTIONS) and torch.equal(proximal(at, OPTIONS, 1.0), at)
     value, gradient = penalty(at, OPTIONS)
     assert value == 0 and not gradient.any()
     assert all(penalised(replace(OPTIONS, **weights)) for weights in WEIGHTS.values())

@@ -76,7 +76,9 @@ def test_phase_at_any_points_is_the_phase_on_a_grid() -> None:
         ({"specimen": {"builtin": "MoS2"}}, "has one of its own"),
         ({"engine": "direct", "slices": 2}, "the engine 'direct' has none"),
         ({"engine": "direct", "probe_modes": 2}, "the engine 'direct' has none"),
-        ({"mismatch": {"background": -1.0}}, "is below 0"),
+        ({"mismatch": {"background": -1.0}}, "is outside 0 to"),
+        ({"mismatch": {"camera_length": [-100, 0]}}, "-100 is outside -50 to 50"),
+        ({"electrons_per_pattern": 1e30}, "electrons_per_pattern"),
     ],
 )
 def test_what_does_not_fit_is_refused(stated: dict[str, object], words: str) -> None:

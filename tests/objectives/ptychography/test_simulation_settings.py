@@ -77,3 +77,17 @@ def test_specimen_file_is_relative_to_the_study(tmp_path: Path) -> None:
     absolute = stated.model_copy(update={"specimen": SpecimenSettings(file=tmp_path / "other.cif")})
     assert absolute.resolved(Path("elsewhere")) == absolute
     assert SimulationSettings().resolved(tmp_path) == SimulationSettings()
+
+
+@pytest.mark.parametrize("specimen", [{"builtin": "MoS2"}, {"builtin": "SrTiO3", "frozen_phonons": 2, "tilt_y": 3.0}])
+def test_settings_survive_being_written_and_read(specimen: dict[str, object]) -> None:
+    """The truth's file keeps them in full; read back they mean the same."""
+    settings = SimulationSettings.model_validate({"engine": "abtem", "specimen": specimen})
+    assert SimulationSettings.model_validate(settings.model_dump(mode="json")) == settings
+
+
+def test_what_the_specimen_states_is_truth() -> None:
+    specimen = {"builtin": "SrTiO3", "thickness_angstrom": 20, "tilt_y": 3}
+    stated = {"engine": "abtem", "specimen": specimen, "mismatch": {"defocus": 50}}
+    assert SimulationSettings.model_validate(stated).stated_truth == {"thickness", "tilt_y", "defocus"}
+    assert SimulationSettings.model_validate({"mismatch": {"defocus": 50}}).stated_truth == {"defocus"}
