@@ -132,6 +132,8 @@ class _Run:
         while len(self.tuner.counted()) < budget.trials:
             if budget.seconds is not None and self._seconds() >= budget.seconds:
                 return f"the time budget of {budget.seconds:g} s is used"
+            if budget.converged is not None and self.tuner.converged(budget.converged):
+                return f"converged: no trial is expected to improve {self.plan.metric.name} by {budget.converged:g}"
             self._trial()
         return f"the budget of {budget.trials} trials is used"
 

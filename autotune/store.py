@@ -25,6 +25,8 @@ TrialState = Literal["running", "finished", "failed", "pruned", "interrupted"]
 INTERRUPTED = "autotune:interrupted"
 """User attribute, True on a failed trial whose process ended before it did: as if it had never been asked."""
 _CREATED = "autotune:created"  # the study's last fact to be written: without it, its creation was cut short
+EXPECTED_IMPROVEMENT = "autotune:expected_improvement"
+"""Attribute of a trial: by how much its proposal was expected to beat the best value, in the metric's unit."""
 _EVALUATION = "autotune:evaluation"
 _FIXED = "fixed_params"
 
@@ -40,6 +42,8 @@ class TrialRecord:
         values: parameter name -> value, tuned parameters only.
         metrics, gradient, curve, seconds, reason: as in :class:`autotune.objective.Evaluation`.
         started, ended: local wall-clock times.
+        expected_improvement: by how much the sampler expected the trial to beat the best one before it, in the
+            metric's unit; None where it expected nothing.
     """
 
     number: int
@@ -52,6 +56,7 @@ class TrialRecord:
     reason: str = ""
     started: datetime | None = None
     ended: datetime | None = None
+    expected_improvement: float | None = None
 
 
 def best_of(trials: Sequence[TrialRecord], metric: Metric) -> TrialRecord | None:
@@ -216,6 +221,7 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         reason=kept.get("reason", ""),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
+        expected_improvement=trial.user_attrs.get(EXPECTED_IMPROVEMENT),
     )
 
 

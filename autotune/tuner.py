@@ -20,7 +20,10 @@ from dataclasses import dataclass, replace
 from autotune.objective import Evaluation, Metric, Status, Value
 from autotune.samplers import make_sampler
 from autotune.space import Space
-from autotune.store import TrialRecord, TrialStore, best_of
+from autotune.store import EXPECTED_IMPROVEMENT, TrialRecord, TrialStore, best_of
+
+_IN_A_ROW = 2
+"""A single small expectation may come from a model that the next trial corrects."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Tuner:
     def ask(self) -> Trial:
         """Propose the next trial and record it as running."""
         study = self.store.study
-        study.sampler = make_sampler(
+        study.sampler = sampler = make_sampler(
             self.search.sampler,
             self.space,
             seed=self.search.seed,
@@ -78,6 +81,9 @@ class Tuner:
             startup_trials=self.search.startup_trials,
         )
         trial = study.ask(self.space.distributions())
+        improvement = getattr(sampler, "expected_improvement", None)
+        if improvement is not None:
+            trial.set_user_attr(EXPECTED_IMPROVEMENT, improvement)
         return Trial(trial.number, dict(trial.params), self.search.seed)
 
     def tell(self, trial: Trial, evaluation: Evaluation) -> TrialRecord:
@@ -91,6 +97,12 @@ class Tuner:
     def counted(self) -> list[TrialRecord]:
         """The trials that count against the budget: all that were started, less the interrupted."""
         return [trial for trial in self.store.trials() if trial.state != "interrupted"]
+
+    def converged(self, tolerance: float) -> bool:
+        """Whether neither of the two latest trials was expected to beat the best one by ``tolerance`` or more."""
+        latest = self.counted()[-_IN_A_ROW:]
+        expected = [trial.expected_improvement for trial in latest if trial.expected_improvement is not None]
+        return len(expected) == _IN_A_ROW and max(expected) < tolerance
 
     @property
     def best(self) -> TrialRecord | None:

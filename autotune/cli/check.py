@@ -92,9 +92,10 @@ def _search_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
     ceiling = "" if metric.noise_ceiling is None else f", noise ceiling {metric.noise_ceiling:.5f}"
     startup = "" if search.startup_trials is None else f", {search.startup_trials} startup trials"
     limit = "" if budget.seconds is None else f", at most {_number(budget.seconds)} s"
+    enough = "" if budget.converged is None else f", until less than {_number(budget.converged)} is expected to be won"
     return {
         "metric": f"{metric.goal} {metric.name}{ceiling}",
         "sampler": f"{search.sampler}, seed {search.seed}{startup}",
-        "budget": f"{budget.trials} trials{limit}",
+        "budget": f"{budget.trials} trials{limit}{enough}",
         "tracking": "MLflow" if spec.tracking.enabled else "off",
     }

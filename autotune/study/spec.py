@@ -168,6 +168,8 @@ class BudgetSpec(_Model):
     """Trials finished, failed or pruned."""
     seconds: float | None = Field(default=None, gt=0)
     """Wall-clock time of the study, over all its runs, after which no trial is started; null for no limit."""
+    converged: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Stop once neither of the last two trials was expected to improve the metric by this much; null for never."""
 
 
 class TrackingSpec(_Model):
@@ -217,6 +219,14 @@ class StudySpec(_Model):
                 "starting with a letter or digit"
             )
         return name
+
+    @field_validator("budget")
+    @classmethod
+    def _convergence_is_known(cls, budget: BudgetSpec, info: ValidationInfo) -> BudgetSpec:
+        search = info.data.get("search")
+        if budget.converged is not None and search is not None and search.sampler != "gp":
+            raise ValueError(f"converged needs the sampler gp: {search.sampler} expects nothing of a trial")
+        return budget
 
     @field_validator("parameters")
     @classmethod

@@ -10,6 +10,7 @@ acquisition is always that of a point which survives rounding unchanged.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -41,8 +42,21 @@ NOISE_FREE = 1e-2  # noise variance, as a fraction of the variance of the values
 REPEAT_TOLERANCE = 1e-5  # points closer than this in every coordinate are one point
 
 
-def propose(fitted: FittedModel, history: History, space: Space, *, seed: int) -> Floats:
-    """The point of the unit cube to evaluate next, shape (D,); it survives rounding to parameter values.
+@dataclass(frozen=True)
+class Proposal:
+    """Where to try next, and what for.
+
+    Attributes:
+        point: of the unit cube, shape (D,); it survives rounding to parameter values.
+        expected_improvement: by how much the trial is expected to beat the best value, in the values' unit.
+    """
+
+    point: Floats
+    expected_improvement: float
+
+
+def propose(fitted: FittedModel, history: History, space: Space, *, seed: int) -> Proposal:
+    """The point to evaluate next.
 
     It is none of ``history.known``, except where a fully discrete space has been tried out.
 
@@ -59,10 +73,10 @@ def propose(fitted: FittedModel, history: History, space: Space, *, seed: int) -
     starts = _starts(raw, raw_values)
     points, values = _climb(acquisition, coordinates, raw[starts], raw_values[starts])
     points, values = np.concatenate([points, raw]), np.concatenate([values, raw_values])
-    ranked: Floats = points[np.argsort(-values, kind="stable")]
-    new = _distance(ranked, history.known) > REPEAT_TOLERANCE
-    chosen: Floats = ranked[int(np.argmax(new))]  # argmax of all False is 0: the best point, if none is new
-    return chosen
+    order = np.argsort(-values, kind="stable")
+    new = _distance(points[order], history.known) > REPEAT_TOLERANCE
+    chosen = order[int(np.argmax(new))]  # argmax of all False is 0: the best point, if none is new
+    return Proposal(points[chosen], float(np.exp(values[chosen])))
 
 
 def acquisition_function(fitted: FittedModel, history: History, *, seed: int) -> AcquisitionFunction:

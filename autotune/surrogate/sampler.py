@@ -65,6 +65,7 @@ class GaussianProcessSampler(BaseSampler):
         self._space = space
         self._seed = seed
         self._startup_trials = startup_trials
+        self._expected_improvement: float | None = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space: all parameters are proposed together."""
@@ -81,6 +82,11 @@ class GaussianProcessSampler(BaseSampler):
         self._raise_error_if_multi_objective(study)
         point = self.next_point(read_history(study, trial, self._space))
         return dict(self._space.from_unit(point))
+
+    @property
+    def expected_improvement(self) -> float | None:
+        """Of the latest proposal, in the unit of the values; None where it came from the starting sequence."""
+        return self._expected_improvement
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -104,9 +110,12 @@ class GaussianProcessSampler(BaseSampler):
         # The sequence is the study's, so its seed must not change with the position.
         start_seed = int(np.random.SeedSequence(self._seed).generate_state(1)[0])
         if history.position < self._startup(history) or len(history.y) < FEWEST_VALUES:
+            self._expected_improvement = None
             return startup_point(self._space, seed=start_seed, position=history.position)
         with _own_generator(int(words[0])), _one_thread(), _expected_warnings_ignored():
-            return propose(fit_history(history, self._space), history, self._space, seed=int(words[1]))
+            proposal = propose(fit_history(history, self._space), history, self._space, seed=int(words[1]))
+        self._expected_improvement = proposal.expected_improvement
+        return proposal.point
 
 
 @contextmanager

@@ -156,3 +156,23 @@ def test_a_minimised_metric_is_minimised(url: str) -> None:
         made.tell(trial, Evaluation(Status.COMPLETE, {"error": (float(trial.values["shift"]) + 1.2) ** 2}))
     best = made.best
     assert best is not None and abs(float(best.values["shift"]) + 1.2) < 0.1
+
+
+def test_it_tells_when_nothing_is_expected_to_be_won(url: str) -> None:
+    """Not before the model has spoken twice; then, on a parabola with slopes, soon; also to a new process."""
+    made, ends = tuner(url, sampler="gp"), []
+    for _ in range(14):
+        trial = made.ask()
+        made.tell(trial, evaluation(trial))
+        ends.append(made.converged(1e-3))
+    assert ends.index(True) >= 3 and tuner(url).converged(1e-3)
+    first = ends.index(True) + 1
+    best = max(made.counted()[:first], key=lambda record: record.metrics["consistency"])
+    assert best.metrics["consistency"] > 1 - 1e-3
+    expected = [record.expected_improvement for record in made.counted()]
+    assert expected[0] is None and expected[first - 1] is not None and expected[first - 1] < 1e-3
+
+
+def test_other_samplers_expect_nothing(url: str) -> None:
+    run(url, 5)
+    assert not tuner(url).converged(1e9)

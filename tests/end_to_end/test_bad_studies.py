@@ -165,6 +165,10 @@ BAD: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
         GOOD + "search: {sampler: gpp}\n",
         ("study.yaml:5: search.sampler: 'gpp'", "random, qmc, tpe, cmaes, optuna-gp, gp", "'gp'?"),
     ),
+    "converged with random": (
+        GOOD + "search: {sampler: random}\nbudget: {converged: 0.1}\n",
+        ("study.yaml:6: budget: converged needs the sampler gp: random expects nothing of a trial",),
+    ),
     "startup of random": (
         GOOD + "search: {sampler: random, startup_trials: 5}\n",
         ("study.yaml:5: search.startup_trials: 5 has no meaning with sampler 'random'",),

@@ -161,6 +161,18 @@ def test_a_study_without_a_finished_trial_fails(place: Place, capsys: pytest.Cap
     assert autotune("run", study, "--set", "objective.fail_above=1", "--fresh", "--quiet") == 0
 
 
+def test_a_search_ends_when_nothing_is_expected_to_be_won(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    study = place.write(search={"sampler": "gp"}, budget={"trials": 40, "converged": 1e-2})
+    assert autotune("run", study) == 0
+    done = len(place.trials())
+    assert 4 <= done < 40
+    assert "is expected to improve" in capsys.readouterr().out
+    assert place.result()["reason"].startswith("converged: no trial is expected to improve ")
+    assert autotune("run", study, "--quiet") == 0 and len(place.trials()) == done
+    assert autotune("run", study, "--set", "budget.converged=null", "--trials", str(done + 1), "--quiet") == 0
+    assert len(place.trials()) == done + 1
+
+
 def test_the_time_budget_counts_all_runs(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     study = place.write(objective=OBJECTIVE | {"seconds_per_iteration": 0.1}, budget={"trials": 1000, "seconds": 1.0})
     assert autotune("run", study) == 0

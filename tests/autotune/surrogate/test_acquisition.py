@@ -59,19 +59,22 @@ def test_the_kind_of_acquisition() -> None:
 def test_the_proposal_survives_rounding_and_beats_a_dense_search(seed: int) -> None:
     history = mixed_history()
     fitted = fit(history.X, history.y)
-    point = propose(fitted, history, MIXED, seed=seed)
+    proposal = propose(fitted, history, MIXED, seed=seed)
+    point = proposal.point
     coordinates = Coordinates(MIXED)
     np.testing.assert_allclose(coordinates.snap(point[None])[0], point, atol=1e-12)
     acquisition = acquisition_function(fitted, history, seed=seed)
     dense = evaluate(acquisition, coordinates.from_uniform(sobol(8192, 3, seed=99)))
-    assert evaluate(acquisition, point[None])[0] >= dense.max() - 0.01
+    found = evaluate(acquisition, point[None])[0]
+    assert found >= dense.max() - 0.01
+    assert proposal.expected_improvement == pytest.approx(np.exp(found))
 
 
 def test_pending_points_are_left() -> None:
     history = plane_history()
     fitted = fit(history.X, history.y)
-    alone = propose(fitted, history, PLANE, seed=0)
-    beside = propose(fitted, plane_history(alone[None]), PLANE, seed=0)
+    alone = propose(fitted, history, PLANE, seed=0).point
+    beside = propose(fitted, plane_history(alone[None]), PLANE, seed=0).point
     assert np.abs(beside - alone).max() > 0.01
 
 
@@ -82,11 +85,11 @@ def test_known_points_are_not_repeated_though_they_look_best() -> None:
     for left in range(6):
         X = np.delete(every, left, axis=0)
         history = History(X, np.linspace(0, 1, 5), np.zeros((0, 3)), 5)
-        np.testing.assert_array_equal(propose(fit(X, history.y), history, space, seed=0), every[left])
+        np.testing.assert_array_equal(propose(fit(X, history.y), history, space, seed=0).point, every[left])
 
 
 def test_a_space_that_is_tried_out_still_gets_a_proposal() -> None:
     space = Space((Dimension("n", type="int", low=1, high=3),))
     X = Coordinates(space).enumerate()
     history = History(X, np.array([0.0, 1.0, 0.2]), np.zeros((0, 1)), 3)
-    assert space.from_unit(propose(fit(X, history.y), history, space, seed=0))["n"] in (1, 2, 3)
+    assert space.from_unit(propose(fit(X, history.y), history, space, seed=0).point)["n"] in (1, 2, 3)
