@@ -22,8 +22,8 @@ from autotune.samplers import make_sampler
 from autotune.space import Space
 from autotune.store import EXPECTED_IMPROVEMENT, TrialRecord, TrialStore, best_of
 
-_IN_A_ROW = 2
-"""A single small expectation may come from a model that the next trial corrects."""
+_IN_A_ROW = 4
+"""A small expectation may come from a model that the next trial corrects; every other of these looks elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Tuner:
         return [trial for trial in self.store.trials() if trial.state != "interrupted"]
 
     def converged(self, tolerance: float) -> bool:
-        """Whether neither of the two latest trials was expected to beat the best one by ``tolerance`` or more."""
+        """Whether none of the four latest trials was expected to beat the best one by ``tolerance`` or more."""
         latest = self.counted()[-_IN_A_ROW:]
         expected = [trial.expected_improvement for trial in latest if trial.expected_improvement is not None]
         return len(expected) == _IN_A_ROW and max(expected) < tolerance

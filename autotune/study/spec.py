@@ -169,7 +169,7 @@ class BudgetSpec(_Model):
     seconds: float | None = Field(default=None, gt=0)
     """Wall-clock time of the study, over all its runs, after which no trial is started; null for no limit."""
     converged: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Stop once neither of the last two trials was expected to improve the metric by this much; null for never."""
+    """Stop once none of the last four trials was expected to improve the metric by this much; null for never."""
 
 
 class TrackingSpec(_Model):

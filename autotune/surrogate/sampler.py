@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 # Fewer values than this say nothing about how the metric varies.
 FEWEST_VALUES = 2
+# Share of the standard deviation of the values; see _probes.
+PROBE_BELOW = 0.03
 
 
 class GaussianProcessSampler(BaseSampler):
@@ -115,7 +117,19 @@ class GaussianProcessSampler(BaseSampler):
         with _own_generator(int(words[0])), _one_thread(), _expected_warnings_ignored():
             proposal = propose(fit_history(history, self._space), history, self._space, seed=int(words[1]))
         self._expected_improvement = proposal.expected_improvement
+        if self._probes(history, proposal.expected_improvement):
+            return startup_point(self._space, seed=start_seed, position=history.position)
         return proposal.point
+
+    def _probes(self, history: History, expected_improvement: float) -> bool:
+        """Whether to look elsewhere in the starting sequence: every other trial once the model expects little.
+
+        Gradients make a model sure of the basin that it is in, and too sure of what it has never seen. Where the model
+        is right, such a trial costs little; where it is wrong, nothing else tells. Measured on the demo's measurement:
+        2 of 6 seeds stayed in a wrong basin for 30 trials, with probes none beyond 24.
+        """
+        little = PROBE_BELOW * float(history.y.std())
+        return history.has_gradient and expected_improvement < little and history.position % 2 == 0
 
 
 @contextmanager
