@@ -10,8 +10,8 @@
     pending   (m, D)  points without a value
     position          trials that count before the one asked; decides startup or model, and seeds the proposal
 
-The sampler keeps no state: a proposal depends on the seed and on the trials in the storage only. A new
-process, or a new sampler for every trial, therefore proposes what the old one would have.
+A proposal depends on the seed and on the trials in the storage, on nothing that the sampler keeps. A new process, or a
+new sampler for every trial, therefore proposes what the old one would have.
 """
 
 from __future__ import annotations

@@ -86,11 +86,37 @@ def _useless(study: GeometrySettings, regime: str, names: tuple[str, ...]) -> li
     ]
 
 
+def lacking(merged: GeometrySettings, *, near: bool, pixel_positions: bool, measured: bool = False) -> list[str]:
+    """Names of the geometry that a regime needs and nothing gives.
+
+    Args:
+        merged: everything stated.
+        near: near field, else far field.
+        pixel_positions: whether scan positions are in object pixels.
+        measured: whether the study states a part of the detector's distance and pixel, so that it wants the rest used.
+    """
+    distance, pixel = merged.detector_distance_mm, merged.detector_pixel_um
+    if near:
+        needed = {
+            "wavelength_angstrom": merged.wavelength,
+            "detector_distance_mm": distance,
+            "detector_pixel_um": pixel,
+        }
+        return [name for name, value in needed.items() if value is None]
+    names = []
+    sampled = any(getattr(merged, name) is not None for name in _SAMPLING)
+    if not sampled and (distance is None or pixel is None) and (measured or not pixel_positions):
+        alone = "detector_pixel_um" if distance is not None else "detector_distance_mm"
+        names.append("angular_sampling_mrad" if distance is None and pixel is None else alone)
+    if merged.wavelength is None and (merged.reciprocal_sampling_per_angstrom is not None or not pixel_positions):
+        names.append("wavelength_angstrom")
+    return names
+
+
 def _near_field(merged: GeometrySettings, path: Path) -> tuple[NearField | None, list[Problem]]:
     wavelength, distance, pixel = merged.wavelength, merged.detector_distance_mm, merged.detector_pixel_um
-    needed = {"wavelength_angstrom": wavelength, "detector_distance_mm": distance, "detector_pixel_um": pixel}
     if wavelength is None or distance is None or pixel is None:
-        return None, [_missing_value(path, name) for name, value in needed.items() if value is None]
+        return None, [_missing_value(path, name) for name in lacking(merged, near=True, pixel_positions=False)]
     focus = merged.focus_to_sample_mm
     if focus is not None and focus >= distance:
         what = f"{focus:g} mm is not before the detector at {distance:g} mm"
@@ -119,15 +145,8 @@ def _far_field(
     wavelength = merged.wavelength
     if sampling is None and reciprocal is not None and wavelength is not None:
         sampling = (1e3 * wavelength * reciprocal[0], 1e3 * wavelength * reciprocal[1])
-    if sampling is None and reciprocal is None and (measured or not pixel_positions):
-        if distance is not None:
-            problems.append(_missing_value(path, "detector_pixel_um"))
-        elif pixel is not None:
-            problems.append(_missing_value(path, "detector_distance_mm"))
-        else:
-            problems.append(_missing_value(path, "angular_sampling_mrad"))
-    if wavelength is None and (reciprocal is not None or not pixel_positions):
-        problems.append(_missing_value(path, "wavelength_angstrom"))
+    names = lacking(merged, near=False, pixel_positions=pixel_positions, measured=measured)
+    problems += [_missing_value(path, name) for name in names]
     if problems:
         return None, problems
     return FarField(

@@ -99,7 +99,7 @@ class Measurement:
                 digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()
 
-    @property
+    @cached_property
     def shot_noise_ceiling(self) -> float | None:
         """Intensity consistency of the true model, ``1 - sqrt(sum y) / ||y||``; None if not counted.
 

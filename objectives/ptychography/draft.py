@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from autotune.objective import Draft, DraftLine, InputError, Parameter, Problem
-from objectives.data.geometry import resolve_geometry
+from objectives.data.geometry import lacking, resolve_geometry
 from objectives.data.measurement import Measurement
 from objectives.data.reading import recognise
 from objectives.data.settings import GeometrySettings
@@ -135,17 +135,10 @@ def _may_be_near(found: Inspection) -> bool:
 
 
 def _lacking(found: Inspection, pixel_positions: bool) -> list[str]:
-    """Names of the geometry that the study must state; the rules are those of :mod:`objectives.data.geometry`."""
+    """Names of the geometry that the study must state, the wavelength first."""
     geometry = found.geometry
-    names = []
-    distance, pixel = geometry.detector_distance_mm, geometry.detector_pixel_um
-    if geometry.wavelength is None and not pixel_positions:
-        names.append("wavelength_angstrom")
-    if _is_near(geometry):
-        names += [name for name in ("detector_distance_mm", "detector_pixel_um") if getattr(geometry, name) is None]
-    elif not _sampled(geometry) and not pixel_positions and (distance is None or pixel is None):
-        alone = "detector_pixel_um" if distance is not None else "detector_distance_mm"
-        names.append("angular_sampling_mrad" if distance is None and pixel is None else alone)
+    names = lacking(geometry, near=_is_near(geometry), pixel_positions=pixel_positions)
+    names.sort(key=lambda name: name != "wavelength_angstrom")
     if found.positions is None and geometry.scan_step_angstrom is None:
         names.append("scan_step_angstrom")
     return names

@@ -189,12 +189,6 @@ class ForwardModel:
         """Adjoint of the propagation from one slice to the next."""
         return torch.fft.ifft2(torch.fft.fft2(waves) * self._between_slices().conj())
 
-    def spectra_seen_as(self, wave: Tensor) -> Tensor:
-        """The probe's spectrum that reaches the detector as ``wave`` (det_y, det_x) where there is no object."""
-        if self.scene.propagator is None:
-            return wave
-        return spectrum_of(wave) * self.scene.propagator.conj()
-
     def illumination(self, spectra: Tensor, pixels: int) -> Tensor:
         """Summed probe intensity that each object pixel received in the first slice, real (rows, columns)."""
         total = torch.zeros(self.layout.object_shape, dtype=spectra.real.dtype, device=spectra.device)
@@ -213,6 +207,11 @@ class ForwardModel:
         if self.scene.propagator is None:
             return torch.fft.fft2(waves)
         return torch.fft.ifft2(self.kernels.shift(torch.fft.fft2(waves) * self.scene.propagator, *batch.back))
+
+
+def spectrum_seen_as(wave: Tensor, scene: Scene) -> Tensor:
+    """The probe's spectrum that reaches the detector as ``wave`` (det_y, det_x) where there is no object."""
+    return wave if scene.propagator is None else spectrum_of(wave) * scene.propagator.conj()
 
 
 def spectrum_of(field: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def frozen_gradient(
     leaves = replace(scene, spectrum=None, **{name: leaf for name, leaf in cut.items() if name != "spectra"})
     spectra = cut.get("spectra", state.spectra)
     model, data = ForwardModel(leaves, misfit.model.layout, TorchKernels()), misfit.data
-    squared, norm = 0.0, 0.0
+    squared, norm = 0.0, data.total if metric == "amplitude_consistency" else data.norm
     for batch in model.batches(misfit.pixels_per_batch // len(state.spectra), state.moved):
         measured = data.patterns[batch.indices] * data.valid
         expected = model.intensity(state.transmission, spectra, batch) * data.valid
@@ -72,10 +72,8 @@ def frozen_gradient(
             # sqrt has no derivative at 0: leave out pixels where nothing is expected, they carry no gradient.
             floor = torch.finfo(expected.dtype).tiny
             residual = (measured.sqrt() - expected.clamp(min=floor).sqrt()) * data.valid
-            norm += float(measured.sum(dtype=torch.float64))
         else:
             residual = measured - expected
-            norm += float(measured.square().sum(dtype=torch.float64))
         loss = residual.square().sum()
         squared += float(loss.detach())
         loss.backward()

@@ -92,6 +92,44 @@ class Misfit:
             loss,
         )
 
+    def add_gradient(
+        self,
+        transmission: Tensor,
+        spectra: Tensor,
+        batch: Batch,
+        loss: Loss,
+        of_object: Tensor,
+        of_probe: Tensor | None,
+        of_positions: Tensor | None,
+    ) -> tuple[float, float]:
+        """Add half of dL/dRe + i dL/dIm of a batch for the object and, where wanted, the probe; set it for positions.
+
+        Args:
+            transmission, spectra: the state, as :class:`ForwardModel` wants it.
+            batch: which patterns.
+            loss: L.
+            of_object: like ``transmission``.
+            of_probe: like ``spectra``; None where the probe is held.
+            of_positions: (position, 2), half of the slope in 1/pixel; None where positions stay.
+
+        Returns:
+            The loss and the squared intensity residual.
+        """
+        model, kernels = self.model, self.kernels
+        waves = model.waves(transmission, spectra, batch)
+        of_batch = self.compare(waves, batch, loss)
+        leaving = model.from_detector(waves.take_detector(), batch)
+        for index in reversed(range(len(transmission))):
+            leaving = model.pull_back(index, waves, leaving, transmission, batch, of_object[index])
+        if of_probe is None and of_positions is None:
+            return of_batch
+        slopes = model.slopes_of_spectra(leaving)
+        if of_probe is not None:
+            kernels.add_unshifted(slopes, batch.ramp_y, batch.ramp_x, of_probe)
+        if of_positions is not None:
+            of_positions[batch.indices] = kernels.shift_slopes(slopes, spectra, batch.ramp_y, batch.ramp_x)
+        return of_batch
+
     def consistency(self, squared_residual: float) -> float:
         """Intensity consistency ``1 - ||y - Hx|| / ||y||``."""
         return 1 - math.sqrt(squared_residual / self.data.norm)

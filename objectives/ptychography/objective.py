@@ -26,7 +26,7 @@ from autotune.objective import (
     never_stop,
 )
 from objectives.data.measurement import Measurement, NearField
-from objectives.ptychography.forward import ForwardModel, Layout, field_of, spectrum_of
+from objectives.ptychography.forward import ForwardModel, Layout, field_of, spectrum_of, spectrum_seen_as
 from objectives.ptychography.frozen import frozen_gradient, frozen_metrics
 from objectives.ptychography.kernels import kernels_for
 from objectives.ptychography.machine import Machine
@@ -41,7 +41,6 @@ from objectives.ptychography.solvers.positions import FARTHEST
 _LENS = {"center_offset_y", "center_offset_x", "defocus", "astigmatism", "astigmatism_angle"}
 _LENS |= {"spherical_aberration", "convergence_angle"}
 """Parameters that act only through the lens's probe: they have no gradient once the probe itself is an unknown."""
-
 
 _DIVERGED = -1.0
 """Consistency below which a reconstruction has diverged: a model without any counts reaches 0."""
@@ -168,7 +167,7 @@ class PtychographyObjective:
         """An empty object under the initial probe."""
         shape = (int(values.get("slices", 1)), *model.layout.object_shape)
         empty = torch.ones(shape, dtype=self._machine.complex, device=self._machine.device)
-        spectra = start_modes(self._initial_spectrum(model.scene, model), self._modes(values)).contiguous()
+        spectra = start_modes(self._initial_spectrum(model.scene), self._modes(values)).contiguous()
         return State(empty, spectra, torch.zeros_like(model.scene.positions))
 
     @staticmethod
@@ -176,14 +175,14 @@ class PtychographyObjective:
         """Probe modes: one of a probe that is held."""
         return int(values["probe_modes"]) if values["probe"] == "refined" else 1
 
-    def _initial_spectrum(self, scene: Scene, model: ForwardModel) -> Tensor:
+    def _initial_spectrum(self, scene: Scene) -> Tensor:
         """The probe of the lens, of the file, or of the data, at the mean counts of a pattern."""
         if scene.spectrum is not None:
             spectrum = scene.spectrum
         elif self._measurement.probe is not None:
             spectrum = spectrum_of(torch.as_tensor(self._measurement.probe, device=self._machine.device))
         else:
-            spectrum = model.spectra_seen_as(self._mean_amplitude())
+            spectrum = spectrum_seen_as(self._mean_amplitude(), scene)
         spectrum = spectrum.to(self._machine.complex)
         intensity = spectrum.real.square() + spectrum.imag.square()
         # Counts are those of valid pixels; in the far field the spectrum is what the detector sees without an object.
@@ -236,16 +235,9 @@ class PtychographyObjective:
             misfit,
             state,
             metric,
-            spectra_at=None
-            if free
-            else lambda scene: start_modes(
-                self._initial_spectrum(scene, self._differentiable(scene, misfit)), self._modes(values)
-            ),
+            spectra_at=None if free else lambda scene: start_modes(self._initial_spectrum(scene), self._modes(values)),
         )
         return dict(zip(names, slopes, strict=True))
-
-    def _differentiable(self, scene: Scene, misfit: Misfit) -> ForwardModel:
-        return ForwardModel(scene, misfit.model.layout, misfit.kernels)
 
     def _arrays(self, misfit: Misfit, state: State) -> dict[str, np.ndarray[Any, Any]]:
         """Object (slice, y, x), probe modes (mode, y, x), and the middle pattern measured and modelled, in counts."""

@@ -5,6 +5,8 @@ Names, units, meanings and default ranges are the project's one definition for e
 
 from __future__ import annotations
 
+from typing import Any
+
 from autotune.objective import Parameter, Value
 from objectives.data.measurement import FarField, Measurement, NearField
 
@@ -226,27 +228,19 @@ def _depth() -> tuple[Parameter, ...]:
             idle_while=thin,
             description="total thickness, slices x slice thickness; the defocus is that at the first slice",
         ),
-        _mismatch(
-            "tilt_y",
-            "mrad",
-            0.0,
-            -10,
-            10,
-            "specimen tilt: a column leans by +v along y",
-            thin,
-            minimum=-200,
-            maximum=200,
-        ),
-        _mismatch(
-            "tilt_x",
-            "mrad",
-            0.0,
-            -10,
-            10,
-            "specimen tilt: a column leans by +v along x",
-            thin,
-            minimum=-200,
-            maximum=200,
+        *(
+            _mismatch(
+                f"tilt_{axis}",
+                "mrad",
+                0.0,
+                -10,
+                10,
+                f"specimen tilt: a column leans by +v along {axis}",
+                thin,
+                minimum=-200,
+                maximum=200,
+            )
+            for axis in ("y", "x")
         ),
         _whole("slices", 1, 1, 12, 1, 500, "slices of the object"),
         _weight("slice_smoothness", "weight of the squared difference between adjacent slices", thin),
@@ -311,22 +305,23 @@ def _solver(probe: str, pixels: int) -> tuple[Parameter, ...]:
         _step(
             "probe_learning_rate", 0.03, 1e-3, 0.2, "Adam's step of the probe, over its rms spectrum", _NOT_ADAM + _HELD
         ),
-        Parameter(
+        _step(
             "preconditioner_floor",
-            "1",
-            "solver",
             0.05,
-            low=1e-3,
-            high=1.0,
-            log=True,
-            minimum=1e-6,
+            1e-3,
+            1.0,
+            "least illumination assumed, as a fraction of the highest (rPIE: its alpha)",
+            (("solver", ("epie", "adam")),),
             maximum=1.0,
-            idle_while=(("solver", ("epie", "adam")),),
-            description="least illumination assumed, as a fraction of the highest (rPIE: its alpha)",
         ),
         _weight("smoothness", "weight of the squared differences between neighbouring object pixels"),
         _weight("sparsity", "weight of the object's difference from vacuum, in absolute value"),
     )
+
+
+def _setting(name: str, default: Value, description: str, idle_while: Conditions, **rest: Any) -> Parameter:
+    """A solver's setting; ``rest`` as in :class:`autotune.objective.Parameter`."""
+    return Parameter(name, "1", "solver", default, description=description, idle_while=idle_while, **rest)
 
 
 def _whole(
@@ -339,38 +334,14 @@ def _whole(
     description: str,
     idle_while: Conditions = (),
 ) -> Parameter:
-    return Parameter(
-        name,
-        "1",
-        "solver",
-        default,
-        type="int",
-        low=low,
-        high=high,
-        minimum=minimum,
-        maximum=maximum,
-        idle_while=idle_while,
-        description=description,
-    )
+    limits = {"low": low, "high": high, "minimum": minimum, "maximum": maximum}
+    return _setting(name, default, description, idle_while, type="int", **limits)
 
 
 def _choice(
-    name: str,
-    default: str,
-    choices: tuple[str, ...],
-    description: str,
-    idle_while: Conditions = (),
+    name: str, default: str, choices: tuple[str, ...], description: str, idle_while: Conditions = ()
 ) -> Parameter:
-    return Parameter(
-        name,
-        "1",
-        "solver",
-        default,
-        type="categorical",
-        choices=choices,
-        idle_while=idle_while,
-        description=description,
-    )
+    return _setting(name, default, description, idle_while, type="categorical", choices=choices)
 
 
 def _step(
@@ -381,33 +352,13 @@ def _step(
     description: str,
     idle_while: Conditions,
     minimum: float = 1e-6,
+    maximum: float = 10.0,
 ) -> Parameter:
-    return Parameter(
-        name,
-        "1",
-        "solver",
-        default,
-        low=low,
-        high=high,
-        log=True,
-        minimum=minimum,
-        maximum=10.0,
-        idle_while=idle_while,
-        description=description,
-    )
+    """A positive number on a logarithmic scale."""
+    limits = {"low": low, "high": high, "minimum": minimum, "maximum": maximum}
+    return _setting(name, default, description, idle_while, log=True, **limits)
 
 
 def _weight(name: str, description: str, idle_while: Conditions = ()) -> Parameter:
-    return Parameter(
-        name,
-        "1",
-        "solver",
-        0.0,
-        low=1e-4,
-        high=0.1,
-        log=True,
-        minimum=0,
-        maximum=1e3,
-        idle_while=idle_while,
-        description=description + ", over the mean curvature of the data's misfit",
-    )
+    text = description + ", over the mean curvature of the data's misfit"
+    return _step(name, 0.0, 1e-4, 0.1, text, idle_while, minimum=0, maximum=1e3)

@@ -46,27 +46,19 @@ def _add_unshifted(spectra: Any, ramp_y: Any, ramp_x: Any, total: Any) -> None:
 
 
 @_compiled
-def _transmit(waves: Any, transmission: Any, corners: Any, out: Any) -> None:
+def _transmit(waves: Any, transmission: Any, corners: Any, conjugate: bool, out: Any) -> None:
     batch, modes, rows, columns = waves.shape
     for b in range(batch):
         top, left = corners[b, 0], corners[b, 1]
         for m in range(modes):
             for i in range(rows):
                 t, w, o = transmission[top + i, left : left + columns], waves[b, m, i], out[b, m, i]
-                for j in range(columns):
-                    o[j] = w[j] * t[j]
-
-
-@_compiled
-def _transmit_back(waves: Any, transmission: Any, corners: Any, out: Any) -> None:
-    batch, modes, rows, columns = waves.shape
-    for b in range(batch):
-        top, left = corners[b, 0], corners[b, 1]
-        for m in range(modes):
-            for i in range(rows):
-                t, w, o = transmission[top + i, left : left + columns], waves[b, m, i], out[b, m, i]
-                for j in range(columns):
-                    o[j] = w[j] * np.conj(t[j])
+                if conjugate:
+                    for j in range(columns):
+                        o[j] = w[j] * np.conj(t[j])
+                else:
+                    for j in range(columns):
+                        o[j] = w[j] * t[j]
 
 
 @_compiled
@@ -337,13 +329,13 @@ class FusedKernels:
     def transmit(self, waves: Tensor, transmission: Tensor, corners: Tensor) -> Tensor:
         """See :class:`objectives.ptychography.kernels.Kernels`."""
         out = torch.empty_like(waves)
-        _transmit(waves.numpy(), transmission.numpy(), corners.numpy(), out.numpy())
+        _transmit(waves.numpy(), transmission.numpy(), corners.numpy(), False, out.numpy())
         return out
 
     def transmit_back(self, waves: Tensor, transmission: Tensor, corners: Tensor) -> Tensor:
         """See :class:`objectives.ptychography.kernels.Kernels`."""
         out = torch.empty_like(waves)
-        _transmit_back(waves.numpy(), transmission.numpy(), corners.numpy(), out.numpy())
+        _transmit(waves.numpy(), transmission.numpy(), corners.numpy(), True, out.numpy())
         return out
 
     def add_product(self, entering: Tensor, leaving: Tensor, corners: Tensor, total: Tensor) -> None:

@@ -36,31 +36,19 @@ class Adam:
         for variable, part in zip(self._variables, (state.transmission, state.spectra), strict=False):
             variable.data = torch.view_as_real(part)
 
-    def share(self, batches: int) -> float:
-        """See :meth:`objectives.ptychography.solvers.stepwise.Step.share`."""
-        return min(1.0, self._options.object_learning_rate * batches)
-
     def __call__(self, state: State, batch: Batch, *, refine_probe: bool, move: bool) -> float:
         """Update by one batch."""
-        misfit, model, kernels, scale = self._misfit, self._misfit.model, self._misfit.kernels, 2 / self._scale
-        waves = model.waves(state.transmission, state.spectra, batch)
-        _, squared = misfit.compare(waves, batch, self._options.loss)
-        leaving = model.from_detector(waves.take_detector(), batch)
         gradient = torch.zeros_like(state.transmission)
-        for index in reversed(range(len(state.transmission))):
-            leaving = model.pull_back(index, waves, leaving, state.transmission, batch, gradient[index])
+        of_spectra = torch.zeros_like(state.spectra) if refine_probe else None
+        of_moved = torch.zeros_like(state.moved) if move else None
+        _, squared = self._misfit.add_gradient(
+            state.transmission, state.spectra, batch, self._options.loss, gradient, of_spectra, of_moved
+        )
+        scale = 2 / self._scale
         of_object, of_probe, of_positions = self._variables
-        of_object.grad, of_probe.grad, of_positions.grad = torch.view_as_real(gradient * scale), None, None
-        if refine_probe or move:
-            slopes = model.slopes_of_spectra(leaving)
-            if refine_probe:
-                total = torch.zeros_like(state.spectra)
-                kernels.add_unshifted(slopes, batch.ramp_y, batch.ramp_x, total)
-                of_probe.grad = torch.view_as_real(total * scale)
-            if move:
-                of_positions.grad = torch.zeros_like(state.moved)
-                along = kernels.shift_slopes(slopes, state.spectra, batch.ramp_y, batch.ramp_x)
-                of_positions.grad[batch.indices] = along * scale
+        of_object.grad = torch.view_as_real(gradient * scale)
+        of_probe.grad = None if of_spectra is None else torch.view_as_real(of_spectra * scale)
+        of_positions.grad = None if of_moved is None else of_moved * scale
         self._adam.step()
         state.moved.clamp_(-FARTHEST, FARTHEST)
         return squared

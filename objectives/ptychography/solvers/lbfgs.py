@@ -110,25 +110,15 @@ def _vector(parts: list[Tensor]) -> Vector:
 
 def _loss(misfit: Misfit, state: State, options: SolverOptions, unknowns: _Unknowns) -> tuple[float, float, list[Any]]:
     """Loss, squared intensity residual, and gradients dL/dRe + i dL/dIm of object, probe and positions."""
-    model, kernels = misfit.model, misfit.kernels
     value = squared = 0.0
     of_object = torch.zeros_like(state.transmission)
     of_probe = torch.zeros_like(state.spectra) if unknowns.probe else None
     of_positions = torch.zeros_like(state.moved) if unknowns.positions else None
     for batch in misfit.batches(len(state.spectra), state.moved):
-        waves = model.waves(state.transmission, state.spectra, batch)
-        of_batch = misfit.compare(waves, batch, options.loss)
+        of_batch = misfit.add_gradient(
+            state.transmission, state.spectra, batch, options.loss, of_object, of_probe, of_positions
+        )
         value, squared = value + of_batch[0], squared + of_batch[1]
-        leaving = model.from_detector(waves.take_detector(), batch)
-        for index in reversed(range(len(state.transmission))):
-            leaving = model.pull_back(index, waves, leaving, state.transmission, batch, of_object[index])
-        if of_probe is not None or of_positions is not None:
-            slopes = model.slopes_of_spectra(leaving)
-            if of_probe is not None:
-                kernels.add_unshifted(slopes, batch.ramp_y, batch.ramp_x, of_probe)
-            if of_positions is not None:
-                along = kernels.shift_slopes(slopes, state.spectra, batch.ramp_y, batch.ramp_x)
-                of_positions[batch.indices] = along
     scale = 1 / loss_scale(options.loss, misfit.data.mean)
     gradients = [part if part is None else part * (2 * scale) for part in (of_object, of_probe, of_positions)]
     return value * scale, squared, gradients

@@ -27,8 +27,7 @@ class LsqMl:
 
     def __init__(self, misfit: Misfit, state: State, options: SolverOptions) -> None:
         self._misfit, self._options = misfit, options
-        # Every slice alone could explain the whole difference: together they share it, or the sum would overshoot.
-        self._object_step = options.object_step / len(state.transmission)
+        self._object_step = options.step_of_slice(len(state.transmission))
         self._gradient = torch.zeros_like(state.transmission[0])
         self._direction = torch.zeros_like(self._gradient)
         self._received = torch.zeros_like(self._gradient.real)
@@ -37,10 +36,6 @@ class LsqMl:
 
     def begin(self, state: State) -> None:
         """Nothing carries over from one iteration to the next."""
-
-    def share(self, batches: int) -> float:
-        """See :meth:`objectives.ptychography.solvers.stepwise.Step.share`."""
-        return min(1.0, self._options.object_step)
 
     def __call__(self, state: State, batch: Batch, *, refine_probe: bool, move: bool) -> float:
         """Update by one batch."""

@@ -59,3 +59,14 @@ class SolverOptions:
     def moves_positions(self, iteration: int) -> bool:
         """Whether positions move in ``iteration`` (0 is the first)."""
         return self.position_step > 0 and iteration >= self.position_start
+
+    def step_of_slice(self, slices: int) -> float:
+        """Share of its best step that each slice makes.
+
+        Every slice alone could explain the whole difference: together they share it, or the sum would overshoot.
+        """
+        return self.object_step / slices
+
+    def share(self, batches: int) -> float:
+        """How far an iteration of so many batches goes towards what the data want, 0..1 (not L-BFGS)."""
+        return min(1.0, self.object_learning_rate * batches if self.solver == "adam" else self.object_step)

@@ -23,8 +23,7 @@ class Pie:
     def __init__(self, misfit: Misfit, state: State, options: SolverOptions) -> None:
         self._misfit, self._options = misfit, options
         self._floor = 1.0 if options.solver == "epie" else options.preconditioner_floor
-        # Every slice alone could explain the whole difference: together they share it, or the sum would overshoot.
-        self._object_step = options.object_step / len(state.transmission)
+        self._object_step = options.step_of_slice(len(state.transmission))
         self._gradient = torch.zeros_like(state.transmission[0])
         self._received = torch.zeros_like(self._gradient.real)
         self._largest = 1.0
@@ -36,10 +35,6 @@ class Pie:
         y, x = (slice(low[i] + n // 2, high[i] + n // 2 + 1) for i, n in enumerate(layout.detector_shape))
         through = state.transmission[:, y, x].prod(0)
         self._largest = float((through.real.square() + through.imag.square()).max())
-
-    def share(self, batches: int) -> float:
-        """See :meth:`objectives.ptychography.solvers.stepwise.Step.share`."""
-        return min(1.0, self._options.object_step)
 
     def __call__(self, state: State, batch: Batch, *, refine_probe: bool, move: bool) -> float:
         """Update by one batch."""

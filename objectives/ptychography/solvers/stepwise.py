@@ -24,9 +24,6 @@ class Step(Protocol):
     def begin(self, state: State) -> None:
         """Called before every iteration."""
 
-    def share(self, batches: int) -> float:
-        """How far an iteration of so many batches goes towards what the data want, 0..1."""
-
     def __call__(self, state: State, batch: Batch, *, refine_probe: bool, move: bool) -> float:
         """Update ``state`` in place; the batch's squared intensity residual before the update."""
 
@@ -49,7 +46,7 @@ def solve_stepwise(
             if move:
                 batches[index] = misfit.model.batch(groups[index], state.moved)
         if penalised(options):
-            state.transmission = proximal(state.transmission, options, step.share(len(batches)))
+            state.transmission = proximal(state.transmission, options, options.share(len(batches)))
         if refine_probe and len(state.spectra) > 1:
             state.spectra = orthogonal(state.spectra)
         state.squared_residuals.append(squared)

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from objectives.data import units
+from objectives.data.geometry import lacking
 from objectives.data.radiation import electron_wavelength_angstrom, photon_wavelength_angstrom
 from objectives.data.settings import DataSettings, GeometrySettings
 
@@ -135,3 +136,14 @@ def test_settings_load_no_reader() -> None:
 )
 def test_units_as_files_spell_them(convert: Callable[[str], float | None], unit: str, factor: float | None) -> None:
     assert convert(unit) == (None if factor is None else pytest.approx(factor, rel=1e-12))
+
+
+def test_a_spatial_frequency_needs_the_wavelength_whatever_the_unit_of_positions() -> None:
+    """The draft of a study and the check of one ask by the same rule."""
+    stated = GeometrySettings(reciprocal_sampling_per_angstrom=0.02)
+    assert lacking(stated, near=False, pixel_positions=True) == ["wavelength_angstrom"]
+    assert lacking(GeometrySettings(), near=False, pixel_positions=True) == []
+    assert lacking(GeometrySettings(), near=False, pixel_positions=False) == [
+        "angular_sampling_mrad",
+        "wavelength_angstrom",
+    ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from objectives.data.measurement import Measurement, NearField
-from objectives.ptychography.forward import ForwardModel, Layout, field_of, spectrum_of
+from objectives.ptychography.forward import ForwardModel, Layout, field_of, spectrum_of, spectrum_seen_as
 from objectives.ptychography.kernels.plain import TorchKernels
 from tests.objectives.ptychography import reference
 from tests.objectives.ptychography.scenes import free, lens, model_of, near, random_modes, scene_of, specimen
@@ -144,7 +144,7 @@ def test_illumination_rests_on_the_detector(measured: Callable[[], Measurement],
     torch.testing.assert_close(patterns, patterns[:1].expand_as(patterns), rtol=1e-9, atol=1e-9)
     # and it is the pattern whose wave, taken back, is the probe
     wave = torch.exp(1j * torch.rand(24, 24, dtype=torch.float64)) * patterns[0].sqrt()
-    alone = model.intensity(vacuum, model.spectra_seen_as(wave)[None], all_patterns)
+    alone = model.intensity(vacuum, spectrum_seen_as(wave, model.scene)[None], all_patterns)
     torch.testing.assert_close(alone[3], patterns[0], rtol=1e-9, atol=1e-9)
 
 
