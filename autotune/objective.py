@@ -29,6 +29,7 @@ from autotune.errors import AutotuneError, InputError, Problem, near_miss
 __all__ = [
     "ENTRY_POINT_GROUP",
     "AutotuneError",
+    "CountsWork",
     "Draft",
     "DraftLine",
     "DraftsStudies",
@@ -36,6 +37,7 @@ __all__ = [
     "Evaluation",
     "ExplainsAbsence",
     "InputError",
+    "Kind",
     "KnowsTruth",
     "Metric",
     "Objective",
@@ -58,6 +60,9 @@ ENTRY_POINT_GROUP = "autotune.objectives"
 Value = float | int | str
 """A parameter's value: float, int, or one of a categorical parameter's choices."""
 
+Kind = Literal["mismatch", "solver", "fidelity"]
+"""What a parameter is about: the instrument, the reconstruction, or how thoroughly an evaluation is done."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -66,7 +71,8 @@ class Parameter:
     Attributes:
         name: the name in study.yaml.
         unit: its unit as printed (``angstrom``, ``degree``, ``%``); ``1`` where it has none.
-        kind: ``mismatch`` (what the instrument really did) or ``solver`` (how the reconstruction runs).
+        kind: ``mismatch`` (what the instrument really did), ``solver`` (how the reconstruction runs), or ``fidelity``
+            (how much of the data is used: never tuned, since the metric of less data is another metric).
         type: ``float``, ``int`` or ``categorical``.
         default: the value used where the study neither tunes nor fixes the parameter; ``None`` where it must do
             one or the other.
@@ -77,12 +83,14 @@ class Parameter:
         differentiable: whether an evaluation may return a gradient for it.
         idle_while: pairs of another parameter's name and values: this one has no effect while that one is held at any
             of these, so a study that states this one then is refused. Empty where it always acts.
+        cheaper: which values make an evaluation cheaper and its metric an approximation, so that a study may name such
+            a value for its cheap evaluations (``search.fidelity``); None where neither does.
         description: one sentence for people, with the sign convention where there is one.
     """
 
     name: str
     unit: str
-    kind: Literal["mismatch", "solver"]
+    kind: Kind
     default: Value | None
     type: Literal["float", "int", "categorical"] = "float"
     low: float | None = None
@@ -93,6 +101,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     differentiable: bool = False
     idle_while: tuple[tuple[str, tuple[Value, ...]], ...] = ()
+    cheaper: Literal["lower", "higher"] | None = None
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -334,6 +343,14 @@ class KnowsTruth(Protocol):
 
     def truth(self) -> Mapping[str, float]:
         """Parameter name -> true value in the parameter's unit; empty where it is not known."""
+
+
+@runtime_checkable
+class CountsWork(Protocol):
+    """An objective that knows what an evaluation costs before it is made."""
+
+    def work(self, values: Mapping[str, Value]) -> float:
+        """Cost of an evaluation at ``values``, positive, in any unit that repeats: only ratios are used."""
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.objective import Value
+from autotune.objective import Kind, Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -37,7 +37,7 @@ class Dimension:
 
     name: str
     unit: str = "1"
-    kind: Literal["mismatch", "solver"] = "mismatch"
+    kind: Kind = "mismatch"
     type: Literal["float", "int", "categorical"] = "float"
     low: float = 0.0
     high: float = 1.0
