@@ -1,7 +1,7 @@
 """result.json: the answer of a study as data, computed from the trial store alone.
 
-Fields that need more than the trials (intervals, verdicts, cost in reconstruction equivalents) are null until there is
-something true to say.
+Estimates, intervals (of the surrogate: its own uncertainty, not yet the data's), verdicts and sensitivities are those
+of the study's last end, and null before it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from autotune import __version__
 from autotune.home import Home
 from autotune.objective import Metric
+from autotune.space import describe
 from autotune.store import TrialRecord, TrialStore, best_of
 
 SCHEMA = 1
@@ -32,6 +33,10 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> dict[str, Any]
         live: whether a process is running the study now; a study that says it runs without one was stopped.
     """
     facts, trials = store.facts, store.trials()
+    answer = facts.get("answer", {})
+    known = sum(trial.state == "finished" for trial in trials)
+    if answer.get("trials") != known:  # of an earlier end of the study
+        answer = {}
     metric = Metric(**facts["metric"])
     best = best_of(trials, metric)
     status, reason = facts.get("status", "running"), facts.get("reason", "")
@@ -44,13 +49,14 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> dict[str, Any]
         "status": status,
         "reason": reason,
         "trials": {state: sum(t.state == state for t in trials) for state in ("finished", "failed", "pruned")},
-        "metric": _metric(metric, best),
-        "parameters": {d["name"]: _parameter(d, best) for d in facts["space"]},
+        "metric": _metric(metric, best) | {"estimate": None, "deviation": None} | answer.get("metric", {}),
+        "parameters": {d["name"]: _parameter(d, best, answer) for d in facts["space"]},
+        "correlations": answer.get("correlations"),
         "best_trial": None if best is None else best.number,
         "cost": {
             "seconds": facts.get("seconds", 0.0),
             "evaluation_seconds": sum(trial.seconds for trial in trials),
-            "reconstruction_equivalents": None,
+            "reconstruction_equivalents": sum(trial.equivalents for trial in trials if trial.state != "running"),
         },
         "mlflow": facts.get("mlflow", {"tracking_uri": None, "experiment": None, "run_id": None}),
         "artifacts": str(home.study(name)),
@@ -70,16 +76,23 @@ def _metric(metric: Metric, best: TrialRecord | None) -> dict[str, Any]:
     }
 
 
-def _parameter(dimension: Mapping[str, Any], best: TrialRecord | None) -> dict[str, Any]:
+def _parameter(dimension: Mapping[str, Any], best: TrialRecord | None, answer: Mapping[str, Any]) -> dict[str, Any]:
+    known = answer.get("parameters", {}).get(dimension["name"], {})
+    note = known.get("note")
+    if best is not None and dimension["name"] not in best.values:
+        condition = describe(dimension.get("when", {}).items())
+        note = f"not used by the best trial{': only while ' + condition if condition else ''}"
     return {
-        "best": None if best is None else best.values[dimension["name"]],
-        "estimate": None,
-        "interval": None,
-        "level": None,
+        "best": None if best is None else best.values.get(dimension["name"]),
+        "estimate": known.get("estimate"),
+        "interval": known.get("interval"),
+        "level": answer.get("level") if known.get("interval") else None,
         "unit": dimension["unit"],
         "kind": dimension["kind"],
-        "verdict": None,
-        "note": None,
+        "verdict": known.get("verdict"),
+        "note": note,
+        "choices": known.get("choices"),
+        "sensitivity": known.get("sensitivity"),
     }
 
 

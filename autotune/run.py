@@ -9,15 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from autotune.answer import find_answer
 from autotune.artifacts import discard_unfinished, keep_evaluation
+from autotune.budget import Ending
 from autotune.errors import Problem, StudyFailed
 from autotune.execution.inline import InlineExecutor
 from autotune.home import Home
-from autotune.objective import KnowsTruth, Metric, Objective
+from autotune.objective import KnowsTruth, Metric, Objective, Status
 from autotune.result import build_result, write_json
+from autotune.space import describe
 from autotune.store import TrialRecord, TrialStore, best_of
 from autotune.study import Plan, StudyFile, plan_study
-from autotune.takeup import only_runner, take_up
+from autotune.takeup import only_runner, sources_of, take_up
 from autotune.tracking import PARENT_STATUS, Recorder, StudyFacts, study_summary, without_password
 from autotune.tuner import Search, Trial, Tuner
 
@@ -92,8 +95,22 @@ class _Run:
         self.file, self.objective, self.plan = file, objective, plan
         self.home, self.store, self.watcher = home, store, watcher
         search = file.spec.search
-        self.tuner = Tuner(store, plan.space, plan.metric, Search(search.sampler, search.seed, search.startup_trials))
-        self.executor = InlineExecutor(objective, plan.fixed, plan.metric.name)
+        self.tuner = Tuner(
+            store,
+            plan.space,
+            plan.metric,
+            Search(
+                search.sampler,
+                search.seed,
+                search.startup_trials,
+                search.pruner,
+                plan.costs,
+                file.spec.budget.converged,
+                sources_of(file, plan, home),
+            ),
+        )
+        self.ending = Ending(file.spec.budget, plan.metric.name, min(plan.costs) if plan.cheap else None)
+        self.executor = InlineExecutor(objective, plan.held, plan.metric.name)
         self.recorder = self._recorder() if file.spec.tracking.enabled else None
         self.begun = time.monotonic()
         self.earlier_seconds = float(store.facts.get("seconds", 0.0))
@@ -128,33 +145,36 @@ class _Run:
 
     def _search(self) -> str:
         """Trial after trial; returns why it ended."""
-        budget = self.file.spec.budget
-        while len(self.tuner.counted()) < budget.trials:
-            if budget.seconds is not None and self._seconds() >= budget.seconds:
-                return f"the time budget of {budget.seconds:g} s is used"
-            if budget.converged is not None and self.tuner.converged(budget.converged):
-                return f"converged: no trial is expected to improve {self.plan.metric.name} by {budget.converged:g}"
-            self._trial()
-        return f"the budget of {budget.trials} trials is used"
+        while True:
+            coming = self.ending.after(self.tuner.counted(), self._seconds())
+            if coming.reason:
+                return coming.reason
+            self._trial(finish=coming.finish)
 
-    def _trial(self) -> None:
-        trial = self.tuner.ask()
+    def _trial(self, *, finish: bool) -> None:
+        trial = self.tuner.ask(finish=finish)
         self.watcher.proposed(trial)
-
+        goes_on = self.tuner.watch(trial)
+        done = 1.0
         broken: list[Exception] = []  # the watcher's own errors are not the objective's: they must not fail the trial
 
         def progress(iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+            nonlocal done
+            done = iteration / iterations
             try:
                 self.watcher.progressed(iteration, iterations, metrics)
             except Exception as error:
                 broken.append(error)
-            return not broken
+            value = metrics.get(self.plan.metric.name)
+            # After the last iteration there is nothing left to save.
+            return not broken and (value is None or iteration == iterations or goes_on(iteration, value))
 
         evaluation = self.executor.run(trial, progress)
         if broken:
             raise broken[0]
         keep_evaluation(self.home.trial(self.file.spec.name, trial.number), evaluation, self.objective)
-        record = self.tuner.tell(trial, evaluation)
+        stopped = evaluation.status is Status.STOPPED
+        record = self.tuner.tell(trial, evaluation, done=done if stopped else 1.0)
         self.store.note("seconds", self._seconds())
         if self.recorder is not None:
             self.recorder.submit(record)
@@ -177,6 +197,8 @@ class _Run:
         self.store.note("status", status)
         self.store.note("reason", reason)
         self.store.note("seconds", self._seconds())
+        if status != "failed":
+            self._keep_answer()
         self._write_result()  # before MLflow, which may keep us waiting
         warning = self._close_record(status, trials)
         result = self._write_result()
@@ -184,6 +206,21 @@ class _Run:
             raise StudyFailed(Problem(f"study {self.file.spec.name}", reason))
         truth = self.objective.truth() if isinstance(self.objective, KnowsTruth) else {}
         return Outcome(result, truth, warning)
+
+    def _keep_answer(self) -> None:
+        """Keep what the surrogate knows of the optimum; its samples in a file of their own."""
+        search = self.tuner.search
+        answer = find_answer(
+            self.store,
+            self.plan.space,
+            self.plan.metric,
+            seed=search.seed,
+            own_levels=len(search.costs),
+            sources=search.sources,
+        )
+        if answer is not None:
+            write_json(self.home.study(self.file.spec.name) / "posterior.json", answer)
+            self.store.note("answer", {key: part for key, part in answer.items() if key != "samples"})
 
     def _why_none_finished(self, end: str) -> str:
         trials = self.tuner.counted()
@@ -250,4 +287,5 @@ def _ranges(plan: Plan) -> dict[str, str]:
     for d in plan.space.dimensions:
         scale = " (log)" if d.log else ""
         texts[d.name] = ", ".join(d.choices) if d.type == "categorical" else f"{d.low:g} .. {d.high:g} {d.unit}{scale}"
+        texts[d.name] += f", while {describe(d.when)}" if d.when else ""
     return texts | {name: f"{value} (fixed)" for name, value in plan.fixed.items()}

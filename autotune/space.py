@@ -2,13 +2,18 @@
 
 Every float and int dimension takes one coordinate in [0, 1]; a categorical dimension takes one coordinate per choice
 (one-hot). The Jacobian of the map carries gradients of the metric from a parameter's own unit to the unit cube.
+
+A dimension with conditions (``when``) exists only where others have certain values: it is *active* there. Where it is
+not, it has no value, and its coordinates are the same at every such point, so that the cube has no direction in which
+nothing changes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,8 +23,12 @@ from autotune.objective import Kind, Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from optuna.trial import Trial
 
 Floats = NDArray[np.float64]
+
+Conditions = tuple[tuple[str, tuple[Value, ...]], ...]
+"""Pairs of another dimension's name and values; all must hold: that one is active and has one of the values."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Dimension:
         choices: the values of a categorical dimension.
         initial: the user's stated value, tried first; ``None`` where none is stated.
         differentiable: whether evaluations may carry a gradient for it.
+        when: the conditions under which it is active, on int and categorical dimensions; empty for always.
     """
 
     name: str
@@ -45,6 +55,7 @@ class Dimension:
     choices: tuple[str, ...] = ()
     initial: Value | None = None
     differentiable: bool = False
+    when: Conditions = ()
 
     @property
     def width(self) -> int:
@@ -61,6 +72,23 @@ class Dimension:
         if self.type == "int":
             return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
+
+    def suggest(self, trial: Trial) -> Value:
+        """Have the study's sampler give the trial a value."""
+        if self.type == "categorical":
+            return trial.suggest_categorical(self.name, self.choices)
+        if self.type == "int":
+            return trial.suggest_int(self.name, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(self.name, self.low, self.high, log=self.log)
+
+    @property
+    def inactive(self) -> list[float]:
+        """Coordinates where the dimension is not active: the middle of the range, or the first choice.
+
+        The middle is nearest to all values it may have. One choice is held, as everywhere else, so that a covariance
+        of choices needs no special case.
+        """
+        return self.to_unit(self.choices[0]) if self.type == "categorical" else [0.5]
 
     def to_unit(self, value: Value) -> list[float]:
         """Coordinates of ``value``; int values sit at the middle of their cell, so each cell is equally wide."""
@@ -100,9 +128,63 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """The tuned parameters together, in the order of the study file."""
+    """The tuned parameters together, in the order of the study file.
+
+    Raises:
+        ValueError: a condition names a dimension that is not there, that is a float, or that depends on this one.
+    """
 
     dimensions: tuple[Dimension, ...]
+
+    def __post_init__(self) -> None:
+        types = {dimension.name: dimension.type for dimension in self.dimensions}
+        for dimension in self.dimensions:
+            for other, _ in dimension.when:
+                if types.get(other, "float") == "float":
+                    found = "a float" if other in types else "no dimension"
+                    raise ValueError(f"{dimension.name} depends on {other}, which is {found}; it must be int or choice")
+        if len(self.asking_order) < len(self.dimensions):
+            left = [name for name in self.names if name not in {d.name for d in self.asking_order}]
+            raise ValueError(f"these depend on each other: {', '.join(left)}")
+
+    @cached_property
+    def asking_order(self) -> tuple[Dimension, ...]:
+        """The dimensions, each after those that it depends on; otherwise in order."""
+        ordered: list[Dimension] = []
+        left = list(self.dimensions)
+        while left:
+            known = {dimension.name for dimension in ordered}
+            ready = next((d for d in left if all(other in known for other, _ in d.when)), None)
+            if ready is None:
+                break  # a cycle
+            ordered.append(ready)
+            left.remove(ready)
+        return tuple(ordered)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether any dimension has conditions."""
+        return any(dimension.when for dimension in self.dimensions)
+
+    def active(self, values: Mapping[str, Value]) -> set[str]:
+        """Names of the dimensions that are active where parameters have ``values``; those of inactive ones are ignored.
+
+        Args:
+            values: parameter name -> value; inactive dimensions may be left out.
+        """
+        found: set[str] = set()
+        for dimension in self.asking_order:
+            if all(other in found and values.get(other) in allowed for other, allowed in dimension.when):
+                found.add(dimension.name)
+        return found
+
+    def suggest(self, trial: Trial) -> dict[str, Value]:
+        """Have the study's sampler give the trial a value for every active dimension, and for no other."""
+        values: dict[str, Value] = {}
+        for dimension in self.asking_order:
+            if all(values.get(other) in allowed for other, allowed in dimension.when):
+                values[dimension.name] = dimension.suggest(trial)
+        return {name: values[name] for name in self.names if name in values}
 
     @property
     def names(self) -> list[str]:
@@ -115,33 +197,44 @@ class Space:
         return sum(dimension.width for dimension in self.dimensions)
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The space as Optuna distributions."""
+        """The space as Optuna distributions, whether active or not."""
         return {dimension.name: dimension.distribution for dimension in self.dimensions}
 
     def to_unit(self, values: Mapping[str, Value]) -> Floats:
-        """Map parameter values to a point of the unit cube, shape (width,)."""
-        return np.array([u for d in self.dimensions for u in d.to_unit(values[d.name])], dtype=np.float64)
+        """Map parameter values to a point of the unit cube, shape (width,); values of inactive ones are ignored."""
+        active = self.active(values)
+        coordinates = [d.to_unit(values[d.name]) if d.name in active else d.inactive for d in self.dimensions]
+        return np.array([u for of_one in coordinates for u in of_one], dtype=np.float64)
 
     def from_unit(self, point: Sequence[float] | Floats) -> dict[str, Value]:
-        """Map a point of the unit cube, shape (width,), to parameter values."""
+        """Map a point of the unit cube, shape (width,), to the values of the dimensions active there."""
         values: dict[str, Value] = {}
         start = 0
         for dimension in self.dimensions:
             values[dimension.name] = dimension.from_unit([float(u) for u in point[start : start + dimension.width]])
             start += dimension.width
-        return values
+        active = self.active(values)
+        return {name: value for name, value in values.items() if name in active}
 
     def gradient_to_unit(self, values: Mapping[str, Value], gradient: Mapping[str, float]) -> dict[str, float]:
-        """Chain rule: gradient per parameter unit -> gradient per unit-cube coordinate, for the names given."""
+        """Chain rule: gradient per parameter unit -> gradient per unit-cube coordinate, for the active names given."""
+        active = self.active(values)
         return {
             d.name: gradient[d.name] * d.jacobian(float(values[d.name]))
             for d in self.dimensions
-            if d.name in gradient and d.type == "float"
+            if d.name in gradient and d.type == "float" and d.name in active
         }
 
     def stated(self) -> dict[str, Value]:
-        """The user's stated values, for those dimensions that have one."""
-        return {d.name: d.initial for d in self.dimensions if d.initial is not None}
+        """The user's stated values, for those dimensions that have one and that they leave a chance to be active."""
+        stated: dict[str, Value] = {}
+        impossible: set[str] = set()
+        for d in self.asking_order:
+            if any(p in impossible or (p in stated and stated[p] not in allowed) for p, allowed in d.when):
+                impossible.add(d.name)
+            elif d.initial is not None:
+                stated[d.name] = d.initial
+        return {name: stated[name] for name in self.names if name in stated}
 
     def as_dict(self) -> list[dict[str, Any]]:
         """Plain data that identifies the space (stored with the study to detect a change)."""
@@ -149,5 +242,27 @@ class Space:
             {"name": d.name, "unit": d.unit, "kind": d.kind, "type": d.type, "choices": list(d.choices)}
             | ({} if d.type == "categorical" else {"low": d.low, "high": d.high, "log": d.log})
             | ({} if d.initial is None else {"initial": d.initial})
+            | ({} if not d.when else {"when": {other: list(values) for other, values in d.when}})
             for d in self.dimensions
         ]
+
+
+def describe(when: Iterable[tuple[str, Sequence[Value]]]) -> str:
+    """Conditions in words, such as ``solver is lsqml or epie and slices is 2 to 12``."""
+    return " and ".join(f"{name} is {alternatives(values)}" for name, values in when)
+
+
+def alternatives(values: Sequence[Value]) -> str:
+    """Values in words, at least one; three or more whole numbers in a row as a range."""
+    texts: list[str] = []
+    start = 0
+    while start < len(values):
+        end = start
+        while end + 1 < len(values) and isinstance(values[end], int) and values[end + 1] == int(values[end]) + 1:
+            end += 1
+        if end - start >= 2:
+            texts.append(f"{values[start]} to {values[end]}")
+        else:
+            texts += [str(value) for value in values[start : end + 1]]
+        start = end + 1
+    return f"{', '.join(texts[:-1])} or {texts[-1]}" if len(texts) > 1 else texts[0]

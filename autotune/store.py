@@ -27,6 +27,8 @@ INTERRUPTED = "autotune:interrupted"
 _CREATED = "autotune:created"  # the study's last fact to be written: without it, its creation was cut short
 EXPECTED_IMPROVEMENT = "autotune:expected_improvement"
 """Attribute of a trial: by how much its proposal was expected to beat the best value, in the metric's unit."""
+LEVEL = "autotune:level"
+"""Attribute of a trial: which of the study's cheap evaluations it is, from 1; 0 or absent for a full one."""
 _EVALUATION = "autotune:evaluation"
 _FIXED = "fixed_params"
 
@@ -44,6 +46,9 @@ class TrialRecord:
         started, ended: local wall-clock times.
         expected_improvement: by how much the sampler expected the trial to beat the best one before it, in the
             metric's unit; None where it expected nothing.
+        level: which of the study's cheap evaluations it is, from 1; 0 for a full one. Metrics of different levels do
+            not compare.
+        equivalents: what it cost, in units of one full evaluation.
     """
 
     number: int
@@ -57,12 +62,14 @@ class TrialRecord:
     started: datetime | None = None
     ended: datetime | None = None
     expected_improvement: float | None = None
+    level: int = 0
+    equivalents: float = 1.0
 
 
 def best_of(trials: Sequence[TrialRecord], metric: Metric) -> TrialRecord | None:
-    """The finished trial with the best ``metric``, the earliest of equals; None where none has finished."""
+    """The full trial with the best ``metric``, the earliest of equals; None where none has finished."""
     sign = 1.0 if metric.goal == "maximize" else -1.0
-    finished = [trial for trial in trials if trial.state == "finished"]
+    finished = [trial for trial in trials if trial.state == "finished" and trial.level == 0]
     return max(finished, key=lambda trial: sign * trial.metrics[metric.name], default=None)
 
 
@@ -129,18 +136,33 @@ class TrialStore:
 
         return [_record(trial) for trial in self.study.get_trials(deepcopy=False) if trial.state != State.WAITING]
 
-    def tell(self, number: int, evaluation: Evaluation, value: float | None) -> TrialRecord:
+    def trial_id(self, number: int) -> int:
+        """Of a trial, in the storage."""
+        found: int = self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        return found
+
+    def tell(
+        self,
+        number: int,
+        evaluation: Evaluation,
+        value: float | None,
+        equivalents: float = 1.0,
+        heading_for: float | None = None,
+    ) -> TrialRecord:
         """Keep what an evaluation yielded, then end its trial: nothing else sees the result before it is stored.
 
         Args:
             number: the running trial.
             evaluation: what it yielded.
             value: the tuned metric where the evaluation is complete.
+            equivalents: what it cost, in units of one full evaluation.
+            heading_for: what the tuned metric of a stopped trial would probably have become.
         """
         from optuna.trial import TrialState as State
 
-        trial_id = self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
-        self.study._storage.set_trial_user_attr(trial_id, _EVALUATION, _plain(evaluation))
+        trial_id = self.trial_id(number)
+        kept = _plain(evaluation) | {"equivalents": equivalents, "heading_for": heading_for}
+        self.study._storage.set_trial_user_attr(trial_id, _EVALUATION, kept)
         if value is not None:
             self.study.tell(number, value)
         else:
@@ -155,8 +177,7 @@ class TrialStore:
         """
         from optuna.trial import TrialState as State
 
-        storage = self.study._storage
-        trial_id = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, trial.number)
+        storage, trial_id = self.study._storage, self.trial_id(trial.number)
         stated = storage.get_trial(trial_id).system_attrs.get(_FIXED)
         waiting = self.study.get_trials(deepcopy=False, states=(State.WAITING,))
         if stated and stated not in [other.system_attrs.get(_FIXED) for other in waiting]:
@@ -201,6 +222,12 @@ def gradient_of(trial: FrozenTrial) -> Mapping[str, float]:
     return gradient
 
 
+def heading_of(trial: FrozenTrial) -> float | None:
+    """What the tuned metric of a stopped trial would probably have become; None where that is not known."""
+    found: float | None = trial.user_attrs.get(_EVALUATION, {}).get("heading_for")
+    return found
+
+
 def _record(trial: FrozenTrial) -> TrialRecord:
     from optuna.trial import TrialState as State
 
@@ -222,6 +249,8 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         started=trial.datetime_start,
         ended=trial.datetime_complete,
         expected_improvement=trial.user_attrs.get(EXPECTED_IMPROVEMENT),
+        level=trial.user_attrs.get(LEVEL, 0),
+        equivalents=kept.get("equivalents", 1.0),
     )
 
 

@@ -15,7 +15,7 @@ from autotune.errors import InputError, Problem
 from autotune.home import Home
 from autotune.objective import Objective
 from autotune.result import build_result, write_json
-from autotune.store import TrialStore
+from autotune.store import TrialStore, best_of
 from autotune.study import Plan, StudyFile
 
 # `autotune result` takes the lock for an instant to see whether it is free.
@@ -95,6 +95,44 @@ def take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fr
             "seed": file.spec.search.seed,
         },
     )
+
+
+def sources_of(file: StudyFile, plan: Plan, home: Home) -> tuple[TrialStore, ...]:
+    """The finished studies that the study starts from (``search.warm_start``).
+
+    Raises:
+        InputError: one is not there, has no finished trial, or tunes other parameters or another metric.
+    """
+    problems: list[Problem] = []
+    stores: list[TrialStore] = []
+    for name in file.spec.search.warm_start:
+        store = None if name == file.spec.name else TrialStore.open(home.store_url, name)
+        what = _unfit(store, plan)
+        if what:
+            problems.append(
+                file.problem("search.warm_start", f"{name} {what}", "name a finished study of the same kind")
+            )
+        elif store is not None:
+            stores.append(store)
+    if problems:
+        raise InputError(problems)
+    return tuple(stores)
+
+
+def _unfit(store: TrialStore | None, plan: Plan) -> str:
+    """Why a study cannot teach another; empty where it can."""
+    if store is None:
+        return "is no other study here"
+    facts = store.facts
+    if best_of(store.trials(), plan.metric) is None:
+        return "has no finished trial"
+    if facts["metric"]["name"] != plan.metric.name or facts["metric"]["goal"] != plan.metric.goal:
+        return f"tunes {facts['metric']['name']}, not {plan.metric.name}"
+    theirs, ours = ({(d["name"], d["type"]) for d in space} for space in (facts["space"], plan.space.as_dict()))
+    if theirs != ours:
+        names = sorted({name for name, _ in theirs ^ ours})
+        return f"does not tune the same parameters ({', '.join(names)})"
+    return ""
 
 
 def _archive(store: TrialStore, name: str, home: Home) -> None:

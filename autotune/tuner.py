@@ -14,16 +14,15 @@ ended, whatever ended it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from autotune.curves import Curves
 from autotune.objective import Evaluation, Metric, Status, Value
-from autotune.samplers import make_sampler
+from autotune.pruners import Pruner, optuna_pruner
+from autotune.samplers import Levels, make_sampler
 from autotune.space import Space
-from autotune.store import EXPECTED_IMPROVEMENT, TrialRecord, TrialStore, best_of
-
-_IN_A_ROW = 4
-"""A small expectation may come from a model that the next trial corrects; every other of these looks elsewhere."""
+from autotune.store import EXPECTED_IMPROVEMENT, LEVEL, TrialRecord, TrialStore, best_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,13 @@ class Search:
     sampler: str = "gp"
     seed: int = 0
     startup_trials: int | None = None
+    pruner: Pruner = "none"
+    costs: tuple[float, ...] = (1.0,)
+    """Of a full evaluation and of each cheap one, as fractions of it; a trial of level l costs ``costs[l]``."""
+    tolerance: float | None = None
+    """An improvement of the metric that does not matter; None where any does."""
+    sources: tuple[TrialStore, ...] = ()
+    """Finished studies of the same parameters, from which the model learns."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +47,16 @@ class Trial:
 
     Attributes:
         number: its number in the store.
-        values: tuned parameter name -> value.
+        values: tuned parameter name -> value, of those that are active.
         seed: for everything random in the evaluation. The same for all trials of a study: with common random
             numbers a difference between two trials is a difference between their parameters.
+        level: which of the study's cheap evaluations, from 1; 0 for a full one.
     """
 
     number: int
     values: Mapping[str, Value]
     seed: int
+    level: int = 0
 
 
 class Tuner:
@@ -70,39 +78,90 @@ class Tuner:
             self.store.release(trial)
         return len(left)
 
-    def ask(self) -> Trial:
-        """Propose the next trial and record it as running."""
+    def ask(self, *, finish: bool = False) -> Trial:
+        """Propose the next trial and record it as running.
+
+        Args:
+            finish: ask for a full evaluation of what the model takes for the answer (sampler ``gp``).
+        """
         study = self.store.study
+        plan = None
+        if self.search.sampler == "gp":
+            sources = tuple(source.study for source in self.search.sources)
+            plan = Levels(self.search.costs, sources, finish, self.search.tolerance)
         study.sampler = sampler = make_sampler(
             self.search.sampler,
             self.space,
             seed=self.search.seed,
             index=len(self.counted()),
             startup_trials=self.search.startup_trials,
+            levels=plan,
         )
-        trial = study.ask(self.space.distributions())
-        improvement = getattr(sampler, "expected_improvement", None)
-        if improvement is not None:
-            trial.set_user_attr(EXPECTED_IMPROVEMENT, improvement)
-        return Trial(trial.number, dict(trial.params), self.search.seed)
+        trial = study.ask()
+        values = self.space.suggest(trial)
+        asked = getattr(sampler, "asked", None)
+        level = 0 if asked is None else asked.level
+        if level:
+            trial.set_user_attr(LEVEL, level)
+        if asked is not None and asked.expected_improvement is not None:
+            trial.set_user_attr(EXPECTED_IMPROVEMENT, asked.expected_improvement)
+        return Trial(trial.number, values, self.search.seed, level)
 
-    def tell(self, trial: Trial, evaluation: Evaluation) -> TrialRecord:
-        """Store what a trial yielded. A complete evaluation without a finite tuned metric counts as failed."""
+    def watch(self, trial: Trial) -> Callable[[int, float], bool]:
+        """Who watches the learning curve of a trial: told the metric after each iteration, says whether to go on."""
+        if self.search.pruner == "none":
+            return lambda iteration, value: True
+        if self.search.pruner == "curve":
+            curves, sign = self._curves(trial.level), self._sign
+            return lambda iteration, value: not curves.hopeless(iteration, sign * value)
+        return self._optuna_watch(trial)
+
+    def _optuna_watch(self, trial: Trial) -> Callable[[int, float], bool]:
+        from optuna.trial import Trial as Asked
+
+        study = self.store.study
+        study.pruner = optuna_pruner(self.search.pruner) or study.pruner
+        asked = Asked(study, self.store.trial_id(trial.number))
+
+        def goes_on(iteration: int, value: float) -> bool:
+            asked.report(value, iteration)
+            return not asked.should_prune()
+
+        return goes_on
+
+    @property
+    def _sign(self) -> float:
+        return 1.0 if self.metric.goal == "maximize" else -1.0
+
+    def _curves(self, level: int) -> Curves:
+        return Curves.of(self.store.trials(), self.metric, level)
+
+    def _heading_for(self, trial: Trial, evaluation: Evaluation) -> float | None:
+        """Where a stopped trial would probably have ended."""
+        curve = evaluation.curve.get(self.metric.name, ())
+        if evaluation.status is not Status.STOPPED or not curve:
+            return None
+        found = self._curves(trial.level).heading_for(len(curve), self._sign * curve[-1])
+        return None if found is None else self._sign * found
+
+    def tell(self, trial: Trial, evaluation: Evaluation, *, done: float = 1.0) -> TrialRecord:
+        """Store what a trial yielded. A complete evaluation without a finite tuned metric counts as failed.
+
+        Args:
+            trial: as asked.
+            evaluation: what it yielded.
+            done: share of the evaluation that was done before it was stopped.
+        """
         value = evaluation.metrics.get(self.metric.name) if evaluation.status is Status.COMPLETE else None
         if evaluation.status is Status.COMPLETE and (value is None or not math.isfinite(value)):
             reason = f"the evaluation reported {self.metric.name} = {value}"
             evaluation, value = replace(evaluation, status=Status.FAILED, reason=reason), None
-        return self.store.tell(trial.number, evaluation, value)
+        cost = self.search.costs[trial.level] * done
+        return self.store.tell(trial.number, evaluation, value, cost, self._heading_for(trial, evaluation))
 
     def counted(self) -> list[TrialRecord]:
         """The trials that count against the budget: all that were started, less the interrupted."""
         return [trial for trial in self.store.trials() if trial.state != "interrupted"]
-
-    def converged(self, tolerance: float) -> bool:
-        """Whether none of the four latest trials was expected to beat the best one by ``tolerance`` or more."""
-        latest = self.counted()[-_IN_A_ROW:]
-        expected = [trial.expected_improvement for trial in latest if trial.expected_improvement is not None]
-        return len(expected) == _IN_A_ROW and max(expected) < tolerance
 
     @property
     def best(self) -> TrialRecord | None:

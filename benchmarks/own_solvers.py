@@ -16,7 +16,7 @@ from ptychography_data import Scan
 from autotune.objective import Value
 from objectives.data.reading import open_measurement
 from objectives.data.settings import DataSettings, GeometrySettings
-from objectives.ptychography import objective as objective_module
+from objectives.ptychography import reconstruction as reconstruction_module
 from objectives.ptychography.machine import Machine
 from objectives.ptychography.objective import PtychographyObjective
 
@@ -98,7 +98,7 @@ class Problem:
         spent = self._fastest(solver, iterations) / per
         in_place = None
         if solver != "lbfgs":
-            with mock.patch.object(objective_module, "kernels_for", lambda device: TransformsOnly()):
+            with mock.patch.object(reconstruction_module, "kernels_for", lambda device: TransformsOnly()):
                 in_place = self._fastest(solver, iterations) / per
         return Pace(spent, floor_seconds(made) / per, in_place, images / per)
 

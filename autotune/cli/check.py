@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from autotune.cli.options import SetOption, StudyArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -46,15 +46,20 @@ def _print_facts(console: Console, title: str, facts: Mapping[str, str]) -> None
     console.print(table)
 
 
-def _print_tuned(console: Console, dimensions: Iterable[Dimension]) -> None:
+def _print_tuned(console: Console, dimensions: Sequence[Dimension]) -> None:
     from rich.table import Table
 
+    from autotune.space import describe
+
     table = Table("parameter", "range", "unit", "scale", "kind", "first value", box=None, padding=(0, 2))
+    if any(d.when for d in dimensions):
+        table.add_column("only while")
     for d in dimensions:
         scale = {"categorical": "choice"}.get(d.type, "log" if d.log else "linear")
         scale += ", whole numbers" if d.type == "int" else ""
         first = "" if d.initial is None else _number(d.initial)
-        table.add_row(d.name, _range(d), d.unit, scale, d.kind, first)
+        condition = [describe(d.when)] if d.when else []
+        table.add_row(d.name, _range(d), d.unit, scale, d.kind, first, *condition)
     console.print("\nTuned parameters")
     console.print(table)
 
@@ -87,15 +92,26 @@ def _print_held(console: Console, plan: Plan, known: Iterable[Parameter]) -> Non
         console.print(table)
 
 
+def _level_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
+    """Cheap evaluations, earlier studies and the pruner, where there are any."""
+    held = [", ".join(f"{name} {_number(value)}" for name, value in level.values.items()) for level in plan.cheap]
+    cheap = "; ".join(f"{text} ({level.cost:.2f} of a full one)" for text, level in zip(held, plan.cheap, strict=True))
+    facts = {"cheap evaluations": cheap, "learns from": ", ".join(spec.search.warm_start)}
+    facts["pruner"] = "" if spec.search.pruner == "none" else spec.search.pruner
+    return {name: fact for name, fact in facts.items() if fact}
+
+
 def _search_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
     metric, search, budget = plan.metric, spec.search, spec.budget
     ceiling = "" if metric.noise_ceiling is None else f", noise ceiling {metric.noise_ceiling:.5f}"
     startup = "" if search.startup_trials is None else f", {search.startup_trials} startup trials"
     limit = "" if budget.seconds is None else f", at most {_number(budget.seconds)} s"
+    cost = "" if budget.reconstructions is None else f", at most {_number(budget.reconstructions)} reconstructions"
     enough = "" if budget.converged is None else f", until less than {_number(budget.converged)} is expected to be won"
     return {
         "metric": f"{metric.goal} {metric.name}{ceiling}",
         "sampler": f"{search.sampler}, seed {search.seed}{startup}",
-        "budget": f"{budget.trials} trials{limit}{enough}",
+        "budget": f"{budget.trials} trials{cost}{limit}{enough}",
+        **_level_facts(spec, plan),
         "tracking": "MLflow" if spec.tracking.enabled else "off",
     }

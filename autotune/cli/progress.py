@@ -69,9 +69,9 @@ class ProgressLine:
             self._progress.update(self._task, completed=self._done, best=f"best {incumbent}", left=left)
         else:
             value = trial.metrics.get(self._metric.name)
-            what = (
-                f"{self._metric.name} {value:.5f}" if trial.state == "finished" and value is not None else trial.reason
-            )
+            cheap = " (cheap)" if trial.level else ""
+            finished = trial.state == "finished" and value is not None
+            what = f"{self._metric.name} {value:.5f}{cheap}" if finished else trial.reason
             self._progress.console.print(
                 f"trial {trial.number} ({self._done}/{self._budget}) {trial.state}: {what}; best {incumbent}; {left}",
                 soft_wrap=True,  # a line per trial, for grep

@@ -17,6 +17,10 @@ def print_outcome(outcome: Outcome) -> None:
     """Print what a run found, and where to look next."""
     print_result(outcome.result, outcome.truth)
     console = make_console()
+    cost = outcome.result["cost"]
+    console.print(
+        f"Cost: {cost['reconstruction_equivalents']:.3g} full reconstructions' worth, {cost['seconds']:.3g} s in all"
+    )
     console.print(f"Everything kept in  {outcome.result['artifacts']}", soft_wrap=True)
     if outcome.result["mlflow"]["run_id"]:
         console.print(f"See every trial:    {command_name()} ui")
@@ -44,17 +48,26 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
     console.print(f"Best {metric['name']} {metric['best']:.6f} in trial {document['best_trial']}{ceiling}")
     known = {name: value for name, value in truth.items() if name in document["parameters"]}
     table = Table("parameter", "best", box=None, padding=(0, 2))
+    intervals = any(parameter["interval"] for parameter in document["parameters"].values())
+    if intervals:
+        table.add_column("surrogate's 90 % interval")
     if known:
         table.add_column("truth (revealed)")
         table.add_column("difference")
     table.add_column("unit")
     table.add_column("kind")
+    if any(parameter["note"] for parameter in document["parameters"].values()):
+        table.add_column("note")
     for name, parameter in document["parameters"].items():
         best = parameter["best"]
-        row = [name, _number(best)]
+        row = [name, "-" if best is None else _number(best)]
+        if intervals:
+            row.append(" .. ".join(_number(end) for end in parameter["interval"] or ()))
         if known:
-            row += [_number(known[name]), _number(best - known[name])] if name in known else ["", ""]
-        table.add_row(*row, parameter["unit"], parameter["kind"])
+            row.append(_number(known[name]) if name in known else "")
+            row.append(_number(best - known[name]) if name in known and best is not None else "")
+        row += [parameter["unit"], parameter["kind"]]
+        table.add_row(*row, *([parameter["note"]] if parameter["note"] else []))
     console.print(table)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,18 +20,18 @@ class InlineExecutor:
 
     Attributes:
         objective: what is evaluated.
-        fixed: parameters held fixed.
+        held: level of a trial -> parameters held fixed in it.
         metric: the tuned metric's name.
     """
 
     objective: Objective
-    fixed: Mapping[str, Value]
+    held: Callable[[int], Mapping[str, Value]]
     metric: str
 
     def run(self, trial: Trial, progress: Progress) -> Evaluation:
         """Evaluate ``trial``; an exception becomes an evaluation that failed, with its reason."""
         started = time.perf_counter()
-        values = {**self.fixed, **trial.values}
+        values = {**self.held(trial.level), **trial.values}
         try:
             evaluation = self.objective.evaluate(values, metric=self.metric, seed=trial.seed, progress=progress)
             if not isinstance(evaluation, Evaluation):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autotune.errors import InputError, Problem, near_miss
 from autotune.objective import ExplainsAbsence, Metric, Objective, Parameter, Value
 from autotune.space import Dimension, Space
+from autotune.study.conditions import resolve_conditions
+from autotune.study.fidelity import Cheap, resolve_fidelity
 from autotune.study.file import StudyFile
 from autotune.study.spec import MetricSpec, ParameterSpec, show
 
@@ -20,11 +22,22 @@ class Plan:
         space: the tuned parameters, in the order of the study file.
         fixed: parameter name -> value held fixed by the study.
         metric: what is tuned.
+        cheap: the cheap evaluations, cheapest last.
     """
 
     space: Space
     fixed: dict[str, Value]
     metric: Metric
+    cheap: tuple[Cheap, ...] = ()
+
+    @property
+    def costs(self) -> tuple[float, ...]:
+        """Of a full evaluation (1) and of each cheap one: by level."""
+        return (1.0, *(cheap.cost for cheap in self.cheap))
+
+    def held(self, level: int) -> dict[str, Value]:
+        """What is held fixed in a trial of that level."""
+        return self.fixed if level == 0 else {**self.fixed, **self.cheap[level - 1].values}
 
 
 def plan_study(file: StudyFile, objective: Objective) -> Plan:
@@ -32,19 +45,25 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
 
     Raises:
         InputError: with every mistake: unknown names; ranges missing, reversed or outside the parameter's
-            limits; values of the wrong type; unusable choices or initial values.
+            limits; values of the wrong type; unusable choices, initial values or conditions.
     """
     known = {parameter.name: parameter for parameter in objective.parameters()}
     problems: list[Problem] = []
     dimensions: list[Dimension] = []
+    sound: set[str] = set()
     fixed: dict[str, Value] = {}
     for name, entry in file.spec.parameters.items():
         checker = _Checker(file, f"parameters.{name}", problems)
         if name not in known:
             remedy = objective.why_absent(name) if isinstance(objective, ExplainsAbsence) else ""
             checker.wrong("", f"there is no parameter '{name}'", remedy or near_miss(name, known))
+        elif isinstance(entry, ParameterSpec) and known[name].kind == "fidelity":
+            remedy = "fix it, or name a value of it under search.fidelity"
+            checker.wrong("", f"{name} cannot be tuned: the metric of less data is another metric", remedy)
         elif isinstance(entry, ParameterSpec):
+            before = len(problems)
             dimensions.append(checker.dimension(known[name], entry))
+            sound |= {name} if len(problems) == before else set()
         else:
             fixed[name] = checker.value("", known[name], entry)
     held = _held(file, known, fixed)
@@ -55,10 +74,12 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
             remedy = f"tune it ({parameter.name}: {{low: ..., high: ...}}) or fix it ({parameter.name}: VALUE)"
             problems.append(file.problem("parameters", what, remedy))
     problems += _idle(file, known, held)
+    conditions = resolve_conditions(file, known, held, dimensions, sound, problems)
     metric = _metric(file, file.spec.metric, objective.metrics(), problems)
     if problems or metric is None:
         raise InputError(problems)
-    return Plan(Space(tuple(dimensions)), fixed, metric)
+    space = Space(tuple(replace(d, when=conditions[d.name]) for d in dimensions))
+    return Plan(space, fixed, metric, resolve_fidelity(file, objective, space, fixed))
 
 
 def _held(file: StudyFile, known: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> dict[str, Value | None]:

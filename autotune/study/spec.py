@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from autotune.objective import Value
+from autotune.pruners import Pruner
 from autotune.samplers import SAMPLERS, TAKES_STARTUP, Sampler
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -70,6 +71,16 @@ def _list_as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _values_as_tuples(value: object) -> object:
+    """A condition's single value as a list of one; validation says what else is wrong."""
+    if not isinstance(value, dict):
+        return value
+    return {name: tuple(v) if isinstance(v, list) else (v,) for name, v in value.items()}
+
+
+ConditionValue = int | float | str
+
+
 class ParameterSpec(_Model):
     """A tuned parameter: its range or choices. What is left out comes from the objective's defaults."""
 
@@ -84,6 +95,14 @@ class ParameterSpec(_Model):
     """The values tried of a categorical parameter, at least two of the objective's choices."""
     initial: int | float | str | None = None
     """A value tried first, inside the range."""
+    when: Annotated[
+        dict[str, tuple[ConditionValue, ...]] | None,
+        BeforeValidator(
+            _values_as_tuples, json_schema_input_type=dict[str, ConditionValue | list[ConditionValue]] | None
+        ),
+    ] = None
+    """Name of another tuned parameter (choices or whole numbers) -> its value or values for which this one is tuned;
+    elsewhere this one is left at its default. Several names: all must hold."""
 
     @field_validator("low")
     @classmethod
@@ -142,6 +161,13 @@ class MetricSpec(_Model):
     """One of the objective's metrics."""
 
 
+def _one_as_list(value: object) -> object:
+    return [value] if isinstance(value, (dict, str)) else value
+
+
+CheapEvaluation = Annotated[dict[str, int | float | str], Field(min_length=1)]
+
+
 class SearchSpec(_Model):
     """How trials are proposed."""
 
@@ -151,6 +177,30 @@ class SearchSpec(_Model):
     """Fixes everything random: equal study files with equal seeds give equal trials."""
     startup_trials: int | None = Field(default=None, ge=1, le=100_000)
     """Trials spread over the space before the model proposes any; null for the sampler's default."""
+
+    fidelity: Annotated[
+        tuple[CheapEvaluation, ...],
+        BeforeValidator(_list_as_tuple),
+        BeforeValidator(_one_as_list, json_schema_input_type=list[CheapEvaluation] | CheapEvaluation),
+    ] = ()
+    """Cheap evaluations the search may use first: parameter -> its value there, such as {iterations: 6, scan_fraction:
+    0.2}; several as a list. The answer is always evaluated in full."""
+    warm_start: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_list_as_tuple),
+        BeforeValidator(_one_as_list, json_schema_input_type=list[str] | str),
+    ] = ()
+    """Names of finished studies of the same parameters and metric, whose trials teach the model how these look."""
+    pruner: Pruner = "none"
+    """Stops trials early: curve, where no finished one ever gained as much as this would need; or one of Optuna's."""
+
+    @field_validator("fidelity", "warm_start")
+    @classmethod
+    def _only_the_gp_learns_levels(cls, given: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        sampler = info.data.get("sampler")
+        if given and sampler in SAMPLERS and sampler != "gp":
+            raise ValueError(f"{info.field_name} needs the sampler gp; '{sampler}' cannot learn from such trials")
+        return given
 
     @field_validator("startup_trials")
     @classmethod
@@ -166,6 +216,8 @@ class BudgetSpec(_Model):
 
     trials: int = Field(default=40, ge=1, le=1_000_000)
     """Trials finished, failed or pruned."""
+    reconstructions: float | None = Field(default=None, gt=0)
+    """Cost of all trials in units of one full evaluation; null for no limit."""
     seconds: float | None = Field(default=None, gt=0)
     """Wall-clock time of the study, over all its runs, after which no trial is started; null for no limit."""
     converged: float | None = Field(default=None, gt=0, allow_inf_nan=False)

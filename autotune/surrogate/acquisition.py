@@ -1,8 +1,9 @@
 """Where to try next: maximise the expected improvement over the points that can really be evaluated.
 
 log-EI where one trial is asked and the values are almost free of noise; qLogNEI where trials are pending or
-the values are noisy. Source: S. Ament et al., "Unexpected Improvements to Expected Improvement for Bayesian
-Optimization", NeurIPS 2023.
+the values are noisy. Trials that are pending and will bring derivatives are believed to bring what the model expects
+(log-EI again): a pending value alone, which qLogNEI knows, hides little of a place that derivatives will settle.
+Source: S. Ament et al., "Unexpected Improvements to Expected Improvement for Bayesian Optimization", NeurIPS 2023.
 
 Floats are moved by L-BFGS with ints and choices held; ints and choices by the best neighbour; in turn. So the
 acquisition is always that of a point which survives rounding unchanged.
@@ -10,25 +11,29 @@ acquisition is always that of a point which survives rounding unchanged.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from botorch.acquisition.analytic import LogExpectedImprovement
+from botorch.acquisition.acquisition import AcquisitionFunction
+from botorch.acquisition.analytic import LogExpectedImprovement, PosteriorMean, _log_ei_helper
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.models.gpytorch import GPyTorchModel
 from botorch.optim.optimize import optimize_acqf
 from botorch.sampling.normal import SobolQMCNormalSampler
+from torch import Tensor
 
 from autotune.space import Floats, Space
+from autotune.surrogate.conditions import HoldingInactive
 from autotune.surrogate.coordinates import ENUMERABLE, Coordinates
+from autotune.surrogate.gradient_model import GradientGP
 from autotune.surrogate.history import History
 from autotune.surrogate.model import FittedModel
 from autotune.surrogate.startup import sobol
 
 if TYPE_CHECKING:
-    from botorch.acquisition.acquisition import AcquisitionFunction
     from botorch.posteriors.gpytorch import GPyTorchPosterior
 
 RAW_SAMPLES = 256  # points spread over the cube, from which starts are taken
@@ -40,6 +45,10 @@ ROUNDS = 3  # turns of floats, then ints and choices
 MONTE_CARLO_SAMPLES = 128
 NOISE_FREE = 1e-2  # noise variance, as a fraction of the variance of the values, up to which log-EI is used
 REPEAT_TOLERANCE = 1e-5  # points closer than this in every coordinate are one point
+
+
+LogFactor = Callable[[Tensor], Tensor]
+"""Points (b, 1, D) -> (b,) the logarithm of what an improvement there is multiplied by."""
 
 
 @dataclass(frozen=True)
@@ -55,45 +64,123 @@ class Proposal:
     expected_improvement: float
 
 
-def propose(fitted: FittedModel, history: History, space: Space, *, seed: int) -> Proposal:
+def propose(
+    fitted: FittedModel, history: History, space: Space, *, seed: int, factors: Sequence[LogFactor] = ()
+) -> Proposal:
     """The point to evaluate next.
 
-    It is none of ``history.known``, except where a fully discrete space has been tried out.
+    It is none of ``history.known()``, except where a fully discrete space has been tried out.
 
     Args:
         fitted: the value model.
-        history: the trials it was fitted on, and those pending.
+        history: this study's trials that it was fitted on, and those pending.
         space: the search space.
         seed: fixes the starts and the Monte Carlo samples. Also draws from torch's global generator.
+        factors: logarithms of what the expected improvement is multiplied by: a probability, or one over a cost.
     """
     coordinates = Coordinates(space)
-    acquisition = acquisition_function(fitted, history, seed=seed)
+    improvement = acquisition_function(fitted, history, seed=seed)
+    acquisition = Weighted(improvement, factors) if factors else improvement
     raw = _raw_points(coordinates, history, seed=seed)
     raw_values = _evaluate(acquisition, raw)
     starts = _starts(raw, raw_values)
     points, values = _climb(acquisition, coordinates, raw[starts], raw_values[starts])
     points, values = np.concatenate([points, raw]), np.concatenate([values, raw_values])
     order = np.argsort(-values, kind="stable")
-    new = _distance(points[order], history.known) > REPEAT_TOLERANCE
-    chosen = order[int(np.argmax(new))]  # argmax of all False is 0: the best point, if none is new
-    return Proposal(points[chosen], float(np.exp(values[chosen])))
+    new = _distance(points[order], history.known()) > REPEAT_TOLERANCE
+    point = points[order[int(np.argmax(new))]]  # argmax of all False is 0: the best point, if none is new
+    return Proposal(point, float(np.exp(_evaluate(improvement, point[None])[0])))
+
+
+def _best(model: GradientGP, X: Tensor) -> Tensor:
+    """That of the points (n, D) where the model's mean is highest, (D,)."""
+    with torch.no_grad():
+        return X[model.posterior(X.unsqueeze(1)).mean[:, 0, 0].argmax()]
+
+
+def most_telling(model: GradientGP, point: Floats, history: History, costs: Sequence[float]) -> int:
+    """The level of a trial at a point, (D,), that tells most per unit of cost about the improvement there."""
+    with torch.no_grad():
+        over = _best(model, torch.as_tensor(history.X))
+        learned = model.learned_from(torch.as_tensor(point), over)[: len(costs)].numpy()
+    new = [not is_known(point, history, level) for level in range(len(costs))]
+    return int(np.argmax(np.where(new, learned / np.array(costs), -1.0)))
+
+
+def incumbent(fitted: FittedModel, history: History, space: Space) -> Floats:
+    """Where the model's mean is highest, (D,): climbed to from the best of the points that were evaluated."""
+    coordinates = Coordinates(space)
+    mean = PosteriorMean(fitted.model)
+    values = _evaluate(mean, history.X)
+    best = np.argsort(-values, kind="stable")[:RESTARTS]
+    points, values = _climb(mean, coordinates, coordinates.snap(history.X[best]), values[best])
+    highest: Floats = points[int(np.argmax(values))]
+    return highest
+
+
+def is_known(point: Floats, history: History, level: int) -> bool:
+    """Whether a point, (D,), has been or is being evaluated at that level."""
+    return bool(_distance(point[None], history.known(level))[0] <= REPEAT_TOLERANCE)
 
 
 def acquisition_function(fitted: FittedModel, history: History, *, seed: int) -> AcquisitionFunction:
     """log-EI or qLogNEI over points (b, 1, D); see the module's first lines for which."""
     X = torch.as_tensor(history.X, dtype=torch.float64)
-    if len(history.pending) == 0 and fitted.noise <= NOISE_FREE:
+    model = fitted.model
+    pending = torch.as_tensor(history.pending, dtype=torch.float64)
+    if isinstance(model, GradientGP):
+        model = model.believing(pending) if len(pending) else model
+        return LogImprovement(model, _best(model, X))
+    if len(pending) == 0 and fitted.noise <= NOISE_FREE:
         with torch.no_grad():
-            best = cast("GPyTorchPosterior", fitted.model.posterior(X)).mean.max()
-        return LogExpectedImprovement(fitted.model, best_f=best)
+            best = cast("GPyTorchPosterior", model.posterior(X.unsqueeze(1))).mean.max()
+        return LogExpectedImprovement(model, best_f=best)
     return qLogNoisyExpectedImprovement(
-        fitted.model,
+        model,
         X_baseline=X,
-        X_pending=torch.as_tensor(history.pending, dtype=torch.float64) if len(history.pending) else None,
+        X_pending=pending if len(pending) else None,
         sampler=SobolQMCNormalSampler(torch.Size([MONTE_CARLO_SAMPLES]), seed=seed),
         prune_baseline=True,
-        cache_root=isinstance(fitted.model, GPyTorchModel),
+        cache_root=isinstance(model, GPyTorchModel),
     )
+
+
+class LogImprovement(AcquisitionFunction):
+    """log of the expected improvement over the value at one point, which need not be known exactly.
+
+    Closed form of the expectation of max(f(x) - f(x0), 0): with a cheap level's deviation, or noise, both values are
+    uncertain, but what they share cancels. The same as log-EI where the value at x0 is known.
+
+    Args:
+        model: of the values.
+        over: x0, shape (D,).
+    """
+
+    def __init__(self, model: GradientGP, over: Tensor) -> None:
+        super().__init__(model)
+        self._improvement_over = model.improvement(over)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Over points (b, 1, D): (b,)."""
+        mean, variance = self._improvement_over(X[:, 0])
+        deviation = variance.sqrt()
+        value: Tensor = _log_ei_helper(mean / deviation) + deviation.log()
+        return value
+
+
+class Weighted(AcquisitionFunction):
+    """The logarithm of an improvement times other things: probabilities, or one over a cost."""
+
+    def __init__(self, improvement: AcquisitionFunction, factors: Sequence[LogFactor]) -> None:
+        super().__init__(improvement.model)
+        self._improvement, self._factors = improvement, tuple(factors)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Over points (b, 1, D): (b,)."""
+        value: Tensor = self._improvement(X)
+        for factor in self._factors:
+            value = value + factor(X)
+        return value
 
 
 def _raw_points(coordinates: Coordinates, history: History, *, seed: int) -> Floats:
@@ -146,7 +233,7 @@ def _climb_floats(
     tensor = torch.as_tensor(points, dtype=torch.float64)
     bounds = torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, points.shape[1]).contiguous()
     found, _ = optimize_acqf(
-        acquisition,
+        HoldingInactive(acquisition, coordinates) if coordinates.space.conditional else acquisition,
         bounds=bounds,
         q=1,
         num_restarts=len(points),

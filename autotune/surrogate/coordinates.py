@@ -2,7 +2,7 @@
 
 A point has the D = ``Space.width`` coordinates of :meth:`autotune.space.Space.to_unit`: one per float or int
 dimension, one per choice (one-hot) of a categorical dimension. Int columns take only the middles of their
-cells.
+cells, and all columns of a dimension that is not active the one value that stands for that.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ class Coordinates:
 
     @property
     def size(self) -> int | None:
-        """Number of points of a fully discrete space; None where a dimension is continuous."""
+        """Number of points of a fully discrete space; None where a dimension is continuous.
+
+        With conditions, the number of combinations: points that differ only in what is not active count apart.
+        """
         if not self.all_discrete:
             return None
         return int(np.prod([self._levels(d) for d, _ in self.columns]))
@@ -83,21 +86,23 @@ class Coordinates:
         )
 
     def neighbours(self, point: Floats) -> Floats:
-        """Points, shape (m, D), that differ from ``point``, shape (D,), in one discrete dimension.
+        """Points, shape (m, D), that differ from ``point``, shape (D,), in one discrete dimension that is active.
 
-        Every other choice of a categorical; one cell and an eighth of the range up and down for an int.
+        Every other choice of a categorical; one cell and an eighth of the range up and down for an int. What becomes
+        active with that begins at the middle of its range, or its first choice.
         """
         found = []
         values = self.space.from_unit(point)
         for dimension, start in self.columns:
-            for value in _alternatives(dimension, values[dimension.name]):
+            for value in _alternatives(dimension, values[dimension.name]) if dimension.name in values else ():
                 other = point.copy()
                 other[start : start + dimension.width] = dimension.to_unit(value)
                 found.append(other)
-        return np.array(found).reshape(len(found), self.space.width)
+        neighbours = np.array(found).reshape(len(found), self.space.width)
+        return self.snap(neighbours) if self.space.conditional else neighbours
 
     def enumerate(self) -> Floats:
-        """Every point of a fully discrete space, shape (size, D).
+        """Every point of a fully discrete space, shape (size, D); fewer where conditions make some of them equal.
 
         Raises:
             ValueError: a dimension is continuous, or there are more than ``ENUMERABLE`` points.
@@ -105,7 +110,8 @@ class Coordinates:
         if self.size is None or self.size > ENUMERABLE:
             raise ValueError(f"the space has {self.size or 'infinitely many'} points: too many to enumerate")
         axes = [[d.to_unit(value) for value in _all_values(d)] for d, _ in self.columns]
-        return np.array([list(itertools.chain(*point)) for point in itertools.product(*axes)])
+        points = np.array([list(itertools.chain(*point)) for point in itertools.product(*axes)])
+        return np.unique(self.snap(points), axis=0) if self.space.conditional else points
 
     def _levels(self, dimension: Dimension) -> int:
         if dimension.type == "categorical":

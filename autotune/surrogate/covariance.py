@@ -1,18 +1,23 @@
-"""Covariances of a function and of its partial derivatives under a Gaussian process, in closed form.
+"""Covariances of functions and of their partial derivatives under a Gaussian process, in closed form.
 
-The kernel is a product over groups of coordinates:
+The kernel is a product over groups of coordinates, and over levels:
 
-    k(x, x') = s f(u) prod_c exp(-[x_c != x'_c] / w_c),    u = sum_i (x_i - x'_i)^2 / l_i^2
+    k(x, x') = s f(u) prod_c exp(-[x_c != x'_c] / w_c) B(l, l'),    u = sum_i (x_i - x'_i)^2 / l_i^2
 
-with f of the smooth coordinates (floats and ints), one weight w per categorical dimension. Differentiation is a linear
-map, so derivatives are jointly Gaussian with the values (Rasmussen and Williams, Gaussian Processes for Machine
-Learning, sec. 9.4), with d_i = (x_i - x'_i) / l_i^2:
+with f of the smooth coordinates (floats and ints), one weight w per categorical dimension. Level 0 is the function
+that is searched; another (a cheaper evaluation, an earlier study) is that function scaled, plus a deviation of its own:
+
+    B(l, l') = a_l a_l' (1 + [l = l'] r_l),    a_0 = 1, r_0 = 0
+
+(M. C. Kennedy and A. O'Hagan, Biometrika 87, 1 (2000), with a deviation per level). Differentiation is a linear map, so
+derivatives are jointly Gaussian with the values (Rasmussen and Williams, Gaussian Processes for Machine Learning, sec.
+9.4), with d_i = (x_i - x'_i) / l_i^2:
 
     cov(y, d_j y')     = -2 s f'(u) d_j
     cov(d_i y, d_j y') = -s (4 f''(u) d_i d_j + 2 f'(u) [i = j] / l_i^2)
 
-each times the product over c. Every observation is a row: a point and either the value (coordinate -1) or the
-derivative along one smooth coordinate.
+each times the other factors. Every observation is a row: a point, its level, and either the value (coordinate -1) or
+the derivative along one smooth coordinate.
 """
 
 from __future__ import annotations
@@ -62,15 +67,22 @@ class Rows:
     Attributes:
         X: (N, D) points.
         coordinate: (N,) int64: -1 for the value, else the position in ``Groups.smooth`` along which the derivative is.
+        level: (N,) int64: 0 for the function that is searched.
     """
 
     X: Tensor
     coordinate: Tensor
+    level: Tensor
 
     @classmethod
-    def values(cls, X: Tensor) -> Rows:
+    def values(cls, X: Tensor, level: int = 0) -> Rows:
         """The values at X, (N, D)."""
-        return cls(X, torch.full((len(X),), -1, dtype=torch.int64))
+        return cls(X, torch.full((len(X),), -1, dtype=torch.int64), torch.full((len(X),), level, dtype=torch.int64))
+
+    @classmethod
+    def slopes(cls, point: Tensor, smooth: int) -> Rows:
+        """The derivatives along all ``smooth`` coordinates at one point, (D,), of the function that is searched."""
+        return cls(point.expand(smooth, -1), torch.arange(smooth), torch.zeros(smooth, dtype=torch.int64))
 
 
 @dataclass(frozen=True)
@@ -81,11 +93,13 @@ class Hyperparameters:
         lengthscales: (d,) l of the smooth coordinates.
         weights: (categorical dimensions,) w.
         scale: s, the prior variance.
+        levels: (L, L) the matrix B.
     """
 
     lengthscales: Tensor
     weights: Tensor
     scale: Tensor
+    levels: Tensor
 
 
 def covariance(one: Rows, other: Rows, groups: Groups, at: Hyperparameters, profile: Profile = matern52) -> Tensor:
@@ -93,6 +107,8 @@ def covariance(one: Rows, other: Rows, groups: Groups, at: Hyperparameters, prof
     x, z = one.X[:, groups.smooth] / at.lengthscales, other.X[:, groups.smooth] / at.lengthscales
     f, f1, f2 = profile(_squared_distances(x, z))
     factor = at.scale * _categorical(one.X, other.X, groups, at.weights)
+    if len(at.levels) > 1:
+        factor = factor * at.levels[one.level][:, other.level]
     i, j = one.coordinate, other.coordinate
     rows, columns = i >= 0, j >= 0
     if not rows.any() and not columns.any():
@@ -108,11 +124,22 @@ def covariance(one: Rows, other: Rows, groups: Groups, at: Hyperparameters, prof
     return factor * torch.where(kind == 0, f, torch.where(kind == 1, mixed, both))
 
 
+def among(X: Tensor, groups: Groups, at: Hyperparameters, profile: Profile = matern52) -> Tensor:
+    """Prior covariance of the values at points (..., q, D) with each other, at level 0, (..., q, q)."""
+    x = X[..., groups.smooth] / at.lengthscales
+    f, _, _ = profile((x[..., :, None, :] - x[..., None, :, :]).square().sum(-1))
+    exponent = torch.zeros_like(f)
+    for columns, weight in zip(groups.categorical, at.weights, strict=True):
+        exponent = exponent - (1 - X[..., columns] @ X[..., columns].transpose(-1, -2)) / weight
+    return at.scale * f * torch.exp(exponent)
+
+
 def prior_variance(rows: Rows, at: Hyperparameters, profile: Profile = matern52) -> Tensor:
     """The diagonal of :func:`covariance` of rows with themselves, (N,)."""
     _, slope, _ = profile(torch.zeros((), dtype=rows.X.dtype))
     derivative = -2 * slope * at.lengthscales.square().reciprocal()[rows.coordinate.clamp(min=0)]
-    return at.scale * torch.where(rows.coordinate < 0, torch.ones_like(derivative), derivative)
+    of_level = at.levels.diagonal()[rows.level]
+    return at.scale * of_level * torch.where(rows.coordinate < 0, torch.ones_like(derivative), derivative)
 
 
 def _squared_distances(x: Tensor, z: Tensor) -> Tensor:
@@ -134,6 +161,14 @@ def _categorical(x: Tensor, z: Tensor, groups: Groups, weights: Tensor) -> Tenso
     for columns, weight in zip(groups.categorical, weights, strict=True):
         exponent = exponent - (1 - x[:, columns] @ z[:, columns].T) / weight
     return torch.exp(exponent)
+
+
+def level_covariance(log_scale: Tensor, log_deviation: Tensor) -> Tensor:
+    """The matrix B, (L, L), of the L - 1 further levels' log a and log r."""
+    one = torch.zeros(1, dtype=log_scale.dtype)
+    a = torch.cat([one, log_scale]).exp()
+    r = torch.cat([one, log_deviation.exp()])
+    return torch.outer(a, a) * (1 + torch.diag(r))
 
 
 def lengthscale_prior(dimensions: int) -> tuple[float, float]:

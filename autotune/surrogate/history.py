@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autotune.space import Floats, Space
-from autotune.store import INTERRUPTED, gradient_of
+from autotune.store import INTERRUPTED, LEVEL, gradient_of, heading_of
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -23,11 +24,12 @@ class History:
     Attributes:
         X: evaluated points, shape (n, D).
         y: their values, shape (n,), finite, larger is better.
-        pending: points, shape (m, D), that are running or ended without a value (failed, pruned, not finite):
-            no value is known, and nothing is gained by asking for them again.
+        pending: points, shape (m, D), that are running: no value is known yet.
         position: how many trials count before this one; 0 for the first.
         gradient: derivatives of the values, shape (n, D), per unit-cube coordinate; NaN where one is not known; None
             where none is.
+        failed: points, shape (f, D), that ended without a value; nothing is gained by asking for them again.
+        level: of each value, shape (n,): 0 for a full evaluation of this study. None where all are.
     """
 
     X: Floats
@@ -35,6 +37,8 @@ class History:
     pending: Floats
     position: int
     gradient: Floats | None = None
+    failed: Floats | None = None
+    level: NDArray[np.int64] | None = None
 
     @property
     def has_gradient(self) -> bool:
@@ -42,13 +46,41 @@ class History:
         return self.gradient is not None and bool(np.isfinite(self.gradient).any())
 
     @property
-    def known(self) -> Floats:
-        """Every point that need not be asked again, shape (n + m, D)."""
-        return np.concatenate([self.X, self.pending])
+    def has_full_gradient(self) -> bool:
+        """Whether some trial has derivatives along every coordinate."""
+        return self.gradient is not None and bool(np.isfinite(self.gradient).all(axis=1).any())
+
+    @property
+    def levels(self) -> NDArray[np.int64]:
+        """Of each value, shape (n,)."""
+        return np.zeros(len(self.y), dtype=np.int64) if self.level is None else self.level
+
+    def known(self, level: int = 0) -> Floats:
+        """Every point that need not be asked again at that level, shape (k, D)."""
+        parts = [self.X[self.levels == level], self.pending]
+        return np.concatenate(parts if self.failed is None else [*parts, self.failed])
+
+    def of_levels(self, most: int) -> History:
+        """Only the values of levels below ``most``."""
+        kept = self.levels < most
+        gradient = None if self.gradient is None else self.gradient[kept]
+        return replace(self, X=self.X[kept], y=self.y[kept], gradient=gradient, level=self.levels[kept])
+
+    def joined(self, other: History, level: int) -> History:
+        """With the full evaluations of another study as values of level ``level``."""
+        full = other.of_levels(1)
+        mine, theirs = (np.full_like(h.X, math.nan) if h.gradient is None else h.gradient for h in (self, full))
+        return replace(
+            self,
+            X=np.concatenate([self.X, full.X]),
+            y=np.concatenate([self.y, full.y]),
+            gradient=np.concatenate([mine, theirs]),
+            level=np.concatenate([self.levels, np.full(len(full.y), level)]),
+        )
 
 
-def read_history(study: Study, trial: FrozenTrial, space: Space) -> History:
-    """Read the trials of ``study`` other than ``trial``, the one being asked.
+def read_history(study: Study, trial: FrozenTrial | None, space: Space) -> History:
+    """Read the trials of ``study`` other than ``trial``, the one being asked; all where that is None.
 
     Trials whose parameters are not (or not yet) those of ``space`` are counted but give no point.
     """
@@ -60,25 +92,30 @@ def read_history(study: Study, trial: FrozenTrial, space: Space) -> History:
     y: list[float] = []
     gradient: list[Floats] = []
     pending: list[Floats] = []
+    failed: list[Floats] = []
+    level: list[int] = []
     position = 0
     for other in sorted(study.get_trials(deepcopy=False), key=lambda t: t.number):
         waiting = other.state == TrialState.WAITING
-        if other.number == trial.number or waiting or other.user_attrs.get(INTERRUPTED):
+        asked = trial is not None and other.number == trial.number
+        if asked or waiting or other.user_attrs.get(INTERRUPTED):
             continue
-        position += other.number < trial.number
-        if not set(space.names) <= set(other.params):
+        position += trial is None or other.number < trial.number
+        if not space.active(other.params) <= set(other.params):
             continue
         point = space.to_unit(other.params)
-        value = other.value if other.state == TrialState.COMPLETE else None
+        # A stopped trial counts as what it was heading for: far from the best, its place matters more than its digits.
+        value = other.value if other.state == TrialState.COMPLETE else heading_of(other)
         if value is not None and math.isfinite(value):
             X.append(point)
             y.append(sign * value)
             gradient.append(sign * _slope(other, space))
+            level.append(other.user_attrs.get(LEVEL, 0))
         else:
-            pending.append(point)
+            (pending if other.state == TrialState.RUNNING else failed).append(point)
     values = np.array(y, dtype=np.float64)
-    width = space.width
-    return History(_matrix(X, width), values, _matrix(pending, width), position, _matrix(gradient, width))
+    points, running, slopes, lost = (_matrix(rows, space.width) for rows in (X, pending, gradient, failed))
+    return History(points, values, running, position, slopes, lost, np.array(level, dtype=np.int64))
 
 
 def _slope(trial: FrozenTrial, space: Space) -> Floats:

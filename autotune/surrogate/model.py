@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
@@ -49,14 +50,23 @@ class FittedModel:
     noise: float
 
 
-def fit_history(history: History, space: Space) -> FittedModel:
-    """The model of a study's trials: of values and derivatives where any trial has derivatives, else of values."""
-    if history.gradient is None or not history.has_gradient:
+def fit_history(history: History, space: Space, levels: int = 1) -> FittedModel:
+    """The model of a study's trials: of values and derivatives where any trial has derivatives, else of values.
+
+    Args:
+        history: the trials, at least two with a value.
+        space: the search space.
+        levels: how many levels trials may be of; more than one are always modelled together.
+    """
+    if not history.has_gradient and levels == 1:
         return fit(history.X, history.y)
     from autotune.surrogate.gradient_model import fit_gradient_gp
+    from autotune.surrogate.observations import Trials
 
     groups = Coordinates(space).groups
-    model, found = fit_gradient_gp(history.X, history.y, history.gradient[:, groups.smooth.numpy()], groups)
+    gradient = np.full_like(history.X, math.nan) if history.gradient is None else history.gradient
+    trials = Trials(history.X, history.y, gradient[:, groups.smooth.numpy()], history.levels)
+    model, found = fit_gradient_gp(trials, groups, levels)
     return FittedModel(model, found.noise)
 
 

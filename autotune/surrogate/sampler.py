@@ -4,10 +4,11 @@
     k                 dimensions of the space (tuned parameters)
     D                 unit-cube coordinates: one per float or int dimension, one per choice of a categorical
     n                 trials with a finite value
-    m                 trials without one: running, failed, pruned
+    m, f              trials that run; that ended without a value
     X         (n, D)  evaluated points of the unit cube; ints at the middle of their cell, choices one-hot
     y         (n,)    values, larger is better (the sign is turned for a study that minimises)
-    pending   (m, D)  points without a value
+    pending   (m, D)  points of running trials
+    failed    (f, D)  points of trials that ended without a value
     position          trials that count before the one asked; decides startup or model, and seeds the proposal
 
 A proposal depends on the seed and on the trials in the storage, on nothing that the sampler keeps. A new process, or a
@@ -19,7 +20,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -27,21 +30,40 @@ from botorch.exceptions.warnings import InputDataWarning, NumericsWarning, Optim
 from linear_operator.utils.warnings import NumericalWarning
 from optuna.samplers import BaseSampler
 
+from autotune.samplers import Levels
 from autotune.space import Floats, Space
-from autotune.surrogate.acquisition import propose
+from autotune.surrogate.acquisition import LogFactor, incumbent, most_telling, propose
+from autotune.surrogate.factors import success
 from autotune.surrogate.history import History, read_history
-from autotune.surrogate.model import fit_history
-from autotune.surrogate.startup import default_startup_trials, startup_point
+from autotune.surrogate.model import FittedModel, fit_history
+from autotune.surrogate.startup import default_startup_trials, startup_point, startup_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+    from autotune.surrogate.gradient_model import GradientGP
+
 # Fewer values than this say nothing about how the metric varies.
 FEWEST_VALUES = 2
 # Share of the standard deviation of the values; see _probes.
 PROBE_BELOW = 0.03
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the sampler asked for last.
+
+    Attributes:
+        point: of the unit cube, shape (D,).
+        level: 0 for a full evaluation.
+        expected_improvement: in the unit of the values; None where the point came from the starting sequence alone.
+    """
+
+    point: Floats
+    level: int = 0
+    expected_improvement: float | None = None
 
 
 class GaussianProcessSampler(BaseSampler):
@@ -51,23 +73,32 @@ class GaussianProcessSampler(BaseSampler):
     user's stated values counts as one of them; parameters it leaves open take the values of its place in the
     sequence.
 
+    Where cheap evaluations are allowed, the model is of all levels, the point is chosen for what a full evaluation is
+    expected to yield there, and the level is the one that tells most about that per unit of cost.
+
     Args:
-        space: the search space; every trial gets a value for each of its dimensions.
+        space: the search space; every trial gets a value for each dimension that is active.
         seed: equal seeds and equal trials give equal proposals on one machine.
-        startup_trials: trials before the first model; None for one more than half the dimensions, at least 4, or 2
-            as soon as trials carry gradients: each of those tells as much as one more than the dimensions without.
+        startup_trials: trials before the first model; None for one more than half the dimensions, at least 4; where
+            trials carry gradients along all dimensions 2, or as many as dimensions where cheap ones are allowed.
+        levels: cheap evaluations and earlier studies; None for full evaluations alone.
 
     Raises:
         ValueError: ``startup_trials`` is negative.
     """
 
-    def __init__(self, space: Space, *, seed: int, startup_trials: int | None = None) -> None:
+    def __init__(
+        self, space: Space, *, seed: int, startup_trials: int | None = None, levels: Levels | None = None
+    ) -> None:
         if startup_trials is not None and startup_trials < 0:
             raise ValueError(f"startup_trials is {startup_trials}; it must be 0 or more")
         self._space = space
         self._seed = seed
         self._startup_trials = startup_trials
-        self._expected_improvement: float | None = None
+        self._levels = levels or Levels()
+        self.asked: Asked | None = None
+        # The sequence is the study's, so its seed must not change with the position.
+        self._start_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space: all parameters are proposed together."""
@@ -76,60 +107,101 @@ class GaussianProcessSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Propose values for every dimension of the space.
+        """Propose values for every dimension that is active where they put it.
 
         Raises:
             ValueError: the study has several objectives.
         """
         self._raise_error_if_multi_objective(study)
-        point = self.next_point(read_history(study, trial, self._space))
+        history = read_history(study, trial, self._space)
+        for level, source in enumerate(self._levels.sources, start=len(self._levels.costs)):
+            history = history.joined(read_history(source, None, self._space), level)
+        self.asked = self.ask(history)
+        point = self.asked.point
         return dict(self._space.from_unit(point))
-
-    @property
-    def expected_improvement(self) -> float | None:
-        """Of the latest proposal, in the unit of the values; None where it came from the starting sequence."""
-        return self._expected_improvement
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Never a sensible question: every parameter of the space is proposed jointly.
+        """The starting sequence's value for a parameter that is active only because another one's value was stated.
+
+        All others are proposed jointly.
 
         Raises:
-            ValueError: always; it names the parameter that is not in the space.
+            ValueError: the parameter is not in the space.
         """
-        raise ValueError(f"'{param_name}' is not in the search space of this sampler: {self._space.names}")
+        if param_name not in self._space.names:
+            raise ValueError(f"'{param_name}' is not in the search space of this sampler: {self._space.names}")
+        position = read_history(study, trial, self._space).position
+        return startup_value(self._space, param_name, seed=self._start_seed, position=position)
 
     def _startup(self, history: History) -> int:
-        """Trials before the first model: what the user states, or the default; fewer where trials carry gradients."""
+        """Trials before the first model: what the user states, or the default.
+
+        None after an earlier study. Few where trials carry gradients along every dimension, which tell the model as
+        much as one more value than there are dimensions; but where they are cheap, as many as dimensions: a wrong basin
+        taken for the only one costs more.
+        """
         if self._startup_trials is not None:
             return self._startup_trials
-        return FEWEST_VALUES if history.has_gradient else default_startup_trials(self._space)
+        if self._levels.sources:
+            return 0
+        if not history.has_full_gradient:
+            return default_startup_trials(self._space)
+        return FEWEST_VALUES if len(self._levels.costs) == 1 else max(FEWEST_VALUES, len(self._space.dimensions))
 
-    def next_point(self, history: History) -> Floats:
-        """The point of the unit cube to try after ``history``, shape (D,)."""
+    def ask(self, history: History) -> Asked:
+        """What to try after ``history``."""
         words = np.random.SeedSequence([self._seed, history.position]).generate_state(2)
-        # The sequence is the study's, so its seed must not change with the position.
-        start_seed = int(np.random.SeedSequence(self._seed).generate_state(1)[0])
-        if history.position < self._startup(history) or len(history.y) < FEWEST_VALUES:
-            self._expected_improvement = None
-            return startup_point(self._space, seed=start_seed, position=history.position)
-        with _own_generator(int(words[0])), _one_thread(), _expected_warnings_ignored():
-            proposal = propose(fit_history(history, self._space), history, self._space, seed=int(words[1]))
-        self._expected_improvement = proposal.expected_improvement
-        if self._probes(history, proposal.expected_improvement):
-            return startup_point(self._space, seed=start_seed, position=history.position)
-        return proposal.point
+        elsewhere = partial(startup_point, self._space, seed=self._start_seed, position=history.position)
+        if len(history.y) < FEWEST_VALUES or (history.position < self._startup(history) and not self._levels.finish):
+            return Asked(elsewhere(), self._levels.cheapest)
+        with quiet_and_seeded(int(words[0])):
+            fitted = fit_history(history, self._space, self._levels.count)
+            own = history.of_levels(len(self._levels.costs))
+            if len(own.y) == 0:  # where the earlier studies end
+                return Asked(incumbent(fitted, history, self._space), self._levels.cheapest)
+            proposal = propose(fitted, own, self._space, seed=int(words[1]), factors=_factors(own))
+            improvement = proposal.expected_improvement
+            if self._levels.finish:
+                return Asked(incumbent(fitted, own, self._space), 0, improvement)
+            if self._probes(own, improvement):
+                return Asked(elsewhere(), self._levels.cheapest, improvement)
+            return Asked(proposal.point, self._level(fitted, own, proposal.point), improvement)
+
+    def _level(self, fitted: FittedModel, history: History, point: Floats) -> int:
+        """The level of a trial at a point that tells most per unit of cost about a full evaluation there."""
+        if len(self._levels.costs) == 1:
+            return 0
+        return most_telling(cast("GradientGP", fitted.model), point, history, self._levels.costs)
 
     def _probes(self, history: History, expected_improvement: float) -> bool:
-        """Whether to look elsewhere in the starting sequence: every other trial once the model expects little.
+        """Whether to look elsewhere in the starting sequence: once the model expects nothing that matters, and every
+        other trial once it expects little.
 
         Gradients make a model sure of the basin that it is in, and too sure of what it has never seen. Where the model
         is right, such a trial costs little; where it is wrong, nothing else tells. Measured on the demo's measurement:
         2 of 6 seeds stayed in a wrong basin for 30 trials, with probes none beyond 24.
         """
-        little = PROBE_BELOW * float(history.y.std())
-        return history.has_gradient and expected_improvement < little and history.position % 2 == 0
+        if not history.has_gradient:
+            return False
+        if self._levels.tolerance is not None and expected_improvement < self._levels.tolerance:
+            return True
+        return expected_improvement < PROBE_BELOW * float(history.y.std()) and history.position % 2 == 0
+
+
+def _factors(history: History) -> list[LogFactor]:
+    """What the expected improvement is multiplied by: the chance of success, once a trial has failed."""
+    if history.failed is None or len(history.failed) == 0:
+        return []
+    return [success(history.X, history.failed)]
+
+
+@contextmanager
+def quiet_and_seeded(seed: int) -> Iterator[None]:
+    """How the surrogate computes: reproducibly, on one thread, and without warnings that no one need act on."""
+    with _own_generator(seed), _one_thread(), _expected_warnings_ignored():
+        yield
 
 
 @contextmanager

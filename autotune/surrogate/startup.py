@@ -6,9 +6,12 @@ Source: A. B. Owen, "Scrambling Sobol' and Niederreiter-Xing points", J. Complex
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
+from autotune.objective import Value
 from autotune.space import Floats, Space
 from autotune.surrogate.coordinates import Coordinates
 
@@ -40,12 +43,24 @@ def startup_point(space: Space, *, seed: int, position: int) -> Floats:
     Int and categorical dimensions divide the sequence evenly among their values; a float dimension never gets
     the exact centre of its range.
     """
+    point: Floats = Coordinates(space).from_uniform(_uniform(space, seed, position))[0]
+    return point
+
+
+def startup_value(space: Space, name: str, *, seed: int, position: int) -> Value:
+    """What point number ``position`` has for one dimension, were it active there."""
+    j = space.names.index(name)
+    alone = Space((replace(space.dimensions[j], when=()),))
+    return alone.from_unit(Coordinates(alone).from_uniform(_uniform(space, seed, position)[:, j : j + 1])[0])[name]
+
+
+def _uniform(space: Space, seed: int, position: int) -> Floats:
+    """One number in [0, 1) per dimension, shape (1, k)."""
     uniform = sobol(1, len(space.dimensions), seed=seed, skip=position)
     for j, dimension in enumerate(space.dimensions):
         if dimension.type == "float":
             uniform[0, j] = leave_centre(float(uniform[0, j]))
-    point: Floats = Coordinates(space).from_uniform(uniform)[0]
-    return point
+    return uniform
 
 
 def leave_centre(u: float) -> float:

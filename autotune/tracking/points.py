@@ -96,7 +96,7 @@ def incumbent_curve(metric: Metric, trials: Sequence[TrialRecord]) -> Iterator[t
         if trial.number != expected or trial.state == "running":
             return
         value = trial.metrics.get(metric.name, math.nan)
-        if trial.state == "finished" and math.isfinite(value):
+        if trial.state == "finished" and trial.level == 0 and math.isfinite(value):
             best = value if best is None else better(best, value)
             moment = max(moment, milliseconds(trial.ended or trial.started))
             yield trial.number, best, moment
@@ -116,13 +116,13 @@ def trial_table(facts: StudyFacts, trials: Sequence[TrialRecord]) -> dict[str, l
     units = {name: facts.units.get(name, "1") for name in names}
     headers = [name if units[name] == "1" else f"{name} ({units[name]})" for name in names]
     rows = [
-        [trial.number, trial.state]
+        [trial.number, trial.state, trial.equivalents]
         + [trial.values.get(name) for name in names]
         + [_finite(trial.metrics.get(name)) for name in metrics]
         + [trial.seconds, trial.reason]
         for trial in trials
     ]
-    return {"columns": ["trial", "state", *headers, *metrics, "seconds", "reason"], "data": rows}
+    return {"columns": ["trial", "state", "cost", *headers, *metrics, "seconds", "reason"], "data": rows}
 
 
 def milliseconds(moment: datetime | None) -> int:

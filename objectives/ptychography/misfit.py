@@ -81,16 +81,16 @@ class Misfit:
         Returns:
             The loss and the squared intensity residual.
         """
-        return self.kernels.residual(
-            waves.detector,
-            self.data.patterns,
-            batch.indices,
-            self.data.valid,
-            self.model.detector_unit**2,
-            self.background,
-            _FLOOR * self.data.mean if floor is None else floor,
-            loss,
-        )
+        floor = _FLOOR * self.data.mean if floor is None else floor
+        return self.kernels.residual(waves.detector, *self._beside(batch), floor, loss)
+
+    def score(self, waves: Waves, batch: Batch, loss: Loss, floor: float) -> tuple[float, float, float]:
+        """As :meth:`compare`; both losses and the summed slopes of one, see :meth:`Kernels.score`."""
+        return self.kernels.score(waves.detector, *self._beside(batch), floor, loss)
+
+    def _beside(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, float, float]:
+        """What the waves of a batch are compared with: all counts, which of them, valid pixels, unit, background."""
+        return self.data.patterns, batch.indices, self.data.valid, self.model.detector_unit**2, self.background
 
     def add_gradient(
         self,

@@ -5,15 +5,16 @@ Names, units, meanings and default ranges are the project's one definition for e
 
 from __future__ import annotations
 
-from typing import Any
-
-from autotune.objective import Parameter, Value
+from autotune.objective import Parameter
 from objectives.data.measurement import FarField, Measurement, NearField
-
-Conditions = tuple[tuple[str, tuple[Value, ...]], ...]
-"""See :attr:`autotune.objective.Parameter.idle_while`."""
-
-SOLVERS = ("lbfgs", "lsqml", "epie", "rpie", "adam")
+from objectives.ptychography.fidelity_parameters import BINNING, fidelity_parameters, why_not_binned
+from objectives.ptychography.solver_parameters import (
+    Conditions,
+    position_parameters,
+    solver_parameters,
+    weight,
+    whole,
+)
 
 
 def parameters_of(measurement: Measurement) -> tuple[Parameter, ...]:
@@ -22,15 +23,21 @@ def parameters_of(measurement: Measurement) -> tuple[Parameter, ...]:
     size = measurement.patterns.shape[1] * measurement.patterns.shape[2]
     background = _background(float(measurement.patterns.mean(dtype="float64")))
     if isinstance(geometry, NearField):
-        return (*_near_field(geometry), *_scan(0.0, 180.0), background, *_solver("refined", size))
+        return (
+            *_near_field(geometry),
+            *_scan(0.0, 180.0),
+            background,
+            *solver_parameters("refined", size),
+            *fidelity_parameters(),
+        )
     nominal = geometry.scan_rotation_degree
     scan = (*_scan(nominal or 0.0, 180.0 if nominal is None else 10.0), background)
-    moved = _position_refinement()
+    moved = position_parameters()
     depth = _depth() if _knows_lengths(geometry) else ()
     if geometry.semi_convergence_mrad is not None and forms_probe(geometry):
         lens = (*_detector(), *_lens(geometry, geometry.semi_convergence_mrad))
-        return (*lens, *scan, *depth, *_solver("fixed", size), *moved)
-    return (*scan, *depth, *_solver("refined", size), *moved)
+        return (*lens, *scan, *depth, *solver_parameters("fixed", size), *moved, *fidelity_parameters(geometry))
+    return (*scan, *depth, *solver_parameters("refined", size), *moved, *fidelity_parameters())
 
 
 def _knows_lengths(geometry: FarField) -> bool:
@@ -50,10 +57,14 @@ def why_absent(measurement: Measurement, name: str) -> str:
     """What must be stated for parameter ``name`` to have a meaning for this measurement; empty where nothing helps."""
     geometry = measurement.geometry
     if not isinstance(geometry, FarField):
-        far = (*_detector(), *_lens(FarField(), 1.0), *_depth(), *_position_refinement())
+        if name == BINNING:
+            return why_not_binned(None)
+        far = (*_detector(), *_lens(FarField(), 1.0), *_depth(), *position_parameters())
         return "it exists in the far field only" if name in {parameter.name for parameter in far} else ""
     if name == "focus_to_sample":
         return "it exists in the near field only: state objective.geometry.regime: near field"
+    if name == BINNING:
+        return why_not_binned(geometry if forms_probe(geometry) else None)
     if forms_probe(geometry):
         return ""
     thick = name in {parameter.name for parameter in _depth()}
@@ -242,123 +253,6 @@ def _depth() -> tuple[Parameter, ...]:
             )
             for axis in ("y", "x")
         ),
-        _whole("slices", 1, 1, 12, 1, 500, "slices of the object"),
-        _weight("slice_smoothness", "weight of the squared difference between adjacent slices", thin),
+        whole("slices", 1, 1, 12, 1, 500, "slices of the object"),
+        weight("slice_smoothness", "weight of the squared difference between adjacent slices", thin),
     )
-
-
-def _position_refinement() -> tuple[Parameter, ...]:
-    return (
-        _step(
-            "position_step",
-            0.0,
-            0.01,
-            1.0,
-            "share of each scan position's best move that is made; L-BFGS, Adam: scale of moves; 0: none",
-            (),
-            minimum=0,
-        ),
-        _whole(
-            "position_start",
-            0,
-            0,
-            20,
-            0,
-            10_000,
-            "iterations before positions start to move",
-            (("position_step", (0.0,)),),
-        ),
-    )
-
-
-_NOT_STOCHASTIC: Conditions = (("solver", ("lbfgs",)),)
-_NOT_STEPPING: Conditions = (("solver", ("lbfgs", "adam")),)
-_NOT_ADAM: Conditions = (("solver", ("lbfgs", "lsqml", "epie", "rpie")),)
-_HELD: Conditions = (("probe", ("fixed",)),)
-_PIXELS_PER_BATCH = 3 << 15
-
-
-def _solver(probe: str, pixels: int) -> tuple[Parameter, ...]:
-    """The solver's settings; ``pixels`` of one pattern set the default batch: as many as fit the processor's cache."""
-    batch = max(4, _PIXELS_PER_BATCH // pixels)
-    return (
-        _choice("solver", "lbfgs", SOLVERS, "how the object is found; see the documentation of the study file"),
-        _whole("iterations", 20, 10, 100, 1, 10_000, "passes over all patterns (L-BFGS: steps)"),
-        _choice(
-            "loss",
-            "intensity",
-            ("intensity", "amplitude", "poisson"),
-            "what L-BFGS and Adam minimise; the others work on amplitudes",
-            (("solver", ("lsqml", "epie", "rpie")),),
-        ),
-        _choice(
-            "probe", probe, ("fixed", "refined"), "whether the probe is held or reconstructed together with the object"
-        ),
-        _whole("probe_start", 0, 0, 20, 0, 10_000, "iterations before a refined probe starts to change", _HELD),
-        _whole("probe_modes", 1, 1, 6, 1, 32, "incoherent modes of a refined probe", _HELD),
-        _whole("batch_size", batch, 4, 128, 1, 100_000, "neighbouring patterns per update", _NOT_STOCHASTIC),
-        _step("object_step", 0.5, 0.05, 1.5, "share of the best step of the object that is made", _NOT_STEPPING),
-        _step("probe_step", 0.5, 0.05, 1.5, "share of the best step of the probe that is made", _NOT_STEPPING + _HELD),
-        _step(
-            "object_learning_rate", 0.005, 1e-3, 0.2, "Adam's step of the object (its amplitude is about 1)", _NOT_ADAM
-        ),
-        _step(
-            "probe_learning_rate", 0.03, 1e-3, 0.2, "Adam's step of the probe, over its rms spectrum", _NOT_ADAM + _HELD
-        ),
-        _step(
-            "preconditioner_floor",
-            0.05,
-            1e-3,
-            1.0,
-            "least illumination assumed, as a fraction of the highest (rPIE: its alpha)",
-            (("solver", ("epie", "adam")),),
-            maximum=1.0,
-        ),
-        _weight("smoothness", "weight of the squared differences between neighbouring object pixels"),
-        _weight("sparsity", "weight of the object's difference from vacuum, in absolute value"),
-    )
-
-
-def _setting(name: str, default: Value, description: str, idle_while: Conditions, **rest: Any) -> Parameter:
-    """A solver's setting; ``rest`` as in :class:`autotune.objective.Parameter`."""
-    return Parameter(name, "1", "solver", default, description=description, idle_while=idle_while, **rest)
-
-
-def _whole(
-    name: str,
-    default: int,
-    low: int,
-    high: int,
-    minimum: int,
-    maximum: int,
-    description: str,
-    idle_while: Conditions = (),
-) -> Parameter:
-    limits = {"low": low, "high": high, "minimum": minimum, "maximum": maximum}
-    return _setting(name, default, description, idle_while, type="int", **limits)
-
-
-def _choice(
-    name: str, default: str, choices: tuple[str, ...], description: str, idle_while: Conditions = ()
-) -> Parameter:
-    return _setting(name, default, description, idle_while, type="categorical", choices=choices)
-
-
-def _step(
-    name: str,
-    default: float,
-    low: float,
-    high: float,
-    description: str,
-    idle_while: Conditions,
-    minimum: float = 1e-6,
-    maximum: float = 10.0,
-) -> Parameter:
-    """A positive number on a logarithmic scale."""
-    limits = {"low": low, "high": high, "minimum": minimum, "maximum": maximum}
-    return _setting(name, default, description, idle_while, log=True, **limits)
-
-
-def _weight(name: str, description: str, idle_while: Conditions = ()) -> Parameter:
-    text = description + ", over the mean curvature of the data's misfit"
-    return _step(name, 0.0, 1e-4, 0.1, text, idle_while, minimum=0, maximum=1e3)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,6 +43,11 @@ class Scene:
     spectrum: Tensor | None = None
     propagator: Tensor | None = None
     slice_propagator: Tensor | None = None
+
+    def detached(self) -> Scene:
+        """The same without the parameters' graph."""
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: part.detach() for name, part in parts.items() if part is not None})
 
 
 def build_scene(measurement: Measurement, values: Values, slices: int = 1) -> Scene:

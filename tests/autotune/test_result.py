@@ -70,6 +70,27 @@ def test_null_where_nothing_is_known(home: Home) -> None:
     assert result["cost"] == {"seconds": 0.0, "evaluation_seconds": 0, "reconstruction_equivalents": None}
 
 
+@pytest.mark.parametrize(
+    ("when", "note"),
+    [
+        ((("method", ("plain",)),), "not used by the best trial: only while method is plain"),
+        ((), "not used by the best trial"),  # a study begun before its objective said when it has no effect
+    ],
+)
+def test_what_the_best_trial_has_not(when: Any, note: str, home: Home) -> None:
+    space = Space((dataclasses.replace(SPACE.dimensions[0], when=when), SPACE.dimensions[1]))
+    facts = {"metric": dataclasses.asdict(Metric("c", "maximize")), "space": space.as_dict(), "seed": 4}
+    store = TrialStore.create(home.store_url, "s", Metric("c", "maximize"), facts)
+    assert build_result(store, home, live=True)["parameters"]["defocus"]["note"] is None
+    store.study.enqueue_trial({"method": "fast"})
+    trial = store.study.ask()
+    SPACE.dimensions[1].suggest(trial)
+    store.tell(trial.number, Evaluation(Status.COMPLETE, {"c": 0.5}), 0.5)
+    parameters = build_result(store, home, live=True)["parameters"]
+    assert (parameters["defocus"]["best"], parameters["defocus"]["note"]) == (None, note)
+    assert (parameters["method"]["best"], parameters["method"]["note"]) == ("fast", None)
+
+
 def test_a_ceiling_of_zero_gives_no_fraction(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     from autotune.cli.tables import print_result
 

@@ -69,6 +69,25 @@ class Kernels(Protocol):
             L and the sum of (I - y)^2, both over valid pixels of this batch.
         """
 
+    def score(
+        self,
+        waves: Tensor,
+        patterns: Tensor,
+        indices: Tensor,
+        valid: Tensor,
+        scale: float,
+        background: float,
+        floor: float,
+        loss: Loss,
+    ) -> tuple[float, float, float]:
+        """As :meth:`residual`, for the intensity or the amplitude loss, with all that a final pass wants to know.
+
+        Pixels where no more than ``floor`` is expected have no slope in amplitude, whose derivative is not finite at 0.
+
+        Returns:
+            The intensity loss, the amplitude loss, and the slopes dL/dI of ``loss`` summed over the batch's pixels.
+        """
+
     def shift_slopes(self, slopes: Tensor, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
         """Re <slopes, d shift(spectra) / d(y, x)> per pattern, real (b, 2), displacement in pixels."""
 

@@ -9,20 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from objectives.ptychography.kernels import Loss
-
-_LOSSES: dict[Loss, int] = {"intensity": 0, "amplitude": 1, "poisson": 2}
-_compiled = numba.njit(
-    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz", "afn"}
-)
+from objectives.ptychography.kernels.compiled import compiled
+from objectives.ptychography.kernels.fused_comparison import LOSSES, residual_loop, score_loop
 
 
-@_compiled
+@compiled
 def _shift(spectra: Any, ramp_y: Any, ramp_x: Any, out: Any) -> None:
     batch, modes, rows, columns = out.shape
     for b in range(batch):
@@ -34,7 +30,7 @@ def _shift(spectra: Any, ramp_y: Any, ramp_x: Any, out: Any) -> None:
                     o[j] = s[j] * (y * x[j])
 
 
-@_compiled
+@compiled
 def _add_unshifted(spectra: Any, ramp_y: Any, ramp_x: Any, total: Any) -> None:
     batch, modes, rows, columns = spectra.shape
     for b in range(batch):
@@ -45,7 +41,7 @@ def _add_unshifted(spectra: Any, ramp_y: Any, ramp_x: Any, total: Any) -> None:
                     t[j] += s[j] * (y * np.conj(x[j]))
 
 
-@_compiled
+@compiled
 def _transmit(waves: Any, transmission: Any, corners: Any, conjugate: bool, out: Any) -> None:
     batch, modes, rows, columns = waves.shape
     for b in range(batch):
@@ -61,7 +57,7 @@ def _transmit(waves: Any, transmission: Any, corners: Any, conjugate: bool, out:
                         o[j] = w[j] * t[j]
 
 
-@_compiled
+@compiled
 def _add_product(entering: Any, leaving: Any, corners: Any, total: Any) -> None:
     batch, modes, rows, columns = entering.shape
     for b in range(batch):
@@ -73,7 +69,7 @@ def _add_product(entering: Any, leaving: Any, corners: Any, total: Any) -> None:
                     t[j] += np.conj(p[j]) * z[j]
 
 
-@_compiled
+@compiled
 def _add_illumination(entering: Any, weights: Any, corners: Any, total: Any) -> None:
     batch, modes, rows, columns = entering.shape
     for b in range(batch):
@@ -85,95 +81,7 @@ def _add_illumination(entering: Any, weights: Any, corners: Any, total: Any) -> 
                     t[j] += weight * (p[j].real * p[j].real + p[j].imag * p[j].imag)
 
 
-_RUN = 512
-"""Pixels summed in the arrays' own precision before the sum is carried on in double precision."""
-
-
-@_compiled
-def _intensity_slope(expected: Any, measured: Any, valid: Any) -> tuple[Any, Any]:
-    """``expected`` becomes dL/dI; L, and the squared residual."""
-    squared = valid.dtype.type(0)
-    for j in range(expected.size):
-        difference = (expected[j] - measured[j]) * valid[j]
-        squared += difference * difference
-        expected[j] = difference + difference
-    return squared, squared
-
-
-@_compiled
-def _amplitude_slope(expected: Any, measured: Any, valid: Any, floor: Any) -> tuple[Any, Any]:
-    """``expected`` becomes dL/dI; L, and the squared residual."""
-    one = valid.dtype.type(1)
-    value = squared = valid.dtype.type(0)
-    for j in range(expected.size):
-        difference = (expected[j] - measured[j]) * valid[j]
-        squared += difference * difference
-        floored = expected[j] + floor
-        slope = (one - np.sqrt(measured[j] / floored)) * valid[j]
-        value += floored * slope * slope
-        expected[j] = slope
-    return value, squared
-
-
-@_compiled
-def _poisson_slope(expected: Any, measured: Any, valid: Any, floor: Any) -> tuple[Any, Any]:
-    """``expected`` becomes dL/dI; L, and the squared residual."""
-    one = valid.dtype.type(1)
-    value = squared = valid.dtype.type(0)
-    for j in range(expected.size):
-        difference = (expected[j] - measured[j]) * valid[j]
-        squared += difference * difference
-        floored = expected[j] + floor
-        value += (floored - measured[j] * np.log(floored)) * valid[j]
-        expected[j] = (one - measured[j] / floored) * valid[j]
-    return value, squared
-
-
-@_compiled
-def _slope(expected: Any, measured: Any, valid: Any, floor: Any, loss: Any) -> tuple[float, float]:
-    """``expected`` becomes dL/dI of one pattern; L, and the squared residual."""
-    value = squared = 0.0
-    for start in range(0, expected.size, _RUN):
-        # Views that start at 0: an index that might be negative costs a branch, and with it the vector instructions.
-        e, y, v = expected[start : start + _RUN], measured[start : start + _RUN], valid[start : start + _RUN]
-        if loss == 0:
-            of_run = _intensity_slope(e, y, v)
-        elif loss == 1:
-            of_run = _amplitude_slope(e, y, v, floor)
-        else:
-            of_run = _poisson_slope(e, y, v, floor)
-        value += of_run[0]
-        squared += of_run[1]
-    return value, squared
-
-
-@_compiled
-def _residual(
-    waves: Any, patterns: Any, indices: Any, valid: Any, scale: Any, background: Any, floor: Any, loss: Any
-) -> tuple[float, float]:
-    """Waves (b, m, pixel), patterns (position, pixel), valid (pixel,)."""
-    batch, modes, pixels = waves.shape
-    expected = np.empty(pixels, valid.dtype)
-    value = squared = 0.0
-    for b in range(batch):
-        w = waves[b, 0]
-        for j in range(pixels):
-            expected[j] = scale * (w[j].real * w[j].real + w[j].imag * w[j].imag) + background
-        for m in range(1, modes):
-            w = waves[b, m]
-            for j in range(pixels):
-                expected[j] += scale * (w[j].real * w[j].real + w[j].imag * w[j].imag)
-        of_pattern = _slope(expected, patterns[indices[b]], valid, floor, loss)
-        value += of_pattern[0]
-        squared += of_pattern[1]
-        for m in range(modes):
-            w = waves[b, m]
-            for j in range(pixels):
-                w[j] = w[j] * (scale * expected[j])
-    return value, squared
-
-
-@_compiled
+@compiled
 def _shift_slopes(slopes: Any, spectra: Any, ramp_y: Any, ramp_x: Any, out: Any) -> None:
     batch, modes, rows, columns = slopes.shape
     for b in range(batch):
@@ -193,7 +101,7 @@ def _shift_slopes(slopes: Any, spectra: Any, ramp_y: Any, ramp_x: Any, out: Any)
         out[b, 1] = along_x * (2 * np.pi / columns)
 
 
-@_compiled
+@compiled
 def _pull_back(entering: Any, leaving: Any, transmission: Any, corners: Any, gradient: Any, illumination: Any) -> None:
     batch, modes, rows, columns = entering.shape
     illuminated = illumination.size > 0
@@ -213,7 +121,7 @@ def _pull_back(entering: Any, leaving: Any, transmission: Any, corners: Any, gra
                         r[j] += p[j].real * p[j].real + p[j].imag * p[j].imag
 
 
-@_compiled
+@compiled
 def _step_products(
     entering: Any, transmission: Any, corners: Any, direction: Any, probe_direction: Any, wanted: Any, out: Any
 ) -> None:
@@ -244,7 +152,7 @@ def _step_products(
         out[b, 0], out[b, 1], out[b, 2], out[b, 3], out[b, 4] = aa, cc, ac, aw, cw
 
 
-@_compiled
+@compiled
 def _best_steps(products: Any, damping: float, with_probe: bool, out: Any) -> None:
     """Solve every pattern's damped 2 x 2 problem."""
     damp_a, damp_c = damping * products[:, 0].mean(), damping * products[:, 1].mean()
@@ -258,7 +166,7 @@ def _best_steps(products: Any, damping: float, with_probe: bool, out: Any) -> No
         out[b, 1] = (aa * cw - ac * aw) / determinant
 
 
-@_compiled
+@compiled
 def _largest(image: Any, box: tuple[int, int, int, int]) -> Any:
     largest = image[box[0], box[2]]
     for i in range(box[0], box[1]):
@@ -268,7 +176,7 @@ def _largest(image: Any, box: tuple[int, int, int, int]) -> Any:
     return largest
 
 
-@_compiled
+@compiled
 def _object_direction(
     gradient: Any, illumination: Any, box: tuple[int, int, int, int], floor: Any, direction: Any
 ) -> None:
@@ -282,7 +190,7 @@ def _object_direction(
             g[j] = 0
 
 
-@_compiled
+@compiled
 def _apply_direction(
     transmission: Any, direction: Any, weighted: Any, illumination: Any, box: tuple[int, int, int, int], step: Any
 ) -> None:
@@ -297,7 +205,7 @@ def _apply_direction(
             received[j] = 0
 
 
-@_compiled
+@compiled
 def _update_object(
     transmission: Any, gradient: Any, illumination: Any, box: tuple[int, int, int, int], step: Any, floor: Any
 ) -> None:
@@ -358,19 +266,25 @@ class FusedKernels:
         loss: Loss,
     ) -> tuple[float, float]:
         """See :class:`objectives.ptychography.kernels.Kernels`."""
-        mask = valid.numpy().reshape(-1)
-        real = mask.dtype.type
-        value, squared = _residual(
-            waves.numpy().reshape(*waves.shape[:2], -1),
-            patterns.numpy().reshape(len(patterns), -1),
-            indices.numpy(),
-            mask,
-            real(scale),
-            real(background),
-            real(floor),
-            _LOSSES[loss],
-        )
+        numbers = (scale, background, floor)
+        value, squared = residual_loop(*_flat(waves, patterns, indices, valid, numbers, LOSSES[loss]))
         return float(value), float(squared)
+
+    def score(
+        self,
+        waves: Tensor,
+        patterns: Tensor,
+        indices: Tensor,
+        valid: Tensor,
+        scale: float,
+        background: float,
+        floor: float,
+        loss: Loss,
+    ) -> tuple[float, float, float]:
+        """See :class:`objectives.ptychography.kernels.Kernels`."""
+        numbers = (scale, background, floor)
+        squared, amplitude, total = score_loop(*_flat(waves, patterns, indices, valid, numbers, loss == "amplitude"))
+        return float(squared), float(amplitude), float(total)
 
     def shift_slopes(self, slopes: Tensor, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
         """See :class:`objectives.ptychography.kernels.Kernels`."""
@@ -458,3 +372,23 @@ class FusedKernels:
         received = illumination.numpy()
         real = received.dtype.type
         _update_object(transmission.numpy(), gradient.numpy(), received, box, real(step), real(floor))
+
+
+def _flat(
+    waves: Tensor,
+    patterns: Tensor,
+    indices: Tensor,
+    valid: Tensor,
+    numbers: tuple[float, float, float],
+    loss: int | bool,
+) -> Any:
+    """Arrays with one axis of pixels, and numbers of their precision: a wider one would widen every operation."""
+    mask = valid.numpy().reshape(-1)
+    return (
+        waves.numpy().reshape(*waves.shape[:2], -1),
+        patterns.numpy().reshape(len(patterns), -1),
+        indices.numpy(),
+        mask,
+        *(mask.dtype.type(number) for number in numbers),
+        loss,
+    )

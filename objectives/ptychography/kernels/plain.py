@@ -68,6 +68,30 @@ class TorchKernels:
         waves *= scale * slope[:, None]
         return value, squared
 
+    def score(
+        self,
+        waves: Tensor,
+        patterns: Tensor,
+        indices: Tensor,
+        valid: Tensor,
+        scale: float,
+        background: float,
+        floor: float,
+        loss: Loss,
+    ) -> tuple[float, float, float]:
+        """See :class:`objectives.ptychography.kernels.Kernels`."""
+        expected = scale * _intensity(waves) + background
+        measured = patterns[indices].to(expected.dtype)
+        difference = (expected - measured) * valid
+        amplitudes = ((expected + floor).sqrt() - measured.sqrt()) * valid
+        slope = 2 * difference
+        if loss == "amplitude":
+            slope = (1 - (measured / (expected + floor)).sqrt()) * valid * (expected > floor)
+        waves *= scale * slope[:, None]
+        sums = (part.sum(dtype=torch.float64) for part in (difference.square(), amplitudes.square(), slope))
+        squared, amplitude, total = (float(part) for part in sums)
+        return squared, amplitude, total
+
     def shift_slopes(self, slopes: Tensor, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
         """See :class:`objectives.ptychography.kernels.Kernels`."""
         # Re(conj(g) * s * (-2 pi i v / n)) = Im(conj(g) * s) * 2 pi v / n

@@ -18,16 +18,17 @@ from autotune.surrogate.covariance import Groups, Rows, covariance, matern52
 from autotune.surrogate.gradient_model import (
     Fit,
     GradientGP,
-    Observations,
+    Shape,
     fit_gradient_gp,
     gram,
-    unpack,
 )
+from autotune.surrogate.observations import Observations, Trials
 from autotune.surrogate.sampler import GaussianProcessSampler
 from autotune.surrogate.startup import sobol
 
 Floats = NDArray[np.float64]
 PLANE = Groups(torch.tensor([0, 1]), ())
+ONE = Shape.of(PLANE, 1)
 
 
 def hills(X: Floats) -> Floats:
@@ -38,6 +39,11 @@ def hills(X: Floats) -> Floats:
 def slopes(X: Floats) -> Floats:
     along_x = -0.6 * (X[:, 0] - 0.3) + 0.05 * np.sin(5 * X[:, 1])
     return np.stack([along_x, 0.25 * np.cos(5 * X[:, 1]) * X[:, 0]], axis=1)
+
+
+def trials(X: Floats, y: Floats, gradient: Floats | None = None, level: Any = 0) -> Trials:
+    gradient = np.full((len(X), 2), np.nan) if gradient is None else gradient
+    return Trials(X, y, gradient, np.broadcast_to(level, len(X)).astype(np.int64))
 
 
 def predict(model: GradientGP, X: Floats) -> tuple[Floats, Floats]:
@@ -53,24 +59,25 @@ def error(model: GradientGP, new: Floats) -> float:
 def test_posterior_is_the_conditional_gaussian() -> None:
     """Mean and variance written out with a dense inverse, for given hyperparameters."""
     X, new = sobol(5, 2, seed=0), sobol(7, 2, seed=1)
-    observed = Observations.of(X, hills(X), slopes(X), 100)
-    theta = torch.tensor([0.1, -0.3, 0.2, -7.0, -5.0], dtype=torch.float64)
-    model = GradientGP(observed, PLANE, Fit(theta, matern52, 0.0))
-    K = gram(observed.rows, PLANE, theta, matern52).numpy()
-    k = covariance(Rows.values(torch.as_tensor(new)), observed.rows, PLANE, unpack(theta, PLANE), matern52).numpy()
+    observed = Observations.of(trials(X, hills(X), slopes(X)), 1, 100)
+    fitted = Fit(torch.tensor([0.1, -0.3, 0.2, -7.0, -5.0], dtype=torch.float64), ONE, matern52, 0.0)
+    model = GradientGP(observed, PLANE, fitted)
+    K = gram(observed.rows, PLANE, fitted).numpy()
+    at, _, _ = ONE.unpack(fitted.theta)
+    k = covariance(Rows.values(torch.as_tensor(new)), observed.rows, PLANE, at, matern52).numpy()
     constant, y = (observed.rows.coordinate < 0).double().numpy(), observed.y.numpy()
     inverse = np.linalg.inv(K)
     level = constant @ inverse @ y / (constant @ inverse @ constant)
     mean, variance = predict(model, new)
     expected = level + k @ inverse @ (y - level * constant)
-    np.testing.assert_allclose(mean, observed.centre + observed.spread * expected, rtol=1e-8)
+    np.testing.assert_allclose(mean, observed.centre[0] + observed.spread * expected, rtol=1e-8)
     left = math.exp(0.2) - np.einsum("ij,jk,ik->i", k, inverse, k)
     np.testing.assert_allclose(variance, observed.spread**2 * left, rtol=1e-4, atol=1e-9)
 
 
 def test_joint_posterior_agrees_with_the_single_ones() -> None:
     X, new = sobol(6, 2, seed=0), sobol(4, 2, seed=1)
-    model, _ = fit_gradient_gp(X, hills(X), slopes(X), PLANE)
+    model, _ = fit_gradient_gp(trials(X, hills(X), slopes(X)), PLANE)
     with torch.no_grad():
         joint = model.posterior(torch.as_tensor(new))
     mean, variance = predict(model, new)
@@ -83,8 +90,8 @@ def test_joint_posterior_agrees_with_the_single_ones() -> None:
 
 def test_derivatives_tell_more_than_values() -> None:
     X, new = sobol(6, 2, seed=3), sobol(200, 2, seed=4)
-    with_slopes, _ = fit_gradient_gp(X, hills(X), slopes(X), PLANE)
-    without, _ = fit_gradient_gp(X, hills(X), np.full((6, 2), np.nan), PLANE)
+    with_slopes, _ = fit_gradient_gp(trials(X, hills(X), slopes(X)), PLANE)
+    without, _ = fit_gradient_gp(trials(X, hills(X)), PLANE)
     assert error(with_slopes, new) < 0.15 < error(without, new)
 
 
@@ -92,7 +99,7 @@ def test_a_derivative_may_be_missing() -> None:
     X, new = sobol(10, 2, seed=3), sobol(200, 2, seed=4)
     half = slopes(X)
     half[:, 1] = half[::2, 0] = np.nan
-    model, _ = fit_gradient_gp(X, hills(X), half, PLANE)
+    model, _ = fit_gradient_gp(trials(X, hills(X), half), PLANE)
     assert np.isfinite(predict(model, new)).all() and error(model, new) < 0.3
 
 
@@ -100,30 +107,58 @@ def test_derivatives_that_do_not_fit_are_discounted() -> None:
     random = np.random.default_rng(0)
     X, new = sobol(16, 2, seed=3), sobol(200, 2, seed=4)
     wrong = random.normal(0, 3 * slopes(X).std(), (16, 2))
-    model, found = fit_gradient_gp(X, hills(X), wrong, PLANE)
-    without, _ = fit_gradient_gp(X, hills(X), np.full((16, 2), np.nan), PLANE)
+    model, found = fit_gradient_gp(trials(X, hills(X), wrong), PLANE)
+    without, _ = fit_gradient_gp(trials(X, hills(X)), PLANE)
     assert error(model, new) < 2.5 * error(without, new) + 0.05
-    _, right = fit_gradient_gp(X, hills(X), slopes(X), PLANE)
+    _, right = fit_gradient_gp(trials(X, hills(X), slopes(X)), PLANE)
     assert float(found.theta[-1]) > float(right.theta[-1]) + 3
 
 
 def test_the_profile_that_explains_the_trials_is_taken() -> None:
     X = sobol(8, 2, seed=0)
     quadratic, slope = -((X - 0.4) ** 2).sum(axis=1), -2 * (X - 0.4)
-    assert fit_gradient_gp(X, quadratic, slope, PLANE)[1].profile is not matern52
+    assert fit_gradient_gp(trials(X, quadratic, slope), PLANE)[1].profile is not matern52
     kink = -np.abs(X - 0.4).sum(axis=1)
-    assert fit_gradient_gp(X, kink, -np.sign(X - 0.4), PLANE)[1].profile is matern52
+    assert fit_gradient_gp(trials(X, kink, -np.sign(X - 0.4)), PLANE)[1].profile is matern52
 
 
 def test_derivatives_of_the_best_trials_are_kept_first() -> None:
     X = sobol(50, 2, seed=0)
-    observed = Observations.of(X, hills(X), slopes(X), 60)
+    observed = Observations.of(trials(X, hills(X), slopes(X)), 1, 60)
     assert len(observed.rows.X) == 60
     kept = observed.rows.X[observed.rows.coordinate >= 0].numpy()
     best = X[np.argsort(-hills(X))[:5]]
     np.testing.assert_array_equal(np.unique(kept, axis=0), np.unique(best, axis=0))
-    few = Observations.of(X, hills(X), slopes(X), 20)
+    few = Observations.of(trials(X, hills(X), slopes(X)), 1, 20)
     assert (few.rows.coordinate < 0).all() and len(few.rows.X) == 20
+
+
+def test_a_fit_sees_whole_trials_half_of_them_the_best() -> None:
+    X = sobol(50, 2, seed=0)
+    order = np.argsort(-hills(X))
+    given = slopes(X)
+    given[order[-1]] = np.nan
+    observed = Observations.some(trials(X, hills(X), given), 1, 60)
+    is_value = observed.rows.coordinate.numpy() < 0
+    kept = observed.rows.X.numpy()[is_value]
+    np.testing.assert_array_equal(kept[:10], X[order[:10]])
+    np.testing.assert_array_equal(kept[10], X[order[10]])
+    np.testing.assert_array_equal(kept[-1], X[order[-1]])
+    assert 55 <= len(observed.y) <= 60 and is_value.sum() * 3 - 2 == len(observed.y)
+    everything = Observations.of(trials(X, hills(X), given), 1, 1000)
+    assert (observed.spread, observed.centre) == (everything.spread, everything.centre)
+    few = Observations.some(trials(X, hills(X), given), 1, 1000)
+    assert len(few.y) == len(everything.y) == 148
+
+
+def test_hyperparameters_of_many_trials_near_the_optimum_predict_elsewhere() -> None:
+    """The many that crowd around the best do not tell how the function varies elsewhere, nor how noisy slopes are."""
+    random = np.random.default_rng(0)
+    crowd = np.clip(np.array([0.35, 0.3]) + random.normal(0, 0.03, (250, 2)), 0, 1)
+    X, new = np.concatenate([sobol(20, 2, seed=3), crowd]), sobol(200, 2, seed=4)
+    noisy = trials(X, hills(X) + random.normal(0, 1e-3, 270), slopes(X) + random.normal(0, 1e-2, (270, 2)))
+    model, _ = fit_gradient_gp(noisy, PLANE)
+    assert error(model, new) < 0.025
 
 
 def rotated_quadratic(d: int, seed: int) -> tuple[Callable[[Floats], float], Callable[[Floats], Floats], Floats]:

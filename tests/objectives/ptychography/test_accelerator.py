@@ -10,11 +10,11 @@ import torch
 
 from autotune.objective import Evaluation, Value
 from objectives.data.measurement import Measurement
-from objectives.ptychography import objective as module
+from objectives.ptychography import reconstruction as module
 from objectives.ptychography.kernels.plain import TorchKernels
 from objectives.ptychography.machine import Machine
 from objectives.ptychography.objective import PtychographyObjective
-from objectives.ptychography.parameters import SOLVERS
+from objectives.ptychography.solver_parameters import SOLVERS
 from tests.objectives.ptychography.scenes import SINGLE, TRUTH, free, lens, near
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
@@ -26,6 +26,7 @@ CASES: list[tuple[str, Measurement, dict[str, Value]]] = [
     ("free", free(), {"scan_rotation": 3.0}),
     ("near", near(), {"focus_to_sample": 4.0}),
     ("thick, mixed, moving", lens(), {**TRUTH, **REFINED}),
+    ("less data", lens(), {**TRUTH, "scan_fraction": 0.5, "detector_binning": 2}),
 ]
 each = pytest.mark.parametrize(("measured", "values"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 

@@ -11,7 +11,7 @@ import pytest
 
 from autotune.objective import Value
 from objectives.data.measurement import Measurement
-from objectives.ptychography import objective as objective_module
+from objectives.ptychography import reconstruction as reconstruction_module
 from objectives.ptychography import solvers
 from objectives.ptychography.misfit import Misfit
 from objectives.ptychography.solvers import SolverOptions, State
@@ -116,4 +116,4 @@ def continue_from_first(patch: pytest.MonkeyPatch) -> None:
         ends.append(end)
         return end
 
-    patch.setattr(objective_module, "solve", solve)
+    patch.setattr(reconstruction_module, "solve", solve)

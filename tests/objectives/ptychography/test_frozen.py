@@ -1,7 +1,8 @@
-"""dC/dtheta at a fixed reconstruction against differences of the forward model at that reconstruction."""
+"""dC/dtheta at a fixed reconstruction, against differences of the forward model there and automatic differentiation."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from objectives.data.measurement import Measurement
 from objectives.ptychography.forward import ForwardModel, Layout
-from objectives.ptychography.frozen import frozen_gradient, frozen_metrics
+from objectives.ptychography.frozen import frozen_gradient, frozen_metrics, frozen_pass
 from objectives.ptychography.kernels import kernels_for
 from objectives.ptychography.misfit import Misfit
 from objectives.ptychography.parameters import parameters_of
@@ -19,6 +20,7 @@ from objectives.ptychography.scene import Scene, build_scene
 from objectives.ptychography.solvers import State
 from tests.objectives.ptychography.scenes import (
     CPU,
+    SINGLE,
     free,
     lens,
     misfit_of,
@@ -30,6 +32,7 @@ from tests.objectives.ptychography.scenes import (
     thick,
 )
 from tests.objectives.ptychography.test_forward import LENS_VALUES, NEAR_VALUES, SCAN_VALUES
+from tests.objectives.ptychography.traced import traced_gradient
 
 SpectraAt = Callable[[Scene], Tensor] | None
 
@@ -39,7 +42,7 @@ class Frozen:
 
     def __init__(self, measurement: Measurement, values: Mapping[str, float], at: SpectraAt, slices: int, modes: int):
         random = np.random.default_rng(4)
-        self._measurement = measurement
+        self._measurement, self.machine = measurement, CPU
         self._slices = slices
         self._held = scalars(measurement, values)
         self._spectra_at = at
@@ -64,7 +67,7 @@ class Frozen:
         return ForwardModel(scene, self.layout, kernels_for(torch.device("cpu")))
 
     def misfit(self, scene: Scene) -> Misfit:
-        return misfit_of(self.model(scene), self.patterns, self.valid)
+        return misfit_of(self.model(scene), self.patterns.to(self.machine.real), self.valid, self.machine)
 
     def scene_at(self, vector: Tensor) -> Scene:
         values = {**self._held, **dict(zip(self.names, vector, strict=True))}
@@ -75,9 +78,28 @@ class Frozen:
         return torch.stack([self._held[name] for name in self.names])
 
     def gradient(self, metric: str) -> dict[str, float]:
-        misfit = self.misfit(self.scene_at(self.theta))
-        slopes = frozen_gradient(self.scene_at, self.theta, misfit, self.state, metric, spectra_at=self._spectra_at)
+        frozen = frozen_pass(self.misfit(self.scene_at(self.theta)), self.state, metric)
+        theta = self.theta.requires_grad_(True)
+        scene = self.scene_at(theta)
+        spectra = None if self._spectra_at is None else self._spectra_at(scene)
+        slopes = frozen_gradient(theta, scene, spectra, frozen)
         return dict(zip(self.names, slopes, strict=True))
+
+    def traced(self, metric: str) -> dict[str, float]:
+        misfit = self.misfit(self.scene_at(self.theta))
+        slopes = traced_gradient(self.scene_at, self.theta, misfit, self.state, metric, spectra_at=self._spectra_at)
+        return dict(zip(self.names, slopes, strict=True))
+
+    def single(self) -> Frozen:
+        """The same in single precision."""
+        other = copy.copy(self)
+        other._held = {name: value.float() for name, value in self._held.items()}
+        state = self.state
+        other.state = State(
+            state.transmission.to(torch.complex64), state.spectra.to(torch.complex64), state.moved.float()
+        )
+        other.machine = SINGLE
+        return other
 
     def metric_at(self, metric: str, name: str, step: float) -> float:
         theta = self.theta
@@ -146,6 +168,26 @@ def test_gradient_agrees_with_finite_differences(case: str, metric: str, monkeyp
     monkeypatch.setattr(type(CPU), "pixels_per_batch", 4 * modes * 24 * 24)
     for name, slope in frozen.gradient(metric).items():
         assert slope == pytest.approx(gradient[name], rel=1e-9, abs=1e-14)
+
+
+@pytest.mark.parametrize("metric", ["consistency", "amplitude_consistency"])
+@pytest.mark.parametrize("case", CASES)
+def test_gradient_agrees_with_automatic_differentiation(case: str, metric: str) -> None:
+    measured, values, spectra_at, slices, modes = CASES[case]
+    double = Frozen(measured(), values, spectra_at, slices, modes)
+    traced, found, single = double.traced(metric), double.gradient(metric), double.single().gradient(metric)
+    largest = max(abs(traced[name]) * double.widths[name] for name in traced)
+    for name, slope in traced.items():
+        assert found[name] == pytest.approx(slope, rel=1e-9, abs=1e-12 * largest / double.widths[name]), name
+        assert single[name] == pytest.approx(slope, rel=1e-4, abs=1e-5 * largest / double.widths[name]), name
+
+
+@pytest.mark.parametrize("metric", ["consistency", "amplitude_consistency"])
+def test_pass_reports_the_metrics_that_a_pass_without_gradient_does(metric: str) -> None:
+    frozen = Frozen(lens(), LENS_VALUES, of_the_lens, 1, 1)
+    misfit = frozen.misfit(frozen.scene_at(frozen.theta))
+    alone = frozen_metrics(misfit, frozen.state)
+    assert frozen_pass(misfit, frozen.state, metric).metrics == pytest.approx(alone, rel=1e-12)
 
 
 def test_metrics_are_those_of_all_patterns_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

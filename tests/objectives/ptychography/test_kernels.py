@@ -18,6 +18,7 @@ from objectives.ptychography.kernels.plain import TorchKernels
 
 PLAIN, FUSED = TorchKernels(), FusedKernels()
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
+SCORED: tuple[Loss, ...] = ("intensity", "amplitude")
 precision = pytest.mark.parametrize("real", [torch.float32, torch.float64], ids=["float32", "float64"])
 
 
@@ -125,6 +126,10 @@ def results(kernels: Kernels, c: Case) -> dict[str, Any]:
         waves = c.waves.clone()
         sums = kernels.residual(waves, c.patterns, c.indices, c.valid, 0.7, 0.3, 0.01, loss)
         found |= {f"{loss} waves": waves, f"{loss} sums": torch.tensor(sums, dtype=torch.float64)}
+    for loss in SCORED:
+        waves = c.waves.clone()
+        scores = kernels.score(waves, c.patterns, c.indices, c.valid, 0.7, 0.3, 0.01, loss)
+        found |= {f"{loss} scored waves": waves, f"{loss} scores": torch.tensor(scores, dtype=torch.float64)}
     return found
 
 
@@ -181,6 +186,32 @@ def test_residual_is_the_sum_written_out(kernels: Kernels, loss: Loss) -> None:
                 expected_value += of_pixel
                 torch.testing.assert_close(waves[b, :, i, j], c.waves[b, :, i, j] * (0.7 * slope))
     assert (value, squared) == (pytest.approx(expected_value, rel=1e-12), pytest.approx(expected_squared, rel=1e-12))
+
+
+@pytest.mark.parametrize("kernels", [PLAIN, FUSED], ids=["plain", "fused"])
+@pytest.mark.parametrize("loss", SCORED)
+def test_score_is_the_residual_of_both_losses(kernels: Kernels, loss: Loss) -> None:
+    c = case(torch.float64)
+    numbers = (c.patterns, c.indices, c.valid, 0.7, 0.3, 0.01)
+    expected, other, waves = c.waves.clone(), c.waves.clone(), c.waves.clone()
+    _, squared = kernels.residual(expected, *numbers, loss)
+    amplitude, _ = kernels.residual(other, *numbers, "amplitude")
+    score = kernels.score(waves, *numbers, loss)
+    torch.testing.assert_close(waves, expected, rtol=1e-12, atol=1e-14)
+    # What every expected count less would change: dL/dI of every pixel, from the waves that it multiplied.
+    slopes = float((waves[:, 0] / c.waves[:, 0]).real.sum()) / 0.7
+    assert score == pytest.approx((squared, amplitude, slopes), rel=1e-10)
+
+
+@pytest.mark.parametrize("kernels", [PLAIN, FUSED], ids=["plain", "fused"])
+def test_amplitude_has_no_slope_where_nothing_is_expected(kernels: Kernels) -> None:
+    c = case(torch.float32)
+    waves = c.waves.clone()
+    waves[:, :, 2, 3] = 0
+    numbers = (c.patterns, c.indices, torch.ones_like(c.valid), 0.7, 0.0, 1e-30)
+    patterns = c.patterns[c.indices]
+    with_slope = kernels.score(waves, *numbers, "amplitude")
+    assert patterns[:, 2, 3].max() > 0 and abs(with_slope[2]) < 1e6 and (waves[:, :, 2, 3] == 0).all()
 
 
 @pytest.mark.parametrize("kernels", [PLAIN, FUSED], ids=["plain", "fused"])

@@ -191,4 +191,4 @@ def test_state_that_is_started_from_is_left_alone() -> None:
     first = problem.evaluate(values, metric="consistency", seed=0)
     second = problem.evaluate(values, metric="consistency", seed=0)
     assert np.array_equal(first.arrays["object"], second.arrays["object"])
-    assert torch.equal(problem._data.patterns, torch.from_numpy(free().patterns))
+    assert torch.equal(problem._levels.whole.data.patterns, torch.from_numpy(free().patterns))
