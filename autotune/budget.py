@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from autotune.store import TrialRecord
@@ -42,11 +42,20 @@ class Ending:
     metric: str
     cheap: float | None = None
 
-    def after(self, trials: Sequence[TrialRecord], seconds: float) -> Next:
-        """What to do after ``trials``, those that count, and so many seconds of the study."""
+    def after(self, trials: Sequence[TrialRecord], seconds: float, expects: Callable[[], float | None]) -> Next:
+        """What to do after ``trials``, those that count, and so many seconds of the study.
+
+        Args:
+            trials: in the order of their numbers.
+            seconds: that the study has taken.
+            expects: by how much the next trial is expected to improve the metric; None where that is not known. Asked
+                only where it decides.
+        """
         reason = self._used(trials, seconds)
-        if not reason and self._converged(trials):
-            reason = f"converged: no trial is expected to improve {self.metric} by {self.budget.converged:g}"
+        if not reason and self._settled(trials):
+            expected = expects()
+            if expected is not None and expected < (self.budget.converged or 0.0):
+                reason = f"converged: no trial is expected to improve {self.metric} by {self.budget.converged:g}"
         if reason and self._answer_is_due(trials):
             return Next(finish=True)
         if not reason and self.cheap is not None and len(trials) == self.budget.trials - 1:
@@ -66,12 +75,17 @@ class Ending:
                 return f"the budget of {budget.reconstructions:g} reconstructions is used"
         return ""
 
-    def _converged(self, trials: Sequence[TrialRecord]) -> bool:
-        """Whether none of the latest trials was expected to beat the best one by the tolerance or more."""
+    def _settled(self, trials: Sequence[TrialRecord]) -> bool:
+        """Whether at any time so many trials in a row were expected to improve the metric by less than the tolerance."""
         if self.budget.converged is None:
             return False
-        expected = [t.expected_improvement for t in trials[-IN_A_ROW:] if t.expected_improvement is not None]
-        return len(expected) == IN_A_ROW and max(expected) < self.budget.converged
+        row = 0
+        for trial in trials:
+            expected = trial.expected_improvement
+            row = row + 1 if expected is not None and expected < self.budget.converged else 0
+            if row == IN_A_ROW:
+                return True
+        return False
 
     def _answer_is_due(self, trials: Sequence[TrialRecord]) -> bool:
         """Whether none of the latest trials is a full one, so that the answer rests on cheap ones."""

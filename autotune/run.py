@@ -146,7 +146,7 @@ class _Run:
     def _search(self) -> str:
         """Trial after trial; returns why it ended."""
         while True:
-            coming = self.ending.after(self.tuner.counted(), self._seconds())
+            coming = self.ending.after(self.tuner.counted(), self._seconds(), self.tuner.expects)
             if coming.reason:
                 return coming.reason
             self._trial(finish=coming.finish)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from autotune.curves import Curves
 from autotune.objective import Evaluation, Metric, Status, Value
@@ -23,6 +24,9 @@ from autotune.pruners import Pruner, optuna_pruner
 from autotune.samplers import Levels, make_sampler
 from autotune.space import Space
 from autotune.store import EXPECTED_IMPROVEMENT, LEVEL, TrialRecord, TrialStore, best_of
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
 
 
 @dataclass(frozen=True)
@@ -85,18 +89,7 @@ class Tuner:
             finish: ask for a full evaluation of what the model takes for the answer (sampler ``gp``).
         """
         study = self.store.study
-        plan = None
-        if self.search.sampler == "gp":
-            sources = tuple(source.study for source in self.search.sources)
-            plan = Levels(self.search.costs, sources, finish, self.search.tolerance)
-        study.sampler = sampler = make_sampler(
-            self.search.sampler,
-            self.space,
-            seed=self.search.seed,
-            index=len(self.counted()),
-            startup_trials=self.search.startup_trials,
-            levels=plan,
-        )
+        study.sampler = sampler = self._sampler(finish=finish)
         trial = study.ask()
         values = self.space.suggest(trial)
         asked = getattr(sampler, "asked", None)
@@ -106,6 +99,26 @@ class Tuner:
         if asked is not None and asked.expected_improvement is not None:
             trial.set_user_attr(EXPECTED_IMPROVEMENT, asked.expected_improvement)
         return Trial(trial.number, values, self.search.seed, level)
+
+    def expects(self) -> float | None:
+        """By how much the next trial is expected to improve the metric; None where the sampler expects nothing."""
+        sampler = self._sampler(finish=False)
+        expected: float | None = sampler.expects(self.store.study) if hasattr(sampler, "expects") else None
+        return expected
+
+    def _sampler(self, *, finish: bool) -> BaseSampler:
+        levels = None
+        if self.search.sampler == "gp":
+            sources = tuple(source.study for source in self.search.sources)
+            levels = Levels(self.search.costs, sources, finish, self.search.tolerance)
+        return make_sampler(
+            self.search.sampler,
+            self.space,
+            seed=self.search.seed,
+            index=len(self.counted()),
+            startup_trials=self.search.startup_trials,
+            levels=levels,
+        )
 
     def watch(self, trial: Trial) -> Callable[[int, float], bool]:
         """Who watches the learning curve of a trial: told the metric after each iteration, says whether to go on."""

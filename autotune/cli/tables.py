@@ -50,7 +50,7 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
     table = Table("parameter", "best", box=None, padding=(0, 2))
     intervals = any(parameter["interval"] for parameter in document["parameters"].values())
     if intervals:
-        table.add_column("surrogate's 90 % interval")
+        table.add_column("± search 90 %")
     if known:
         table.add_column("truth (revealed)")
         table.add_column("difference")
@@ -62,7 +62,8 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
         best = parameter["best"]
         row = [name, "-" if best is None else _number(best)]
         if intervals:
-            row.append(" .. ".join(_number(end) for end in parameter["interval"] or ()))
+            low, high = parameter["interval"] or (None, None)
+            row.append("" if low is None else f"{(high - low) / 2:.2g}")
         if known:
             row.append(_number(known[name]) if name in known else "")
             row.append(_number(best - known[name]) if name in known and best is not None else "")

@@ -113,12 +113,19 @@ class GaussianProcessSampler(BaseSampler):
             ValueError: the study has several objectives.
         """
         self._raise_error_if_multi_objective(study)
+        self.asked = self.ask(self._history(study, trial))
+        point = self.asked.point
+        return dict(self._space.from_unit(point))
+
+    def expects(self, study: Study) -> float | None:
+        """By how much the next trial is expected to improve the value; None where it comes from the start sequence."""
+        return self.ask(self._history(study, None)).expected_improvement
+
+    def _history(self, study: Study, trial: FrozenTrial | None) -> History:
         history = read_history(study, trial, self._space)
         for level, source in enumerate(self._levels.sources, start=len(self._levels.costs)):
             history = history.joined(read_history(source, None, self._space), level)
-        self.asked = self.ask(history)
-        point = self.asked.point
-        return dict(self._space.from_unit(point))
+        return history
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -187,7 +194,9 @@ class GaussianProcessSampler(BaseSampler):
             return False
         if self._levels.tolerance is not None and expected_improvement < self._levels.tolerance:
             return True
-        return expected_improvement < PROBE_BELOW * float(history.y.std()) and history.position % 2 == 0
+        # A search that began with many cheap trials has looked around already.
+        little = expected_improvement < PROBE_BELOW * float(history.y.std()) and len(self._levels.costs) == 1
+        return little and history.position % 2 == 0
 
 
 def _factors(history: History) -> list[LogFactor]:
