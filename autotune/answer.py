@@ -27,8 +27,8 @@ def find_answer(
 ) -> dict[str, Any] | None:
     """What the surrogate knows of the optimum, as plain data; None where too few trials have finished.
 
-    Keys: ``trials`` it rests on; ``metric`` (``estimate``, ``deviation``); ``level`` of the intervals; ``parameters``
-    (name -> ``estimate``, ``interval``, ``verdict``, ``note``, ``choices``, ``sensitivity`` with ``main`` and
+    Keys: ``trials`` of the study that had finished; ``metric`` (``estimate``, ``deviation``); ``level`` of the
+    intervals; ``parameters`` (name -> ``estimate``, ``interval``, ``verdict``, ``note``, ``choices``, ``sensitivity`` with ``main`` and
     ``total``); ``correlations`` (name -> name -> coefficient); ``samples`` of the optimum's location.
     """
     from autotune.surrogate.history import read_history
@@ -44,7 +44,7 @@ def find_answer(
         found = find_optimum(history, space, own_levels + len(sources), own_levels, seed=seed)
     sign = 1.0 if metric.goal == "maximize" else -1.0
     return {
-        "trials": len(history.y),
+        "trials": sum(trial.state == "finished" for trial in store.trials()),
         "metric": {"estimate": sign * found.metric, "deviation": found.deviation},
         "level": LEVEL,
         "parameters": {d.name: _parameter(d, found) for d in space.dimensions},
@@ -77,5 +77,5 @@ def _note(dimension: Dimension, found: Optimum) -> str:
         return f"the metric hardly depends on {dimension.name} near the answer"
     value = float(found.values[dimension.name])
     low = value - dimension.low < dimension.high - value
-    side, end = ("lower", dimension.low) if low else ("upper", dimension.high)
-    return f"the best value is at the {side} end of the range ({end:g} {dimension.unit}): extend the range {side[:-2]}"
+    side, end, way = ("lower", dimension.low, "down") if low else ("upper", dimension.high, "up")
+    return f"the best value is at the {side} end of the range ({end:g} {dimension.unit}): extend the range {way}wards"

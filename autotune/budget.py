@@ -30,12 +30,12 @@ class Ending:
     """Decides after every trial whether the search goes on.
 
     A search with cheap evaluations ends with a full one of what it takes for the answer: one evaluation's worth is kept
-    back for it.
+    back for it, so that neither the trials nor the reconstructions are ever more than the budget.
 
     Attributes:
         budget: the study's limits.
         metric: name of the tuned metric, for the reason.
-        cheap: cost of a cheap evaluation as a fraction of a full one; None where every evaluation is full.
+        cheap: cost of the dearest cheap evaluation as a fraction of a full one; None where every evaluation is full.
     """
 
     budget: BudgetSpec
@@ -59,7 +59,7 @@ class Ending:
         if reason and self._answer_is_due(trials):
             return Next(finish=True)
         if not reason and self.cheap is not None and len(trials) == self.budget.trials - 1:
-            return Next(finish=self._answer_is_due(trials))
+            return Next(finish=self._answer_is_due(trials, cheap_ones_more=1))
         return Next(reason)
 
     def _used(self, trials: Sequence[TrialRecord], seconds: float) -> str:
@@ -70,13 +70,14 @@ class Ending:
             return f"the time budget of {budget.seconds:g} s is used"
         if budget.reconstructions is not None:
             used = sum(trial.equivalents for trial in trials)
-            reserve = 1.0 if self.cheap is not None and self._answer_is_due(trials) else 0.0
-            if used + reserve + (self.cheap or 1.0) > budget.reconstructions + 1e-9:
+            # The next trial may be a full one, or a cheap one after which the answer is due.
+            coming = 1.0 + (self.cheap or 0.0) * self._answer_is_due(trials, cheap_ones_more=1)
+            if used + coming > budget.reconstructions + 1e-9:
                 return f"the budget of {budget.reconstructions:g} reconstructions is used"
         return ""
 
     def _settled(self, trials: Sequence[TrialRecord]) -> bool:
-        """Whether at any time so many trials in a row were expected to improve the metric by less than the tolerance."""
+        """Whether at any time so many trials in a row were expected to improve the metric by less than what matters."""
         if self.budget.converged is None:
             return False
         row = 0
@@ -87,7 +88,7 @@ class Ending:
                 return True
         return False
 
-    def _answer_is_due(self, trials: Sequence[TrialRecord]) -> bool:
-        """Whether none of the latest trials is a full one, so that the answer rests on cheap ones."""
-        latest = trials[-IN_A_ROW:]
+    def _answer_is_due(self, trials: Sequence[TrialRecord], cheap_ones_more: int = 0) -> bool:
+        """Whether none of the latest trials, with some cheap ones to come, is full: the answer rests on cheap ones."""
+        latest = trials[-(IN_A_ROW - cheap_ones_more) :]
         return self.cheap is not None and not any(t.level == 0 for t in latest)

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from autotune import __version__
+from autotune.criteria import Limit
 from autotune.home import Home
 from autotune.objective import Metric
 from autotune.space import describe
-from autotune.store import TrialRecord, TrialStore, best_of
+from autotune.store import TrialRecord, TrialStore, best_of, front_of
 
 SCHEMA = 1
 _PACKAGES = ("torch", "botorch", "gpytorch", "optuna", "mlflow", "numpy", "h5py")
@@ -38,7 +39,8 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> dict[str, Any]
     if answer.get("trials") != known:  # of an earlier end of the study
         answer = {}
     metric = Metric(**facts["metric"])
-    best = best_of(trials, metric)
+    limits = [Limit(**limit) for limit in facts.get("limits", ())]
+    best = best_of(trials, metric, limits)
     status, reason = facts.get("status", "running"), facts.get("reason", "")
     if status == "running" and not live:
         status, reason = "stopped", "the process ended before the study did"
@@ -50,6 +52,8 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> dict[str, Any]
         "reason": reason,
         "trials": {state: sum(t.state == state for t in trials) for state in ("finished", "failed", "pruned")},
         "metric": _metric(metric, best) | {"estimate": None, "deviation": None} | answer.get("metric", {}),
+        "limits": [_limit(limit, trials) for limit in limits],
+        "pareto": _pareto([metric, *(Metric(**other) for other in facts.get("against", ()))], trials, limits),
         "parameters": {d["name"]: _parameter(d, best, answer) for d in facts["space"]},
         "correlations": answer.get("correlations"),
         "best_trial": None if best is None else best.number,
@@ -74,6 +78,31 @@ def _metric(metric: Metric, best: TrialRecord | None) -> dict[str, Any]:
         "noise_ceiling": ceiling,
         "fraction_of_ceiling": None if value is None or not ceiling else value / ceiling,
     }
+
+
+def _limit(limit: Limit, trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    """A limit, and how many finished full trials keep it."""
+    full = [trial for trial in trials if trial.answers()]
+    kept = sum(limit.kept_by(trial.reported) for trial in full)
+    return {
+        "metric": limit.metric,
+        "below": limit.below,
+        "above": limit.above,
+        "kept_by": kept,
+        "broken_by": len(full) - kept,
+    }
+
+
+def _pareto(
+    metrics: Sequence[Metric], trials: Sequence[TrialRecord], limits: Sequence[Limit]
+) -> list[dict[str, Any]] | None:
+    """The trials that none beats in one metric without losing in another; None where only one is asked for."""
+    if len(metrics) == 1:
+        return None
+    return [
+        {"trial": t.number, "metrics": {m.name: t.reported[m.name] for m in metrics}, "values": dict(t.values)}
+        for t in front_of(trials, metrics, limits)
+    ]
 
 
 def _parameter(dimension: Mapping[str, Any], best: TrialRecord | None, answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from autotune.answer import find_answer
 from autotune.artifacts import discard_unfinished, keep_evaluation
 from autotune.budget import Ending
+from autotune.criteria import Limit
 from autotune.errors import Problem, StudyFailed
 from autotune.execution.inline import InlineExecutor
 from autotune.home import Home
@@ -107,9 +108,10 @@ class _Run:
                 plan.costs,
                 file.spec.budget.converged,
                 sources_of(file, plan, home),
+                plan.aims,
             ),
         )
-        self.ending = Ending(file.spec.budget, plan.metric.name, min(plan.costs) if plan.cheap else None)
+        self.ending = Ending(file.spec.budget, plan.metric.name, max(plan.costs[1:], default=None))
         self.executor = InlineExecutor(objective, plan.held, plan.metric.name)
         self.recorder = self._recorder() if file.spec.tracking.enabled else None
         self.begun = time.monotonic()
@@ -192,7 +194,7 @@ class _Run:
     def _conclude(self, status: str, reason: str) -> Outcome:
         """Write down how the study ended, bring MLflow up to date, and write result.json."""
         trials = self.store.trials()
-        if status == "finished" and best_of(trials, self.plan.metric) is None:
+        if status == "finished" and best_of(trials, self.plan.metric, self.plan.aims.limits) is None:
             status, reason = "failed", self._why_none_finished(reason)
         self.store.note("status", status)
         self.store.note("reason", reason)
@@ -208,8 +210,13 @@ class _Run:
         return Outcome(result, truth, warning)
 
     def _keep_answer(self) -> None:
-        """Keep what the surrogate knows of the optimum; its samples in a file of their own."""
-        search = self.tuner.search
+        """Keep what the surrogate knows of the optimum; its samples in a file of their own.
+
+        It knows of no limits: where these exclude the best trial, its optimum is not the answer, and nothing is kept.
+        """
+        search, trials = self.tuner.search, self.store.trials()
+        if best_of(trials, self.plan.metric) != best_of(trials, self.plan.metric, search.aims.limits):
+            return
         answer = find_answer(
             self.store,
             self.plan.space,
@@ -226,6 +233,9 @@ class _Run:
         trials = self.tuner.counted()
         if not trials:
             return f"no trial was run: {end}"
+        if best_of(trials, self.plan.metric) is not None:
+            nearest = ", ".join(_nearest(limit, trials) for limit in self.plan.aims.limits)
+            return f"none of {len(trials)} trials is a full evaluation that keeps the limits: {nearest}"
         last = next((trial.reason for trial in reversed(trials) if trial.reason), "no reason is known")
         return f"none of {len(trials)} trials finished; the last one: {last}"
 
@@ -250,6 +260,7 @@ class _Run:
             experiment=experiment,
             study_text=self.file.text,
             metric=plan.metric,
+            limits=plan.aims.limits,
             parameters=_ranges(plan),
             units={d.name: d.unit for d in plan.space.dimensions},
             log_parameters=frozenset(d.name for d in plan.space.dimensions if d.log),
@@ -272,13 +283,20 @@ class _Run:
         """Bring MLflow up to date and end the parent run; returns a line for the user where that failed."""
         if self.recorder is None:
             return ""
-        summary = study_summary(self.plan.metric, trials)
+        summary = study_summary(self.plan.metric, trials, self.plan.aims.limits)
         ended = [trial for trial in trials if trial.state != "running"]
         timeout = 10.0 if status == "stopped" else 60.0  # who pressed Ctrl-C does not want to wait
         report = self.recorder.finish(PARENT_STATUS[status], summary, [], ended, timeout)
         if report.parent_run_id is not None:
             self.store.note("mlflow", self.store.facts["mlflow"] | {"run_id": report.parent_run_id})
         return without_password(report.error)
+
+
+def _nearest(limit: Limit, trials: list[TrialRecord]) -> str:
+    """A limit, and what came nearest to keeping it."""
+    reported = [trial.reported for trial in trials if trial.answers()]
+    nearest = min(reported, key=limit.missed_by).get(limit.metric)
+    return f"{limit} ({'not reported' if nearest is None else f'nearest {nearest:.5g}'})"
 
 
 def _ranges(plan: Plan) -> dict[str, str]:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from autotune.criteria import Aims
 from autotune.space import Space
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.study import Study
 
-Sampler = Literal["random", "qmc", "tpe", "cmaes", "optuna-gp", "gp"]
+Sampler = Literal["random", "qmc", "tpe", "cmaes", "optuna-gp", "gp", "gradient"]
 """``search.sampler`` in study.yaml."""
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
@@ -65,6 +66,7 @@ def make_sampler(
     index: int,
     startup_trials: int | None = None,
     levels: Levels | None = None,
+    aims: Aims | None = None,
 ) -> BaseSampler:
     """Make the sampler for one trial.
 
@@ -80,6 +82,7 @@ def make_sampler(
     - ``optuna-gp``: Optuna's own Gaussian process with log-EI; parameters that some trial has not got are drawn at
       random.
     - ``gp``: ours, :class:`autotune.surrogate.sampler.GaussianProcessSampler`.
+    - ``gradient``: gradient descent from the nominal values, :class:`autotune.descent.GradientSampler`.
 
     Args:
         name: one of :data:`SAMPLERS`.
@@ -90,8 +93,8 @@ def make_sampler(
             same values.
         startup_trials: trials before the sampler's own method begins; None for its default (10 for ``tpe``
             and ``optuna-gp``, 1 for ``cmaes``, one more than half the dimensions but at least 4 for ``gp``).
-
         levels: for ``gp``; None where every evaluation is full.
+        aims: for ``gp``: what to steer by beside the tuned metric; None for that alone.
 
     Raises:
         ValueError: ``name`` is not a sampler, or the sampler takes no ``startup_trials``.
@@ -103,7 +106,11 @@ def make_sampler(
     if name == "gp":
         from autotune.surrogate.sampler import GaussianProcessSampler
 
-        return GaussianProcessSampler(space, seed=seed, startup_trials=startup_trials, levels=levels)
+        return GaussianProcessSampler(space, seed=seed, startup_trials=startup_trials, levels=levels, aims=aims)
+    if name == "gradient":
+        from autotune.descent import GradientSampler
+
+        return GradientSampler(space, seed=_derived(seed))
     if name == "qmc":
         return _sobol(space, seed, index)
     return _from_optuna(name, space, _derived(seed, index), index, startup_trials)

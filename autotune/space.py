@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,6 +41,8 @@ class Dimension:
         log: logarithmic scale between ``low`` and ``high``.
         choices: the values of a categorical dimension.
         initial: the user's stated value, tried first; ``None`` where none is stated.
+        nominal: what the parameter is thought to be, inside the range; ``None`` where that is not known. No part of
+            what identifies a space.
         differentiable: whether evaluations may carry a gradient for it.
         when: the conditions under which it is active, on int and categorical dimensions; empty for always.
     """
@@ -56,6 +58,7 @@ class Dimension:
     initial: Value | None = None
     differentiable: bool = False
     when: Conditions = ()
+    nominal: Value | None = field(default=None, compare=False)
 
     @property
     def width(self) -> int:
@@ -90,11 +93,17 @@ class Dimension:
         """
         return self.to_unit(self.choices[0]) if self.type == "categorical" else [0.5]
 
+    def contains(self, value: Value) -> bool:
+        """Whether the value is one of the choices, or a number in the range, its ends included."""
+        if self.type == "categorical":
+            return value in self.choices
+        return not isinstance(value, str) and self.low <= value <= self.high
+
     def to_unit(self, value: Value) -> list[float]:
         """Coordinates of ``value``; int values sit at the middle of their cell, so each cell is equally wide."""
         if self.type == "categorical":
             return [1.0 if choice == value else 0.0 for choice in self.choices]
-        low, high = self._edges()
+        low, high = self.edges()
         number = float(value)
         if self.log:
             return [math.log(number / low) / math.log(high / low)]
@@ -104,7 +113,7 @@ class Dimension:
         """The value at ``coordinates``, clipped to the range; the nearest int or the likeliest choice."""
         if self.type == "categorical":
             return self.choices[int(np.argmax(np.asarray(coordinates)))]
-        low, high = self._edges()
+        low, high = self.edges()
         u = min(max(float(coordinates[0]), 0.0), 1.0)
         value = low * (high / low) ** u if self.log else low + u * (high - low)
         if self.type == "int":
@@ -119,7 +128,7 @@ class Dimension:
             return value * math.log(self.high / self.low)
         return self.high - self.low
 
-    def _edges(self) -> tuple[float, float]:
+    def edges(self) -> tuple[float, float]:
         """Range whose unit interval gives every int an equally wide cell; the plain range for floats."""
         if self.type == "int":
             return self.low - 0.5, self.high + 0.5
@@ -177,6 +186,11 @@ class Space:
             if all(other in found and values.get(other) in allowed for other, allowed in dimension.when):
                 found.add(dimension.name)
         return found
+
+    def contains(self, values: Mapping[str, Value]) -> bool:
+        """Whether every active dimension has a value, and that lies in its range or among its choices."""
+        active = self.active(values)
+        return all(d.name in values and d.contains(values[d.name]) for d in self.dimensions if d.name in active)
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
         """Have the study's sampler give the trial a value for every active dimension, and for no other."""

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from autotune.criteria import SECONDS, Limit, non_dominated, signed
 from autotune.objective import Evaluation, Metric, Status, Value
 from autotune.sqlite import first_touch, sqlite_path
 
@@ -65,12 +68,34 @@ class TrialRecord:
     level: int = 0
     equivalents: float = 1.0
 
+    @property
+    def reported(self) -> Mapping[str, float]:
+        """Its metrics, and ``seconds``."""
+        return {**self.metrics, SECONDS.name: self.seconds}
 
-def best_of(trials: Sequence[TrialRecord], metric: Metric) -> TrialRecord | None:
-    """The full trial with the best ``metric``, the earliest of equals; None where none has finished."""
+    def answers(self, limits: Sequence[Limit] = ()) -> bool:
+        """Whether it may be a study's answer: a full evaluation that has finished and keeps the limits."""
+        return self.state == "finished" and self.level == 0 and all(limit.kept_by(self.reported) for limit in limits)
+
+
+def best_of(trials: Sequence[TrialRecord], metric: Metric, limits: Sequence[Limit] = ()) -> TrialRecord | None:
+    """The answer with the best ``metric``, the earliest of equals; None where no full trial that finished keeps the
+    limits.
+    """
     sign = 1.0 if metric.goal == "maximize" else -1.0
-    finished = [trial for trial in trials if trial.state == "finished" and trial.level == 0]
-    return max(finished, key=lambda trial: sign * trial.metrics[metric.name], default=None)
+    answers = [trial for trial in trials if trial.answers(limits)]
+    return max(answers, key=lambda trial: sign * trial.metrics[metric.name], default=None)
+
+
+def front_of(
+    trials: Sequence[TrialRecord], metrics: Sequence[Metric], limits: Sequence[Limit] = ()
+) -> list[TrialRecord]:
+    """The answers that no other one beats in one of the metrics without losing in another, best of the first first."""
+    answers = [trial for trial in trials if trial.answers(limits)]
+    values = np.array([signed(trial.reported, metrics) for trial in answers]).reshape(len(answers), len(metrics))
+    told = np.isfinite(values).all(axis=1)
+    front = np.flatnonzero(told)[non_dominated(values[told])]
+    return [answers[i] for i in sorted(front, key=lambda i: -values[i, 0])]
 
 
 class TrialStore:
@@ -220,6 +245,17 @@ def gradient_of(trial: FrozenTrial) -> Mapping[str, float]:
     """What a trial told about the slope of its value: parameter name -> derivative per unit of the parameter."""
     gradient: Mapping[str, float] = trial.user_attrs.get(_EVALUATION, {}).get("gradient", {})
     return gradient
+
+
+def reported_by(trial: FrozenTrial) -> Mapping[str, float]:
+    """What a trial reported: its metrics if it is complete, and the seconds that a full evaluation would take there."""
+    from optuna.trial import TrialState as State
+
+    kept = trial.user_attrs.get(_EVALUATION, {})
+    metrics: Mapping[str, float] = kept.get("metrics", {}) if trial.state == State.COMPLETE else {}
+    cost = kept.get("equivalents", 1.0)
+    seconds = kept.get("seconds", 0.0) / cost if cost > 0 else 0.0
+    return {**metrics, SECONDS.name: seconds} if seconds > 0 else metrics
 
 
 def heading_of(trial: FrozenTrial) -> float | None:

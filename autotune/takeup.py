@@ -91,6 +91,8 @@ def take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fr
             "study_id": uuid.uuid4().hex,
             "identity": identity,
             "metric": dataclasses.asdict(plan.metric),
+            "limits": [dataclasses.asdict(limit) for limit in plan.aims.limits],
+            "against": [dataclasses.asdict(metric) for metric in plan.aims.against],
             "space": plan.space.as_dict(),
             "seed": file.spec.search.seed,
         },

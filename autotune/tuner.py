@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from autotune.criteria import Aims
 from autotune.curves import Curves
 from autotune.objective import Evaluation, Metric, Status, Value
 from autotune.pruners import Pruner, optuna_pruner
 from autotune.samplers import Levels, make_sampler
 from autotune.space import Space
-from autotune.store import EXPECTED_IMPROVEMENT, LEVEL, TrialRecord, TrialStore, best_of
+from autotune.store import TrialRecord, TrialStore, best_of
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -43,6 +44,8 @@ class Search:
     """An improvement of the metric that does not matter; None where any does."""
     sources: tuple[TrialStore, ...] = ()
     """Finished studies of the same parameters, from which the model learns."""
+    aims: Aims = field(default_factory=Aims)
+    """Limits that the best trial must keep (any sampler); other metrics and time to weigh (sampler ``gp``)."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,7 @@ class Tuner:
         trial = study.ask()
         values = self.space.suggest(trial)
         asked = getattr(sampler, "asked", None)
-        level = 0 if asked is None else asked.level
-        if level:
-            trial.set_user_attr(LEVEL, level)
-        if asked is not None and asked.expected_improvement is not None:
-            trial.set_user_attr(EXPECTED_IMPROVEMENT, asked.expected_improvement)
-        return Trial(trial.number, values, self.search.seed, level)
+        return Trial(trial.number, values, self.search.seed, 0 if asked is None else asked.level)
 
     def expects(self) -> float | None:
         """By how much the next trial is expected to improve the metric; None where the sampler expects nothing."""
@@ -118,6 +116,7 @@ class Tuner:
             index=len(self.counted()),
             startup_trials=self.search.startup_trials,
             levels=levels,
+            aims=self.search.aims,
         )
 
     def watch(self, trial: Trial) -> Callable[[int, float], bool]:
@@ -178,8 +177,8 @@ class Tuner:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The finished trial with the best tuned metric; None where none has finished."""
-        return best_of(self.store.trials(), self.metric)
+        """The finished trial with the best tuned metric that keeps the limits; None where there is none."""
+        return best_of(self.store.trials(), self.metric, self.search.aims.limits)
 
     def _queued(self) -> bool:
         from optuna.trial import TrialState

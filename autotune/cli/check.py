@@ -101,6 +101,17 @@ def _level_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
     return {name: fact for name, fact in facts.items() if fact}
 
 
+def _aim_facts(plan: Plan) -> dict[str, str]:
+    """What the tuned metric is weighed against, limits, and time, where there are any."""
+    aims = plan.aims
+    facts = {
+        "weighed against": ", ".join(f"{metric.name} ({metric.goal})" for metric in aims.against),
+        "limits": ", ".join(str(limit) for limit in aims.limits),
+        "improvement counts": "per second" if aims.per_second else "",
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
 def _search_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
     metric, search, budget = plan.metric, spec.search, spec.budget
     ceiling = "" if metric.noise_ceiling is None else f", noise ceiling {metric.noise_ceiling:.5f}"
@@ -110,6 +121,7 @@ def _search_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
     enough = "" if budget.converged is None else f", until less than {_number(budget.converged)} is expected to be won"
     return {
         "metric": f"{metric.goal} {metric.name}{ceiling}",
+        **_aim_facts(plan),
         "sampler": f"{search.sampler}, seed {search.seed}{startup}",
         "budget": f"{budget.trials} trials{cost}{limit}{enough}",
         **_level_facts(spec, plan),

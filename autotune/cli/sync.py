@@ -36,7 +36,7 @@ def sync(study: StoredStudyArgument) -> None:
         artifact_root=home.mlflow_artifacts,
         trial_folder=lambda number: home.trial(name, number),
         status=PARENT_STATUS.get(store.facts["status"], "KILLED"),  # "running" without a process: it was killed
-        summary_metrics=study_summary(facts.metric, trials),
+        summary_metrics=study_summary(facts.metric, trials, facts.limits),
     )
     if report.error:
         raise AutotuneError(Problem(f"study {name}", report.error))

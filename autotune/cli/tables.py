@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -10,6 +10,8 @@ from rich.table import Table
 from autotune.cli.console import command_name, make_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from autotune.run import Outcome
 
 
@@ -38,7 +40,8 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
     counts = ", ".join(f"{count} {state}" for state, count in trials.items() if count or state == "finished")
     console.print(f"\nStudy {document['study']}: {document['status']} ({document['reason'] or 'no end yet'}); {counts}")
     if metric["best"] is None:
-        console.print("No trial has finished.")
+        broken = trials["finished"] and document["limits"]
+        console.print("No full trial keeps the limits." if broken else "No trial has finished.")
         return
     ceiling = (
         ""
@@ -69,6 +72,22 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
             row.append(_number(best - known[name]) if name in known and best is not None else "")
         row += [parameter["unit"], parameter["kind"]]
         table.add_row(*row, *([parameter["note"]] if parameter["note"] else []))
+    console.print(table)
+    for limit in document["limits"]:
+        ends = " and ".join(f"{side} {_number(limit[side])}" for side in ("above", "below") if limit[side] is not None)
+        console.print(f"Limit: {limit['metric']} {ends}, broken by {limit['broken_by']} trials")
+    if document["pareto"]:
+        _print_front(console, document["pareto"])
+
+
+def _print_front(console: Console, front: Sequence[Mapping[str, Any]]) -> None:
+    """The trials that none beats in one metric without losing in another."""
+    metrics, names = list(front[0]["metrics"]), list(dict.fromkeys(name for trial in front for name in trial["values"]))
+    table = Table("trial", *metrics, *names, box=None, padding=(0, 2))
+    for trial in front:
+        values = [_number(trial["values"].get(name, "-")) for name in names]
+        table.add_row(str(trial["trial"]), *(_number(trial["metrics"][name]) for name in metrics), *values)
+    console.print(f"\nNo trial beats these in {' or '.join(metrics)} without losing elsewhere:")
     console.print(table)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from autotune.criteria import Aims
 from autotune.errors import InputError, Problem, near_miss
 from autotune.objective import ExplainsAbsence, Metric, Objective, Parameter, Value
 from autotune.space import Dimension, Space
+from autotune.study.aims import resolve_aims
 from autotune.study.conditions import resolve_conditions
 from autotune.study.fidelity import Cheap, resolve_fidelity
 from autotune.study.file import StudyFile
@@ -23,12 +25,14 @@ class Plan:
         fixed: parameter name -> value held fixed by the study.
         metric: what is tuned.
         cheap: the cheap evaluations, cheapest last.
+        aims: limits, metrics to weigh against, and whether time counts.
     """
 
     space: Space
     fixed: dict[str, Value]
     metric: Metric
     cheap: tuple[Cheap, ...] = ()
+    aims: Aims = field(default_factory=Aims)
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -76,10 +80,12 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
     problems += _idle(file, known, held)
     conditions = resolve_conditions(file, known, held, dimensions, sound, problems)
     metric = _metric(file, file.spec.metric, objective.metrics(), problems)
+    aims = resolve_aims(file, metric, objective.metrics(), problems)
+    problems += _undescended(file, dimensions)
     if problems or metric is None:
         raise InputError(problems)
     space = Space(tuple(replace(d, when=conditions[d.name]) for d in dimensions))
-    return Plan(space, fixed, metric, resolve_fidelity(file, objective, space, fixed))
+    return Plan(space, fixed, metric, resolve_fidelity(file, objective, space, fixed), aims)
 
 
 def _held(file: StudyFile, known: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> dict[str, Value | None]:
@@ -105,13 +111,37 @@ def _idle(file: StudyFile, known: Mapping[str, Parameter], held: Mapping[str, Va
 def _metric(
     file: StudyFile, wanted: MetricSpec | None, metrics: Sequence[Metric], problems: list[Problem]
 ) -> Metric | None:
-    if wanted is None:
+    if wanted is None or wanted.name is None:
         return metrics[0]
     found = next((metric for metric in metrics if metric.name == wanted.name), None)
     if found is None:
         hint = near_miss(wanted.name, [metric.name for metric in metrics])
         problems.append(file.problem("metric.name", f"there is no metric '{wanted.name}'", hint))
     return found
+
+
+def _undescended(file: StudyFile, dimensions: Sequence[Dimension]) -> list[Problem]:
+    """Tuned numbers without a derivative, where the sampler can do nothing without one."""
+    if file.spec.search.sampler != "gradient":
+        return []
+    moved = [d for d in dimensions if d.type == "float"]
+    remedy = "hold it fixed, or take a sampler that needs no derivatives, such as gp"
+    problems = [
+        file.problem(f"parameters.{d.name}", f"the metric has no derivative for {d.name}, which gradient needs", remedy)
+        for d in moved
+        if not d.differentiable
+    ]
+    if not moved:
+        what = "gradient moves numbers with a fraction, and none is tuned"
+        problems.append(file.problem("search.sampler", what, "take another sampler"))
+    return problems
+
+
+def _inside(default: Value | None, low: float | None, high: float | None) -> Value | None:
+    """A parameter's default, where it is a number within the range."""
+    if default is None or isinstance(default, str) or low is None or high is None:
+        return None
+    return default if low <= default <= high else None
 
 
 @dataclass(frozen=True)
@@ -162,6 +192,7 @@ class _Checker:
             log=log,
             initial=initial,
             differentiable=parameter.differentiable,
+            nominal=_inside(parameter.default, low, high),
         )
 
     def _reversed(self, spec: ParameterSpec, low: float, high: float) -> None:
@@ -190,7 +221,13 @@ class _Checker:
             self.wrong("", f"{parameter.name} has only one choice, {choices[0]}", "leave it out")
         initial = None if spec.initial is None else self.value("initial", parameter, spec.initial)
         return Dimension(
-            parameter.name, parameter.unit, parameter.kind, "categorical", choices=choices, initial=initial
+            parameter.name,
+            parameter.unit,
+            parameter.kind,
+            "categorical",
+            choices=choices,
+            initial=initial,
+            nominal=parameter.default if parameter.default in choices else None,
         )
 
     def value(self, key: str, parameter: Parameter, value: Value) -> Value:

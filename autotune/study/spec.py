@@ -154,15 +154,45 @@ ParameterEntry = Annotated[
 ]
 
 
-class MetricSpec(_Model):
-    """The metric that is tuned."""
-
-    name: str = Field(min_length=1)
-    """One of the objective's metrics."""
-
-
 def _one_as_list(value: object) -> object:
     return [value] if isinstance(value, (dict, str)) else value
+
+
+class LimitSpec(_Model):
+    """What an answer's metric must keep."""
+
+    # The order matters: the validator below sees only the fields declared before its own.
+    below: float | None = None
+    """The metric must be at most this."""
+    above: float | None = Field(default=None, validate_default=True)
+    """The metric must be at least this."""
+
+    @field_validator("above")
+    @classmethod
+    def _something_is_between(cls, above: float | None, info: ValidationInfo) -> float | None:
+        if "below" not in info.data:
+            return above
+        below = info.data["below"]
+        if above is None and below is None:
+            raise ValueError("neither above nor below is given, so it limits nothing")
+        if above is not None and below is not None and not above < below:
+            raise ValueError(f"{show(above)} is not smaller than below ({show(below)}): nothing is between them")
+        return above
+
+
+class MetricSpec(_Model):
+    """The metric that is tuned, what it is weighed against, and what an answer must keep."""
+
+    name: str | None = Field(default=None, min_length=1)
+    """One of the objective's metrics; null for its first."""
+    against: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_list_as_tuple),
+        BeforeValidator(_one_as_list, json_schema_input_type=list[str] | str),
+    ] = ()
+    """Other metrics, or seconds, that it is weighed against (sampler gp): the search looks for the whole front."""
+    limits: dict[str, LimitSpec] = {}
+    """Metric, or seconds -> what a trial must keep to be an answer, such as {above: 0.8}."""
 
 
 CheapEvaluation = Annotated[dict[str, int | float | str], Field(min_length=1)]
@@ -172,7 +202,7 @@ class SearchSpec(_Model):
     """How trials are proposed."""
 
     sampler: Sampler = "gp"
-    """gp is this package's Gaussian process; the others are Optuna's, as baselines."""
+    """gp is this package's Gaussian process; gradient descends from the nominal values; the others are Optuna's."""
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Fixes everything random: equal study files with equal seeds give equal trials."""
     startup_trials: int | None = Field(default=None, ge=1, le=100_000)
@@ -193,6 +223,17 @@ class SearchSpec(_Model):
     """Names of finished studies of the same parameters and metric, whose trials teach the model how these look."""
     pruner: Pruner = "none"
     """Stops trials early: curve, where no finished one ever gained as much as this would need; or one of Optuna's."""
+
+    per_second: bool = False
+    """Whether an improvement counts per second that the trial is expected to take (sampler gp)."""
+
+    @field_validator("per_second")
+    @classmethod
+    def _only_the_gp_models_time(cls, given: bool, info: ValidationInfo) -> bool:
+        sampler = info.data.get("sampler")
+        if given and sampler in SAMPLERS and sampler != "gp":
+            raise ValueError(f"true needs the sampler gp; '{sampler}' does not model how long a trial takes")
+        return given
 
     @field_validator("fidelity", "warm_start")
     @classmethod
@@ -216,8 +257,8 @@ class BudgetSpec(_Model):
 
     trials: int = Field(default=40, ge=1, le=1_000_000)
     """Trials finished, failed or pruned."""
-    reconstructions: float | None = Field(default=None, gt=0)
-    """Cost of all trials in units of one full evaluation; null for no limit."""
+    reconstructions: float | None = Field(default=None, ge=1, allow_inf_nan=False)
+    """Cost of all trials in units of one full evaluation, at least 1; null for no limit."""
     seconds: float | None = Field(default=None, gt=0)
     """Wall-clock time of the study, over all its runs, after which no trial is started; null for no limit."""
     converged: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -44,6 +44,7 @@ MAXITER = 60
 ROUNDS = 3  # turns of floats, then ints and choices
 MONTE_CARLO_SAMPLES = 128
 NOISE_FREE = 1e-2  # noise variance, as a fraction of the variance of the values, up to which log-EI is used
+PRICE_OF_RISK = 0.1  # standard deviations of the values, per factor e in the chance that limits are kept
 REPEAT_TOLERANCE = 1e-5  # points closer than this in every coordinate are one point
 
 
@@ -65,7 +66,13 @@ class Proposal:
 
 
 def propose(
-    fitted: FittedModel, history: History, space: Space, *, seed: int, factors: Sequence[LogFactor] = ()
+    fitted: FittedModel,
+    history: History,
+    space: Space,
+    *,
+    seed: int,
+    factors: Sequence[LogFactor] = (),
+    improvement: AcquisitionFunction | None = None,
 ) -> Proposal:
     """The point to evaluate next.
 
@@ -77,9 +84,10 @@ def propose(
         space: the search space.
         seed: fixes the starts and the Monte Carlo samples. Also draws from torch's global generator.
         factors: logarithms of what the expected improvement is multiplied by: a probability, or one over a cost.
+        improvement: the logarithm of the expected improvement; None for that of the value over the best trial's.
     """
     coordinates = Coordinates(space)
-    improvement = acquisition_function(fitted, history, seed=seed)
+    improvement = improvement or acquisition_function(fitted, history, seed=seed)
     acquisition = Weighted(improvement, factors) if factors else improvement
     raw = _raw_points(coordinates, history, seed=seed)
     raw_values = _evaluate(acquisition, raw)
@@ -107,10 +115,20 @@ def most_telling(model: GradientGP, point: Floats, history: History, costs: Sequ
     return int(np.argmax(np.where(new, learned / np.array(costs), -1.0)))
 
 
-def incumbent(fitted: FittedModel, history: History, space: Space) -> Floats:
-    """Where the model's mean is highest, (D,): climbed to from the best of the points that were evaluated."""
+def incumbent(fitted: FittedModel, history: History, space: Space, chances: Sequence[LogFactor] = ()) -> Floats:
+    """Where the model's mean is highest, (D,): climbed to from the best of the points that were evaluated.
+
+    Args:
+        fitted: the value model.
+        history: the trials it was fitted on.
+        space: the search space.
+        chances: logarithms of the probabilities that limits are kept; a mean that is higher by a tenth of the values'
+            standard deviation makes good for a chance smaller by a factor e.
+    """
     coordinates = Coordinates(space)
-    mean = PosteriorMean(fitted.model)
+    mean: AcquisitionFunction = PosteriorMean(fitted.model)
+    if chances:
+        mean = Weighted(mean, chances, PRICE_OF_RISK * float(history.y.std()))
     values = _evaluate(mean, history.X)
     best = np.argsort(-values, kind="stable")[:RESTARTS]
     points, values = _climb(mean, coordinates, coordinates.snap(history.X[best]), values[best])
@@ -123,9 +141,18 @@ def is_known(point: Floats, history: History, level: int) -> bool:
     return bool(_distance(point[None], history.known(level))[0] <= REPEAT_TOLERANCE)
 
 
-def acquisition_function(fitted: FittedModel, history: History, *, seed: int) -> AcquisitionFunction:
-    """log-EI or qLogNEI over points (b, 1, D); see the module's first lines for which."""
-    X = torch.as_tensor(history.X, dtype=torch.float64)
+def acquisition_function(
+    fitted: FittedModel, history: History, *, seed: int, over: Floats | None = None
+) -> AcquisitionFunction:
+    """log-EI or qLogNEI over points (b, 1, D); see the module's first lines for which.
+
+    Args:
+        fitted: the value model.
+        history: the trials it was fitted on, and those pending.
+        seed: of the Monte Carlo samples.
+        over: points, shape (k, D), the best of which is to be improved on; None for all of the history's.
+    """
+    X = torch.as_tensor(history.X if over is None else over, dtype=torch.float64)
     model = fitted.model
     pending = torch.as_tensor(history.pending, dtype=torch.float64)
     if isinstance(model, GradientGP):
@@ -169,17 +196,23 @@ class LogImprovement(AcquisitionFunction):
 
 
 class Weighted(AcquisitionFunction):
-    """The logarithm of an improvement times other things: probabilities, or one over a cost."""
+    """The logarithm of an improvement times other things: probabilities, or one over a cost.
 
-    def __init__(self, improvement: AcquisitionFunction, factors: Sequence[LogFactor]) -> None:
+    Args:
+        improvement: over points (b, 1, D).
+        factors: to be added to it.
+        weight: of the factors.
+    """
+
+    def __init__(self, improvement: AcquisitionFunction, factors: Sequence[LogFactor], weight: float = 1.0) -> None:
         super().__init__(improvement.model)
-        self._improvement, self._factors = improvement, tuple(factors)
+        self._improvement, self._factors, self._weight = improvement, tuple(factors), weight
 
     def forward(self, X: Tensor) -> Tensor:
         """Over points (b, 1, D): (b,)."""
         value: Tensor = self._improvement(X)
         for factor in self._factors:
-            value = value + factor(X)
+            value = value + self._weight * factor(X)
         return value
 
 

@@ -136,9 +136,11 @@ def among(X: Tensor, groups: Groups, at: Hyperparameters, profile: Profile = mat
 
 def prior_variance(rows: Rows, at: Hyperparameters, profile: Profile = matern52) -> Tensor:
     """The diagonal of :func:`covariance` of rows with themselves, (N,)."""
+    of_level = at.levels.diagonal()[rows.level]
+    if len(at.lengthscales) == 0:  # choices alone: every row is a value
+        return at.scale * of_level
     _, slope, _ = profile(torch.zeros((), dtype=rows.X.dtype))
     derivative = -2 * slope * at.lengthscales.square().reciprocal()[rows.coordinate.clamp(min=0)]
-    of_level = at.levels.diagonal()[rows.level]
     return at.scale * of_level * torch.where(rows.coordinate < 0, torch.ones_like(derivative), derivative)
 
 
@@ -172,9 +174,11 @@ def level_covariance(log_scale: Tensor, log_deviation: Tensor) -> Tensor:
 
 
 def lengthscale_prior(dimensions: int) -> tuple[float, float]:
-    """Mean and standard deviation of log l: sqrt 2 + log(d)/2 and sqrt 3.
+    """Mode and standard deviation of log l: sqrt 2 + log(d)/2 - 3 and sqrt 3.
 
-    Dimension-scaled, so that the prior's functions are equally complex whatever the number of parameters (Hvarfner et
-    al., "Vanilla Bayesian Optimization Performs Great in High Dimensions", ICML 2024).
+    Dimension-scaled, so that the prior's functions are equally complex whatever the number of parameters: a log-normal
+    prior of l, in which log l has the mean sqrt 2 + log(d)/2 (Hvarfner et al., "Vanilla Bayesian Optimization Performs
+    Great in High Dimensions", ICML 2024). Its density over l has the mode a variance lower; a fit of l by maximum a
+    posteriori leans to that, and so does this one, which is over log l.
     """
-    return math.sqrt(2) + 0.5 * math.log(max(dimensions, 1)), math.sqrt(3)
+    return math.sqrt(2) + 0.5 * math.log(max(dimensions, 1)) - 3.0, math.sqrt(3)

@@ -49,15 +49,14 @@ def success(succeeded: Floats, failed: Floats) -> LogFactor:
     return log_probability
 
 
-def keeps(X: Floats, values: Floats, *, below: float | None, above: float | None) -> LogFactor:
+def keeps(model: FittedModel, values: Floats, *, below: float | None, above: float | None) -> LogFactor:
     """log of the probability that a metric keeps its limits.
 
     Args:
-        X: points, shape (n, D), n >= 2.
-        values: the metric there, shape (n,).
+        model: of the metric.
+        values: those it was fitted to, shape (n,).
         below, above: the metric must be at most, at least this; None for no such limit.
     """
-    model = fit(X, values)
 
     def log_probability(points: Tensor) -> Tensor:
         mean, variance = _moments(model, points)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.space import Floats, Space
-from autotune.store import INTERRUPTED, LEVEL, gradient_of, heading_of
+from autotune.store import EXPECTED_IMPROVEMENT, INTERRUPTED, LEVEL, gradient_of, heading_of, reported_by
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -30,6 +31,8 @@ class History:
             where none is.
         failed: points, shape (f, D), that ended without a value; nothing is gained by asking for them again.
         level: of each value, shape (n,): 0 for a full evaluation of this study. None where all are.
+        expected: by how much each trial that counts was expected to improve the value; None where nothing was expected.
+        reports: what each of the n trials reported beside its value; empty where no one asks.
     """
 
     X: Floats
@@ -39,6 +42,8 @@ class History:
     gradient: Floats | None = None
     failed: Floats | None = None
     level: NDArray[np.int64] | None = None
+    reports: tuple[Mapping[str, float], ...] = ()
+    expected: tuple[float | None, ...] = ()
 
     @property
     def has_gradient(self) -> bool:
@@ -55,6 +60,14 @@ class History:
         """Of each value, shape (n,)."""
         return np.zeros(len(self.y), dtype=np.int64) if self.level is None else self.level
 
+    def reported(self, name: str) -> Floats:
+        """A metric of each trial, or ``seconds``, shape (n,); NaN where it is not known."""
+        return np.array([report.get(name, math.nan) for report in self._all_reports], dtype=np.float64)
+
+    @property
+    def _all_reports(self) -> tuple[Mapping[str, float], ...]:
+        return self.reports or ({},) * len(self.y)
+
     def known(self, level: int = 0) -> Floats:
         """Every point that need not be asked again at that level, shape (k, D)."""
         parts = [self.X[self.levels == level], self.pending]
@@ -64,7 +77,10 @@ class History:
         """Only the values of levels below ``most``."""
         kept = self.levels < most
         gradient = None if self.gradient is None else self.gradient[kept]
-        return replace(self, X=self.X[kept], y=self.y[kept], gradient=gradient, level=self.levels[kept])
+        reports = tuple(report for report, keep in zip(self.reports, kept, strict=False) if keep)
+        return replace(
+            self, X=self.X[kept], y=self.y[kept], gradient=gradient, level=self.levels[kept], reports=reports
+        )
 
     def joined(self, other: History, level: int) -> History:
         """With the full evaluations of another study as values of level ``level``."""
@@ -76,13 +92,15 @@ class History:
             y=np.concatenate([self.y, full.y]),
             gradient=np.concatenate([mine, theirs]),
             level=np.concatenate([self.levels, np.full(len(full.y), level)]),
+            reports=(*self._all_reports, *full._all_reports),
         )
 
 
 def read_history(study: Study, trial: FrozenTrial | None, space: Space) -> History:
     """Read the trials of ``study`` other than ``trial``, the one being asked; all where that is None.
 
-    Trials whose parameters are not (or not yet) those of ``space`` are counted but give no point.
+    Trials whose parameters are not (or not yet) those of ``space``, or lie outside its ranges as an earlier study's
+    may, are counted but give no point.
     """
     from optuna.study import StudyDirection
     from optuna.trial import TrialState
@@ -94,14 +112,18 @@ def read_history(study: Study, trial: FrozenTrial | None, space: Space) -> Histo
     pending: list[Floats] = []
     failed: list[Floats] = []
     level: list[int] = []
+    reports: list[Mapping[str, float]] = []
+    expected: list[float | None] = []
     position = 0
     for other in sorted(study.get_trials(deepcopy=False), key=lambda t: t.number):
         waiting = other.state == TrialState.WAITING
         asked = trial is not None and other.number == trial.number
         if asked or waiting or other.user_attrs.get(INTERRUPTED):
             continue
-        position += trial is None or other.number < trial.number
-        if not space.active(other.params) <= set(other.params):
+        if trial is None or other.number < trial.number:
+            position += 1
+            expected.append(other.user_attrs.get(EXPECTED_IMPROVEMENT))
+        if not space.contains(other.params):
             continue
         point = space.to_unit(other.params)
         # A stopped trial counts as what it was heading for: far from the best, its place matters more than its digits.
@@ -111,11 +133,13 @@ def read_history(study: Study, trial: FrozenTrial | None, space: Space) -> Histo
             y.append(sign * value)
             gradient.append(sign * _slope(other, space))
             level.append(other.user_attrs.get(LEVEL, 0))
+            reports.append(reported_by(other))
         else:
             (pending if other.state == TrialState.RUNNING else failed).append(point)
     values = np.array(y, dtype=np.float64)
     points, running, slopes, lost = (_matrix(rows, space.width) for rows in (X, pending, gradient, failed))
-    return History(points, values, running, position, slopes, lost, np.array(level, dtype=np.int64))
+    levels = np.array(level, dtype=np.int64)
+    return History(points, values, running, position, slopes, lost, levels, tuple(reports), tuple(expected))
 
 
 def _slope(trial: FrozenTrial, space: Space) -> Floats:

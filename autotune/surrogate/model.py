@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 NOISE_PRIOR_LOG_MEAN = -8.0
 NOISE_PRIOR_LOG_STD = 2.0
 NOISE_FLOOR = 1e-6
+FEWEST_TO_JUDGE = 12
+"""Trials before derivatives may be found to mislead: with fewer, a few lucky values decide."""
+MOST_TO_JUDGE = 150
+"""Beyond, the judgement is not worth its time."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,33 @@ def fit_history(history: History, space: Space, levels: int = 1) -> FittedModel:
     gradient = np.full_like(history.X, math.nan) if history.gradient is None else history.gradient
     trials = Trials(history.X, history.y, gradient[:, groups.smooth.numpy()], history.levels)
     model, found = fit_gradient_gp(trials, groups, levels)
-    return FittedModel(model, found.noise)
+    fitted = FittedModel(model, found.noise)
+    if levels == 1 and FEWEST_TO_JUDGE <= len(history.y) <= MOST_TO_JUDGE:
+        values_only = fit(history.X, history.y)
+        if leave_one_out(values_only, float(history.y.std(ddof=1))) > model.leave_one_out():
+            return values_only
+    return fitted
+
+
+def leave_one_out(fitted: FittedModel, spread: float) -> float:
+    """Log density of each value given all others, in the values' unit, summed: of a model made by :func:`fit`.
+
+    Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, eq. 5.10 to 5.12.
+
+    Args:
+        fitted: the model.
+        spread: standard deviation of the values, by which the model standardises them.
+    """
+    model = cast("SingleTaskGP", fitted.model)
+    with torch.no_grad():
+        X = model.train_inputs[0]
+        prior = model.forward(X)
+        K = prior.covariance_matrix + fitted.noise * torch.eye(len(X), dtype=X.dtype)
+        inverse = torch.linalg.inv(K)
+        variance = 1 / inverse.diagonal()
+        residual = variance * (inverse @ (model.train_targets - prior.mean))
+        density = -0.5 * (residual.square() / variance + (2 * math.pi * variance * spread**2).log())
+    return float(density.sum())
 
 
 def fit(X: Floats, y: Floats) -> FittedModel:

@@ -29,6 +29,8 @@ STEP = 1e-3
 """Of the differences of the slope that give its curvature, in unit-cube coordinates."""
 EDGE = 2e-3
 """A maximum nearer than this to the edge of its range is at the edge."""
+SURE = 1.0
+"""Standard deviations of a slope above which its sign is believed."""
 FLAT = 0.8
 """An interval that covers more of the range than this says nothing about the parameter."""
 SAMPLES = 512
@@ -88,9 +90,10 @@ def find_optimum(history: History, space: Space, levels: int, own_levels: int, *
         at_top = model.posterior(torch.as_tensor(top)[None])
     values = space.from_unit(top)
     columns = {d.name: start for d, start in coordinates.columns if d.type != "categorical" and d.name in values}
-    samples, edges = _locations(model, top, list(columns.values()), groups.smooth.tolist(), seed)
-    names = tuple(columns)
     dimensions = {d.name: d for d in space.dimensions}
+    near_edge = [_near_edge(dimensions[name], top[start]) for name, start in columns.items()]
+    samples, edges = _locations(model, top, list(columns.values()), near_edge, groups.smooth.tolist(), seed)
+    names = tuple(columns)
     own_units = np.array([[_scaled(dimensions[n], u) for n, u in zip(names, row, strict=True)] for row in samples])
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(own_units, [tail, 100 - tail], axis=0) if names else (np.zeros(0), np.zeros(0))
@@ -106,30 +109,42 @@ def find_optimum(history: History, space: Space, levels: int, own_levels: int, *
         {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)},
         _correlations(samples),
         verdicts,
-        _choices(model, top, coordinates, values),
+        _choices(model, top, coordinates, values, seed),
         _sensitivities(model, coordinates, seed),
     )
 
 
 def _scaled(dimension: Dimension, u: float) -> float:
     """A unit-cube coordinate in the parameter's unit; not rounded for ints, whose interval lies between them."""
-    if dimension.log:
-        return float(dimension.low * (dimension.high / dimension.low) ** u)
-    return float(dimension.low + u * (dimension.high - dimension.low))
+    low, high = dimension.edges()
+    value = low * (high / low) ** u if dimension.log else low + u * (high - low)
+    return float(min(max(value, dimension.low), dimension.high))
+
+
+def _near_edge(dimension: Dimension, u: float) -> bool:
+    """Whether a coordinate is at an edge of its range: for an int, in the first cell or the last."""
+    ends = [dimension.to_unit(end)[0] for end in (dimension.low, dimension.high)]
+    return min(abs(u - end) for end in ends) < EDGE
 
 
 def _locations(
-    model: GradientGP, top: Floats, free: list[int], smooth: list[int], seed: int
+    model: GradientGP, top: Floats, free: list[int], near_edge: list[bool], smooth: list[int], seed: int
 ) -> tuple[Floats, list[bool]]:
-    """Samples (s, k) of where the maximum is along the ``free`` columns, and which of these stay at their edge."""
+    """Samples (s, k) of where the maximum is along the ``free`` columns, and which of these stay at their edge.
+
+    One stays where the value surely rises outwards: by :data:`SURE` standard deviations of its slope.
+    """
+    if not free:
+        return np.zeros((SAMPLES, 0)), []
     position = {column: i for i, column in enumerate(smooth)}
     inside = [position[column] for column in free]
     point = torch.as_tensor(top)
     with torch.no_grad():
         slope, covariance = model.slopes(point)
         curvature = _curvature(model, point, free, smooth)
-    outward = [float(slope[position[c]]) * (1 if top[c] > 0.5 else -1) for c in free]
-    edges = [min(top[c], 1 - top[c]) < EDGE and out > 0 for c, out in zip(free, outward, strict=True)]
+    outward = [float(slope[row]) * (1 if top[c] > 0.5 else -1) for row, c in zip(inside, free, strict=True)]
+    unsure = [SURE * float(covariance[row, row].clamp(min=0).sqrt()) for row in inside]
+    edges = [near and out > least for near, out, least in zip(near_edge, outward, unsure, strict=True)]
     samples = np.tile(top[free], (SAMPLES, 1))
     moving = [i for i, edge in enumerate(edges) if not edge]
     if moving:
@@ -168,18 +183,18 @@ def _correlations(samples: Floats) -> Floats:
 
 
 def _choices(
-    model: GradientGP, top: Floats, coordinates: Coordinates, values: dict[str, Value]
+    model: GradientGP, top: Floats, coordinates: Coordinates, values: dict[str, Value], seed: int
 ) -> dict[str, dict[str, float]]:
     """For every active categorical parameter, how probable it is that a choice is the best, all else held."""
     found: dict[str, dict[str, float]] = {}
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for dimension, start in coordinates.columns:
         if dimension.type != "categorical" or dimension.name not in values:
             continue
         points = np.tile(top, (dimension.width, 1))
         points[:, start : start + dimension.width] = np.eye(dimension.width)
         with torch.no_grad():
-            joint = model.posterior(torch.as_tensor(points))
+            joint = model.posterior(torch.as_tensor(coordinates.snap(points)))
         mean, covariance = joint.mean[:, 0].numpy(), joint.distribution.covariance_matrix.numpy()
         draws = random.multivariate_normal(mean, covariance, SAMPLES, check_valid="ignore")
         wins = np.bincount(draws.argmax(axis=1), minlength=dimension.width) / SAMPLES
@@ -193,6 +208,8 @@ def _sensitivities(model: GradientGP, coordinates: Coordinates, seed: int) -> di
     Source: A. Saltelli et al., Comput. Phys. Commun. 181, 259 (2010), as implemented by ``scipy.stats.sobol_indices``.
     """
     dimensions = coordinates.space.dimensions
+    if len(dimensions) == 1:  # scipy's takes two or more; all there is depends on the one
+        return {dimensions[0].name: (1.0, 1.0)}
 
     def mean(uniforms: Floats) -> Floats:
         points = torch.as_tensor(coordinates.from_uniform(uniforms.T))
@@ -202,5 +219,6 @@ def _sensitivities(model: GradientGP, coordinates: Coordinates, seed: int) -> di
 
     dists = [uniform(0, 1)] * len(dimensions)
     indices = sobol_indices(func=mean, n=SENSITIVITY_SAMPLES, dists=dists, rng=np.random.default_rng(seed))
-    main, total = np.ravel(indices.first_order), np.ravel(indices.total_order)
+    # Estimates of what lies between 0 and 1 may not.
+    main, total = (np.clip(found, 0.0, 1.0) for found in (indices.first_order, indices.total_order))
     return {d.name: (float(m), float(t)) for d, m, t in zip(dimensions, main, total, strict=True)}

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from autotune.criteria import Limit
 from autotune.objective import Metric
 from autotune.store import TrialRecord, best_of
 
@@ -29,6 +30,7 @@ class StudyFacts:
         units: parameter name -> unit.
         log_parameters: names on a logarithmic scale; their children get a metric ``log10_NAME`` for plotting.
         tags: further tags of the parent run (objective, study hash, seed, ...).
+        limits: what a trial must keep to be the best.
     """
 
     study_id: str
@@ -40,6 +42,7 @@ class StudyFacts:
     units: Mapping[str, str] = field(default_factory=dict)
     log_parameters: frozenset[str] = frozenset()
     tags: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.:-]+", self.study_id):
@@ -53,7 +56,8 @@ class StudyFacts:
     def from_dict(cls, data: Mapping[str, Any]) -> StudyFacts:
         """The facts that :meth:`as_dict` described."""
         metric, logs = Metric(**data["metric"]), frozenset(data["log_parameters"])
-        return cls(**{**data, "metric": metric, "log_parameters": logs})
+        limits = tuple(Limit(**limit) for limit in data.get("limits", ()))
+        return cls(**{**data, "metric": metric, "log_parameters": logs, "limits": limits})
 
 
 def trial_points(facts: StudyFacts, trial: TrialRecord, moment: int) -> list[Point]:
@@ -82,12 +86,15 @@ def trial_points(facts: StudyFacts, trial: TrialRecord, moment: int) -> list[Poi
     return [Point(key(name), float(value), moment, step) for name, value, step in points if math.isfinite(value)]
 
 
-def incumbent_curve(metric: Metric, trials: Sequence[TrialRecord]) -> Iterator[tuple[int, float, int]]:
-    """(trial number, best value so far, ms since 1970) for the finished trials before the first one missing.
+def incumbent_curve(
+    metric: Metric, trials: Sequence[TrialRecord], limits: Sequence[Limit] = ()
+) -> Iterator[tuple[int, float, int]]:
+    """(trial number, best value so far, ms since 1970) for the answers before the first trial missing.
 
     Args:
         metric: the tuned metric.
         trials: in the order of their numbers; one that still runs counts as missing.
+        limits: what an answer must keep.
     """
     better = max if metric.goal == "maximize" else min
     best: float | None = None
@@ -96,15 +103,15 @@ def incumbent_curve(metric: Metric, trials: Sequence[TrialRecord]) -> Iterator[t
         if trial.number != expected or trial.state == "running":
             return
         value = trial.metrics.get(metric.name, math.nan)
-        if trial.state == "finished" and trial.level == 0 and math.isfinite(value):
+        if trial.answers(limits) and math.isfinite(value):
             best = value if best is None else better(best, value)
             moment = max(moment, milliseconds(trial.ended or trial.started))
             yield trial.number, best, moment
 
 
-def study_summary(metric: Metric, trials: Sequence[TrialRecord]) -> dict[str, float]:
+def study_summary(metric: Metric, trials: Sequence[TrialRecord], limits: Sequence[Limit] = ()) -> dict[str, float]:
     """The study's own numbers, logged on the parent when it closes: the incumbent's metric and the noise ceiling."""
-    best = best_of(trials, metric)
+    best = best_of(trials, metric, limits)
     summary = {} if best is None else {metric.name: best.metrics[metric.name]}
     return summary if metric.noise_ceiling is None else summary | {"noise_ceiling": metric.noise_ceiling}
 

@@ -217,7 +217,7 @@ class StudyRuns:
 
         points = [
             Point(self._incumbent_key(), value, moment, number)
-            for number, value, moment in incumbent_curve(self._facts.metric, trials)
+            for number, value, moment in incumbent_curve(self._facts.metric, trials, self._facts.limits)
             if number not in self._incumbent_steps
         ]
         self._client.log_batch(self.parent_id, metrics=points)

@@ -29,7 +29,7 @@ class Acts(Toy):
 
 
 def run(act: Callable[..., Any]) -> Evaluation:
-    return InlineExecutor(Acts(act), {"passes": 4}, "consistency").run(TRIAL, never_stop)
+    return InlineExecutor(Acts(act), lambda level: {"passes": 4 - level}, "consistency").run(TRIAL, never_stop)
 
 
 def test_what_an_objective_is_given() -> None:
@@ -43,6 +43,18 @@ def test_what_an_objective_is_given() -> None:
     assert given == [
         ({"passes": 4, "shift": 0.5}, {"metric": "consistency", "seed": 11, "progress": never_stop}),
     ]
+
+
+def test_a_cheap_trial_holds_what_its_level_says() -> None:
+    given: list[Any] = []
+
+    def act(values: Any, **named: Any) -> Evaluation:
+        given.append(values)
+        return Evaluation(Status.COMPLETE, {"consistency": 0.5})
+
+    cheap = Trial(4, {"shift": 0.5}, seed=11, level=2)
+    InlineExecutor(Acts(act), lambda level: {"passes": 4 - level}, "consistency").run(cheap, never_stop)
+    assert given == [{"passes": 2, "shift": 0.5}]
 
 
 def test_the_cost_is_measured_where_the_objective_does_not_say() -> None:
@@ -104,6 +116,6 @@ def test_progress_stops_an_evaluation() -> None:
         seen.append((iteration, iterations))
         return iteration < 2
 
-    stopped = InlineExecutor(Toy(ToySettings()), {}, "consistency").run(TRIAL, progress)
+    stopped = InlineExecutor(Toy(ToySettings()), lambda level: {}, "consistency").run(TRIAL, progress)
     assert stopped.status is Status.STOPPED
     assert seen == [(1, 5), (2, 5)]

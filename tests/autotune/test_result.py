@@ -50,24 +50,30 @@ def test_the_best_of_a_metric_with_a_ceiling(home: Home) -> None:
     )
     assert result["metric"] == {
         "name": "c", "best": 0.6, "noise_ceiling": 0.8, "fraction_of_ceiling": pytest.approx(0.75),
+        "estimate": None, "deviation": None,
     }  # fmt: skip
     assert result["best_trial"] == 2
     assert {name: p["best"] for name, p in result["parameters"].items()} == {"defocus": 2.0, "method": "fast"}
     assert result["trials"] == {"finished": 2, "failed": 1, "pruned": 0}
     assert result["cost"]["evaluation_seconds"] == 4.5
+    assert result["cost"]["reconstruction_equivalents"] == 3.0
     assert (result["seed"], result["artifacts"]) == (4, str(home.folder / "studies" / "s"))
 
 
 def test_null_where_nothing_is_known(home: Home) -> None:
     result = build_result(make_store(home, Metric("c", "maximize", noise_ceiling=0.8), []), home, live=True)
-    assert result["metric"] == {"name": "c", "best": None, "noise_ceiling": 0.8, "fraction_of_ceiling": None}
+    assert result["metric"] == {
+        "name": "c", "best": None, "noise_ceiling": 0.8, "fraction_of_ceiling": None, "estimate": None,
+        "deviation": None,
+    }  # fmt: skip
     assert result["best_trial"] is None
     assert result["parameters"]["defocus"] == {
         "best": None, "estimate": None, "interval": None, "level": None, "unit": "angstrom", "kind": "mismatch",
-        "verdict": None, "note": None,
+        "verdict": None, "note": None, "choices": None, "sensitivity": None,
     }  # fmt: skip
     assert result["mlflow"] == {"tracking_uri": None, "experiment": None, "run_id": None}
-    assert result["cost"] == {"seconds": 0.0, "evaluation_seconds": 0, "reconstruction_equivalents": None}
+    assert result["cost"] == {"seconds": 0.0, "evaluation_seconds": 0, "reconstruction_equivalents": 0}
+    assert result["correlations"] is None
 
 
 @pytest.mark.parametrize(

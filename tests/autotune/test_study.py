@@ -38,8 +38,12 @@ def complaints(folder: Path, text: str, *overrides: str) -> list[str]:
 
 def test_defaults_are_filled_in(tmp_path: Path) -> None:
     file = load(tmp_path, HEAD + "parameters: {shift: {}}\n")
-    assert file.spec.search.model_dump() == {"sampler": "gp", "seed": 0, "startup_trials": None}
-    assert file.spec.budget.model_dump() == {"trials": 40, "seconds": None, "converged": None}
+    assert file.spec.search.model_dump() == {
+        "sampler": "gp", "seed": 0, "startup_trials": None, "fidelity": (), "warm_start": (), "pruner": "none",
+        "per_second": False,
+    }  # fmt: skip
+    budget = {"trials": 40, "reconstructions": None, "seconds": None, "converged": None}
+    assert file.spec.budget.model_dump() == budget
     assert file.spec.tracking.model_dump() == {"enabled": True, "uri": None, "experiment": None}
     assert file.spec.metric is None
     assert file.settings.model_dump()["iterations"] == 5

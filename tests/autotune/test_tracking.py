@@ -389,7 +389,7 @@ def test_the_incumbent_does_not_depend_on_the_order_in_which_parallel_trials_end
 
 def test_the_table_is_strict_json() -> None:
     table = trial_table(FACTS, [trial(0, float("inf"))])
-    assert json.loads(json.dumps(table, allow_nan=False))["data"][0][5] is None
+    assert json.loads(json.dumps(table, allow_nan=False))["data"][0][6] is None
 
 
 def test_closing_refreshes_the_statistics_of_sqlite(place: Place) -> None:

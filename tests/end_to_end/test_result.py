@@ -11,7 +11,9 @@ from filelock import FileLock
 from autotune.store import TrialStore
 from tests.end_to_end.studies import STUDY, Place, autotune
 
-PARAMETER = {"best", "estimate", "interval", "level", "unit", "kind", "verdict", "note"}
+PARAMETER = {
+    "best", "estimate", "interval", "level", "unit", "kind", "verdict", "note", "choices", "sensitivity",
+}  # fmt: skip
 
 
 def as_json(study: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -39,17 +41,20 @@ def test_the_schema_is_the_documented_one(place: Place) -> None:
     assert autotune("run", place.write(), "--quiet") == 0
     result, trials = place.result(), place.trials()
     assert list(result) == [
-        "schema", "study", "status", "reason", "trials", "metric", "parameters", "best_trial", "cost", "mlflow",
-        "artifacts", "software", "seed",
+        "schema", "study", "status", "reason", "trials", "metric", "limits", "pareto", "parameters", "correlations",
+        "best_trial", "cost", "mlflow", "artifacts", "software", "seed",
     ]  # fmt: skip
     best = max(trials, key=lambda trial: trial.metrics["consistency"])
     assert (result["schema"], result["study"], result["status"]) == (1, "toy", "finished")
     assert result["reason"] == "the budget of 4 trials is used"
     assert result["trials"] == {"finished": 4, "failed": 0, "pruned": 0}
     value = best.metrics["consistency"]
+    estimate = result["metric"]["estimate"]
     assert result["metric"] == {
         "name": "consistency", "best": value, "noise_ceiling": 1.0, "fraction_of_ceiling": value,
+        "estimate": estimate, "deviation": result["metric"]["deviation"],
     }  # fmt: skip
+    assert estimate >= value - 0.01 and result["metric"]["deviation"] > 0
     assert result["best_trial"] == best.number
     assert list(result["parameters"]) == ["shift", "rate"]
     assert all(set(parameter) == PARAMETER for parameter in result["parameters"].values())
@@ -57,12 +62,19 @@ def test_the_schema_is_the_documented_one(place: Place) -> None:
     assert [(p["unit"], p["kind"]) for p in result["parameters"].values()] == [
         ("angstrom", "mismatch"), ("1", "solver"),
     ]  # fmt: skip
-    unknown = ("estimate", "interval", "level", "verdict", "note")
-    assert all(parameter[key] is None for parameter in result["parameters"].values() for key in unknown)
+    shift, rate = result["parameters"].values()
+    for parameter, low, high in ((shift, -1, 1), (rate, 1e-3, 1.0)):
+        assert low <= parameter["interval"][0] <= parameter["interval"][1] <= high
+        assert low <= parameter["estimate"] <= high and parameter["level"] == 0.9
+        assert set(parameter["sensitivity"]) == {"main", "total"} and parameter["choices"] is None
+    assert result["correlations"]["shift"]["rate"] == result["correlations"]["rate"]["shift"]
+    assert result["correlations"]["shift"]["shift"] == 1.0
     assert set(result["cost"]) == {"seconds", "evaluation_seconds", "reconstruction_equivalents"}
     assert result["cost"]["evaluation_seconds"] == pytest.approx(sum(trial.seconds for trial in trials))
     assert result["cost"]["seconds"] > result["cost"]["evaluation_seconds"] > 0
-    assert result["cost"]["reconstruction_equivalents"] is None
+    assert result["cost"]["reconstruction_equivalents"] == 4.0
+    posterior = json.loads((place.home.study("toy") / "posterior.json").read_text(encoding="utf-8"))
+    assert {name: len(samples) for name, samples in posterior["samples"].items()} == {"shift": 512, "rate": 512}
     assert result["mlflow"] == {"tracking_uri": None, "experiment": None, "run_id": None}
     assert result["artifacts"] == str(place.home.study("toy"))
     assert {"autotune", "python", "torch", "optuna", "numpy"} <= set(result["software"])
@@ -78,7 +90,11 @@ def test_a_table_for_people(place: Place, capsys: pytest.CaptureFixture[str]) ->
     best = result["metric"]["best"]
     assert f"Best consistency {best:.6f} in trial {result['best_trial']}, {100 * best:.2f} % of the noise" in out
     shift = next(line for line in out.splitlines() if line.strip().startswith("shift"))
-    assert shift.split() == ["shift", f"{result['parameters']['shift']['best']:.5g}", "angstrom", "mismatch"]
+    found = result["parameters"]["shift"]
+    interval = [f"{found['interval'][0]:.5g}", "..", f"{found['interval'][1]:.5g}"]
+    note = (found["note"] or "").split()
+    assert shift.split() == ["shift", f"{found['best']:.5g}", *interval, "angstrom", "mismatch", *note]
+    assert "surrogate's 90 % interval" in out
     assert "truth" not in out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from autotune.samplers import SAMPLERS
+from autotune.samplers import SAMPLERS, TAKES_STARTUP
 from autotune.store import TrialStore
 from tests.end_to_end.studies import GATED, STUDY, Place, autotune, make_gate, make_place, wait_for_evaluation
 
@@ -20,7 +20,7 @@ STATED = {"shift": {"low": -1, "high": 1, "initial": 0.25}, "rate": {"initial": 
 def test_stopping_and_continuing_gives_the_same_trials(
     sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    startup = {} if sampler in ("random", "qmc") else {"startup_trials": 2}
+    startup = {"startup_trials": 2} if sampler in TAKES_STARTUP else {}
     changes = {"search": {"sampler": sampler, "seed": 3, **startup}, "parameters": STATED}
     undisturbed = make_place(tmp_path / "undisturbed", monkeypatch)
     assert autotune("run", undisturbed.write(**changes), "--trials", 5, "--quiet") == 0

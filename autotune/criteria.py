@@ -1,0 +1,90 @@
+"""What a trial is judged by beside the tuned metric: limits that it must keep, metrics that it is weighed against."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotune.objective import Metric
+
+SECONDS = Metric("seconds", "minimize", "s", description="wall-clock time of an evaluation")
+"""What every trial reports beside its metrics; a limit or a weighed metric may be this."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a trial must keep to be an answer.
+
+    Attributes:
+        metric: a metric that evaluations report, or ``seconds``.
+        below, above: it must be at most, at least this; None for no such limit.
+
+    Raises:
+        ValueError: neither is given, or no value is between them.
+    """
+
+    metric: str
+    below: float | None = None
+    above: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.below is None and self.above is None:
+            raise ValueError(f"the limit of {self.metric} says neither below nor above what")
+        if self.below is not None and self.above is not None and not self.above < self.below:
+            raise ValueError(f"no {self.metric} is above {self.above:g} and below {self.below:g}")
+
+    def kept_by(self, reported: Mapping[str, float]) -> bool:
+        """Whether what a trial reported is within; a trial that did not report the metric does not keep the limit."""
+        return self.missed_by(reported) == 0
+
+    def missed_by(self, reported: Mapping[str, float]) -> float:
+        """How far outside it is what a trial reported; 0 inside, infinity where the metric is missing or NaN."""
+        value = reported.get(self.metric, math.nan)
+        if math.isnan(value):
+            return math.inf
+        over = 0.0 if self.below is None else value - self.below
+        under = 0.0 if self.above is None else self.above - value
+        return max(over, under, 0.0)
+
+    def __str__(self) -> str:
+        ends = (("above", self.above), ("below", self.below))
+        return f"{self.metric} {' and '.join(f'{side} {end:g}' for side, end in ends if end is not None)}"
+
+
+@dataclass(frozen=True)
+class Aims:
+    """What a search is after, beside the best tuned metric.
+
+    Attributes:
+        against: metrics that the tuned one is weighed against.
+        limits: what an answer must keep.
+        per_second: whether an improvement counts per second of evaluation.
+    """
+
+    against: tuple[Metric, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    per_second: bool = False
+
+
+def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows no other row is at least as good as in every column and better in one.
+
+    Args:
+        values: shape (n, m), larger is better.
+
+    Returns:
+        Shape (n,).
+    """
+    as_good = np.all(values[None] >= values[:, None], axis=-1)
+    better = np.any(values[None] > values[:, None], axis=-1)
+    free: NDArray[np.bool_] = ~np.any(as_good & better, axis=1)
+    return free
+
+
+def signed(values: Mapping[str, float], metrics: Sequence[Metric]) -> list[float]:
+    """The metrics of one trial, larger is better; NaN for what it did not report."""
+    return [(1 if m.goal == "maximize" else -1) * values.get(m.name, math.nan) for m in metrics]
