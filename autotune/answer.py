@@ -28,8 +28,8 @@ def find_answer(
     """What the surrogate knows of the optimum, as plain data; None where too few trials have finished.
 
     Keys: ``trials`` of the study that had finished; ``metric`` (``estimate``, ``deviation``); ``level`` of the
-    intervals; ``parameters`` (name -> ``estimate``, ``interval``, ``verdict``, ``note``, ``choices``, ``sensitivity`` with ``main`` and
-    ``total``); ``correlations`` (name -> name -> coefficient); ``samples`` of the optimum's location.
+    intervals; ``parameters`` (name -> ``estimate``, ``interval``, ``verdict``, ``note``, ``choices``, ``sensitivity``
+    with ``main`` and ``total``); ``correlations`` (name -> name -> coefficient); ``samples`` of the optimum's location.
     """
     from autotune.surrogate.history import read_history
     from autotune.surrogate.optimum import LEVEL, find_optimum

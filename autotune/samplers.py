@@ -26,6 +26,7 @@ Sampler = Literal["random", "qmc", "tpe", "cmaes", "optuna-gp", "gp", "gradient"
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 
+
 @dataclass(frozen=True)
 class Levels:
     """What the sampler ``gp`` may ask for and learn from, beside full evaluations.

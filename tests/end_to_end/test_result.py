@@ -91,10 +91,10 @@ def test_a_table_for_people(place: Place, capsys: pytest.CaptureFixture[str]) ->
     assert f"Best consistency {best:.6f} in trial {result['best_trial']}, {100 * best:.2f} % of the noise" in out
     shift = next(line for line in out.splitlines() if line.strip().startswith("shift"))
     found = result["parameters"]["shift"]
-    interval = [f"{found['interval'][0]:.5g}", "..", f"{found['interval'][1]:.5g}"]
+    half = f"{(found['interval'][1] - found['interval'][0]) / 2:.2g}"
     note = (found["note"] or "").split()
-    assert shift.split() == ["shift", f"{found['best']:.5g}", *interval, "angstrom", "mismatch", *note]
-    assert "surrogate's 90 % interval" in out
+    assert shift.split() == ["shift", f"{found['best']:.5g}", half, "angstrom", "mismatch", *note]
+    assert "± search 90 %" in out
     assert "truth" not in out
 
 

@@ -74,7 +74,7 @@ def test_keeping_a_limit_is_a_normal_probability(side: str) -> None:
     looser = {"below": None, "above": None, side: 1.0 - sign * 0.2}
     assert (along(keeps(model, values, **looser), LINE) >= along(keeps(model, values, **limit), LINE) - 1e-12).all()
     with torch.no_grad():
-        posterior = model.model.posterior(torch.as_tensor(LINE)[:, None])
+        posterior: Any = model.model.posterior(torch.as_tensor(LINE)[:, None])
     deviation = np.sqrt(posterior.variance.numpy()[:, 0, 0] + model.noise * values.var())
     z = sign * (posterior.mean.numpy()[:, 0, 0] - 1.0) / deviation
     np.testing.assert_allclose(along(keeps(model, values, **limit), LINE), norm.logcdf(z), rtol=1e-6, atol=1e-9)

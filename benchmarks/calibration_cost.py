@@ -1,0 +1,122 @@
+"""What the calibration of studies/demo.yaml costs, in full reconstructions, and how near the truth it ends.
+
+    python benchmarks/calibration_cost.py                       # 10 searches of the demo's measurement
+    python benchmarks/calibration_cost.py --measurements 10     # one search each of 10 other measurements
+
+Simulates the measurement and runs the study as `autotune run` does, in a folder that is removed, without MLflow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+
+from autotune.cli.progress import Quiet
+from autotune.home import Home
+from autotune.objective import Simulates
+from autotune.run import run_study
+from autotune.study import load_study
+
+DEMO = Path(__file__).parents[1] / "studies" / "demo.yaml"
+
+TOLERANCES = {
+    "camera_length": 0.15,
+    "center_offset_y": 0.05,
+    "center_offset_x": 0.05,
+    "elliptical_distortion": 0.003,
+    "defocus": 2.0,
+    "scan_rotation": 0.25,
+}
+"""In the parameters' units: about 1 % of each range, 5 % of the ellipticity's, in which the metric itself is biased."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One search: what it cost and where it ended."""
+
+    cost: float
+    trials: int
+    seconds: float
+    fraction_of_ceiling: float
+    errors: Mapping[str, float]
+
+    @property
+    def within(self) -> bool:
+        """Whether every parameter is within its tolerance."""
+        return all(abs(error) <= TOLERANCES[name] for name, error in self.errors.items())
+
+
+def search(seed: int, measurement: int | None, *, fidelity: bool) -> Run:
+    """One search of the demo's measurement, or of another one."""
+    with tempfile.TemporaryDirectory() as folder:
+        study = Path(folder) / "demo.yaml"
+        text: dict[str, Any] = yaml.safe_load(DEMO.read_text(encoding="utf-8"))
+        text["search"]["seed"] = seed
+        text["tracking"] = {"enabled": False}
+        if measurement is not None:
+            text["objective"]["simulate"]["seed"] = measurement
+        if not fidelity:
+            del text["search"]["fidelity"]
+        study.write_text(yaml.safe_dump(text), encoding="utf-8")
+        file = load_study(study)
+        if not isinstance(file.objective_type, Simulates):
+            raise TypeError(f"{DEMO} is not of an objective that simulates")
+        file.objective_type.simulate(file.settings, folder=file.folder, output=None)
+        started = time.monotonic()
+        outcome = run_study(file, home=Home(Path(folder) / "home"), watcher=Quiet())
+        seconds = time.monotonic() - started
+    result = outcome.result
+    best = {name: parameter["best"] for name, parameter in result["parameters"].items()}
+    return Run(
+        result["cost"]["reconstruction_equivalents"],
+        result["trials"]["finished"],
+        seconds,
+        result["metric"]["fraction_of_ceiling"],
+        {name: best[name] - outcome.truth[name] for name in TOLERANCES},
+    )
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10, help="searches of the demo's measurement (default: 10)")
+    parser.add_argument("--measurements", type=int, default=0, help="other measurements, searched once each")
+    parser.add_argument("--without-fidelity", action="store_true", help="every evaluation in full")
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    print("tolerances: " + ", ".join(f"{name} {value:g}" for name, value in TOLERANCES.items()))
+    cases = (
+        [(0, measurement) for measurement in range(1, arguments.measurements + 1)]
+        if arguments.measurements
+        else [(seed, None) for seed in range(arguments.seeds)]
+    )
+    runs = []
+    for seed, measurement in cases:
+        run = search(seed, measurement, fidelity=not arguments.without_fidelity)
+        runs.append(run)
+        errors = " ".join(f"{error / TOLERANCES[name]:+.2f}" for name, error in run.errors.items())
+        where = f"seed {seed}" if measurement is None else f"measurement {measurement}"
+        print(
+            f"{where}: cost {run.cost:.2f}, {run.trials} trials, {run.seconds:.1f} s, "
+            f"{100 * run.fraction_of_ceiling:.2f} % of the ceiling, errors in tolerances {errors}"
+            f"{'' if run.within else '  NOT within'}",
+            flush=True,
+        )
+    costs = sorted(run.cost for run in runs)
+    print(
+        f"median cost {statistics.median(costs):.2f} full reconstructions (from {costs[0]:.2f} to {costs[-1]:.2f}); "
+        f"{sum(run.within for run in runs)} of {len(runs)} within all tolerances"
+    )
+
+
+if __name__ == "__main__":
+    main()
