@@ -78,6 +78,7 @@ class Lab:
             coming = ending.after(tuner.counted(), 0.0, tuner.expects)
             if coming.reason:
                 return tuner.counted()
+            assert len(tuner.counted()) < 100, "the search does not end"
             trial = tuner.ask(finish=coming.finish)
             if fails(trial.number, trial.level):
                 tuner.tell(trial, Evaluation(Status.FAILED, reason="no"))

@@ -67,6 +67,7 @@ def check(folder: Path, d: int, target: float, *, gradients: bool, most: int) ->
     assert parallel < 2 * serial, counts
 
 
+@pytest.mark.slow
 def test_with_gradients_in_four_dimensions(tmp_path: Path) -> None:
     check(tmp_path, 4, 0.999, gradients=True, most=30)
 
