@@ -73,12 +73,13 @@ def run_study(file: StudyFile, *, home: Home, watcher: Watcher, fresh: bool = Fa
     """
     objective = file.open()
     plan = plan_study(file, objective)
+    sources = sources_of(file, plan, home)
     with only_runner(file.spec.name, home):
         store = take_up(file, objective, plan, home, fresh=fresh)
         folder = home.study(file.spec.name)
         (folder / "study.yaml").write_text(file.text, encoding="utf-8")
         discard_unfinished(folder / "trials")
-        return _Run(file, objective, plan, home, store, watcher).to_the_end()
+        return _Run(file, objective, plan, home, store, watcher, sources).to_the_end()
 
 
 class _Run:
@@ -92,6 +93,7 @@ class _Run:
         home: Home,
         store: TrialStore,
         watcher: Watcher,
+        sources: tuple[TrialStore, ...],
     ) -> None:
         self.file, self.objective, self.plan = file, objective, plan
         self.home, self.store, self.watcher = home, store, watcher
@@ -107,7 +109,7 @@ class _Run:
                 search.pruner,
                 plan.costs,
                 file.spec.budget.converged,
-                sources_of(file, plan, home),
+                sources,
                 plan.aims,
             ),
         )
@@ -156,7 +158,7 @@ class _Run:
     def _trial(self, *, finish: bool) -> None:
         trial = self.tuner.ask(finish=finish)
         self.watcher.proposed(trial)
-        goes_on = self.tuner.watch(trial)
+        goes_on = self.tuner.watch(trial) if not finish else lambda iteration, value: True
         done = 1.0
         broken: list[Exception] = []  # the watcher's own errors are not the objective's: they must not fail the trial
 
@@ -199,9 +201,10 @@ class _Run:
         self.store.note("status", status)
         self.store.note("reason", reason)
         self.store.note("seconds", self._seconds())
-        if status != "failed":
+        self._write_result()  # before what may take time or fail
+        if status == "finished":
             self._keep_answer()
-        self._write_result()  # before MLflow, which may keep us waiting
+            self._write_result()
         warning = self._close_record(status, trials)
         result = self._write_result()
         if status == "failed":
@@ -217,7 +220,18 @@ class _Run:
         search, trials = self.tuner.search, self.store.trials()
         if best_of(trials, self.plan.metric) != best_of(trials, self.plan.metric, search.aims.limits):
             return
-        answer = find_answer(
+        try:
+            answer = self._answer()
+        except Exception as error:  # what the study found must not be lost for a number about it
+            self.store.note("answer_error", f"{type(error).__name__}: {error}")
+            return
+        if answer is not None:
+            write_json(self.home.study(self.file.spec.name) / "posterior.json", answer)
+            self.store.note("answer", {key: part for key, part in answer.items() if key != "samples"})
+
+    def _answer(self) -> dict[str, Any] | None:
+        search = self.tuner.search
+        return find_answer(
             self.store,
             self.plan.space,
             self.plan.metric,
@@ -225,9 +239,6 @@ class _Run:
             own_levels=len(search.costs),
             sources=search.sources,
         )
-        if answer is not None:
-            write_json(self.home.study(self.file.spec.name) / "posterior.json", answer)
-            self.store.note("answer", {key: part for key, part in answer.items() if key != "samples"})
 
     def _why_none_finished(self, end: str) -> str:
         trials = self.tuner.counted()
@@ -237,7 +248,9 @@ class _Run:
             nearest = ", ".join(_nearest(limit, trials) for limit in self.plan.aims.limits)
             return f"none of {len(trials)} trials is a full evaluation that keeps the limits: {nearest}"
         last = next((trial.reason for trial in reversed(trials) if trial.reason), "no reason is known")
-        return f"none of {len(trials)} trials finished; the last one: {last}"
+        kind = "full evaluations" if self.plan.cheap else "trials"
+        count = sum(trial.level == 0 for trial in trials)
+        return f"none of {count} {kind} finished; the last one: {last}"
 
     def _write_result(self) -> dict[str, Any]:
         result = build_result(self.store, self.home, live=False)

@@ -126,10 +126,10 @@ def _unfit(store: TrialStore | None, plan: Plan) -> str:
     if store is None:
         return "is no other study here"
     facts = store.facts
-    if best_of(store.trials(), plan.metric) is None:
-        return "has no finished trial"
     if facts["metric"]["name"] != plan.metric.name or facts["metric"]["goal"] != plan.metric.goal:
         return f"tunes {facts['metric']['name']}, not {plan.metric.name}"
+    if best_of(store.trials(), plan.metric) is None:
+        return "has no finished trial"
     theirs, ours = ({(d["name"], d["type"]) for d in space} for space in (facts["space"], plan.space.as_dict()))
     if theirs != ours:
         names = sorted({name for name, _ in theirs ^ ours})

@@ -91,8 +91,12 @@ class Tuner:
         Args:
             finish: ask for a full evaluation of what the model takes for the answer (sampler ``gp``).
         """
+        from optuna.pruners import NopPruner
+
         study = self.store.study
         study.sampler = sampler = self._sampler(finish=finish)
+        # One of Optuna's that works in bands would show the sampler the trials of its band alone.
+        study.pruner = NopPruner()
         trial = study.ask()
         values = self.space.suggest(trial)
         asked = getattr(sampler, "asked", None)

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 def check(study: StudyArgument, overrides: SetOption = None) -> None:
     """Check a study file and its data, and show the plan. Runs nothing and writes nothing."""
     from autotune.cli.console import make_console
+    from autotune.home import Home
     from autotune.study import load_study, plan_study
+    from autotune.takeup import sources_of
 
     file = load_study(study, overrides or ())
     objective = file.open()
     plan = plan_study(file, objective)
+    sources_of(file, plan, Home.from_environment())
     known = {parameter.name: parameter for parameter in objective.parameters()}
 
     console = make_console()

@@ -46,6 +46,10 @@ def resolve_aims(file: StudyFile, metric: Metric | None, metrics: Sequence[Metri
             against.append(known[name])
     if stated.against:
         problems += _obstacles(file, len(stated.against))
+    pruner = file.spec.search.pruner
+    if limits and pruner != "none":
+        what = f"does not go with search.pruner {pruner}: a trial below one that breaks a limit may be the answer"
+        problems.append(file.problem("metric.limits", what, "leave one of them out"))
     return Aims(tuple(against), tuple(limits), file.spec.search.per_second)
 
 

@@ -243,6 +243,13 @@ class SearchSpec(_Model):
             raise ValueError(f"{info.field_name} needs the sampler gp; '{sampler}' cannot learn from such trials")
         return given
 
+    @field_validator("pruner")
+    @classmethod
+    def _levels_do_not_compare(cls, pruner: Pruner, info: ValidationInfo) -> Pruner:
+        if info.data.get("fidelity") and pruner not in ("none", "curve"):
+            raise ValueError(f"{pruner} would compare full trials with cheap ones; with fidelity use curve, or none")
+        return pruner
+
     @field_validator("startup_trials")
     @classmethod
     def _startup_means_something(cls, count: int | None, info: ValidationInfo) -> int | None:
@@ -262,7 +269,7 @@ class BudgetSpec(_Model):
     seconds: float | None = Field(default=None, gt=0)
     """Wall-clock time of the study, over all its runs, after which no trial is started; null for no limit."""
     converged: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Stop once none of the last four trials was expected to improve the metric by this much; null for never."""
+    """Stop once four trials in a row were expected to improve the metric by less, and the next is; null for never."""
 
 
 class TrackingSpec(_Model):

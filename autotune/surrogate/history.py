@@ -75,7 +75,13 @@ class History:
 
     def of_levels(self, most: int) -> History:
         """Only the values of levels below ``most``."""
-        kept = self.levels < most
+        return self._only(self.levels < most)
+
+    def at_level(self, level: int) -> History:
+        """Only the values of that level."""
+        return self._only(self.levels == level)
+
+    def _only(self, kept: NDArray[np.bool_]) -> History:
         gradient = None if self.gradient is None else self.gradient[kept]
         reports = tuple(report for report, keep in zip(self.reports, kept, strict=False) if keep)
         return replace(
@@ -83,8 +89,12 @@ class History:
         )
 
     def joined(self, other: History, level: int) -> History:
-        """With the full evaluations of another study as values of level ``level``."""
-        full = other.of_levels(1)
+        """With another study's trials as values of level ``level``: those of the level that most of them are of.
+
+        A search with cheap evaluations has few full ones; what the metric looks like, the cheap ones tell.
+        """
+        most = int(np.bincount(other.levels).argmax()) if len(other.y) else 0
+        full = other.at_level(most)
         mine, theirs = (np.full_like(h.X, math.nan) if h.gradient is None else h.gradient for h in (self, full))
         return replace(
             self,

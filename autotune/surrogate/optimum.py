@@ -22,7 +22,7 @@ from autotune.surrogate.acquisition import incumbent
 from autotune.surrogate.coordinates import Coordinates
 from autotune.surrogate.gradient_model import GradientGP, fit_gradient_gp
 from autotune.surrogate.history import History
-from autotune.surrogate.model import FittedModel
+from autotune.surrogate.model import FittedModel, fit_history
 from autotune.surrogate.observations import Trials
 
 STEP = 1e-3
@@ -83,6 +83,8 @@ def find_optimum(history: History, space: Space, levels: int, own_levels: int, *
     coordinates = Coordinates(space)
     groups = coordinates.groups
     gradient = np.full_like(history.X, np.nan) if history.gradient is None else history.gradient
+    if levels == 1 and history.has_gradient and not isinstance(fit_history(history, space).model, GradientGP):
+        gradient = np.full_like(gradient, np.nan)  # as the search does where derivatives mislead
     trials = Trials(history.X, history.y, gradient[:, groups.smooth.numpy()], history.levels)
     model, found = fit_gradient_gp(trials, groups, levels)
     top = incumbent(FittedModel(model, found.noise), history.of_levels(own_levels), space)

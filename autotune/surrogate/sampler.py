@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 # Fewer values than this say nothing about how the metric varies.
 FEWEST_VALUES = 2
+# Trials without gradients, after the first one at an earlier study's optimum, that show whether that study misleads.
+AFTER_SOURCES = 5
 # Share of the standard deviation of the values; see _probes.
 PROBE_BELOW = 0.03
 
@@ -162,13 +164,14 @@ class GaussianProcessSampler(BaseSampler):
     def _startup(self, history: History) -> int:
         """Trials before the first model: what the user states, or the default.
 
-        None after an earlier study. As many as dimensions where trials carry gradients along all of them: half of that
-        would tell a quadratic, but fewer led into a wrong basin in one of five calibrations, at 15 trials each.
+        None after an earlier study, or a few that test it where there are no gradients. As many as dimensions where
+        trials carry gradients along all of them: half of that would tell a quadratic, but fewer led into a wrong basin
+        in one of five calibrations, at 15 trials each.
         """
         if self._startup_trials is not None:
             return self._startup_trials
         if self._levels.sources:
-            return 0
+            return 0 if history.has_gradient or history.position == 0 else AFTER_SOURCES
         if history.has_full_gradient and not self._aims.against:  # other metrics bring no gradients
             return max(FEWEST_VALUES, len(self._space.dimensions))
         return default_startup_trials(self._space)

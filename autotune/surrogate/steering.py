@@ -29,6 +29,10 @@ FEWEST_VALUES = 2
 """Fewer values of a metric say nothing about how it varies."""
 
 
+FEWEST_WEIGHED = 2
+"""Trials that must report every weighed metric before it is weighed."""
+
+
 @dataclass(frozen=True)
 class Steering:
     """How a proposal is chosen.
@@ -72,7 +76,8 @@ def steer(aims: Aims, fitted: FittedModel, history: History, space: Space, level
     kept = keeping(aims.limits, history)
     if not kept.any():
         return Steering(chances, factors, Nowhere(fitted.model), in_the_metrics_unit=False)
-    if aims.against:
+    reported = np.isfinite([history.reported(metric.name) for metric in aims.against]).all(axis=0)
+    if aims.against and int((kept & reported).sum()) >= FEWEST_WEIGHED:
         improvement = hypervolume_improvement(fitted, history, space, aims.against, kept, seed=seed)
         return Steering(chances, factors, improvement, in_the_metrics_unit=False)
     if aims.limits:
