@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from autotune.objective import Metric
+from autotune.objective import Metric, Value
+from autotune.result import NOISE_AND_SEARCH, SEARCH
 from autotune.space import Dimension, Space
 from autotune.store import TrialStore
 
 if TYPE_CHECKING:
     from autotune.surrogate.optimum import Optimum
+    from autotune.surrogate.verdicts import Verdict
 
 FEWEST_TRIALS = 4
 """Fewer finished trials say too little for an interval."""
@@ -24,12 +26,24 @@ def find_answer(
     seed: int,
     own_levels: int = 1,
     sources: Sequence[TrialStore] = (),
+    again: Callable[[Mapping[str, Value]], Sequence[Mapping[str, float]]] | None = None,
 ) -> dict[str, Any] | None:
     """What the surrogate knows of the optimum, as plain data; None where too few trials have finished.
 
+    Args:
+        store: the study.
+        space: what it searches.
+        metric: what it tunes.
+        seed: of everything random.
+        own_levels: how many levels of evaluations the study has.
+        sources: finished studies that it learned from.
+        again: from parameter values to derivatives of the metric there (name -> per unit), on measurements repeated
+            with other noise; None where that cannot be had, so that intervals are of the search alone.
+
     Keys: ``trials`` of the study that had finished; ``metric`` (``estimate``, ``deviation``); ``level`` of the
-    intervals; ``parameters`` (name -> ``estimate``, ``interval``, ``verdict``, ``note``, ``choices``, ``sensitivity``
-    with ``main`` and ``total``); ``correlations`` (name -> name -> coefficient); ``samples`` of the optimum's location.
+    intervals; ``parameters`` (name -> ``estimate``, ``interval``, ``interval_of``, ``verdict``, ``note``, ``choices``,
+    ``sensitivity`` with ``main`` and ``total``); ``correlations`` (name -> name -> coefficient); ``samples`` of the
+    optimum's location.
     """
     from autotune.surrogate.history import read_history
     from autotune.surrogate.optimum import LEVEL, find_optimum
@@ -40,9 +54,16 @@ def find_answer(
         return None
     for level, source in enumerate(sources, start=own_levels):
         history = history.joined(read_history(source.study, None, space), level)
-    with quiet_and_seeded(seed):
-        found = find_optimum(history, space, own_levels + len(sources), own_levels, seed=seed)
     sign = 1.0 if metric.goal == "maximize" else -1.0
+
+    def upwards(values: Mapping[str, Value]) -> list[dict[str, float]]:
+        assert again is not None  # noqa: S101
+        return [{name: sign * slope for name, slope in gradient.items()} for gradient in again(values)]
+
+    with quiet_and_seeded(seed):
+        found = find_optimum(
+            history, space, own_levels + len(sources), own_levels, seed=seed, again=None if again is None else upwards
+        )
     return {
         "trials": sum(trial.state == "finished" for trial in store.trials()),
         "metric": {"estimate": sign * found.metric, "deviation": found.deviation},
@@ -61,21 +82,37 @@ def _parameter(dimension: Dimension, found: Optimum) -> dict[str, Any]:
     main, total = found.sensitivities[name]
     interval = found.intervals.get(name)
     verdict = found.verdicts.get(name)
+    covers = NOISE_AND_SEARCH if name in found.noisy else SEARCH
     return {
         "estimate": found.values.get(name),
         "interval": None if interval is None else list(interval),
-        "verdict": verdict,
-        "note": _note(dimension, found) if verdict else None,
+        "interval_of": None if interval is None else covers,
+        "verdict": None if verdict is None else verdict.kind,
+        "note": None if verdict is None else _note(dimension, verdict, found),
         "choices": found.choices.get(name),
         "sensitivity": {"main": main, "total": total},
     }
 
 
-def _note(dimension: Dimension, found: Optimum) -> str:
+def _note(dimension: Dimension, verdict: Verdict, found: Optimum) -> str:
     """One sentence about a verdict."""
-    if found.verdicts[dimension.name] == "flat":
-        return f"the metric hardly depends on {dimension.name} near the answer"
-    value = float(found.values[dimension.name])
-    low = value - dimension.low < dimension.high - value
-    side, end, way = ("lower", dimension.low, "down") if low else ("upper", dimension.high, "up")
-    return f"the best value is at the {side} end of the range ({end:g} {dimension.unit}): extend the range {way}wards"
+    name, unit = dimension.name, "" if dimension.unit == "1" else f" {dimension.unit}"
+    low, high = found.intervals[name]
+    value = float(found.values[name])
+    match verdict.kind:
+        case "flat":
+            return f"these data hardly depend on {name}: any value from {low:.4g} to {high:.4g}{unit} explains them"
+        case "at_bound":
+            near_low = value - dimension.low < dimension.high - value
+            side, end, way = ("lower", dimension.low, "down") if near_low else ("upper", dimension.high, "up")
+            return f"the best value is at the {side} end of the range ({end:g}{unit}): extend the range {way}wards"
+        case "correlated":
+            return (
+                f"these data tell a combination of {name} and {verdict.other} (correlation "
+                f"{verdict.coefficient:+.2f}), not each by itself: hold one of them at a value known otherwise"
+            )
+        case "sign_not_identifiable":
+            other = f"{-value:.4g}{unit} explains these data as well as {value:.4g}{unit}"
+            return f"{other}: its sign has to be known otherwise"
+        case "identified":
+            return f"these data fix it to within {(high - low) / 2:.2g}{unit} (90 %)"

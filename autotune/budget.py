@@ -12,6 +12,10 @@ IN_A_ROW = 4
 """A small expectation may come from a model that the next trial corrects; some of these look elsewhere."""
 
 
+FEWEST = 4
+"""Trials after which a model knows an answer."""
+
+
 @dataclass(frozen=True)
 class Next:
     """What is to be done next.
@@ -29,18 +33,20 @@ class Next:
 class Ending:
     """Decides after every trial whether the search goes on.
 
-    A search with cheap evaluations ends with a full one of what it takes for the answer: one evaluation's worth is kept
-    back for it, so that neither the trials nor the reconstructions are ever more than the budget.
+    A search by a model ends with a full evaluation of what it takes for the answer: one evaluation's worth is kept back
+    for it, so that neither the trials nor the reconstructions are ever more than the budget.
 
     Attributes:
         budget: the study's limits.
         metric: name of the tuned metric, for the reason.
         cheap: cost of the dearest cheap evaluation as a fraction of a full one; None where every evaluation is full.
+        by_model: whether the sampler has a model that knows an answer.
     """
 
     budget: BudgetSpec
     metric: str
     cheap: float | None = None
+    by_model: bool = False
 
     def after(self, trials: Sequence[TrialRecord], seconds: float, expects: Callable[[], float | None]) -> Next:
         """What to do after ``trials``, those that count, and so many seconds of the study.
@@ -56,11 +62,10 @@ class Ending:
             expected = expects()
             if expected is not None and expected < (self.budget.converged or 0.0):
                 reason = f"converged: no trial is expected to improve {self.metric} by {self.budget.converged:g}"
-        if reason and self._answer_is_due(trials):
+        if reason and len(trials) < self.budget.trials and self._affords(1.0, trials) and self._answer_is_due(trials):
             return Next(finish=True)
-        if not reason and self.cheap is not None and len(trials) == self.budget.trials - 1:
-            return Next(finish=self._answer_is_due(trials, cheap_ones_more=1))
-        return Next(reason)
+        last = len(trials) == self.budget.trials - 1 or (self.cheap is None and not self._affords(2.0, trials))
+        return Next(reason, not reason and last and self._answer_is_due(trials, more=1))
 
     def _used(self, trials: Sequence[TrialRecord], seconds: float) -> str:
         budget = self.budget
@@ -68,13 +73,16 @@ class Ending:
             return f"the budget of {budget.trials} trials is used"
         if budget.seconds is not None and seconds >= budget.seconds:
             return f"the time budget of {budget.seconds:g} s is used"
-        if budget.reconstructions is not None:
-            used = sum(trial.equivalents for trial in trials)
-            # The next trial may be a full one, or a cheap one after which the answer is due.
-            coming = 1.0 + (self.cheap or 0.0) * self._answer_is_due(trials, cheap_ones_more=1)
-            if used + coming > budget.reconstructions + 1e-9:
-                return f"the budget of {budget.reconstructions:g} reconstructions is used"
+        # The next trial may be a cheap one, after which the answer is due; a full one may be the answer itself.
+        cheap_one = 0.0 if self.cheap is None else self.cheap * self._answer_is_due(trials, more=1)
+        if not self._affords(1.0 + cheap_one, trials):
+            return f"the budget of {budget.reconstructions:g} reconstructions is used"
         return ""
+
+    def _affords(self, cost: float, trials: Sequence[TrialRecord]) -> bool:
+        """Whether so many reconstructions more are within the budget."""
+        limit = self.budget.reconstructions
+        return limit is None or sum(trial.equivalents for trial in trials) + cost <= limit + 1e-9
 
     def _settled(self, trials: Sequence[TrialRecord]) -> bool:
         """Whether at any time so many trials in a row were expected to improve the metric by less than what matters."""
@@ -88,7 +96,13 @@ class Ending:
                 return True
         return False
 
-    def _answer_is_due(self, trials: Sequence[TrialRecord], cheap_ones_more: int = 0) -> bool:
-        """Whether none of the latest trials, with some cheap ones to come, is full: the answer rests on cheap ones."""
-        latest = trials[-(IN_A_ROW - cheap_ones_more) :]
-        return self.cheap is not None and not any(t.level == 0 for t in latest)
+    def _answer_is_due(self, trials: Sequence[TrialRecord], more: int = 0) -> bool:
+        """Whether the answer still has to be evaluated in full, or will have to be after some trials ``more``.
+
+        With cheap evaluations, where none of the latest trials, with some cheap ones to come, is full. Else where the
+        latest trial is not of the answer, and at least there are some that tell one.
+        """
+        if self.cheap is None:
+            return self.by_model and len(trials) >= FEWEST and (more > 0 or not trials[-1].finish)
+        latest = trials[-(IN_A_ROW - more) :]
+        return not any(t.level == 0 for t in latest)

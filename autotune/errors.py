@@ -9,6 +9,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+INTERRUPTED = 130
+"""Exit code of a command that a signal ended, as shells have it."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -49,6 +52,12 @@ class StudyFailed(AutotuneError):
     """The study could not go on; finished trials are kept."""
 
     exit_code = 3
+
+
+class NoneSucceeded(StudyFailed):
+    """The study came to its end without one successful trial."""
+
+    exit_code = 4
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:

@@ -1,34 +1,44 @@
 """Where a user's studies live on disk: ``.autotune/`` in the current folder, or ``AUTOTUNE_HOME``.
 
-trials.db                    the trial store (Optuna, SQLite)
+trials.db                    the trial store (Optuna, SQLite), unless AUTOTUNE_STORAGE names another
+locks/                       one per study, held for moments
 mlflow.db, mlflow-artifacts/ the MLflow projection
 data/                        simulated measurements
-studies/NAME/                study.yaml as run, result.json, lock
+studies/NAME/                study.yaml as run, result.json
+studies/NAME/workers/        what the worker processes printed
 studies/NAME/trials/00003/   what trial 3 kept: reconstruction.h5, pictures
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Home:
-    """Paths below one home folder. Creates nothing by itself."""
+    """Paths below one home folder. Creates nothing by itself.
+
+    Attributes:
+        folder: absolute.
+        storage: SQLAlchemy URL of the trial store; empty for an SQLite file in the folder. It may hold a password, so
+            it is neither printed nor kept.
+    """
 
     folder: Path
+    storage: str = field(default="", repr=False)
 
     @classmethod
     def from_environment(cls) -> Home:
-        """``AUTOTUNE_HOME`` where set, else ``.autotune`` in the current folder; always absolute."""
-        return cls(Path(os.environ.get("AUTOTUNE_HOME") or ".autotune").expanduser().resolve())
+        """``AUTOTUNE_HOME`` where set, else ``.autotune`` in the current folder; the store of ``AUTOTUNE_STORAGE``."""
+        folder = Path(os.environ.get("AUTOTUNE_HOME") or ".autotune").expanduser().resolve()
+        return cls(folder, os.environ.get("AUTOTUNE_STORAGE", ""))
 
     @property
     def store_url(self) -> str:
         """SQLAlchemy URL of the trial store."""
-        return f"sqlite:///{self.folder / 'trials.db'}"
+        return self.storage or f"sqlite:///{self.folder / 'trials.db'}"
 
     @property
     def tracking_uri(self) -> str:
@@ -43,6 +53,10 @@ class Home:
     def study(self, name: str) -> Path:
         """Folder of one study."""
         return self.folder / "studies" / name
+
+    def workers(self, study: str) -> Path:
+        """Folder of what a study's worker processes printed."""
+        return self.study(study) / "workers"
 
     def trial(self, study: str, number: int) -> Path:
         """Folder of what one trial kept."""

@@ -35,10 +35,12 @@ __all__ = [
     "DraftsStudies",
     "DrawsPictures",
     "Evaluation",
+    "Examines",
     "ExplainsAbsence",
     "InputError",
     "Kind",
     "KnowsTruth",
+    "MeasuresAgain",
     "Metric",
     "Objective",
     "ObjectiveType",
@@ -131,6 +133,8 @@ class Metric:
         unit: its unit; ``1`` where it has none.
         noise_ceiling: the value the true model would reach on this measurement, from its counting statistics;
             ``None`` where the measurement does not say (not counted, or the metric has no such bound).
+        held_out_of: name of the metric whose held-out version this is, with the same goal: the same number on data that
+            are withheld from the solver; ``None`` for one on the data that the solver sees (in-sample).
         description: formula and source in one line.
     """
 
@@ -138,6 +142,7 @@ class Metric:
     goal: Literal["maximize", "minimize"]
     unit: str = "1"
     noise_ceiling: float | None = None
+    held_out_of: str | None = None
     description: str = ""
 
 
@@ -215,7 +220,10 @@ class Objective(Protocol):
         """Every parameter understood for this measurement, with defaults drawn from its metadata."""
 
     def metrics(self) -> Sequence[Metric]:
-        """Every metric an evaluation reports; the first is the one tuned unless the study names another."""
+        """Every metric that can be asked for; the first is the one tuned unless the study says otherwise, in-sample.
+
+        An evaluation reports the in-sample ones, and the held-out one that it is asked for.
+        """
 
     def summary(self) -> Mapping[str, str]:
         """Facts for ``autotune check``: what was read, sizes with units, the backend.
@@ -230,7 +238,10 @@ class Objective(Protocol):
 
         Args:
             values: parameter name -> value; parameters left out take their defaults.
-            metric: the metric whose gradient is wanted.
+            metric: the metric whose gradient is wanted. A held-out one (:attr:`Metric.held_out_of`) is reported only
+                where it is asked for here: then its data are withheld from everything that makes the reconstruction,
+                and the in-sample metrics are of the data that are left. Its gradient may be left out, or be near it. It
+                is known at the end of an evaluation, so ``progress`` need not hear of it.
             seed: fixes everything random; equal arguments give equal results on one machine.
             progress: called after every iteration; a False from it stops the evaluation.
 
@@ -343,6 +354,42 @@ class KnowsTruth(Protocol):
 
     def truth(self) -> Mapping[str, float]:
         """Parameter name -> true value in the parameter's unit; empty where it is not known."""
+
+
+@runtime_checkable
+class MeasuresAgain(Protocol):
+    """An objective that can repeat its measurement in simulation: what noise does to an answer, this tells."""
+
+    @property
+    def noise(self) -> str:
+        """What the noise is known from, for people: ``counted quanta`` or ``residuals``, perhaps with a remark."""
+
+    def measured_again(self, values: Mapping[str, Value], *, seed: int) -> Objective:
+        """The same objective with another measurement: what its model expects at ``values``, with noise drawn anew.
+
+        Args:
+            values: parameter name -> value; parameters left out take their defaults.
+            seed: of the noise; equal arguments give equal measurements.
+        """
+
+
+@runtime_checkable
+class Examines(Protocol):
+    """An objective that knows metrics of a reconstruction which are too dear for every trial (``autotune confirm``)."""
+
+    def examinations(self) -> Sequence[Metric]:
+        """What :meth:`examine` may report; their names may be those of :meth:`Objective.metrics`, if the values are."""
+
+    def examine(self, values: Mapping[str, Value], *, seed: int) -> Mapping[str, float]:
+        """Reconstruct at ``values``, perhaps more than once, and look closely.
+
+        Args:
+            values: parameter name -> value; parameters left out take their defaults.
+            seed: fixes everything random; equal arguments give equal results on one machine.
+
+        Returns:
+            name -> finite value; one that makes no sense for this reconstruction is left out.
+        """
 
 
 @runtime_checkable

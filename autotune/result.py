@@ -22,6 +22,8 @@ from autotune.space import describe
 from autotune.store import TrialRecord, TrialStore, best_of, front_of
 
 SCHEMA = 1
+NOISE_AND_SEARCH, SEARCH = "noise and search", "search"
+"""What an interval covers: what the noise of the measurement and an unfinished search leave open, or the latter."""
 _PACKAGES = ("torch", "botorch", "gpytorch", "optuna", "mlflow", "numpy", "h5py")
 
 
@@ -56,11 +58,13 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> dict[str, Any]
         "pareto": _pareto([metric, *(Metric(**other) for other in facts.get("against", ()))], trials, limits),
         "parameters": {d["name"]: _parameter(d, best, answer) for d in facts["space"]},
         "correlations": answer.get("correlations"),
+        "noise": answer.get("noise"),
         "best_trial": None if best is None else best.number,
         "cost": {
             "seconds": facts.get("seconds", 0.0),
             "evaluation_seconds": sum(trial.seconds for trial in trials),
             "reconstruction_equivalents": sum(trial.equivalents for trial in trials if trial.state != "running"),
+            "interval_equivalents": float(answer.get("noise", {}).get("equivalents", 0.0)),
         },
         "mlflow": facts.get("mlflow", {"tracking_uri": None, "experiment": None, "run_id": None}),
         "artifacts": str(home.study(name)),
@@ -115,6 +119,7 @@ def _parameter(dimension: Mapping[str, Any], best: TrialRecord | None, answer: M
         "best": None if best is None else best.values.get(dimension["name"]),
         "estimate": known.get("estimate"),
         "interval": known.get("interval"),
+        "interval_of": known.get("interval_of"),
         "level": answer.get("level") if known.get("interval") else None,
         "unit": dimension["unit"],
         "kind": dimension["kind"],

@@ -7,7 +7,8 @@ that reports, recorder and result see.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,22 +17,26 @@ import numpy as np
 
 from autotune.criteria import SECONDS, Limit, non_dominated, signed
 from autotune.objective import Evaluation, Metric, Status, Value
-from autotune.sqlite import first_touch, sqlite_path
+from autotune.storage import existing_storage, open_storage
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
 TrialState = Literal["running", "finished", "failed", "pruned", "interrupted"]
 
 INTERRUPTED = "autotune:interrupted"
-"""User attribute, True on a failed trial whose process ended before it did: as if it had never been asked."""
+"""User attribute of a failed trial that is as if it had never been asked: True where its process ended before it did,
+``cancelled`` where the user ended both."""
+ASKED = "autotune:asked"
+"""Attribute of a trial: ``index``, its place in the search, and ``owner``, the run that evaluates it."""
 _CREATED = "autotune:created"  # the study's last fact to be written: without it, its creation was cut short
 EXPECTED_IMPROVEMENT = "autotune:expected_improvement"
 """Attribute of a trial: by how much its proposal was expected to beat the best value, in the metric's unit."""
 LEVEL = "autotune:level"
 """Attribute of a trial: which of the study's cheap evaluations it is, from 1; 0 or absent for a full one."""
+FINISH = "autotune:finish"
+"""Attribute of a trial, True where it was asked as the answer: a full evaluation where the model's mean is highest."""
 _EVALUATION = "autotune:evaluation"
 _FIXED = "fixed_params"
 
@@ -52,6 +57,11 @@ class TrialRecord:
         level: which of the study's cheap evaluations it is, from 1; 0 for a full one. Metrics of different levels do
             not compare.
         equivalents: what it cost, in units of one full evaluation.
+        index: its place in the search, from 0; one that replaces an interrupted one takes that one's. None where it was
+            not asked by :class:`autotune.tuner.Tuner`.
+        owner: the run that evaluates it; empty where it said nothing.
+        cancelled: whether the user interrupted it, not the death of its process.
+        finish: whether it is a full evaluation of what the model took for the answer.
     """
 
     number: int
@@ -67,6 +77,10 @@ class TrialRecord:
     expected_improvement: float | None = None
     level: int = 0
     equivalents: float = 1.0
+    index: int | None = None
+    owner: str = ""
+    cancelled: bool = False
+    finish: bool = False
 
     @property
     def reported(self) -> Mapping[str, float]:
@@ -103,13 +117,14 @@ class TrialStore:
 
     def __init__(self, study: Study) -> None:
         self.study = study
+        self._ended: dict[int, TrialRecord] = {}  # these do not change any more
 
     @classmethod
     def open(cls, url: str, name: str) -> TrialStore | None:
         """The study called ``name``; None where there is none, or only the start of one. Creates nothing."""
         import optuna
 
-        storage = _existing_storage(url)
+        storage = existing_storage(url)
         if storage is None or name not in optuna.get_all_study_names(storage):
             return None
         store = cls(optuna.load_study(study_name=name, storage=storage))
@@ -120,7 +135,7 @@ class TrialStore:
         """Create the study; ``facts`` is plain data kept with it (:attr:`facts`)."""
         import optuna
 
-        storage = _storage(url)
+        storage = open_storage(url)
         if name in optuna.get_all_study_names(storage):
             found = cls(optuna.load_study(study_name=name, storage=storage))
             if found._is_stub():
@@ -150,7 +165,7 @@ class TrialStore:
         import optuna
 
         here = self.study.study_name
-        storage = _storage(url)
+        storage = open_storage(url)
         optuna.copy_study(from_study_name=here, from_storage=storage, to_storage=storage, to_study_name=name)
         optuna.delete_study(study_name=here, storage=storage)
         return TrialStore(optuna.load_study(study_name=name, storage=storage))
@@ -159,7 +174,16 @@ class TrialStore:
         """Every trial that was started, by number."""
         from optuna.trial import TrialState as State
 
-        return [_record(trial) for trial in self.study.get_trials(deepcopy=False) if trial.state != State.WAITING]
+        trials = self.study.get_trials(deepcopy=False)
+        return [self._recorded(trial) for trial in trials if trial.state != State.WAITING]
+
+    def _recorded(self, trial: FrozenTrial) -> TrialRecord:
+        if trial.number not in self._ended:
+            record = _record(trial)
+            if record.state == "running":
+                return record
+            self._ended[trial.number] = record
+        return self._ended[trial.number]
 
     def trial_id(self, number: int) -> int:
         """Of a trial, in the storage."""
@@ -176,8 +200,10 @@ class TrialStore:
     ) -> TrialRecord:
         """Keep what an evaluation yielded, then end its trial: nothing else sees the result before it is stored.
 
+        A trial that has ended stays as it is, so that this may be repeated where it is not known whether it was done.
+
         Args:
-            number: the running trial.
+            number: the trial.
             evaluation: what it yielded.
             value: the tuned metric where the evaluation is complete.
             equivalents: what it cost, in units of one full evaluation.
@@ -186,7 +212,9 @@ class TrialStore:
         from optuna.trial import TrialState as State
 
         trial_id = self.trial_id(number)
-        kept = _plain(evaluation) | {"equivalents": equivalents, "heading_for": heading_for}
+        if (before := self.study._storage.get_trial(trial_id)).state.is_finished():
+            return _record(before)
+        kept = plain_evaluation(evaluation) | {"equivalents": equivalents, "heading_for": heading_for}
         self.study._storage.set_trial_user_attr(trial_id, _EVALUATION, kept)
         if value is not None:
             self.study.tell(number, value)
@@ -195,8 +223,12 @@ class TrialStore:
             self.study.tell(number, state=state)
         return _record(self.study._storage.get_trial(trial_id))
 
-    def release(self, trial: TrialRecord) -> None:
-        """Mark a running trial whose process is gone as interrupted; stated values are queued again.
+    def claim(self, number: int, index: int, owner: str) -> None:
+        """Write down of a running trial its place in the search, and which run evaluates it."""
+        self.study._storage.set_trial_user_attr(self.trial_id(number), ASKED, {"index": index, "owner": owner})
+
+    def release(self, trial: TrialRecord, *, cancelled: bool = False) -> None:
+        """Mark a running trial whose process is gone, or is to end, as interrupted; stated values are queued again.
 
         Queued first: should this process end in between, the trial still runs and is released again.
         """
@@ -207,30 +239,17 @@ class TrialStore:
         waiting = self.study.get_trials(deepcopy=False, states=(State.WAITING,))
         if stated and stated not in [other.system_attrs.get(_FIXED) for other in waiting]:
             self.study.enqueue_trial(stated)
-        storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
+        storage.set_trial_user_attr(trial_id, INTERRUPTED, "cancelled" if cancelled else True)
         self.study.tell(trial.number, state=State.FAIL)
 
 
-def _storage(url: str) -> RDBStorage:
-    """Optuna's storage at ``url``, created where there is none."""
-    from optuna.storages import RDBStorage
-
-    path = sqlite_path(url)
-    if path is None:
-        return RDBStorage(url)
-    with first_touch(path):
-        # Wait for another process's write instead of failing at once.
-        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+def evaluation_of(plain: Mapping[str, Any]) -> Evaluation:
+    """The evaluation that :func:`plain_evaluation` made plain."""
+    return Evaluation(**{**plain, "status": Status(plain["status"])})
 
 
-def _existing_storage(url: str) -> RDBStorage | None:
-    """Optuna's storage at ``url``; None where its SQLite file does not exist."""
-    path = sqlite_path(url)
-    return None if path is not None and not path.exists() else _storage(url)
-
-
-def _plain(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as JSON data, without its arrays."""
+def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    """The evaluation as JSON data, without its arrays and their attributes."""
     return {
         "status": str(evaluation.status),
         "metrics": {name: float(value) for name, value in evaluation.metrics.items()},
@@ -272,7 +291,7 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         State.PRUNED: "pruned",
         State.FAIL: "interrupted" if trial.user_attrs.get(INTERRUPTED) else "failed",
     }
-    kept = trial.user_attrs.get(_EVALUATION, {})
+    kept, asked = trial.user_attrs.get(_EVALUATION, {}), trial.user_attrs.get(ASKED, {})
     return TrialRecord(
         number=trial.number,
         state=states.get(trial.state, "running"),
@@ -287,12 +306,25 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         expected_improvement=trial.user_attrs.get(EXPECTED_IMPROVEMENT),
         level=trial.user_attrs.get(LEVEL, 0),
         equivalents=kept.get("equivalents", 1.0),
+        index=asked.get("index"),
+        owner=asked.get("owner", ""),
+        cancelled=trial.user_attrs.get(INTERRUPTED) == "cancelled",
+        finish=bool(trial.user_attrs.get(FINISH)),
     )
+
+
+def free_index(taken: Iterable[int | None]) -> int:
+    """The next place in a search, of which so many are taken: the first free one, or the one after the last where some
+    trial does not say its place.
+    """
+    known = list(taken)
+    places = set(known)
+    return len(known) if None in places else next(i for i in itertools.count() if i not in places)
 
 
 def study_names(url: str) -> list[str]:
     """Names of the studies in the storage; none where there is no storage. Creates nothing."""
     import optuna
 
-    storage = _existing_storage(url)
+    storage = existing_storage(url)
     return [] if storage is None else optuna.get_all_study_names(storage)

@@ -1,4 +1,4 @@
-"""Take up a study: hold its lock, find it in the trial store, and see that it is still the same study."""
+"""Take up a study: find it in the trial store, and see that it is still the same study."""
 
 from __future__ import annotations
 
@@ -6,65 +6,39 @@ import dataclasses
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from autotune.errors import InputError, Problem
 from autotune.home import Home
+from autotune.leases import alive
 from autotune.objective import Objective
 from autotune.result import build_result, write_json
 from autotune.store import TrialStore, best_of
 from autotune.study import Plan, StudyFile
 
-# `autotune result` takes the lock for an instant to see whether it is free.
-_PATIENCE_SECONDS = 0.5
 
-
-@contextmanager
-def only_runner(name: str, home: Home) -> Iterator[None]:
-    """Hold the study's lock: one process runs a study at a time.
+def make_folder(name: str, home: Home) -> Path:
+    """The study's folder, made where there is none.
 
     Raises:
-        InputError: another process holds it, or the home cannot be written.
+        InputError: the home cannot be written.
     """
-    from filelock import FileLock, Timeout
-
     folder = home.study(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         what = f"the folder cannot be made: {error.strerror} ({error.filename})"
         raise InputError(Problem(str(folder), what, "set AUTOTUNE_HOME to a folder you may write to")) from error
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=_PATIENCE_SECONDS)
-    except Timeout:
-        advice = "wait for it, or give this one another name with --set name=NAME"
-        raise InputError(Problem(f"study {name}", "is being run by another process", advice)) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def is_running(name: str, home: Home) -> bool:
-    """Whether a process holds the study's lock."""
-    from filelock import FileLock, Timeout
-
-    path = home.study(name) / "lock"
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
+    return folder
 
 
 def take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fresh: bool) -> TrialStore:
     """The study's store: continued where it is the same study, created where there is none.
+
+    The study's lock must be held (:func:`autotune.exclusive.exclusive`).
 
     Args:
         file, objective, plan: what is to be run.
@@ -72,16 +46,18 @@ def take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fr
         fresh: keep an earlier study of that name under another, and begin anew.
 
     Raises:
-        InputError: the study of that name differs from the one given.
+        InputError: the study of that name differs from the one given, or is to be begun anew while it is being run.
     """
     name = file.spec.name
-    identity = file.identity() | {"content_hash": objective.summary().get("content hash")}
     store = TrialStore.open(home.store_url, name)
+    if store is not None and fresh and alive(store):
+        advice = "wait for it, or give this one another name with --set name=NAME"
+        raise InputError(Problem(f"study {name}", "is being run by another process", advice))
     if store is not None and fresh:
         _archive(store, name, home)
         store = None
     if store is not None:
-        _require_same(name, store.facts["identity"], identity)
+        require_same(store, file, objective, plan, "begin anew with --fresh (the old one is kept)")
         return store
     return TrialStore.create(
         home.store_url,
@@ -89,7 +65,7 @@ def take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fr
         plan.metric,
         {
             "study_id": uuid.uuid4().hex,
-            "identity": identity,
+            "identity": _identity(file, objective),
             "metric": dataclasses.asdict(plan.metric),
             "limits": [dataclasses.asdict(limit) for limit in plan.aims.limits],
             "against": [dataclasses.asdict(metric) for metric in plan.aims.against],
@@ -97,6 +73,27 @@ def take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fr
             "seed": file.spec.search.seed,
         },
     )
+
+
+def require_same(store: TrialStore, file: StudyFile, objective: Objective, plan: Plan, way_out: str) -> None:
+    """See that a study in the store is the one that the file describes.
+
+    Args:
+        store: the study of that name.
+        file, objective, plan: what is given.
+        way_out: what to do where it is not.
+
+    Raises:
+        InputError: with what differs.
+    """
+    # Which metric is tuned follows from more than the file's block ``metric``.
+    before = store.facts["identity"] | {"metric tuned": store.facts["metric"]["name"]}
+    after = _identity(file, objective) | {"metric tuned": plan.metric.name}
+    _require_same(file.spec.name, before, after, file.identity(stated=True), way_out)
+
+
+def _identity(file: StudyFile, objective: Objective) -> dict[str, Any]:
+    return file.identity() | {"content_hash": objective.summary().get("content hash")}
 
 
 def sources_of(file: StudyFile, plan: Plan, home: Home) -> tuple[TrialStore, ...]:
@@ -143,15 +140,21 @@ def _archive(store: TrialStore, name: str, home: Home) -> None:
     archived = store.archive(home.store_url, kept)
     home.study(kept).mkdir(parents=True)
     for entry in home.study(name).iterdir():
-        if entry.name != "lock":
-            shutil.move(entry, home.study(kept) / entry.name)
+        shutil.move(entry, home.study(kept) / entry.name)
     # The one that was moved says the old name and the old place.
     write_json(home.study(kept) / "result.json", build_result(archived, home, live=False))
 
 
-def _require_same(name: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise InputError with what differs where the study that is stored is not the one that is given."""
+def _require_same(
+    name: str, stored: Mapping[str, Any], given: Mapping[str, Any], stated: Mapping[str, Any], way_out: str
+) -> None:
+    """Raise InputError with what differs where the study that is stored is not the one that is given.
+
+    A default that the stored one lacks is no difference: an older version had no such key, and did as it says.
+    """
     before, after = _leaves(stored), _leaves(json.loads(json.dumps(given)))
+    new = after.keys() - before.keys() - {"metric tuned", "content_hash"}
+    after = {place: text for place, text in after.items() if place not in new - _leaves(stated).keys()}
     lines = []
     for place in sorted(before.keys() | after.keys()):
         if before.get(place) != after.get(place):
@@ -162,7 +165,7 @@ def _require_same(name: str, stored: Mapping[str, Any], given: Mapping[str, Any]
             Problem(
                 f"study {name}",
                 "differs from the one of this name that was begun",
-                "begin anew with --fresh (the old one is kept), or give it another name with --set name=NAME. "
+                f"{way_out}, or give it another name with --set name=NAME. "
                 "The difference (- begun, + now):\n  " + "\n  ".join(lines),
             )
         )

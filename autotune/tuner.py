@@ -14,7 +14,7 @@ ended, whatever ended it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -24,10 +24,14 @@ from autotune.objective import Evaluation, Metric, Status, Value
 from autotune.pruners import Pruner, optuna_pruner
 from autotune.samplers import Levels, make_sampler
 from autotune.space import Space
-from autotune.store import TrialRecord, TrialStore, best_of
+from autotune.store import TrialRecord, TrialStore, best_of, free_index
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+
+
+MOST_DEATHS = 3
+"""So many processes may die with a set of values before that counts as its failure."""
 
 
 @dataclass(frozen=True)
@@ -72,43 +76,60 @@ class Tuner:
     def __init__(self, store: TrialStore, space: Space, metric: Metric, search: Search) -> None:
         self.store, self.space, self.metric, self.search = store, space, metric, search
 
-    def start(self) -> int:
-        """Take up the study: queue the user's stated values if nothing ran yet, release what a dead process left.
+    def start(self, alive: Collection[str] = ()) -> list[TrialRecord]:
+        """Take up the study: queue the user's stated values if nothing ran yet, release what dead processes left.
 
-        Only for the one process that runs the study. Returns the number of trials released.
+        Args:
+            alive: the runs whose trials are theirs; without any, the caller must be the only process on the study.
+
+        Returns:
+            the trials released, as they were.
         """
-        trials = self.store.trials()
-        if not trials and self.space.stated() and not self._queued():
+        if not self.store.trials() and self.space.stated() and not self._queued():
             self.store.study.enqueue_trial(self.space.stated())
-        left = [trial for trial in trials if trial.state == "running"]
-        for trial in left:
-            self.store.release(trial)
-        return len(left)
+        return self.release_abandoned(alive)
 
-    def ask(self, *, finish: bool = False) -> Trial:
+    def release_abandoned(self, alive: Collection[str]) -> list[TrialRecord]:
+        """Release the running trials of all runs but those alive; values with which three have died have failed."""
+        trials = self.store.trials()
+        left = [trial for trial in trials if trial.state == "running" and trial.owner not in alive]
+        for trial in left:
+            deaths = [t for t in trials if t.state == "interrupted" and t.index == trial.index and not t.cancelled]
+            if trial.index is not None and len(deaths) + 1 >= MOST_DEATHS:
+                reason = f"its process died {MOST_DEATHS} times with these values"
+                failed = Evaluation(Status.FAILED, reason=reason)
+                self.store.tell(trial.number, failed, None, self.search.costs[trial.level])
+            else:
+                self.store.release(trial)
+        return left
+
+    def ask(self, *, finish: bool = False, owner: str = "") -> Trial:
         """Propose the next trial and record it as running.
 
         Args:
             finish: ask for a full evaluation of what the model takes for the answer (sampler ``gp``).
+            owner: the run that will evaluate it.
         """
         from optuna.pruners import NopPruner
 
         study = self.store.study
-        study.sampler = sampler = self._sampler(finish=finish)
+        index = free_index(trial.index for trial in self.counted())
+        study.sampler = sampler = self._sampler(index, finish=finish)
         # One of Optuna's that works in bands would show the sampler the trials of its band alone.
         study.pruner = NopPruner()
         trial = study.ask()
+        self.store.claim(trial.number, index, owner)  # before it has values: these depend on the index
         values = self.space.suggest(trial)
         asked = getattr(sampler, "asked", None)
         return Trial(trial.number, values, self.search.seed, 0 if asked is None else asked.level)
 
     def expects(self) -> float | None:
         """By how much the next trial is expected to improve the metric; None where the sampler expects nothing."""
-        sampler = self._sampler(finish=False)
+        sampler = self._sampler(len(self.counted()), finish=False)
         expected: float | None = sampler.expects(self.store.study) if hasattr(sampler, "expects") else None
         return expected
 
-    def _sampler(self, *, finish: bool) -> BaseSampler:
+    def _sampler(self, index: int, *, finish: bool) -> BaseSampler:
         levels = None
         if self.search.sampler == "gp":
             sources = tuple(source.study for source in self.search.sources)
@@ -117,7 +138,7 @@ class Tuner:
             self.search.sampler,
             self.space,
             seed=self.search.seed,
-            index=len(self.counted()),
+            index=index,
             startup_trials=self.search.startup_trials,
             levels=levels,
             aims=self.search.aims,

@@ -37,6 +37,8 @@ def check(study: StudyArgument, overrides: SetOption = None) -> None:
     _print_tuned(console, plan.space.dimensions)
     _print_held(console, plan, known.values())
     _print_facts(console, "Search", _search_facts(file.spec, plan))
+    if plan.warning:
+        console.print(f"\nWarning: {plan.warning}")
 
 
 def _print_facts(console: Console, title: str, facts: Mapping[str, str]) -> None:
@@ -117,13 +119,14 @@ def _aim_facts(plan: Plan) -> dict[str, str]:
 
 def _search_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
     metric, search, budget = plan.metric, spec.search, spec.budget
+    split = "in-sample" if metric.held_out_of is None else "on data withheld from the solver"
     ceiling = "" if metric.noise_ceiling is None else f", noise ceiling {metric.noise_ceiling:.5f}"
     startup = "" if search.startup_trials is None else f", {search.startup_trials} startup trials"
     limit = "" if budget.seconds is None else f", at most {_number(budget.seconds)} s"
     cost = "" if budget.reconstructions is None else f", at most {_number(budget.reconstructions)} reconstructions"
     enough = "" if budget.converged is None else f", until less than {_number(budget.converged)} is expected to be won"
     return {
-        "metric": f"{metric.goal} {metric.name}{ceiling}",
+        "metric": f"{metric.goal} {metric.name}, {split}{ceiling}",
         **_aim_facts(plan),
         "sampler": f"{search.sampler}, seed {search.seed}{startup}",
         "budget": f"{budget.trials} trials{cost}{limit}{enough}",

@@ -1,6 +1,6 @@
 """The ``autotune`` command: registers the commands and turns errors into messages and exit codes.
 
-Exit codes: 0 done, 2 bad input, 3 the study or the program failed, 130 interrupted.
+Exit codes: 0 done, 2 bad input, 3 the study or the program failed, 4 no trial succeeded, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from autotune.cli.schema import schema
 from autotune.cli.simulate import simulate
 from autotune.cli.sync import sync
 from autotune.cli.ui import ui
-from autotune.errors import AutotuneError
+from autotune.errors import INTERRUPTED, AutotuneError
 
 FAILED = 3
-INTERRUPTED = 130
 
 
 @dataclass

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from autotune.cli.console import make_console
+from autotune.cli.json_lines import JsonLines
 from autotune.objective import Metric
+from autotune.running import Watcher
 from autotune.store import TrialRecord
 from autotune.tuner import Trial
 
@@ -23,11 +26,28 @@ class Quiet:
     def proposed(self, trial: Trial) -> None:
         """Say nothing."""
 
-    def progressed(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
+    def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
         """Say nothing."""
 
     def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         """Say nothing."""
+
+    def repeated(self, done: int, count: int) -> None:
+        """Say nothing."""
+
+    def paused(self, reason: str) -> None:
+        """Say nothing."""
+
+    def resumed(self) -> None:
+        """Say nothing."""
+
+
+class ErrorsOnly(Quiet):
+    """A watcher that says only what the user must know: why nothing goes on."""
+
+    def paused(self, reason: str) -> None:
+        """Say once what the run waits for."""
+        print(_waiting(reason), file=sys.stderr, flush=True)
 
 
 class ProgressLine:
@@ -54,11 +74,11 @@ class ProgressLine:
         """Name the trial."""
         self._progress.update(self._task, now=f"trial {trial.number}")
 
-    def progressed(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
-        """Show the iteration of the trial that runs."""
+    def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
+        """Show the iteration of the trial that was heard of last."""
         value = metrics.get(self._metric.name)
         text = "" if value is None else f" {value:.5f}"
-        self._progress.update(self._task, now=f"iteration {iteration}/{iterations}{text}")
+        self._progress.update(self._task, now=f"trial {number}, iteration {iteration}/{iterations}{text}")
 
     def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         """Count the trial; on a terminal update the bar, elsewhere print its line."""
@@ -77,10 +97,26 @@ class ProgressLine:
                 soft_wrap=True,  # a line per trial, for grep
             )
 
+    def repeated(self, done: int, count: int) -> None:
+        """Show how far the intervals are."""
+        self._progress.update(self._task, now=f"intervals: measurement repeated {done} of {count} times", left="")
+
+    def paused(self, reason: str) -> None:
+        """Say once what the run waits for."""
+        self._progress.console.print(_waiting(reason), soft_wrap=True)
+
+    def resumed(self) -> None:
+        """Say that it goes on."""
+        self._progress.console.print("Going on.")
+
     def _time_left(self) -> str:
         each = (time.monotonic() - self._began) / max(1, self._done - self._done_before)
         seconds = round(each * max(0, self._budget - self._done))
         return f"{seconds // 60}:{seconds % 60:02d} left"
+
+
+def _waiting(reason: str) -> str:
+    return f"Waiting: {reason}. Nothing is lost; Ctrl-C ends the run."
 
 
 @contextmanager
@@ -97,3 +133,10 @@ def show_run() -> Iterator[ProgressLine]:
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield ProgressLine(progress, terminal=console.is_terminal)
+
+
+def watching(progress: str, quiet: bool) -> AbstractContextManager[Watcher]:
+    """Who follows a run: a line for people, lines of JSON, or nobody."""
+    if progress == "json":
+        return nullcontext(JsonLines())
+    return nullcontext(ErrorsOnly()) if quiet else show_run()

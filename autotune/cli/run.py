@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,15 +30,21 @@ def run(
         bool, typer.Option("--fresh", help="Begin anew; a study of that name is kept under another.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    progress: Annotated[
+        Literal["line", "json"], typer.Option(help="What to print: for people, or one JSON object per event.")
+    ] = "line",
 ) -> None:
     """Run a study, or continue it where it was left."""
-    from autotune.cli.progress import Quiet, show_run
+    from autotune.cli.json_lines import print_finished
+    from autotune.cli.progress import watching
+    from autotune.cli.signals import terminated_as_interrupted
     from autotune.cli.tables import print_outcome
     from autotune.errors import StudyFailed
     from autotune.home import Home
 
     file = _load(study, overrides or [], trials, seed)
     _check_json_path(json_path)
+    _check_progress(progress, quiet)
     import optuna
 
     from autotune.result import write_json
@@ -47,38 +53,55 @@ def run(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     home = Home.from_environment()
     try:
-        if quiet:
-            outcome = run_study(file, home=home, watcher=Quiet(), fresh=fresh)
-        else:
-            with show_run() as watcher:
-                outcome = run_study(file, home=home, watcher=watcher, fresh=fresh)
+        with terminated_as_interrupted(), watching(progress, quiet) as watcher:
+            outcome = run_study(file, home=home, watcher=watcher, fresh=fresh)
     except (KeyboardInterrupt, StudyFailed) as end:
-        if json_path is not None:
-            _write_state(json_path, file.spec.name, home)
+        _report_bad_end(end, file.spec.name, home, json_path, progress)
         if isinstance(end, KeyboardInterrupt):
-            again = _command(study, trials, seed, json_path, overrides or [], quiet)
+            again = _command(study, trials, seed, json_path, overrides or [], quiet, progress)
             typer.echo(f"Interrupted; every finished trial is kept. Continue with: {again}", err=True)
         raise
     if json_path is not None:
         write_json(json_path, outcome.result)
     if outcome.warning:
         typer.echo(f"Warning: {outcome.warning}", err=True)
-    if not quiet:
+    if progress == "json":
+        print_finished(outcome.result, 0)
+    elif not quiet:
         print_outcome(outcome)
 
 
-def _write_state(path: Path, name: str, home: Home) -> None:
-    """Write the result of a study that did not come to a good end; nothing where it was not even begun."""
+def _report_bad_end(end: BaseException, name: str, home: Home, path: Path | None, progress: str) -> None:
+    """Write the result of a study that did not come to a good end; nothing where it was not even begun, or its store
+    does not answer.
+    """
+    from contextlib import suppress
+
+    from autotune.cli.json_lines import print_finished
+    from autotune.errors import INTERRUPTED, StudyFailed
+    from autotune.leases import alive
     from autotune.result import build_result, write_json
     from autotune.store import TrialStore
 
-    store = TrialStore.open(home.store_url, name)
-    if store is not None:
-        write_json(path, build_result(store, home, live=False))
+    with suppress(Exception):
+        store = TrialStore.open(home.store_url, name)
+        if store is None:
+            return
+        result = build_result(store, home, live=bool(alive(store)))
+        if path is not None:
+            write_json(path, result)
+        if progress == "json":
+            print_finished(result, end.exit_code if isinstance(end, StudyFailed) else INTERRUPTED)
 
 
 def _command(
-    study: Path, trials: int | None, seed: int | None, json_path: Path | None, overrides: list[str], quiet: bool
+    study: Path,
+    trials: int | None,
+    seed: int | None,
+    json_path: Path | None,
+    overrides: list[str],
+    quiet: bool,
+    progress: str,
 ) -> str:
     """The command line that continues this run: with its options, without which it would be another study."""
     import shlex
@@ -88,6 +111,7 @@ def _command(
     words = [command_name(), "run", str(study)]
     for option, value in (("--trials", trials), ("--seed", seed), ("--json", json_path)):
         words += [] if value is None else [option, str(value)]
+    words += ["--progress", progress] if progress != "line" else []
     for override in overrides:
         words += ["--set", override]
     return shlex.join([*words, "--quiet"] if quiet else words)
@@ -102,12 +126,12 @@ def result(
 
     from autotune.cli.tables import print_result
     from autotune.home import Home
+    from autotune.leases import alive
     from autotune.result import build_result
-    from autotune.takeup import is_running
 
     home = Home.from_environment()
     store = find_stored(study, home)
-    document = build_result(store, home, live=is_running(store.study.study_name, home))
+    document = build_result(store, home, live=bool(alive(store)))
     if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
@@ -123,6 +147,13 @@ def _load(study: Path, overrides: list[str], trials: int | None, seed: int | Non
     if seed is not None and seed != file.spec.search.seed:
         more += [f"search.seed={seed}", f"name={file.spec.name}-seed{seed}"]
     return load_study(study, [*overrides, *more]) if more else file
+
+
+def _check_progress(progress: str, quiet: bool) -> None:
+    from autotune.errors import InputError, Problem
+
+    if progress == "json" and quiet:
+        raise InputError(Problem("--progress json", "contradicts --quiet", "give one of them"))
 
 
 def _check_json_path(path: Path | None) -> None:

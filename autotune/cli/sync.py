@@ -13,7 +13,7 @@ def sync(study: StoredStudyArgument) -> None:
 
     from autotune.errors import AutotuneError, InputError, Problem
     from autotune.home import Home
-    from autotune.takeup import is_running
+    from autotune.leases import alive
     from autotune.tracking import PARENT_STATUS, StudyFacts, study_summary, without_password
     from autotune.tracking import sync as bring_up_to_date
 
@@ -22,7 +22,7 @@ def sync(study: StoredStudyArgument) -> None:
     name = store.study.study_name
     if "record" not in store.facts:
         raise InputError(Problem(f"study {name}", "was run with tracking off", "run it with tracking.enabled: true"))
-    if is_running(name, home):
+    if alive(store):
         raise InputError(Problem(f"study {name}", "is being run, and recorded, by another process", "wait for it"))
     uri = os.environ.get("MLFLOW_TRACKING_URI") or store.facts["mlflow"]["tracking_uri"]
     if ":***@" in uri:  # passwords are not kept

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from autotune.cli.console import command_name, make_console
+from autotune.result import NOISE_AND_SEARCH
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from autotune.run import Outcome
+
+EXPLAINED = 0.995
+"""Fraction of the noise ceiling from which noise alone may be all that is left."""
 
 
 def print_outcome(outcome: Outcome) -> None:
@@ -20,9 +25,10 @@ def print_outcome(outcome: Outcome) -> None:
     print_result(outcome.result, outcome.truth)
     console = make_console()
     cost = outcome.result["cost"]
-    console.print(
-        f"Cost: {cost['reconstruction_equivalents']:.3g} full reconstructions' worth, {cost['seconds']:.3g} s in all"
-    )
+    repeated = cost["interval_equivalents"]
+    of_intervals = f" for the search and {repeated:.3g} for the intervals" if repeated else ""
+    searched = f"{cost['reconstruction_equivalents']:.3g} full reconstructions' worth"
+    console.print(f"Cost: {searched}{of_intervals}, {cost['seconds']:.3g} s in all")
     console.print(f"Everything kept in  {outcome.result['artifacts']}", soft_wrap=True)
     if outcome.result["mlflow"]["run_id"]:
         console.print(f"See every trial:    {command_name()} ui")
@@ -50,29 +56,41 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
     )
     console.print(f"Best {metric['name']} {metric['best']:.6f} in trial {document['best_trial']}{ceiling}")
     known = {name: value for name, value in truth.items() if name in document["parameters"]}
-    table = Table("parameter", "best", box=None, padding=(0, 2))
-    intervals = any(parameter["interval"] for parameter in document["parameters"].values())
-    if intervals:
-        table.add_column("± search 90 %")
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("parameter", no_wrap=True)
+    table.add_column("best")
+    covered = {parameter["interval_of"] for parameter in document["parameters"].values()} - {None}
+    if covered:
+        table.add_column("90 % interval" if covered == {NOISE_AND_SEARCH} else "90 % interval*", no_wrap=True)
     if known:
         table.add_column("truth (revealed)")
         table.add_column("difference")
     table.add_column("unit")
-    table.add_column("kind")
-    if any(parameter["note"] for parameter in document["parameters"].values()):
-        table.add_column("note")
+    if any(parameter["verdict"] for parameter in document["parameters"].values()):
+        table.add_column("verdict", no_wrap=True)
     for name, parameter in document["parameters"].items():
         best = parameter["best"]
         row = [name, "-" if best is None else _number(best)]
-        if intervals:
-            low, high = parameter["interval"] or (None, None)
-            row.append("" if low is None else f"{(high - low) / 2:.2g}")
+        if covered:
+            row.append(_interval(parameter))
         if known:
             row.append(_number(known[name]) if name in known else "")
             row.append(_number(best - known[name]) if name in known and best is not None else "")
-        row += [parameter["unit"], parameter["kind"]]
-        table.add_row(*row, *([parameter["note"]] if parameter["note"] else []))
+        row.append(parameter["unit"])
+        table.add_row(*row, (parameter["verdict"] or "").replace("_", " "))
     console.print(table)
+    if covered and covered != {NOISE_AND_SEARCH}:
+        console.print("* of the search alone: what the noise of the measurement does is not known")
+    if covered and metric["fraction_of_ceiling"] is not None and metric["fraction_of_ceiling"] < EXPLAINED:
+        short = 100 * (1 - metric["fraction_of_ceiling"])
+        console.print(
+            f"The best {metric['name']} is {short:.1f} % below the noise ceiling: something beside noise is left, "
+            "in the model or in what is not tuned. Intervals do not cover what that does.",
+            soft_wrap=True,
+        )
+    for name, parameter in document["parameters"].items():
+        if parameter["note"] and parameter["verdict"] != "identified":
+            console.print(f"{name}: {parameter['note']}", soft_wrap=True)
     for limit in document["limits"]:
         ends = " and ".join(f"{side} {_number(limit[side])}" for side in ("above", "below") if limit[side] is not None)
         console.print(f"Limit: {limit['metric']} {ends}, broken by {limit['broken_by']} trials")
@@ -89,6 +107,16 @@ def _print_front(console: Console, front: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(str(trial["trial"]), *(_number(trial["metrics"][name]) for name in metrics), *values)
     console.print(f"\nNo trial beats these in {' or '.join(metrics)} without losing elsewhere:")
     console.print(table)
+
+
+def _interval(parameter: Mapping[str, Any]) -> str:
+    """Its ends, to two digits of their distance."""
+    if parameter["interval"] is None:
+        return ""
+    low, high = parameter["interval"]
+    digits = max(0, 1 - math.floor(math.log10(high - low))) if high > low else 5
+    star = "" if parameter["interval_of"] == NOISE_AND_SEARCH else "*"
+    return f"{low:.{digits}f} .. {high:.{digits}f}{star}"
 
 
 def _number(value: object) -> str:

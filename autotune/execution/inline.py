@@ -1,51 +1,48 @@
-"""Run trials in this process, one after the other."""
+"""Run trials in this process, one after the other: for debugging, and where nothing else is possible."""
 
 from __future__ import annotations
 
-import time
-import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
 
-from autotune.objective import AutotuneError, Evaluation, Objective, Progress, Status, Value
-from autotune.tuner import Trial
+from autotune.execution.evaluate import run_task
+from autotune.execution.executor import Ended, Listener, Task
+from autotune.objective import Objective
+from autotune.patience import Patience
 
 
-@dataclass(frozen=True)
 class InlineExecutor:
-    """Evaluates trials where it is called. An error in the objective fails the trial, not the study.
+    """Evaluates while it waits. An error in the objective fails the trial; its crash ends this process."""
 
-    An evaluation that does not say what it cost gets the time that was measured here.
+    workers = 1
 
-    Attributes:
-        objective: what is evaluated.
-        held: level of a trial -> parameters held fixed in it.
-        metric: the tuned metric's name.
-    """
+    def __init__(self, objective: Objective, metric: str) -> None:
+        """Evaluate ``objective``, and ask it for the gradient of ``metric``."""
+        self._objective, self._metric = objective, metric
+        self._task: Task | None = None
 
-    objective: Objective
-    held: Callable[[int], Mapping[str, Value]]
-    metric: str
+    def submit(self, task: Task) -> None:
+        """Remember what to evaluate."""
+        self._task = task
 
-    def run(self, trial: Trial, progress: Progress) -> Evaluation:
-        """Evaluate ``trial``; an exception becomes an evaluation that failed, with its reason."""
-        started = time.perf_counter()
-        values = {**self.held(trial.level), **trial.values}
-        try:
-            evaluation = self.objective.evaluate(values, metric=self.metric, seed=trial.seed, progress=progress)
-            if not isinstance(evaluation, Evaluation):
-                raise TypeError(f"evaluate returned {type(evaluation).__name__}, not an Evaluation")
-        except (Exception, SystemExit) as error:  # a backend that calls sys.exit must not end the study unseen
-            evaluation = Evaluation(Status.FAILED, reason=_reason(error))
-        return evaluation if evaluation.seconds else replace(evaluation, seconds=time.perf_counter() - started)
+    def wait(self, listener: Listener, timeout: float) -> Ended | None:
+        """Evaluate what was submitted, however long that takes."""
+        if self._task is None:
+            return None
+        task, self._task = self._task, None
+        broken: list[Exception] = []  # the listener's own errors are not the objective's: they must not fail the trial
 
+        def progress(iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+            try:
+                return not broken and listener.progressed(task.number, iteration, iterations, metrics)
+            except Exception as error:
+                broken.append(error)
+                return False
 
-def _reason(error: BaseException) -> str:
-    """What was raised, and where: one line that is enough to look for it."""
-    text = " ".join(str(error).split())
-    if isinstance(error, AutotuneError):
-        return text
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {text}{place}"
+        ended = run_task(self._objective, task, self._metric, progress, Patience(listener.paused, listener.resumed))
+        if broken:
+            raise broken[0]
+        return ended
+
+    def close(self) -> None:
+        """Forget what was submitted."""
+        self._task = None

@@ -7,7 +7,8 @@ Importing the package imports neither torch, optuna nor mlflow.
 
 from __future__ import annotations
 
-from autotune.study.file import StudyFile, load_study
+from autotune.study.execution import ExecutionSpec
+from autotune.study.file import StudyFile, load_study, parse_study
 from autotune.study.plan import Plan, plan_study
 from autotune.study.schema import study_schema
 from autotune.study.spec import (
@@ -22,6 +23,7 @@ from autotune.study.spec import (
 
 __all__ = [
     "BudgetSpec",
+    "ExecutionSpec",
     "MetricSpec",
     "ObjectiveSpec",
     "ParameterSpec",
@@ -31,6 +33,7 @@ __all__ = [
     "StudySpec",
     "TrackingSpec",
     "load_study",
+    "parse_study",
     "plan_study",
     "study_schema",
 ]

@@ -1,8 +1,8 @@
-"""What a study is after beside its tuned metric: limits, metrics to weigh against, time."""
+"""What a study is after: the tuned metric and on which data, limits, metrics to weigh against, time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from autotune.criteria import SECONDS, Aims, Limit
 from autotune.errors import Problem, near_miss
@@ -12,6 +12,39 @@ from autotune.study.spec import MetricSpec
 
 MOST_AGAINST = 3
 """More metrics weighed at once take too long: the cells of a front grow with their number as a power of its length."""
+
+
+def resolve_metric(
+    file: StudyFile, metrics: Sequence[Metric], *, solver_tuned: bool, problems: list[Problem]
+) -> Metric | None:
+    """The metric that a study tunes; None where it names none that the objective has.
+
+    Args:
+        file: the study.
+        metrics: those of the objective.
+        solver_tuned: whether the study tunes how the reconstruction runs: data error rewards over-fitting then, so that
+            the held-out version is taken where there is one and the study does not say otherwise.
+        problems: every mistake is appended.
+    """
+    stated = file.spec.metric or MetricSpec()
+    named = next((m for m in metrics if m.name == stated.name), metrics[0] if stated.name is None else None)
+    if named is None:
+        hint = near_miss(str(stated.name), [m.name for m in metrics])
+        problems.append(file.problem("metric.name", f"there is no metric '{stated.name}'", hint))
+        return None
+    if named.held_out_of is not None:
+        if stated.split == "in_sample":
+            what = f"in_sample contradicts metric.name: {named.name} is of data withheld from the solver"
+            remedy = f"tune {named.held_out_of}, or leave metric.split out"
+            problems.append(file.problem("metric.split", what, remedy))
+        return named
+    held_out = next((m for m in metrics if m.held_out_of == named.name), None)
+    if stated.split == "held_out" and held_out is None:
+        offered = [str(m.held_out_of) for m in metrics if m.held_out_of is not None]
+        remedy = f"{', '.join(offered)} can be held out" if offered else "this objective has no held-out metric"
+        problems.append(file.problem("metric.split", f"there is no held-out version of {named.name}", remedy))
+    wanted = stated.split == "held_out" or (stated.split is None and solver_tuned)
+    return held_out if held_out is not None and wanted else named
 
 
 def resolve_aims(file: StudyFile, metric: Metric | None, metrics: Sequence[Metric], problems: list[Problem]) -> Aims:
@@ -25,6 +58,7 @@ def resolve_aims(file: StudyFile, metric: Metric | None, metrics: Sequence[Metri
     """
     stated = file.spec.metric or MetricSpec()
     known = {m.name: m for m in metrics} | {SECONDS.name: SECONDS}
+    problems += _not_reported(file, metric, known)
     limits = []
     for name, limit in stated.limits.items():
         if name not in known:
@@ -50,7 +84,27 @@ def resolve_aims(file: StudyFile, metric: Metric | None, metrics: Sequence[Metri
     if limits and pruner != "none":
         what = f"does not go with search.pruner {pruner}: a trial below one that breaks a limit may be the answer"
         problems.append(file.problem("metric.limits", what, "leave one of them out"))
+    if metric is not None and metric.held_out_of is not None and pruner != "none":
+        what = f"{pruner} cannot stop a trial by {metric.name}, which is known only at the trial's end"
+        remedy = "leave the pruner out, or tune in-sample with metric.split: in_sample"
+        problems.append(file.problem("search.pruner", what, remedy))
     return Aims(tuple(against), tuple(limits), file.spec.search.per_second)
+
+
+def _not_reported(file: StudyFile, metric: Metric | None, known: Mapping[str, Metric]) -> list[Problem]:
+    """Held-out metrics that are limited or weighed though another one is tuned: then nothing is withheld."""
+    stated = file.spec.metric or MetricSpec()
+    places = [(f"metric.limits.{name}", name) for name in stated.limits]
+    places += [(f"metric.against.{i}", name) for i, name in enumerate(stated.against)]
+    problems = []
+    for place, name in places:
+        held_out_of = known[name].held_out_of if name in known else None
+        if metric is not None and held_out_of is not None and name != metric.name:
+            what = f"{name} is not known where {metric.name} is tuned: no data are withheld for it"
+            problems.append(
+                file.problem(place, what, f"tune it, with metric: {{name: {held_out_of}, split: held_out}}")
+            )
+    return problems
 
 
 def _obstacles(file: StudyFile, count: int) -> list[Problem]:

@@ -19,7 +19,11 @@ from autotune.study.source import Fault, Source, read_yaml
 from autotune.study.spec import StudySpec, kind_of
 
 MAX_BYTES = 1_000_000
-_NO_IDENTITY = {"budget", "tracking", "description", "objective"}  # the objective is added with its defaults
+_NO_IDENTITY: dict[str, bool | set[str]] = {
+    **dict.fromkeys(("budget", "execution", "tracking", "description"), True),
+    "objective": True,  # added with its defaults
+    "metric": {"split"},  # says no more than which metric is tuned, which may be the default anyway
+}
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,14 @@ class StudyFile:
         """A problem at a dotted place, with the file and the line of the deepest key that the file has."""
         return self.source.problem(Fault(tuple(dotted.split(".")), what, remedy))
 
-    def identity(self) -> dict[str, Any]:
-        """Plain data that identifies the study: all that decides its trials, with defaults filled in.
+    def identity(self, *, stated: bool = False) -> dict[str, Any]:
+        """Plain data that identifies the study: all that decides its trials, with defaults filled in unless ``stated``.
 
-        Budget, tracking and description are left out: a study resumed with a larger budget is the same study.
+        Budget, execution, tracking and description are left out: a study resumed with a larger budget, or on another
+        machine, is the same study.
         """
-        spec = self.spec.model_dump(mode="json", exclude=_NO_IDENTITY, exclude_none=True)
-        settings = self.settings.model_dump(mode="json")
+        spec = self.spec.model_dump(mode="json", exclude=_NO_IDENTITY, exclude_none=True, exclude_defaults=stated)
+        settings = self.settings.model_dump(mode="json", exclude_defaults=stated)
         return spec | {"objective": {"name": self.spec.objective.name, **settings}}
 
 
@@ -93,7 +98,17 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyFile:
     Raises:
         InputError: with every mistake found in the file, the overrides and the objective's settings.
     """
-    text = _read_text(path)
+    return parse_study(_read_text(path), path, overrides)
+
+
+def parse_study(text: str, path: Path, overrides: Sequence[str] = ()) -> StudyFile:
+    """Validate the text of a study file.
+
+    Args:
+        text: YAML.
+        path: the file that it is the text of: relative paths in it are relative to its folder.
+        overrides: as for :func:`load_study`.
+    """
     source = read_yaml(text, str(path))
     if not isinstance(source.data, dict):
         what = "is empty" if source.data is None else f"holds {kind_of(source.data)}, not a map of keys"

@@ -9,11 +9,11 @@ from autotune.criteria import Aims
 from autotune.errors import InputError, Problem, near_miss
 from autotune.objective import ExplainsAbsence, Metric, Objective, Parameter, Value
 from autotune.space import Dimension, Space
-from autotune.study.aims import resolve_aims
+from autotune.study.aims import resolve_aims, resolve_metric
 from autotune.study.conditions import resolve_conditions
 from autotune.study.fidelity import Cheap, resolve_fidelity
 from autotune.study.file import StudyFile
-from autotune.study.spec import MetricSpec, ParameterSpec, show
+from autotune.study.spec import ParameterSpec, show
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Plan:
     Attributes:
         space: the tuned parameters, in the order of the study file.
         fixed: parameter name -> value held fixed by the study.
-        metric: what is tuned.
+        metric: what is tuned; in-sample, or on withheld data where :attr:`Metric.held_out_of` is set.
         cheap: the cheap evaluations, cheapest last.
         aims: limits, metrics to weigh against, and whether time counts.
     """
@@ -33,6 +33,17 @@ class Plan:
     metric: Metric
     cheap: tuple[Cheap, ...] = ()
     aims: Aims = field(default_factory=Aims)
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with tuning just this, one sentence; empty where nothing is."""
+        solver = [d.name for d in self.space.dimensions if d.kind == "solver"]
+        if not solver or self.metric.held_out_of is not None:
+            return ""
+        return (
+            f"{', '.join(solver)} {'is' if len(solver) == 1 else 'are'} tuned by {self.metric.name} in-sample: "
+            "data error rewards over-fitting, so the best of it need not be the best reconstruction"
+        )
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -79,8 +90,10 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
             problems.append(file.problem("parameters", what, remedy))
     problems += _idle(file, known, held)
     conditions = resolve_conditions(file, known, held, dimensions, sound, problems)
-    metric = _metric(file, file.spec.metric, objective.metrics(), problems)
-    aims = resolve_aims(file, metric, objective.metrics(), problems)
+    solver = any(dimension.kind == "solver" for dimension in dimensions)
+    metrics = objective.metrics()
+    metric = resolve_metric(file, metrics, solver_tuned=solver, problems=problems)
+    aims = resolve_aims(file, metric, metrics, problems)
     problems += _undescended(file, dimensions)
     if problems or metric is None:
         raise InputError(problems)
@@ -106,18 +119,6 @@ def _idle(file: StudyFile, known: Mapping[str, Parameter], held: Mapping[str, Va
         what = f"{name} has no effect while {other} is held at {show(held[other])}"
         problems.append(file.problem(f"parameters.{name}", what, f"tune {other} too, or fix it at another value"))
     return problems
-
-
-def _metric(
-    file: StudyFile, wanted: MetricSpec | None, metrics: Sequence[Metric], problems: list[Problem]
-) -> Metric | None:
-    if wanted is None or wanted.name is None:
-        return metrics[0]
-    found = next((metric for metric in metrics if metric.name == wanted.name), None)
-    if found is None:
-        hint = near_miss(wanted.name, [metric.name for metric in metrics])
-        problems.append(file.problem("metric.name", f"there is no metric '{wanted.name}'", hint))
-    return found
 
 
 def _undescended(file: StudyFile, dimensions: Sequence[Dimension]) -> list[Problem]:

@@ -7,7 +7,7 @@ in :mod:`autotune.study.messages`; validators here raise ``ValueError`` with a w
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,7 @@ from pydantic import (
 from autotune.objective import Value
 from autotune.pruners import Pruner
 from autotune.samplers import SAMPLERS, TAKES_STARTUP, Sampler
+from autotune.study.execution import ExecutionSpec
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -185,6 +186,9 @@ class MetricSpec(_Model):
 
     name: str | None = Field(default=None, min_length=1)
     """One of the objective's metrics; null for its first."""
+    split: Literal["held_out", "in_sample"] | None = None
+    """Whether it is of data withheld from the solver, or of those it sees; null for held_out where solver parameters
+    are tuned and the objective can, else in_sample."""
     against: Annotated[
         tuple[str, ...],
         BeforeValidator(_list_as_tuple),
@@ -272,6 +276,21 @@ class BudgetSpec(_Model):
     """Stop once four trials in a row were expected to improve the metric by less, and the next is; null for never."""
 
 
+class IntervalsSpec(_Model):
+    """What the interval of each parameter covers."""
+
+    replicates: int = Field(default=6, ge=0, le=1000)
+    """Times that the measurement is repeated in simulation at the answer, each with a full evaluation, to learn what
+    its noise does; 0 for intervals of the search alone."""
+
+    @field_validator("replicates")
+    @classmethod
+    def _one_says_nothing(cls, count: int) -> int:
+        if count == 1:
+            raise ValueError("1 says nothing about a scatter; give 0, or at least 2")
+        return count
+
+
 class TrackingSpec(_Model):
     """Where the search is recorded in MLflow."""
 
@@ -307,6 +326,10 @@ class StudySpec(_Model):
     """Which sampler proposes the trials, with which seed."""
     budget: BudgetSpec = BudgetSpec()
     """When the search ends."""
+    execution: ExecutionSpec = ExecutionSpec()
+    """Where trials run, and what each may use."""
+    intervals: IntervalsSpec = IntervalsSpec()
+    """What the interval of each parameter covers."""
     tracking: TrackingSpec = TrackingSpec()
     """Where the search is recorded."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.space import Floats, Space
-from autotune.store import EXPECTED_IMPROVEMENT, INTERRUPTED, LEVEL, gradient_of, heading_of, reported_by
+from autotune.store import ASKED, EXPECTED_IMPROVEMENT, INTERRUPTED, LEVEL, gradient_of, heading_of, reported_by
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -26,7 +26,7 @@ class History:
         X: evaluated points, shape (n, D).
         y: their values, shape (n,), finite, larger is better.
         pending: points, shape (m, D), that are running: no value is known yet.
-        position: how many trials count before this one; 0 for the first.
+        position: of this trial in the search: how many count before it, or the place of an interrupted one.
         gradient: derivatives of the values, shape (n, D), per unit-cube coordinate; NaN where one is not known; None
             where none is.
         failed: points, shape (f, D), that ended without a value; nothing is gained by asking for them again.
@@ -125,9 +125,12 @@ def read_history(study: Study, trial: FrozenTrial | None, space: Space) -> Histo
     reports: list[Mapping[str, float]] = []
     expected: list[float | None] = []
     position = 0
+    place: int | None = None
     for other in sorted(study.get_trials(deepcopy=False), key=lambda t: t.number):
         waiting = other.state == TrialState.WAITING
         asked = trial is not None and other.number == trial.number
+        if asked:
+            place = other.user_attrs.get(ASKED, {}).get("index")
         if asked or waiting or other.user_attrs.get(INTERRUPTED):
             continue
         if trial is None or other.number < trial.number:
@@ -149,6 +152,7 @@ def read_history(study: Study, trial: FrozenTrial | None, space: Space) -> Histo
     values = np.array(y, dtype=np.float64)
     points, running, slopes, lost = (_matrix(rows, space.width) for rows in (X, pending, gradient, failed))
     levels = np.array(level, dtype=np.int64)
+    position = position if place is None else place
     return History(points, values, running, position, slopes, lost, levels, tuple(reports), tuple(expected))
 
 

@@ -1,20 +1,18 @@
 """What the surrogate knows of the answer: where the optimum is, how sure that is, and which parameters matter.
 
-Near its maximum x0 the posterior of the value is a Gaussian process with mean curvature H and an uncertain slope g of
-covariance C, so the maximum is at x0 - H^-1 g: its location is Gaussian with covariance H^-1 C H^-1 (the delta method,
-as for a maximum-likelihood estimate from an uncertain score). A coordinate whose maximum is at the edge of its range
-stays there; one that the value hardly depends on comes out as wide as its range, and is called flat.
+Where the maximum may be, :mod:`autotune.surrogate.locations` samples: as far as the search has not found out, and as
+far as the measurement is noisy where that is known. A coordinate whose maximum is at the edge of its range stays there;
+one that the value hardly depends on comes out as wide as its range.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from scipy.stats import sobol_indices, uniform
-from torch import Tensor
 
 from autotune.objective import Value
 from autotune.space import Dimension, Floats, Space
@@ -22,22 +20,19 @@ from autotune.surrogate.acquisition import incumbent
 from autotune.surrogate.coordinates import Coordinates
 from autotune.surrogate.gradient_model import GradientGP, fit_gradient_gp
 from autotune.surrogate.history import History
+from autotune.surrogate.locations import SAMPLES, Locations, find_locations
 from autotune.surrogate.model import FittedModel, fit_history
 from autotune.surrogate.observations import Trials
+from autotune.surrogate.verdicts import Verdict, find_verdicts
 
-STEP = 1e-3
-"""Of the differences of the slope that give its curvature, in unit-cube coordinates."""
 EDGE = 2e-3
 """A maximum nearer than this to the edge of its range is at the edge."""
-SURE = 1.0
-"""Standard deviations of a slope above which its sign is believed."""
-FLAT = 0.8
-"""An interval that covers more of the range than this says nothing about the parameter."""
-SAMPLES = 512
 SENSITIVITY_SAMPLES = 256
 LEVEL = 0.9
 
-Verdict = Literal["flat", "at_bound"]
+Again = Callable[[Mapping[str, Value]], Sequence[Mapping[str, float]]]
+"""From parameter values to derivatives of the metric there, larger is better, on measurements repeated with other
+noise: parameter name -> derivative per unit of the parameter, once for each repetition."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +40,17 @@ class Optimum:
     """The posterior of the optimum's location and value.
 
     Attributes:
-        values: parameter name -> value at the maximum of the posterior mean; active parameters only.
-        metric: posterior mean of the metric there, larger is better.
+        values: parameter name -> value at the maximum of the posterior mean, less the bias of noise where that is
+            known; active parameters only.
+        metric: posterior mean of the metric at the maximum, larger is better.
         deviation: its standard deviation, in the metric's unit.
         samples: (s, k) of the optimum's location, float and int parameters in their own units, in the order of
             ``names``.
         names: the k float and int parameters that are active.
         intervals: name -> central interval of probability :data:`LEVEL`.
+        noisy: names of the parameters whose interval covers the noise of the measurement, not the search alone.
         correlations: (k, k) of the samples in unit-cube coordinates; 0 for a parameter at its bound.
-        verdicts: name -> ``flat`` or ``at_bound``, for those that are.
+        verdicts: name -> what the data say of it, where anything is known.
         choices: categorical parameter -> choice -> probability that it, with all else held, is better than the others.
         sensitivities: name -> (main effect, total effect): Sobol indices of the posterior mean over the whole space.
     """
@@ -64,13 +61,16 @@ class Optimum:
     samples: Floats
     names: tuple[str, ...]
     intervals: dict[str, tuple[float, float]]
+    noisy: frozenset[str]
     correlations: Floats
     verdicts: dict[str, Verdict]
     choices: dict[str, dict[str, float]]
     sensitivities: dict[str, tuple[float, float]]
 
 
-def find_optimum(history: History, space: Space, levels: int, own_levels: int, *, seed: int) -> Optimum:
+def find_optimum(
+    history: History, space: Space, levels: int, own_levels: int, *, seed: int, again: Again | None = None
+) -> Optimum:
     """The posterior of the optimum, given a study's trials.
 
     Args:
@@ -79,41 +79,75 @@ def find_optimum(history: History, space: Space, levels: int, own_levels: int, *
         levels: how many levels trials may be of, sources included.
         own_levels: how many of them this study evaluates.
         seed: of the samples.
+        again: asked once, at the maximum, for what the noise of the measurement does; None where that is not known.
     """
     coordinates = Coordinates(space)
+    model, top = _fitted(history, space, coordinates, levels, own_levels)
+    with torch.no_grad():
+        at_top = model.posterior(torch.as_tensor(top)[None])
+    values = space.from_unit(top)
+    columns = {d.name: start for d, start in coordinates.columns if d.type != "categorical" and d.name in values}
+    names, free = tuple(columns), list(columns.values())
+    known = {d.name: d for d in space.dimensions}
+    dimensions = [known[name] for name in names]
+    scores = None if again is None else _scores(again(values), values, space, names)
+    near_edge = [_near_edge(d, top[start]) for d, start in zip(dimensions, free, strict=True)]
+    where = find_locations(model, top, free, near_edge, coordinates.groups.smooth.tolist(), scores, seed)
+    own_units = np.array([[_scaled(d, u) for d, u in zip(dimensions, row, strict=True)] for row in where.samples])
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(own_units, [tail, 100 - tail], axis=0) if names else (np.zeros(0), np.zeros(0))
+    correlations, noisy = _correlations(where.samples), _noisy(names, where, scores)
+    return Optimum(
+        _unbiased(values, dimensions, where),
+        float(at_top.mean),
+        float(at_top.variance.sqrt()),
+        own_units.reshape(len(where.samples), len(names)),
+        names,
+        {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)},
+        noisy,
+        correlations,
+        find_verdicts(model, top, dimensions, free, where, correlations, noisy),
+        _choices(model, top, coordinates, values, seed),
+        _sensitivities(model, coordinates, seed),
+    )
+
+
+def _fitted(
+    history: History, space: Space, coordinates: Coordinates, levels: int, own_levels: int
+) -> tuple[GradientGP, Floats]:
+    """A model of all trials, and the maximum of its mean for a full evaluation, shape (D,)."""
     groups = coordinates.groups
     gradient = np.full_like(history.X, np.nan) if history.gradient is None else history.gradient
     if levels == 1 and history.has_gradient and not isinstance(fit_history(history, space).model, GradientGP):
         gradient = np.full_like(gradient, np.nan)  # as the search does where derivatives mislead
     trials = Trials(history.X, history.y, gradient[:, groups.smooth.numpy()], history.levels)
     model, found = fit_gradient_gp(trials, groups, levels)
-    top = incumbent(FittedModel(model, found.noise), history.of_levels(own_levels), space)
-    with torch.no_grad():
-        at_top = model.posterior(torch.as_tensor(top)[None])
-    values = space.from_unit(top)
-    columns = {d.name: start for d, start in coordinates.columns if d.type != "categorical" and d.name in values}
-    dimensions = {d.name: d for d in space.dimensions}
-    near_edge = [_near_edge(dimensions[name], top[start]) for name, start in columns.items()]
-    samples, edges = _locations(model, top, list(columns.values()), near_edge, groups.smooth.tolist(), seed)
-    names = tuple(columns)
-    own_units = np.array([[_scaled(dimensions[n], u) for n, u in zip(names, row, strict=True)] for row in samples])
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(own_units, [tail, 100 - tail], axis=0) if names else (np.zeros(0), np.zeros(0))
-    width = np.diff(np.percentile(samples, [tail, 100 - tail], axis=0), axis=0)[0] if names else np.zeros(0)
-    verdicts: dict[str, Verdict] = {name: "flat" for name, wide in zip(names, width, strict=True) if wide > FLAT}
-    verdicts |= {name: "at_bound" for name, edge in zip(names, edges, strict=True) if edge}
-    return Optimum(
-        values,
-        float(at_top.mean),
-        float(at_top.variance.sqrt()),
-        own_units.reshape(len(samples), len(names)),
-        names,
-        {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)},
-        _correlations(samples),
-        verdicts,
-        _choices(model, top, coordinates, values, seed),
-        _sensitivities(model, coordinates, seed),
-    )
+    return model, incumbent(FittedModel(model, found.noise), history.of_levels(own_levels), space)
+
+
+def _scores(
+    gradients: Sequence[Mapping[str, float]], values: Mapping[str, Value], space: Space, names: Sequence[str]
+) -> Floats | None:
+    """Derivatives per unit-cube coordinate, (b, k), NaN where not known; None where too few were found."""
+    if len(gradients) < 2:
+        return None
+    known = [space.gradient_to_unit(values, gradient) for gradient in gradients]
+    return np.array([[of_one.get(name, np.nan) for name in names] for of_one in known])
+
+
+def _noisy(names: Sequence[str], where: Locations, scores: Floats | None) -> frozenset[str]:
+    if scores is None or where.noise is None:
+        return frozenset()
+    known: list[bool] = np.atleast_1d(np.isfinite(scores).all(axis=0)).tolist()
+    return frozenset(names[i] for i in where.moving if known[i])
+
+
+def _unbiased(values: Mapping[str, Value], dimensions: Sequence[Dimension], where: Locations) -> dict[str, Value]:
+    """The values at the centre of the locations, where noise moved it."""
+    if where.noise is None:
+        return dict(values)
+    at_centre = {d.name: d.from_unit([float(u)]) for d, u in zip(dimensions, where.centre, strict=True)}
+    return {**values, **at_centre}
 
 
 def _scaled(dimension: Dimension, u: float) -> float:
@@ -127,51 +161,6 @@ def _near_edge(dimension: Dimension, u: float) -> bool:
     """Whether a coordinate is at an edge of its range: for an int, in the first cell or the last."""
     ends = [dimension.to_unit(end)[0] for end in (dimension.low, dimension.high)]
     return min(abs(u - end) for end in ends) < EDGE
-
-
-def _locations(
-    model: GradientGP, top: Floats, free: list[int], near_edge: list[bool], smooth: list[int], seed: int
-) -> tuple[Floats, list[bool]]:
-    """Samples (s, k) of where the maximum is along the ``free`` columns, and which of these stay at their edge.
-
-    One stays where the value surely rises outwards: by :data:`SURE` standard deviations of its slope.
-    """
-    if not free:
-        return np.zeros((SAMPLES, 0)), []
-    position = {column: i for i, column in enumerate(smooth)}
-    inside = [position[column] for column in free]
-    point = torch.as_tensor(top)
-    with torch.no_grad():
-        slope, covariance = model.slopes(point)
-        curvature = _curvature(model, point, free, smooth)
-    outward = [float(slope[row]) * (1 if top[c] > 0.5 else -1) for row, c in zip(inside, free, strict=True)]
-    unsure = [SURE * float(covariance[row, row].clamp(min=0).sqrt()) for row in inside]
-    edges = [near and out > least for near, out, least in zip(near_edge, outward, unsure, strict=True)]
-    samples = np.tile(top[free], (SAMPLES, 1))
-    moving = [i for i, edge in enumerate(edges) if not edge]
-    if moving:
-        H = curvature[np.ix_(moving, moving)]
-        eigenvalues, vectors = np.linalg.eigh(-(H + H.T) / 2)
-        # Where the mean does not curve down, nothing holds the maximum: it may be anywhere.
-        inverse = vectors @ np.diag(1 / np.maximum(eigenvalues, 1e-9 * max(eigenvalues.max(), 1e-12))) @ vectors.T
-        rows = [inside[i] for i in moving]
-        C = covariance.numpy()[np.ix_(rows, rows)]
-        spread = inverse @ C @ inverse
-        values, directions = np.linalg.eigh((spread + spread.T) / 2)
-        random = np.random.default_rng(seed).normal(size=(SAMPLES, len(moving)))
-        samples[:, moving] += random @ (directions * np.sqrt(np.maximum(values, 0.0))).T
-    return np.clip(samples, 0.0, 1.0), edges
-
-
-def _curvature(model: GradientGP, point: Tensor, free: list[int], smooth: list[int]) -> Floats:
-    """Second derivatives (k, k) of the posterior mean along the ``free`` columns, by differences of its slope."""
-    rows = [smooth.index(column) for column in free]
-    found = np.zeros((len(free), len(free)))
-    for j, column in enumerate(free):
-        step = torch.zeros_like(point)
-        step[column] = STEP
-        found[:, j] = ((model.slopes(point + step)[0] - model.slopes(point - step)[0]) / (2 * STEP))[rows].numpy()
-    return found
 
 
 def _correlations(samples: Floats) -> Floats:

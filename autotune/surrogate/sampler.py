@@ -34,7 +34,7 @@ from optuna.samplers import BaseSampler
 from autotune.criteria import Aims
 from autotune.samplers import Levels
 from autotune.space import Floats, Space
-from autotune.store import EXPECTED_IMPROVEMENT, LEVEL
+from autotune.store import EXPECTED_IMPROVEMENT, FINISH, LEVEL
 from autotune.surrogate.acquisition import LogFactor, incumbent, is_known, most_telling, propose
 from autotune.surrogate.factors import success
 from autotune.surrogate.history import History, read_history
@@ -65,11 +65,13 @@ class Asked:
         point: of the unit cube, shape (D,).
         level: 0 for a full evaluation.
         expected_improvement: in the unit of the values; None where the point came from the starting sequence alone.
+        finish: whether it was asked as the answer.
     """
 
     point: Floats
     level: int = 0
     expected_improvement: float | None = None
+    finish: bool = False
 
 
 class GaussianProcessSampler(BaseSampler):
@@ -133,6 +135,8 @@ class GaussianProcessSampler(BaseSampler):
             study._storage.set_trial_user_attr(trial._trial_id, LEVEL, asked.level)
         if asked.expected_improvement is not None:
             study._storage.set_trial_user_attr(trial._trial_id, EXPECTED_IMPROVEMENT, asked.expected_improvement)
+        if asked.finish:
+            study._storage.set_trial_user_attr(trial._trial_id, FINISH, True)
         self.asked = asked
         return dict(self._space.from_unit(asked.point))
 
@@ -198,7 +202,9 @@ class GaussianProcessSampler(BaseSampler):
             )
             improvement = steering.expected_improvement(proposal)
             if finish:
-                return Asked(incumbent(fitted, own, self._space, steering.chances), 0, improvement)
+                answer = incumbent(fitted, own, self._space, steering.chances)
+                again = is_known(answer, own.at_level(0), 0)
+                return Asked(proposal.point if again else answer, 0, improvement, finish=True)
             if self._probes(own, improvement):
                 return Asked(elsewhere(), self._levels.cheapest, improvement)
             return Asked(proposal.point, self._level(fitted, own, proposal.point), improvement)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from autotune.objective import DrawsPictures, Objective, Parameter, Status, Value
+from autotune.objective import DrawsPictures, Evaluation, Objective, Parameter, Status, Value
 from autotune.testing.checks import (
     PNG_SIGNATURE,
     Reports,
@@ -50,6 +50,15 @@ class ObjectiveConformance(ObjectiveHooks):
             require(metric.goal in ("maximize", "minimize"), f"metric {metric.name}: its goal is '{metric.goal}'")
             ceiling = metric.noise_ceiling
             require(ceiling is None or math.isfinite(ceiling), f"metric {metric.name}: noise ceiling {ceiling}")
+            if metric.held_out_of is not None:
+                of = next((other for other in metrics if other.name == metric.held_out_of), None)
+                require(
+                    of is not None and of.held_out_of is None and of.goal == metric.goal,
+                    f"metric {metric.name}: '{metric.held_out_of}' is no in-sample metric of the same goal",
+                )
+        require(
+            metrics[0].held_out_of is None, f"the first metric, {metrics[0].name}, is held out: it must be in-sample"
+        )
 
     def test_summary_is_text(self) -> None:
         """The summary has entries, all of them text."""
@@ -62,14 +71,10 @@ class ObjectiveConformance(ObjectiveHooks):
             )
 
     def test_evaluation_reports_what_is_declared(self) -> None:
-        """Complete, with every declared metric and no other; arrays are NumPy; attributes are scalars."""
+        """Complete, with every metric declared for it and no other; arrays are NumPy; attributes are scalars."""
         objective = self.objective()
         evaluation = self.evaluate(objective)
-        declared = {metric.name for metric in objective.metrics()}
-        require(
-            set(evaluation.metrics) == declared,
-            f"metrics reported {sorted(evaluation.metrics)}, declared {sorted(declared)}",
-        )
+        self._require_metrics(objective, evaluation, self.tuned_metric(objective).name)
         for name, value in evaluation.metrics.items():
             require(isinstance(value, float) and math.isfinite(value), f"metric {name} is {value!r}, not finite")
         for name, array in evaluation.arrays.items():
@@ -78,6 +83,26 @@ class ObjectiveConformance(ObjectiveHooks):
         for name, fact in evaluation.attributes.items():
             require(isinstance(fact, (int, float, str)), f"attribute {name} is {fact!r}: not a number or text")
         require(math.isfinite(evaluation.seconds) and evaluation.seconds >= 0, f"seconds is {evaluation.seconds}")
+
+    def test_held_out_metrics_are_reported_where_asked_for(self) -> None:
+        """Asked for a held-out metric, an evaluation reports it beside the in-sample ones; equal ones are equal."""
+        objective = self.objective()
+        held_out = [metric.name for metric in objective.metrics() if metric.held_out_of is not None]
+        if not held_out:
+            skip("the objective has no held-out metric")
+        for name in held_out:
+            first, second = (objective.evaluate(self.values(), metric=name, seed=self.seed) for _ in range(2))
+            require(first.status is Status.COMPLETE, f"asked for {name}, it ended as '{first.status}': {first.reason}")
+            self._require_metrics(objective, first, name)
+            require(dict(first.metrics) == dict(second.metrics), f"{name}: {first.metrics}, then {second.metrics}")
+
+    def _require_metrics(self, objective: Objective, evaluation: Evaluation, asked: str) -> None:
+        """The in-sample metrics, and the one asked for."""
+        declared = {metric.name for metric in objective.metrics() if metric.held_out_of is None} | {asked}
+        require(
+            set(evaluation.metrics) == declared,
+            f"asked for {asked}, metrics reported {sorted(evaluation.metrics)}, declared {sorted(declared)}",
+        )
 
     def test_same_seed_gives_the_same_evaluation(self) -> None:
         """Equal arguments give equal metrics and an equal gradient, to the last bit."""
@@ -173,6 +198,8 @@ class ObjectiveConformance(ObjectiveHooks):
         gradient = self.evaluate(objective).gradient
         if not gradient:
             skip("the objective gives no gradient")
+        if self.tuned_metric(objective).held_out_of is not None:
+            skip("the gradient of a held-out metric need only be near it")
         if not self.reconverged:
             skip("evaluations do not converge: the gradient is at a fixed reconstruction")
         wrong = []

@@ -9,7 +9,6 @@ in mrad or degrees.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from objectives.metrics.counts import noise_ceiling
 
 _BLOCK_BYTES = 2**20
 
@@ -101,10 +102,7 @@ class Measurement:
 
     @cached_property
     def shot_noise_ceiling(self) -> float | None:
-        """Intensity consistency of the true model, ``1 - sqrt(sum y) / ||y||``; None if not counted.
-
-        For Poisson counts E||y - Hx||^2 = sum(Hx), estimated by sum(y).
-        """
+        """Intensity consistency that the true model would reach; None if not counted. See :func:`noise_ceiling`."""
         if not self.counted:
             return None
         total = squares = 0.0
@@ -112,7 +110,7 @@ class Measurement:
             counts = part[:, self.valid].astype(np.float64)
             total += float(counts.sum())
             squares += float(np.vdot(counts, counts))
-        return 1.0 - math.sqrt(total / squares) if squares > 0 else None
+        return noise_ceiling(total, squares)
 
 
 def _blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:

@@ -19,8 +19,10 @@ from torch import Tensor
 
 from autotune.objective import Value
 from objectives.data.measurement import FarField, Measurement
+from objectives.ptychography.held_out import Split, split_counts
 from objectives.ptychography.machine import Machine
 from objectives.ptychography.misfit import Data
+from objectives.ptychography.settings import HeldOutSettings
 
 FEWEST_POSITIONS = 9
 """Scan positions kept at least, if the scan has them: 3 x 3, so that one of them overlaps with others on all sides."""
@@ -129,12 +131,14 @@ class Level:
         whole: all of it.
         data: the counts used, on the device that reconstructs them.
         fidelity: which this is.
+        held_out: what of it a solver may not see where a held-out metric is tuned.
     """
 
     measurement: Measurement
     whole: Measurement
     data: Data
     fidelity: Fidelity
+    held_out: HeldOutSettings
 
     def scalars(self, stated: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Mismatch parameters for :attr:`measurement`, from those in pixels of the detector as it is.
@@ -151,6 +155,24 @@ class Level:
         return found
 
     @cached_property
+    def seen(self) -> Data:
+        """The counts but for the withheld ones."""
+        return self._part(self._split.seen)
+
+    @cached_property
+    def withheld(self) -> Data:
+        """The counts that a solver may not see."""
+        return self._part(self._split.withheld)
+
+    @cached_property
+    def _split(self) -> Split:
+        return split_counts(self.measurement.valid, len(self.measurement.positions), self.held_out)
+
+    def _part(self, masks: NDArray[np.bool_]) -> Data:
+        mask_of = torch.from_numpy(self._split.mask_of)
+        return Data(self.data.patterns, torch.from_numpy(masks), self.data.machine, mask_of)
+
+    @cached_property
     def _beam(self) -> tuple[float, float]:
         """Where pixel N//2 lies from the middle of bin M//2, (y, x) in pixels of the detector as it is."""
         size = self.fidelity.detector_binning
@@ -161,8 +183,8 @@ class Level:
 class Levels:
     """A measurement at any fidelity; what was cut is kept for the next evaluation."""
 
-    def __init__(self, measurement: Measurement, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, measurement: Measurement, machine: Machine, held_out: HeldOutSettings) -> None:
+        self._machine, self._held_out = machine, held_out
         self.whole = self._cut(measurement, Fidelity())
         self._kept: OrderedDict[tuple[int, int], Level] = OrderedDict()
 
@@ -181,5 +203,5 @@ class Levels:
 
     def _cut(self, whole: Measurement, fidelity: Fidelity) -> Level:
         used = reduced(whole, fidelity)
-        data = Data(torch.from_numpy(used.patterns), torch.from_numpy(used.valid), self._machine)
-        return Level(used, whole, data, fidelity)
+        data = Data(torch.from_numpy(used.patterns), torch.from_numpy(used.valid)[None], self._machine)
+        return Level(used, whole, data, fidelity, self._held_out)

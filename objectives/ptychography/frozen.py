@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from objectives.metrics import ResidualSums
+from objectives.metrics.counts import consistency
 from objectives.ptychography.forward import Batch
 from objectives.ptychography.kernels import Loss
 from objectives.ptychography.misfit import Misfit
@@ -162,5 +162,8 @@ class _Slopes:
 
 
 def _metrics(misfit: Misfit, intensity: float, amplitude: float) -> dict[str, float]:
-    sums = ResidualSums(intensity, misfit.data.norm, amplitude, misfit.data.total)
-    return {"consistency": sums.consistency, "amplitude_consistency": sums.amplitude_consistency}
+    data = misfit.data
+    return {
+        "consistency": consistency(intensity, data.norm),
+        "amplitude_consistency": consistency(amplitude, data.total),
+    }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from objectives.metrics.counts import consistency
 from objectives.ptychography.forward import Batch, ForwardModel, Waves
 from objectives.ptychography.kernels import Kernels, Loss
 from objectives.ptychography.machine import Machine
@@ -22,25 +22,75 @@ class Data:
 
     Attributes:
         patterns: (position, det_y, det_x) float32 counts.
-        valid: (det_y, det_x) 1 on valid pixels, 0 elsewhere.
-        total: counts in all valid pixels.
-        norm: sum of squares of the counts in valid pixels.
+        valid: (mask, det_y, det_x) 1 on pixels that are compared, 0 on those that are masked or withheld.
+        mask_of: (position,) int64, which mask is whose.
     """
 
-    def __init__(self, patterns: Tensor, valid: Tensor, machine: Machine) -> None:
+    def __init__(self, patterns: Tensor, valid: Tensor, machine: Machine, mask_of: Tensor | None = None) -> None:
+        """``mask_of`` may be left out where there is one mask for all patterns."""
         self.machine = machine
         self.patterns = patterns.to(machine.device)
         self.valid = valid.to(machine.device, machine.real)
-        self.total, self.norm = 0.0, 0.0
-        for block in self.patterns.split(max(1, machine.pixels_per_batch // valid.numel())):
-            counted = block * self.valid
-            self.total += float(counted.sum(dtype=torch.float64))
-            self.norm += float(counted.square().sum(dtype=torch.float64))
+        same = torch.zeros(len(patterns), dtype=torch.int64)
+        self.mask_of = (same if mask_of is None else mask_of).to(machine.device)
+
+    @property
+    def total(self) -> float:
+        """Counts in all pixels that are compared."""
+        return self._sums[0]
+
+    @property
+    def norm(self) -> float:
+        """Sum of squares of the counts in pixels that are compared."""
+        return self._sums[1]
+
+    @cached_property
+    def pixels(self) -> float:
+        """How many pixels are compared, over all patterns."""
+        return float((self._patterns_of_mask * self.valid.sum((1, 2), dtype=torch.float64)).sum())
 
     @cached_property
     def mean(self) -> float:
-        """Mean count of the valid pixels; the unit in which losses are scaled."""
-        return self.total / (len(self.patterns) * float(self.valid.sum()))
+        """Mean count of the pixels that are compared; the unit in which losses are scaled."""
+        return self.total / self.pixels
+
+    @cached_property
+    def share(self) -> Tensor:
+        """(det_y, det_x) in what share of the patterns a pixel is compared, 0..1."""
+        weights = (self._patterns_of_mask / len(self.patterns)).to(self.valid.dtype)
+        return (weights[:, None, None] * self.valid).sum(0)
+
+    @cached_property
+    def seen(self) -> Tensor:
+        """Indices (n,) of the patterns of which anything is compared, ascending."""
+        return self.valid.any(2).any(1)[self.mask_of].nonzero()[:, 0]
+
+    def mean_pattern(self) -> Tensor:
+        """(det_y, det_x) mean count of each pixel where it is compared, 0 where it never is."""
+        total = torch.zeros(self.valid.shape[1:], dtype=torch.float64, device=self.machine.device)
+        for block in self._compared():
+            total += block.sum(0, dtype=torch.float64)
+        patterns = (self.share * len(self.patterns)).round().clamp(min=1)
+        return (total / patterns).to(self.machine.real)
+
+    @cached_property
+    def _sums(self) -> tuple[float, float]:
+        total = norm = 0.0
+        for block in self._compared():
+            total += float(block.sum(dtype=torch.float64))
+            norm += float(block.square().sum(dtype=torch.float64))
+        return total, norm
+
+    @cached_property
+    def _patterns_of_mask(self) -> Tensor:
+        """(mask,) float64."""
+        return self.mask_of.bincount(minlength=len(self.valid)).double()
+
+    def _compared(self) -> Iterator[Tensor]:
+        """The counts in blocks of patterns, 0 where they are not compared."""
+        size = max(1, self.machine.pixels_per_batch // self.valid[0].numel())
+        for block, mask_of in zip(self.patterns.split(size), self.mask_of.split(size), strict=True):
+            yield block * (self.valid if len(self.valid) == 1 else self.valid[mask_of])
 
 
 class Misfit:
@@ -88,9 +138,10 @@ class Misfit:
         """As :meth:`compare`; both losses and the summed slopes of one, see :meth:`Kernels.score`."""
         return self.kernels.score(waves.detector, *self._beside(batch), floor, loss)
 
-    def _beside(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, float, float]:
-        """What the waves of a batch are compared with: all counts, which of them, valid pixels, unit, background."""
-        return self.data.patterns, batch.indices, self.data.valid, self.model.detector_unit**2, self.background
+    def _beside(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, float, float]:
+        """What the waves of a batch are compared with: all counts, which of them, masks, whose, unit, background."""
+        data = self.data
+        return data.patterns, batch.indices, data.valid, data.mask_of, self.model.detector_unit**2, self.background
 
     def add_gradient(
         self,
@@ -132,7 +183,7 @@ class Misfit:
 
     def consistency(self, squared_residual: float) -> float:
         """Intensity consistency ``1 - ||y - Hx|| / ||y||``."""
-        return 1 - math.sqrt(squared_residual / self.data.norm)
+        return consistency(squared_residual, self.data.norm)
 
 
 def loss_scale(loss: Loss, mean: float) -> float:

@@ -19,23 +19,35 @@ from autotune.objective import (
     never_stop,
 )
 from objectives.data.measurement import Measurement, NearField
-from objectives.ptychography.fidelity import Fidelity, Levels
+from objectives.metrics.counts import noise_ceiling
+from objectives.ptychography.again import measured_again
+from objectives.ptychography.fidelity import Fidelity, Level, Levels
 from objectives.ptychography.machine import Machine
 from objectives.ptychography.parameters import parameters_of, why_absent
 from objectives.ptychography.pictures import draw_reconstruction
 from objectives.ptychography.reconstruction import Reconstruction
+from objectives.ptychography.settings import HeldOutSettings
+from objectives.ptychography.solvers import State
 from objectives.ptychography.work import work_of
 
 
 class PtychographyObjective:
     """Ptychography of one measurement. See :class:`autotune.objective.Objective`."""
 
-    def __init__(self, measurement: Measurement, machine: Machine, truth: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        measurement: Measurement,
+        machine: Machine,
+        truth: Mapping[str, float] | None = None,
+        held_out: HeldOutSettings | None = None,
+    ) -> None:
         self._measurement = measurement
         self._machine = machine
         self._truth = dict(truth or {})
         self._parameters = parameters_of(measurement)
-        self._levels = Levels(measurement, machine)
+        self._held_out = held_out or HeldOutSettings()
+        self._levels = Levels(measurement, machine, self._held_out)
+        self._last: tuple[tuple[tuple[str, Value], ...], Reconstruction, State] | None = None
 
     def parameters(self) -> Sequence[Parameter]:
         """See :meth:`autotune.objective.Objective.parameters`."""
@@ -46,7 +58,8 @@ class PtychographyObjective:
         return why_absent(self._measurement, name)
 
     def metrics(self) -> Sequence[Metric]:
-        """Intensity consistency (tuned by default) and amplitude consistency."""
+        """Intensity consistency (tuned by default), amplitude consistency, and the former on withheld counts."""
+        withheld = self._levels.whole.withheld
         return (
             Metric(
                 "consistency",
@@ -58,6 +71,13 @@ class PtychographyObjective:
                 "amplitude_consistency",
                 "maximize",
                 description="1 - ||sqrt y - sqrt Hx|| / ||sqrt y||; biased at low counts",
+            ),
+            Metric(
+                "held_out_consistency",
+                "maximize",
+                noise_ceiling=noise_ceiling(withheld.total, withheld.norm) if self._measurement.counted else None,
+                held_out_of="consistency",
+                description="intensity consistency of counts that the solver does not see (objective.held_out)",
             ),
         )
 
@@ -97,18 +117,30 @@ class PtychographyObjective:
     def evaluate(
         self, values: Mapping[str, Value], *, metric: str, seed: int, progress: Progress = never_stop
     ) -> Evaluation:
-        """Reconstruct at ``values``; ``seed`` orders the batches of the stepwise solvers."""
+        """Reconstruct at ``values``; ``seed`` orders the batches of the stepwise solvers.
+
+        Where ``metric`` is ``held_out_consistency``, the solver sees neither the withheld counts nor anything made of
+        them, and the gradient is that of the consistency of the counts it saw. The envelope theorem holds for that one
+        alone; the derivative of the held-out one at the fixed object is no nearer to finite differences of it, and
+        noisier. The two differ by what over-fitting changes: little where there are many more counts than unknowns,
+        half of the gradient where a few small patterns of low dose meet a free object.
+        """
         with self._machine.threads_set():
             return self._evaluate(values, metric, seed, progress)
 
     def _evaluate(self, values: Mapping[str, Value], metric: str, seed: int, progress: Progress) -> Evaluation:
         started = time.perf_counter()
-        names = [known.name for known in self.metrics()]
-        if metric not in names:
-            raise InputError(Problem("metric.name", f"'{metric}' is not reported", near_miss(metric, names)))
+        known = {known.name: known for known in self.metrics()}
+        if metric not in known:
+            raise InputError(Problem("metric.name", f"'{metric}' is not reported", near_miss(metric, known)))
+        in_sample = known[metric].held_out_of
         complete = complete_values(self._parameters, values)
         level = self._levels.at(Fidelity.from_values(complete))
-        reconstruction = Reconstruction(level, self._machine, self._parameters, complete)
+        if in_sample is not None:
+            _require_counts(level)
+        reconstruction = Reconstruction(
+            level, self._machine, self._parameters, complete, held_out=in_sample is not None
+        )
         planned, misfit = reconstruction.options.iterations, reconstruction.misfit
 
         def report(iteration: int, squared_residual: float) -> bool:
@@ -116,7 +148,7 @@ class PtychographyObjective:
 
         state = reconstruction.run(report, seed)
         curve = {"consistency": [misfit.consistency(squared) for squared in state.squared_residuals]}
-        evaluation = reconstruction.evaluation(state, metric)
+        evaluation = reconstruction.evaluation(state, in_sample or metric)
         return replace(evaluation, curve=curve, seconds=time.perf_counter() - started)
 
     def work(self, values: Mapping[str, Value]) -> float:
@@ -127,8 +159,39 @@ class PtychographyObjective:
         """
         return work_of(self._measurement, complete_values(self._parameters, values))
 
+    @property
+    def noise(self) -> str:
+        """See :class:`autotune.objective.MeasuresAgain`."""
+        if self._measurement.counted:
+            return "Poisson, of counted quanta"
+        return "estimated from the residuals, since the values are not counted quanta"
+
+    def measured_again(self, values: Mapping[str, Value], *, seed: int) -> PtychographyObjective:
+        """See :class:`autotune.objective.MeasuresAgain`; what a study leaves out of the data is measured again, too."""
+        partial = {parameter.name for parameter in self._parameters if parameter.kind == "fidelity"}
+        whole = {name: value for name, value in values.items() if name not in partial}
+        with self._machine.threads_set():
+            reconstruction, state = self._reconstructed(complete_values(self._parameters, whole))
+            drawn = measured_again(self._measurement, reconstruction.misfit, state, seed)
+        return PtychographyObjective(drawn, self._machine, self._truth, self._held_out)
+
+    def _reconstructed(self, complete: Mapping[str, Value]) -> tuple[Reconstruction, State]:
+        """A reconstruction of everything; the last one is kept, since a measurement is repeated more than once."""
+        key = tuple(sorted(complete.items()))
+        if self._last is None or self._last[0] != key:
+            reconstruction = Reconstruction(self._levels.whole, self._machine, self._parameters, complete)
+            self._last = (key, reconstruction, reconstruction.run(lambda iteration, squared: True, seed=0))
+        return self._last[1:]
+
     def pictures(self, evaluation: Evaluation) -> Mapping[str, bytes]:
         """The reconstruction: phase, amplitude, probe, and one pattern measured and modelled."""
         if "object" not in evaluation.arrays:
             return {}
         return {"reconstruction": draw_reconstruction(evaluation)}
+
+
+def _require_counts(level: Level) -> None:
+    """Raise InputError where nothing was counted in what is withheld, so that it cannot judge a reconstruction."""
+    if not level.withheld.total > 0:
+        what = f"{level.held_out.fraction:g} of the {level.held_out.of} hold no counts at all"
+        raise InputError(Problem("objective.held_out.fraction", what, "withhold more of them"))

@@ -34,7 +34,8 @@ class Ptychography:
             raise InputError(Problem("objective.device", "'cuda' is not available here", "use auto or cpu"))
         device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
         real = torch.float64 if settings.precision == "float64" else torch.float32
-        return PtychographyObjective(measurement, Machine(torch.device(device), real, settings.threads), truth)
+        machine = Machine(torch.device(device), real, settings.threads)
+        return PtychographyObjective(measurement, machine, truth, settings.held_out)
 
     def simulate(self, settings: BaseModel, *, folder: Path, output: Path | None) -> Mapping[str, str]:
         """Make the measurement of ``objective.simulate`` and write it to ``objective.data.file``."""

@@ -38,12 +38,20 @@ class Reconstruction:
         machine: where it is computed.
         parameters: those of the measurement.
         values: one for every parameter that is not idle.
+        held_out: whether counts are withheld from the solver.
     """
 
     def __init__(
-        self, level: Level, machine: Machine, parameters: Sequence[Parameter], values: Mapping[str, Value]
+        self,
+        level: Level,
+        machine: Machine,
+        parameters: Sequence[Parameter],
+        values: Mapping[str, Value],
+        *,
+        held_out: bool = False,
     ) -> None:
-        self._level, self._data, self._machine = level, level.data, machine
+        self._level, self._data, self._machine = level, level.seen if held_out else level.data, machine
+        self._withheld = level.withheld if held_out else None
         self._parameters, self._values = parameters, values
         self._slices = int(values.get("slices", 1))
         self.options = SolverOptions.from_values(values)
@@ -62,9 +70,12 @@ class Reconstruction:
         return solve(self.misfit, self._start(), self.options, report, seed)
 
     def evaluation(self, state: State, metric: str) -> Evaluation:
-        """What the final ``state`` is worth, with the gradient of ``metric``."""
+        """What the final ``state`` is worth, with the gradient of ``metric``, one on the counts that the solver saw."""
         frozen = None if state.stopped else frozen_pass(self.misfit, state, metric)
-        metrics = frozen_metrics(self.misfit, state) if frozen is None else frozen.metrics
+        metrics = dict(frozen_metrics(self.misfit, state) if frozen is None else frozen.metrics)
+        if self._withheld is not None:
+            withheld = frozen_metrics(Misfit(self.misfit.model, self._withheld), state)
+            metrics["held_out_consistency"] = withheld["consistency"]
         if not all(math.isfinite(value) for value in metrics.values()):
             return Evaluation(Status.DIVERGED, reason="the reconstruction is not finite")
         if metrics["consistency"] < _DIVERGED:
@@ -126,19 +137,15 @@ class Reconstruction:
         elif stored is not None:
             spectrum = spectrum_of(torch.as_tensor(stored, device=self._machine.device))
         else:
-            spectrum = spectrum_seen_as(self._mean_amplitude(), scene)
+            # The square root of the mean pattern.
+            spectrum = spectrum_seen_as(self._data.mean_pattern().sqrt().to(self._machine.complex), scene)
         spectrum = spectrum.to(self._machine.complex)
         intensity = spectrum.real.square() + spectrum.imag.square()
-        # Counts are those of valid pixels; in the far field the spectrum is what the detector sees without an object.
-        seen = intensity * self._data.valid if scene.propagator is None else intensity
-        power = seen.sum(dtype=torch.float64)
-        counts = self._data.total / len(self._data.patterns) - scene.background * self._data.valid.sum()
+        # Counts are those that are compared; in the far field the spectrum is what the detector sees without an object.
+        share = self._data.share if scene.propagator is None else self._data.share.sum() / self._level.data.share.sum()
+        power = (intensity * share).sum(dtype=torch.float64)
+        counts = self._data.total / len(self._data.patterns) - scene.background * self._data.share.sum()
         return spectrum * (counts.clamp(min=1e-3 * self._data.mean) / power).sqrt().to(self._machine.real)
-
-    def _mean_amplitude(self) -> Tensor:
-        """Square root of the mean pattern."""
-        mean = self._data.patterns.mean(0, dtype=self._machine.real) * self._data.valid
-        return mean.sqrt().to(self._machine.complex)
 
     def _gradient(self, frozen: Frozen) -> dict[str, float]:
         slopes = frozen_gradient(self._theta, self._scene, None if self._free else self._spectra, frozen)
@@ -147,13 +154,13 @@ class Reconstruction:
     def _arrays(self, state: State) -> dict[str, np.ndarray[Any, Any]]:
         """Object (slice, y, x), probe modes (mode, y, x), and the middle pattern measured and modelled, in counts."""
         middle = torch.tensor([len(self._data.patterns) // 2], device=self._machine.device)
-        model = self.misfit.model
+        model, valid = self.misfit.model, self._level.data.valid[0]
         expected = model.intensity(state.transmission, state.spectra, model.batch(middle, state.moved))[0]
         arrays = {
             "object": state.transmission.cpu().numpy().astype(np.complex64),
             "probe": field_of(state.spectra).cpu().numpy().astype(np.complex64),
-            "pattern_measured": (self._data.patterns[middle][0] * self._data.valid).cpu().numpy().astype(np.float32),
-            "pattern_modelled": (expected * self._data.valid).cpu().numpy().astype(np.float32),
+            "pattern_measured": (self._data.patterns[middle][0] * valid).cpu().numpy().astype(np.float32),
+            "pattern_modelled": (expected * valid).cpu().numpy().astype(np.float32),
         }
         if state.moved.any():
             arrays["position_displacement"] = state.moved.cpu().numpy().astype(np.float32)

@@ -10,6 +10,23 @@ from objectives.data.settings import DataSettings, GeometrySettings
 from objectives.ptychography.simulation.settings import SimulationSettings
 
 
+class HeldOutSettings(BaseModel):
+    """What is withheld from the solver where a held-out metric is tuned.
+
+    Attributes:
+        of: ``pixels``: detector pixels at random, others in other patterns. ``patterns``: whole patterns at random,
+            whose scan positions are then not refined.
+        fraction: share of the pixels, or patterns, that is withheld.
+        seed: which these are.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    of: Literal["pixels", "patterns"] = "pixels"
+    fraction: float = Field(default=0.05, gt=0, le=0.5, strict=True)
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, strict=True)
+
+
 class PtychographySettings(BaseModel):
     """What is reconstructed, and on what machine.
 
@@ -17,6 +34,7 @@ class PtychographySettings(BaseModel):
         data: the measurement.
         geometry: instrument geometry that the file lacks or has wrong.
         simulate: how ``autotune simulate`` makes ``data.file``; absent for a real measurement.
+        held_out: what is withheld from the solver where a held-out metric is tuned.
         device: ``auto`` takes a CUDA device where there is one.
         precision: floating-point precision of the reconstruction.
         threads: CPU threads of one reconstruction. One is the default: the work is many small transforms that fit the
@@ -28,6 +46,7 @@ class PtychographySettings(BaseModel):
     data: DataSettings
     geometry: GeometrySettings = Field(default_factory=GeometrySettings)
     simulate: SimulationSettings | None = None
+    held_out: HeldOutSettings = Field(default_factory=HeldOutSettings)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "float64"] = "float32"
     threads: int = Field(default=1, ge=1, le=1024, strict=True)

@@ -1,20 +1,22 @@
-"""The executor in this process: an objective may do what it likes, the study goes on."""
+"""Evaluations and the executor in this process: an objective may do what it likes, the study goes on."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autotune.execution.evaluate import evaluate
+from autotune.execution.executor import Task
 from autotune.execution.inline import InlineExecutor
 from autotune.objective import Evaluation, InputError, Problem, Status, never_stop
-from autotune.tuner import Trial
 from tests.autotune.toy import Toy, ToySettings
 
-TRIAL = Trial(3, {"shift": 0.5}, seed=11)
+TASK = Task(3, {"shift": 0.5}, seed=11, folder=Path("nowhere"))
 
 
 class Acts(Toy):
@@ -28,8 +30,29 @@ class Acts(Toy):
         return self.act(*arguments, **named)
 
 
+class Hears:
+    """A listener that stops after so many iterations, or raises."""
+
+    def __init__(self, most: int = 100, raises: Exception | None = None) -> None:
+        self.seen: list[tuple[int, int, int]] = []
+        self.waits: list[str] = []
+        self.most, self.raises = most, raises
+
+    def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+        self.seen.append((number, iteration, iterations))
+        if self.raises is not None:
+            raise self.raises
+        return iteration < self.most
+
+    def paused(self, reason: str) -> None:
+        self.waits.append(reason)
+
+    def resumed(self) -> None:
+        self.waits.append("")
+
+
 def run(act: Callable[..., Any]) -> Evaluation:
-    return InlineExecutor(Acts(act), lambda level: {"passes": 4 - level}, "consistency").run(TRIAL, never_stop)
+    return evaluate(Acts(act), TASK, "consistency", never_stop)
 
 
 def test_what_an_objective_is_given() -> None:
@@ -41,20 +64,8 @@ def test_what_an_objective_is_given() -> None:
 
     assert run(act) == Evaluation(Status.COMPLETE, {"consistency": 0.5}, seconds=2.0)
     assert given == [
-        ({"passes": 4, "shift": 0.5}, {"metric": "consistency", "seed": 11, "progress": never_stop}),
+        ({"shift": 0.5}, {"metric": "consistency", "seed": 11, "progress": never_stop}),
     ]
-
-
-def test_a_cheap_trial_holds_what_its_level_says() -> None:
-    given: list[Any] = []
-
-    def act(values: Any, **named: Any) -> Evaluation:
-        given.append(values)
-        return Evaluation(Status.COMPLETE, {"consistency": 0.5})
-
-    cheap = Trial(4, {"shift": 0.5}, seed=11, level=2)
-    InlineExecutor(Acts(act), lambda level: {"passes": 4 - level}, "consistency").run(cheap, never_stop)
-    assert given == [{"passes": 2, "shift": 0.5}]
 
 
 def test_the_cost_is_measured_where_the_objective_does_not_say() -> None:
@@ -90,7 +101,7 @@ def refuses(*arguments: Any, **named: Any) -> Evaluation:
         (exits, r"SystemExit: licence not found \(test_execution\.py:\d+\)"),
         (not_finite, r"ValueError: a complete evaluation needs finite metrics; not finite: consistency \(.+\)"),
         (refuses, r"defocus: 9 is too much; at most 5 rate: 0 is too little"),
-        (lambda *a, **k: {"consistency": 1.0}, r"TypeError: evaluate returned dict, not an Evaluation \(inline.+\)"),
+        (lambda *a, **k: {"consistency": 1.0}, r"TypeError: evaluate returned dict, not an Evaluation \(evaluate.+\)"),
         (lambda values: 1, r"TypeError: .*unexpected keyword argument.*"),
     ],
 )
@@ -109,13 +120,38 @@ def test_ctrl_c_is_passed_on() -> None:
         run(act)
 
 
-def test_progress_stops_an_evaluation() -> None:
-    seen: list[tuple[int, int]] = []
+def test_an_evaluation_keeps_its_arrays_and_yields_the_rest(tmp_path: Path) -> None:
+    executor, hears = InlineExecutor(Toy(ToySettings()), "consistency"), Hears()
+    assert executor.wait(hears, 0) is None
+    executor.submit(Task(3, {"shift": 0.5}, 11, tmp_path / "00003"))
+    ended = executor.wait(hears, 0)
+    assert ended is not None and not ended.infrastructure
+    assert (ended.number, ended.done) == (3, 1.0)
+    assert ended.evaluation.status is Status.COMPLETE
+    assert ended.evaluation.arrays == {} and len(ended.evaluation.curve["error"]) == 5
+    assert (tmp_path / "00003" / "reconstruction.h5").is_file()
+    assert hears.seen == [(3, iteration, 5) for iteration in range(1, 6)]
+    assert executor.wait(hears, 0) is None
 
-    def progress(iteration: int, iterations: int, metrics: Any) -> bool:
-        seen.append((iteration, iterations))
-        return iteration < 2
 
-    stopped = InlineExecutor(Toy(ToySettings()), lambda level: {}, "consistency").run(TRIAL, progress)
-    assert stopped.status is Status.STOPPED
-    assert seen == [(1, 5), (2, 5)]
+def test_a_listener_stops_an_evaluation(tmp_path: Path) -> None:
+    executor = InlineExecutor(Toy(ToySettings()), "consistency")
+    executor.submit(Task(3, {}, 11, tmp_path / "00003"))
+    ended = executor.wait(hears := Hears(most=2), 0)
+    assert ended is not None and ended.evaluation.status is Status.STOPPED
+    assert ended.done == 2 / 5
+    assert len(hears.seen) == 2
+
+
+def test_a_listener_that_raises_is_not_the_objectives_fault(tmp_path: Path) -> None:
+    executor = InlineExecutor(Toy(ToySettings()), "consistency")
+    executor.submit(Task(3, {}, 11, tmp_path / "00003"))
+    with pytest.raises(OSError, match="no terminal"):
+        executor.wait(Hears(raises=OSError("no terminal")), 0)
+
+
+def test_what_was_submitted_is_forgotten_at_the_end(tmp_path: Path) -> None:
+    executor = InlineExecutor(Toy(ToySettings()), "consistency")
+    executor.submit(Task(3, {}, 11, tmp_path / "00003"))
+    executor.close()
+    assert executor.wait(Hears(), 0) is None

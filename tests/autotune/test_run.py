@@ -11,14 +11,14 @@ from typing import Any
 import optuna
 import pytest
 
-from autotune.errors import InputError, StudyFailed
+from autotune.errors import InputError, NoneSucceeded, StudyFailed
 from autotune.home import Home
+from autotune.leases import Lease, alive
 from autotune.objective import Metric, Value
 from autotune.result import build_result
 from autotune.run import run_study
 from autotune.store import TrialRecord, TrialStore
 from autotune.study import StudyFile, load_study
-from autotune.takeup import is_running, only_runner
 from autotune.tuner import Trial
 
 STUDY: dict[str, Any] = {
@@ -28,6 +28,7 @@ STUDY: dict[str, Any] = {
     "search": {"sampler": "random", "seed": 3},
     "budget": {"trials": 3},
     "tracking": {"enabled": False},
+    "execution": {"executor": "inline"},
 }
 
 
@@ -60,11 +61,17 @@ class Listener:
     def proposed(self, trial: Trial) -> None:
         self._hear(f"proposed {trial.number}")
 
-    def progressed(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
+    def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
         self._hear(f"iteration {iteration}/{iterations} with {', '.join(metrics)}")
 
     def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         self._hear(f"ended {trial.number} {trial.state}, best {None if best is None else best.number}")
+
+    def paused(self, reason: str) -> None:
+        self._hear(f"paused: {reason}")
+
+    def resumed(self) -> None:
+        self._hear("resumed")
 
     def _hear(self, text: str) -> None:
         self.heard.append(text)
@@ -81,9 +88,16 @@ def values(home: Home) -> list[Mapping[str, Value]]:
     return [trial.values for trial in trials(home) if trial.state != "interrupted"]
 
 
-def test_a_watcher_hears_everything_in_order(home: Home) -> None:
+def being_run(home: Home) -> bool:
+    store = TrialStore.open(home.store_url, "toy")
+    return store is not None and bool(alive(store))
+
+
+@pytest.mark.parametrize("executor", ["inline", "process"])
+def test_a_watcher_hears_everything_in_order(executor: str, home: Home) -> None:
     listener = Listener()
-    outcome = run_study(study(home, budget={"trials": 2}), home=home, watcher=listener)
+    changes = {"budget": {"trials": 2}, "execution": {"executor": executor}}
+    outcome = run_study(study(home, **changes), home=home, watcher=listener)
     first, second = trials(home)
     best = first.number if first.metrics["consistency"] >= second.metrics["consistency"] else second.number
     assert listener.heard == [
@@ -105,13 +119,16 @@ def test_a_watcher_hears_everything_in_order(home: Home) -> None:
 
 
 @pytest.mark.parametrize("at", ["proposed 1", "iteration 1/2", "ended 1"])
-@pytest.mark.parametrize("end", [KeyboardInterrupt(), OSError("disk full")])
-def test_any_end_keeps_the_finished_trials_and_can_be_continued(at: str, end: BaseException, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), OSError("no socket")])
+@pytest.mark.parametrize("executor", ["inline", "process"])
+def test_any_end_keeps_the_finished_trials_and_can_be_continued(
+    executor: str, at: str, end: BaseException, tmp_path: Path
+) -> None:
     undisturbed, home = Home(tmp_path / "undisturbed"), Home(tmp_path / "home")
     run_study(study(undisturbed), home=undisturbed, watcher=Listener())
     with pytest.raises(type(end)):
-        run_study(study(home), home=home, watcher=Listener(end, at))
-    assert not is_running("toy", home)
+        run_study(study(home, execution={"executor": executor}), home=home, watcher=Listener(end, at))
+    assert not being_run(home)
     before = {trial.number: trial for trial in trials(home) if trial.state == "finished"}
     stopped = isinstance(end, KeyboardInterrupt)
     if stopped:
@@ -124,16 +141,16 @@ def test_any_end_keeps_the_finished_trials_and_can_be_continued(at: str, end: Ba
 
 
 def test_a_trial_is_told_only_after_its_files_are_complete(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: Any, **named: Any) -> None:
-        raise OSError("No space left on device")
+    def forbidden(*arguments: Any, **named: Any) -> None:
+        raise PermissionError("not allowed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("h5py.Group.create_dataset", full)
-        with pytest.raises(OSError, match="No space left"):
+        patch.setattr("h5py.Group.create_dataset", forbidden)
+        with pytest.raises(PermissionError, match="not allowed"):
             run_study(study(home), home=home, watcher=Listener())
     assert [trial.state for trial in trials(home)] == ["interrupted"]
     ended = json.loads((home.study("toy") / "result.json").read_text(encoding="utf-8"))
-    assert (ended["status"], ended["reason"]) == ("failed", "OSError: No space left on device")
+    assert (ended["status"], ended["reason"]) == ("failed", "PermissionError: not allowed")
     run_study(study(home), home=home, watcher=Listener())
     assert [trial.state for trial in trials(home)] == ["interrupted", "finished", "finished", "finished"]
     assert sorted(path.name for path in (home.study("toy") / "trials").iterdir()) == ["00001", "00002", "00003"]
@@ -145,7 +162,7 @@ def test_result_json_is_there_although_mlflow_is_not_waited_for(home: Home, monk
     def impatient(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("autotune.run._Run._close_record", impatient)
+    monkeypatch.setattr("autotune.run.Record.close", impatient)
     with pytest.raises(KeyboardInterrupt):
         run_study(study(home), home=home, watcher=Listener())
     assert json.loads((home.study("toy") / "result.json").read_text())["status"] == "finished"
@@ -158,7 +175,7 @@ def test_a_study_that_is_continued_runs_for_no_reason_yet(home: Home) -> None:
         def proposed(self, trial: Trial) -> None:
             store = TrialStore.open(home.store_url, "toy")
             assert store is not None
-            result = build_result(store, home, live=is_running("toy", home))
+            result = build_result(store, home, live=being_run(home))
             seen.append((result["status"], result["reason"]))
 
     for budget in (1, 2):
@@ -167,7 +184,7 @@ def test_a_study_that_is_continued_runs_for_no_reason_yet(home: Home) -> None:
 
 
 def test_no_time_for_a_single_trial(home: Home) -> None:
-    with pytest.raises(StudyFailed) as raised:
+    with pytest.raises(NoneSucceeded) as raised:
         run_study(study(home, budget={"seconds": 1e-9}), home=home, watcher=Listener())
     assert str(raised.value) == "study toy: no trial was run: the time budget of 1e-09 s is used"
 
@@ -176,43 +193,40 @@ def test_interrupted_trials_are_not_said_to_have_failed(home: Home) -> None:
     failing = {"objective": STUDY["objective"] | {"fail_above": -1}}
     with pytest.raises(KeyboardInterrupt):
         run_study(study(home, **failing), home=home, watcher=Listener(KeyboardInterrupt(), "proposed 1"))
-    with pytest.raises(StudyFailed, match=r"none of 3 trials finished; the last one: the toy diverged at"):
+    with pytest.raises(NoneSucceeded, match=r"none of 3 trials finished; the last one: the toy diverged at"):
         run_study(study(home, **failing), home=home, watcher=Listener())
 
 
-def test_only_one_runner(home: Home) -> None:
-    assert not is_running("toy", home)
-    with only_runner("toy", home):
-        assert is_running("toy", home)
-        with pytest.raises(InputError, match="is being run by another process"), only_runner("toy", home):
-            pass
-        with only_runner("another", home):
-            pass
-    assert not is_running("toy", home)
-    with only_runner("toy", home):
-        pass
+def test_a_study_that_is_being_run_is_not_begun_anew(home: Home) -> None:
+    run_study(study(home), home=home, watcher=Listener())
+    store = TrialStore.open(home.store_url, "toy")
+    assert store is not None
+    other = Lease(store)
+    other.take()
+    assert being_run(home)
+    with pytest.raises(InputError, match="is being run by another process"):
+        run_study(study(home), home=home, watcher=Listener(), fresh=True)
+    other.give_back()
+    assert not being_run(home)
+    run_study(study(home), home=home, watcher=Listener(), fresh=True)
+    assert len(trials(home)) == 3
 
 
-def test_a_look_at_the_lock_does_not_refuse_a_run(home: Home) -> None:
-    """``autotune result`` takes the lock for an instant."""
-    import threading
-
-    with only_runner("toy", home):
-        pass
-    held, release = threading.Event(), threading.Event()
-
-    def look() -> None:
-        with only_runner("toy", home):
-            held.set()
-            release.wait()
-
-    looker = threading.Thread(target=look)
-    looker.start()
-    held.wait()
-    threading.Timer(0.1, release.set).start()
-    with only_runner("toy", home):
-        pass
-    looker.join()
+def test_so_many_failures_in_a_row_end_the_study(home: Home) -> None:
+    """And only those of this run: who has repaired what was broken goes on."""
+    limits = {"budget": {"trials": 6}, "execution": {"executor": "inline", "max_failures": 2}}
+    failing = {"objective": STUDY["objective"] | {"crash_above": -2.0}, **limits}
+    with pytest.raises(
+        StudyFailed, match=r"study toy: 2 trials in a row failed; the last one: .*the toy crashed"
+    ) as end:
+        run_study(study(home, **failing), home=home, watcher=Listener())
+    assert type(end.value) is StudyFailed
+    assert [trial.state for trial in trials(home)] == ["failed", "failed"]
+    result = json.loads((home.study("toy") / "result.json").read_text(encoding="utf-8"))
+    assert result["status"] == "failed" and result["reason"].startswith("2 trials in a row failed; the last one: ")
+    with pytest.raises(StudyFailed):
+        run_study(study(home, **failing), home=home, watcher=Listener())
+    assert [trial.state for trial in trials(home)] == 4 * ["failed"]
 
 
 def test_the_run_id_is_kept_while_mlflow_is_away(home: Home, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +262,7 @@ def test_the_live_record_goes_on_after_an_interruption(home: Home, monkeypatch: 
 
     with pytest.raises(KeyboardInterrupt):
         run_study(study(home), home=home, watcher=Listener(KeyboardInterrupt(), "proposed 1"))
-    monkeypatch.setattr("autotune.run.Recorder", Recorder)
+    monkeypatch.setattr("autotune.recording.Recorder", Recorder)
     with pytest.raises(KeyboardInterrupt):
         run_study(study(home, tracking={}), home=home, watcher=Listener())
     assert told == [["finished", "interrupted"]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import threading
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import pytest
 
 from autotune.objective import Evaluation, Metric, Status
 from autotune.space import Dimension, Space
-from autotune.store import INTERRUPTED, TrialStore, study_names
+from autotune.sqlite import readable_url, sqlite_path
+from autotune.store import INTERRUPTED, TrialStore, evaluation_of, free_index, plain_evaluation, study_names
 
 METRIC = Metric("consistency", "maximize")
 SPACE = Space(
@@ -28,7 +31,7 @@ VALUES = {"shift": 0.1 + 0.2, "rate": 1 / 300, "passes": 7, "method": "fast"}
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'home' / 'trials.db'}"
+    return f"sqlite:///{tmp_path / 'my home' / 'trials.db'}"
 
 
 def reopened(url: str, name: str = "s") -> TrialStore:
@@ -159,3 +162,63 @@ def test_two_may_create_the_store_at_once(url: str) -> None:
         thread.join()
     assert errors == []
     assert {reopened(url, f"s{i}").facts["study_id"] for i in range(6)} == {f"s{i}" for i in range(6)}
+
+
+def test_the_file_is_written_through_a_log_and_to_the_disk(url: str) -> None:
+    store = TrialStore.create(url, "s", METRIC, {})
+    engine = store.study._storage._backend.engine  # type: ignore[attr-defined]
+    with engine.connect() as one, engine.connect() as other:
+        for connection in (one, other):
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+
+
+def test_who_may_only_read_needs_no_log(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite would create files beside a log that has ended; root may do so anywhere, so this looks at the URL."""
+    path = sqlite_path(url)
+    assert path is not None
+    store = TrialStore.create(url, "s", METRIC, {})
+    store.tell(ask(store), Evaluation(Status.COMPLETE, {"consistency": 0.5}), 0.5)
+    told = store.trials()
+    assert readable_url(url, path) == url
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    assert readable_url(url, path) == url  # someone writes now
+    store.study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+    assert not path.with_name(f"{path.name}-wal").exists()
+    assert "immutable=1" in readable_url(url, path)
+    assert reopened(url).trials() == told
+    assert not path.with_name(f"{path.name}-wal").exists()
+
+
+def test_telling_twice_is_telling_once(url: str) -> None:
+    store = TrialStore.create(url, "s", METRIC, {})
+    number = ask(store)
+    first = store.tell(number, Evaluation(Status.COMPLETE, {"consistency": 0.5}), 0.5)
+    assert store.tell(number, Evaluation(Status.COMPLETE, {"consistency": 0.7}), 0.7) == first
+    assert reopened(url).trials() == [first]
+
+
+def test_what_was_released_is_not_told(url: str) -> None:
+    store, other = TrialStore.create(url, "s", METRIC, {}), reopened(url)
+    number = ask(store)
+    other.release(other.trials()[0])
+    record = store.tell(number, Evaluation(Status.COMPLETE, {"consistency": 0.5}), 0.5)
+    assert (record.state, record.metrics) == ("interrupted", {})
+    assert [trial.state for trial in reopened(url).trials()] == ["interrupted"]
+
+
+def test_an_evaluation_survives_being_made_plain() -> None:
+    curve = {"consistency": [0.1, float("nan")]}
+    for evaluation in (
+        Evaluation(Status.COMPLETE, {"consistency": 0.5}, {"shift": 1.5}, curve, seconds=2.0),
+        Evaluation(Status.FAILED, reason="no"),
+    ):
+        again = evaluation_of(json.loads(json.dumps(plain_evaluation(evaluation))))
+        assert repr(again) == repr(evaluation)
+
+
+@pytest.mark.parametrize(
+    ("taken", "index"), [([], 0), ([0, 1], 2), ([1, 2], 0), ([2, 0, 3], 1), ([None, None], 2), ([0, None, 1], 3)]
+)
+def test_the_free_place(taken: list[int | None], index: int) -> None:
+    assert free_index(taken) == index

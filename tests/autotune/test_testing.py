@@ -27,6 +27,7 @@ from autotune.objective import (
     never_stop,
 )
 from autotune.testing import ObjectiveConformance, ObjectiveTypeConformance
+from tests.autotune.held_out import HELD_OUT, HoldsOut
 from tests.autotune.toy import Optimum, Toy, ToySettings, toy
 
 
@@ -40,6 +41,15 @@ class TestToyObjective(ObjectiveConformance):
 
 class TestToyObjectiveByError(TestToyObjective):
     metric = "error"
+
+
+class TestToyThatHoldsOut(TestToyObjective):
+    def objective(self) -> Objective:
+        return HoldsOut(ToySettings())
+
+
+class TestToyByWithheldData(TestToyThatHoldsOut):
+    metric = "held_out_consistency"
 
 
 class TestToyType(ObjectiveTypeConformance):
@@ -171,6 +181,31 @@ def categorical(**changes: Any) -> Any:
             "evaluation_reports_what_is_declared",
             Broken(evaluation=altered(status=Status.DIVERGED, reason="NaN in the probe")),
             "ended as 'diverged': NaN in the probe",
+        ),
+        (
+            "evaluation_reports_what_is_declared",
+            Broken(evaluation=altered(metrics=lambda m: {**m, HELD_OUT.name: 0.5}), metrics=lambda f: [*f, HELD_OUT]),
+            "asked for consistency, metrics reported .*'held_out_consistency'.*, declared .'consistency', 'error'.",
+        ),
+        (
+            "held_out_metrics_are_reported_where_asked_for",
+            Broken(metrics=lambda found: [*found, HELD_OUT]),
+            "asked for held_out_consistency, metrics reported .'consistency', 'error'., declared",
+        ),
+        (
+            "metrics_are_well_formed",
+            Broken(metrics=lambda found: [*found, dataclasses.replace(HELD_OUT, held_out_of="eror")]),
+            "held_out_consistency: 'eror' is no in-sample metric of the same goal",
+        ),
+        (
+            "metrics_are_well_formed",
+            Broken(metrics=lambda found: [*found, dataclasses.replace(HELD_OUT, held_out_of="error")]),
+            "held_out_consistency: 'error' is no in-sample metric of the same goal",
+        ),
+        (
+            "metrics_are_well_formed",
+            Broken(metrics=lambda found: [HELD_OUT, *found]),
+            "the first metric, held_out_consistency, is held out",
         ),
         ("same_seed_gives_the_same_evaluation", Broken(evaluation=drifting), "metrics differ"),
         ("same_seed_gives_the_same_evaluation", Broken(evaluation=tilting), "gradient differ"),

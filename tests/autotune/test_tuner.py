@@ -89,8 +89,8 @@ def test_start_says_how_many_it_released(url: str) -> None:
     store = TrialStore.open(url, "s")
     assert store is not None
     again = Tuner(store, SPACE, METRIC, Search("random", 7))
-    assert again.start() == 2
-    assert again.start() == 0
+    assert len(again.start()) == 2
+    assert again.start() == []
     assert [trial.number for trial in again.counted()] == [0]
 
 
@@ -178,3 +178,43 @@ def test_other_samplers_expect_nothing(url: str) -> None:
     run(url, 5)
     assert tuner(url).expects() is None
     assert {record.expected_improvement for record in tuner(url).counted()} == {None}
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc", "gp", "cmaes"])
+def test_what_is_lost_among_several_at_once_is_proposed_again(sampler: str, url: str) -> None:
+    """Not the values of a trial asked after it, which runs on."""
+    made = tuner(url, sampler=sampler)
+    first, second, third = (made.ask(owner=owner) for owner in ("a", "b", "a"))
+    (lost,) = made.release_abandoned({"a"})
+    assert (lost.number, lost.index, lost.owner) == (second.number, 1, "b")
+    again = made.ask(owner="a")
+    assert again.values == second.values or sampler == "cmaes"  # which learns from nothing yet, and draws anew
+    assert again.values not in (first.values, third.values)
+    assert [trial.index for trial in made.counted()] == [0, 2, 1]
+    assert made.ask().values not in (first.values, second.values, third.values)
+    assert [trial.index for trial in made.counted()] == [0, 2, 1, 3]
+
+
+def test_values_that_three_processes_died_with_have_failed(url: str) -> None:
+    made = tuner(url)
+    asked = []
+    for _ in range(3):
+        asked.append(made.ask())
+        made.start()
+    assert asked[0].values == asked[1].values == asked[2].values
+    trials = made.store.trials()
+    assert [trial.state for trial in trials] == ["interrupted", "interrupted", "failed"]
+    assert trials[2].reason == "its process died 3 times with these values"
+    assert made.ask().values != asked[0].values
+
+
+def test_what_the_user_cancelled_has_not_died(url: str) -> None:
+    made = tuner(url)
+    for _ in range(4):
+        made.ask()
+        (running,) = [trial for trial in made.store.trials() if trial.state == "running"]
+        made.store.release(running, cancelled=True)
+    made.ask()
+    made.start()
+    assert {trial.state for trial in made.store.trials()} == {"interrupted"}
+    assert [trial.cancelled for trial in made.store.trials()] == 4 * [True] + [False]

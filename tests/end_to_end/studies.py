@@ -30,8 +30,12 @@ STUDY: dict[str, Any] = {
     "search": {"sampler": "random", "seed": 3},
     "budget": {"trials": 4},
     "tracking": {"enabled": False},
+    "execution": {"executor": "inline"},  # quicker
 }
-GATED: dict[str, Any] = STUDY | {"objective": {"name": "tests.end_to_end.studies:gated", "data": "gate"}}
+GATED: dict[str, Any] = STUDY | {
+    "objective": {"name": "tests.end_to_end.studies:gated", "data": "gate"},
+    "execution": {"executor": "process"},
+}
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,11 @@ class Place:
         return document
 
     def files(self) -> dict[str, bytes | None]:
-        """All files and folders, for "nothing was changed"."""
+        """All files and folders, for "nothing was changed"; less the memory that users of an SQLite file share."""
         return {
             str(path.relative_to(self.folder)): path.read_bytes() if path.is_file() else None
             for path in self.folder.rglob("*")
+            if not path.name.endswith("-shm")
         }
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

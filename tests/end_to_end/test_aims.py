@@ -29,7 +29,7 @@ def test_the_best_keeps_the_limits_and_the_result_says_so(place: Place, capsys: 
 
 def test_a_study_whose_trials_all_break_a_limit_has_failed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     study = place.write(metric={"limits": {"error": {"below": 1e-9}, "seconds": {"below": 1000}}})
-    assert autotune("run", study, "--quiet") == 3
+    assert autotune("run", study, "--quiet") == 4
     error = capsys.readouterr().err
     assert "none of 4 trials is a full evaluation that keeps the limits: error below 1e-09 (nearest " in error
     assert autotune("result", "toy") == 0

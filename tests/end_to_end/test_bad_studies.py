@@ -221,7 +221,7 @@ def test_the_good_study_is_accepted(empty_place: Path, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert "-1 to 1" in out
     assert "angstrom" in out
-    assert "maximize consistency" in out
+    assert "maximize consistency, in-sample" in out
     assert files_below(empty_place) == ["cwd", "study.yaml"]
 
 

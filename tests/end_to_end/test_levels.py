@@ -68,17 +68,17 @@ def test_stopped_and_continued_it_asks_the_same(tmp_path: Path, monkeypatch: pyt
 
 def stop_after(place: Place, study: str, trials: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run until so many trials have ended; then Ctrl-C between two trials."""
-    from autotune.run import _Run
+    from autotune.loop import Loop
 
-    ordinary = _Run._trial
+    ordinary = Loop._next
 
-    def trial(self: _Run, *, finish: bool) -> None:
-        if len(self.tuner.counted()) >= trials:
+    def following(self: Loop) -> Any:
+        if len(self._study.tuner.counted()) >= trials:
             raise KeyboardInterrupt
-        ordinary(self, finish=finish)
+        return ordinary(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Run, "_trial", trial)
+        patch.setattr(Loop, "_next", following)
         assert autotune("run", study, "--quiet") == 130
     assert len(place.trials("small")) == trials
 
@@ -133,7 +133,7 @@ def test_what_cannot_teach_is_refused(
 
 def test_a_study_without_a_finished_trial_teaches_nothing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     failing = STUDY | {"objective": STUDY["objective"] | {"fail_above": -5}}
-    assert autotune("run", place.write(failing), "--quiet") == 3
+    assert autotune("run", place.write(failing), "--quiet") == 4
     study = place.write(GP | {"name": "warm", "search": {"sampler": "gp", "warm_start": ["toy", "nowhere"]}})
     assert autotune("run", study) == 2
     err = capsys.readouterr().err

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from autotune.samplers import SAMPLERS, TAKES_STARTUP
 from autotune.store import TrialStore
@@ -191,17 +190,20 @@ def test_fresh_keeps_the_old_study_under_another_name(place: Place, capsys: pyte
     assert capsys.readouterr().out == (folder / "result.json").read_text()
 
 
-def test_two_runners_at_once_are_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    study = place.write()
-    assert autotune("run", study, "--quiet", "--trials", 2) == 0
-    before = place.trials()
-    with FileLock(place.home.study("toy") / "lock"):
-        for options in ((), ("--fresh",)):
-            assert autotune("run", study, *options) == 2
-            assert capsys.readouterr().err == (
-                "Error: study toy: is being run by another process; wait for it, or give this one another name "
-                "with --set name=NAME\n"
-            )
-    assert place.trials() == before
-    assert autotune("run", study, "--quiet") == 0
-    assert len(place.trials()) == 4
+def test_a_study_that_is_being_run_is_not_begun_anew(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    gate = make_gate(place, 2)
+    study = place.write(GATED)
+    process = place.start("run", study, "--quiet")
+    wait_for_evaluation(gate, 2, process)
+    assert autotune("run", study, "--fresh") == 2
+    assert capsys.readouterr().err == (
+        "Error: study toy: is being run by another process; wait for it, or give this one another name "
+        "with --set name=NAME\n"
+    )
+    assert autotune("result", "toy") == 0
+    assert "Study toy: running (no end yet); 1 finished" in capsys.readouterr().out
+    (gate / "hold-2").unlink()
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 0
+    assert [trial.state for trial in place.trials()] == 4 * ["finished"]
+    assert autotune("run", study, "--fresh", "--quiet") == 0

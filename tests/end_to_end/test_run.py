@@ -65,7 +65,7 @@ def test_a_run_off_a_terminal_prints_a_line_per_trial(place: Place, capsys: pyte
 
 def test_a_long_reason_stays_on_one_line(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     study = place.write(objective=OBJECTIVE | {"name": "tests.end_to_end.test_run:wordy"})
-    assert autotune("run", study, "--trials", 1) == 3
+    assert autotune("run", study, "--trials", 1) == 4
     out = capsys.readouterr().out
     assert f"{'very ' * 100}bad (test_run.py:" in out
 
@@ -149,7 +149,7 @@ def test_failing_trials_do_not_end_the_study(place: Place) -> None:
 def test_a_study_without_a_finished_trial_fails(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     study = place.write(objective=OBJECTIVE | {"fail_above": -1})
     for _ in range(2):
-        assert autotune("run", study, "--quiet", "--json", "answer.json") == 3
+        assert autotune("run", study, "--quiet", "--json", "answer.json") == 4
         last = place.trials()[-1].reason
         assert last.startswith("the toy diverged at shift ")
         reason = f"none of 4 trials finished; the last one: {last}"
@@ -258,3 +258,89 @@ def test_a_run_goes_on_without_mlflow_and_is_recorded_later(
     assert place.result()["mlflow"]["run_id"] == parent.info.run_id
     assert len(children) == 4
     assert len(place.trials()) == 4
+
+
+@pytest.mark.parametrize("executor", ["inline", "process"])
+def test_progress_as_lines_of_json(executor: str, place: Place) -> None:
+    place.write(objective=OBJECTIVE | {"fail_above": 0.5}, search={"sampler": "qmc", "seed": 1}, budget={"trials": 3})
+    process = place.start("run", "study.yaml", "--progress", "json", "--set", f"execution.executor={executor}")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    events = [json.loads(line, parse_constant=refuse) for line in out.splitlines()]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", event.pop("time")) for event in events)
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "started" and kinds[-1] == "finished"
+    assert kinds.count("proposed") == kinds.count("ended") == 3 and kinds.count("progressed") >= 1
+    about = {"name": "consistency", "goal": "maximize", "noise_ceiling": 1.0}
+    assert events[0] == {"event": "started", "study": "toy", "metric": about, "ended": 0, "budget": 3}
+    ended = [event for event in events if event["event"] == "ended"]
+    for event, trial in zip(ended, place.trials(), strict=True):
+        assert (event["trial"], event["state"], event["values"]) == (trial.number, trial.state, trial.values)
+        assert (event["metrics"], event["reason"]) == (trial.metrics, trial.reason)
+    result, last = place.result(), events[-1]
+    assert ended[-1]["best"] == {"trial": result["best_trial"], "value": result["metric"]["best"]}
+    assert (last["status"], last["best_trial"], last["exit_code"]) == ("finished", result["best_trial"], 0)
+    assert last["parameters"]["shift"]["best"] == result["parameters"]["shift"]["best"]
+
+
+def refuse(constant: str) -> float:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def test_the_last_line_of_json_says_how_a_study_failed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    study = place.write(objective=OBJECTIVE | {"fail_above": -1})
+    assert autotune("run", study, "--progress", "json") == 4
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (last["event"], last["status"], last["exit_code"], last["best_trial"]) == ("finished", "failed", 4, None)
+    assert autotune("run", study, "--set", "execution.max_failures=2", "--progress", "json", "--trials", 9) == 3
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (last["event"], last["status"], last["exit_code"]) == ("finished", "failed", 3)
+    assert last["reason"].startswith("2 trials in a row failed; the last one: the toy diverged")
+    assert len(place.trials()) == 6
+
+
+def test_json_contradicts_quiet(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert autotune("run", place.write(), "--progress", "json", "--quiet") == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "Error: --progress json: contradicts --quiet; give one of them\n")
+
+
+def test_a_locked_store_is_waited_for(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another program writes to the database and does not stop; then it does."""
+    import sqlite3
+    import threading
+
+    study = place.write()
+    assert autotune("run", study, "--quiet", "--trials", 1) == 0
+    blocker = sqlite3.connect(place.home.folder / "trials.db", check_same_thread=False, isolation_level=None)
+
+    class Blocks:
+        def __call__(self, trial: object) -> None:
+            blocker.execute("BEGIN IMMEDIATE")
+            threading.Timer(1.5, blocker.execute, ("ROLLBACK",)).start()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autotune.storage.BUSY_SECONDS", 0.1)
+        patch.setattr("autotune.cli.progress.ProgressLine.proposed", lambda self, trial: Blocks()(trial))
+        assert autotune("run", study, "--trials", 2) == 0
+    blocker.close()
+    out = capsys.readouterr().out
+    assert out.count("Waiting: the trial store does not answer: database is locked. Nothing is lost; Ctrl-C ends") == 1
+    assert out.count("Going on.") == 1
+    assert [trial.state for trial in place.trials()] == ["finished", "finished"]
+
+
+def test_the_store_may_be_elsewhere(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTUNE_STORAGE", f"sqlite:///{place.folder / 'else where.db'}")
+    assert autotune("run", place.write(), "--quiet") == 0
+    assert (place.folder / "else where.db").is_file() and not (place.home.folder / "trials.db").exists()
+    assert place.result()["trials"]["finished"] == 4
+
+
+def test_a_password_of_the_store_is_not_told(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTOTUNE_STORAGE", "strange://me:secret@nowhere/db")
+    assert autotune("run", place.write(), "--quiet") == 2
+    out, err = capsys.readouterr()
+    assert "AUTOTUNE_STORAGE" in err and "secret" not in out + err

@@ -48,6 +48,7 @@ class Kernels(Protocol):
         patterns: Tensor,
         indices: Tensor,
         valid: Tensor,
+        mask_of: Tensor,
         scale: float,
         background: float,
         floor: float,
@@ -59,14 +60,15 @@ class Kernels(Protocol):
             waves: (b, m, y, x) at the detector.
             patterns: (position, y, x) all measured patterns, float32.
             indices: (b,) int64, which of them these are.
-            valid: (y, x) 1 on valid pixels, 0 elsewhere.
+            valid: (mask, y, x) 1 on pixels that are compared, 0 elsewhere.
+            mask_of: (position,) int64, which mask is whose.
             scale: intensity is scale * |waves|^2, summed over modes, plus the background.
             background: expected intensity at every pixel that does not depend on the waves.
             floor: f of :data:`Loss`.
             loss: which L.
 
         Returns:
-            L and the sum of (I - y)^2, both over valid pixels of this batch.
+            L and the sum of (I - y)^2, both over the pixels of this batch that are compared.
         """
 
     def score(
@@ -75,6 +77,7 @@ class Kernels(Protocol):
         patterns: Tensor,
         indices: Tensor,
         valid: Tensor,
+        mask_of: Tensor,
         scale: float,
         background: float,
         floor: float,

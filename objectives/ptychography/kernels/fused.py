@@ -260,6 +260,7 @@ class FusedKernels:
         patterns: Tensor,
         indices: Tensor,
         valid: Tensor,
+        mask_of: Tensor,
         scale: float,
         background: float,
         floor: float,
@@ -267,7 +268,7 @@ class FusedKernels:
     ) -> tuple[float, float]:
         """See :class:`objectives.ptychography.kernels.Kernels`."""
         numbers = (scale, background, floor)
-        value, squared = residual_loop(*_flat(waves, patterns, indices, valid, numbers, LOSSES[loss]))
+        value, squared = residual_loop(*_flat(waves, patterns, indices, (valid, mask_of), numbers, LOSSES[loss]))
         return float(value), float(squared)
 
     def score(
@@ -276,6 +277,7 @@ class FusedKernels:
         patterns: Tensor,
         indices: Tensor,
         valid: Tensor,
+        mask_of: Tensor,
         scale: float,
         background: float,
         floor: float,
@@ -283,7 +285,9 @@ class FusedKernels:
     ) -> tuple[float, float, float]:
         """See :class:`objectives.ptychography.kernels.Kernels`."""
         numbers = (scale, background, floor)
-        squared, amplitude, total = score_loop(*_flat(waves, patterns, indices, valid, numbers, loss == "amplitude"))
+        squared, amplitude, total = score_loop(
+            *_flat(waves, patterns, indices, (valid, mask_of), numbers, loss == "amplitude")
+        )
         return float(squared), float(amplitude), float(total)
 
     def shift_slopes(self, slopes: Tensor, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
@@ -378,17 +382,18 @@ def _flat(
     waves: Tensor,
     patterns: Tensor,
     indices: Tensor,
-    valid: Tensor,
+    masks: tuple[Tensor, Tensor],
     numbers: tuple[float, float, float],
     loss: int | bool,
 ) -> Any:
     """Arrays with one axis of pixels, and numbers of their precision: a wider one would widen every operation."""
-    mask = valid.numpy().reshape(-1)
+    valid = masks[0].numpy().reshape(len(masks[0]), -1)
     return (
         waves.numpy().reshape(*waves.shape[:2], -1),
         patterns.numpy().reshape(len(patterns), -1),
         indices.numpy(),
-        mask,
-        *(mask.dtype.type(number) for number in numbers),
+        valid,
+        masks[1].numpy(),
+        *(valid.dtype.type(number) for number in numbers),
         loss,
     )

@@ -95,14 +95,23 @@ def _weigh(waves: Any, scale: Any, slope: Any) -> None:
 
 @compiled
 def residual_loop(
-    waves: Any, patterns: Any, indices: Any, valid: Any, scale: Any, background: Any, floor: Any, loss: Any
+    waves: Any,
+    patterns: Any,
+    indices: Any,
+    valid: Any,
+    mask_of: Any,
+    scale: Any,
+    background: Any,
+    floor: Any,
+    loss: Any,
 ) -> tuple[float, float]:
-    """Waves (b, m, pixel), patterns (position, pixel), valid (pixel,)."""
+    """Waves (b, m, pixel), patterns (position, pixel), valid (mask, pixel), mask_of (position,)."""
     expected = np.empty(waves.shape[2], valid.dtype)
     value = squared = 0.0
     for b in range(len(waves)):
         _expect(waves[b], scale, background, expected)
-        of_pattern = _slope(expected, patterns[indices[b]], valid, floor, loss)
+        position = indices[b]
+        of_pattern = _slope(expected, patterns[position], valid[mask_of[position]], floor, loss)
         value += of_pattern[0]
         squared += of_pattern[1]
         _weigh(waves[b], scale, expected)
@@ -131,16 +140,24 @@ def _score_slope(expected: Any, measured: Any, valid: Any, floor: Any, of_amplit
 
 @compiled
 def score_loop(
-    waves: Any, patterns: Any, indices: Any, valid: Any, scale: Any, background: Any, floor: Any, of_amplitude: bool
+    waves: Any,
+    patterns: Any,
+    indices: Any,
+    valid: Any,
+    mask_of: Any,
+    scale: Any,
+    background: Any,
+    floor: Any,
+    of_amplitude: bool,
 ) -> tuple[float, float, float]:
     """As :func:`residual_loop`."""
     expected = np.empty(waves.shape[2], valid.dtype)
     squared = amplitude = total = 0.0
     for b in range(len(waves)):
         _expect(waves[b], scale, background, expected)
-        measured = patterns[indices[b]]
+        measured, compared = patterns[indices[b]], valid[mask_of[indices[b]]]
         for start in range(0, expected.size, _RUN):
-            e, y, v = expected[start : start + _RUN], measured[start : start + _RUN], valid[start : start + _RUN]
+            e, y, v = expected[start : start + _RUN], measured[start : start + _RUN], compared[start : start + _RUN]
             of_run = _score_slope(e, y, v, floor, of_amplitude)
             squared += of_run[0]
             amplitude += of_run[1]

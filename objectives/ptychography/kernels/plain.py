@@ -45,6 +45,7 @@ class TorchKernels:
         patterns: Tensor,
         indices: Tensor,
         valid: Tensor,
+        mask_of: Tensor,
         scale: float,
         background: float,
         floor: float,
@@ -53,18 +54,19 @@ class TorchKernels:
         """See :class:`objectives.ptychography.kernels.Kernels`."""
         expected = scale * _intensity(waves) + background
         measured = patterns[indices].to(expected.dtype)
-        difference = (expected - measured) * valid
+        compared = _compared(valid, mask_of, indices)
+        difference = (expected - measured) * compared
         squared = float(difference.square().sum(dtype=torch.float64))
         if loss == "intensity":
             slope, value = 2 * difference, squared
         elif loss == "amplitude":
             expected = expected + floor
-            slope = (1 - (measured / expected).sqrt()) * valid
+            slope = (1 - (measured / expected).sqrt()) * compared
             value = float((expected * slope.square()).sum(dtype=torch.float64))
         else:
             expected = expected + floor
-            slope = (1 - measured / expected) * valid
-            value = float(((expected - measured * expected.log()) * valid).sum(dtype=torch.float64))
+            slope = (1 - measured / expected) * compared
+            value = float(((expected - measured * expected.log()) * compared).sum(dtype=torch.float64))
         waves *= scale * slope[:, None]
         return value, squared
 
@@ -74,6 +76,7 @@ class TorchKernels:
         patterns: Tensor,
         indices: Tensor,
         valid: Tensor,
+        mask_of: Tensor,
         scale: float,
         background: float,
         floor: float,
@@ -82,11 +85,12 @@ class TorchKernels:
         """See :class:`objectives.ptychography.kernels.Kernels`."""
         expected = scale * _intensity(waves) + background
         measured = patterns[indices].to(expected.dtype)
-        difference = (expected - measured) * valid
-        amplitudes = ((expected + floor).sqrt() - measured.sqrt()) * valid
+        compared = _compared(valid, mask_of, indices)
+        difference = (expected - measured) * compared
+        amplitudes = ((expected + floor).sqrt() - measured.sqrt()) * compared
         slope = 2 * difference
         if loss == "amplitude":
-            slope = (1 - (measured / (expected + floor)).sqrt()) * valid * (expected > floor)
+            slope = (1 - (measured / (expected + floor)).sqrt()) * compared * (expected > floor)
         waves *= scale * slope[:, None]
         sums = (part.sum(dtype=torch.float64) for part in (difference.square(), amplitudes.square(), slope))
         squared, amplitude, total = (float(part) for part in sums)
@@ -187,6 +191,11 @@ class TorchKernels:
         transmission[inside] += step * gradient[inside] / denominator.clamp(min=torch.finfo(received.dtype).tiny)
         gradient[inside] = 0
         illumination[inside] = 0
+
+
+def _compared(valid: Tensor, mask_of: Tensor, indices: Tensor) -> Tensor:
+    """The mask of each pattern, (b, y, x); the only one as it is, (1, y, x)."""
+    return valid if len(valid) == 1 else valid[mask_of[indices]]
 
 
 def _inside(box: tuple[int, int, int, int]) -> tuple[slice, slice]:

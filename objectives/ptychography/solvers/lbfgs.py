@@ -133,8 +133,7 @@ def _curvature(misfit: Misfit, options: SolverOptions) -> float:
     if options.loss != "intensity":
         return 2.0
     data = misfit.data
-    mean_square = data.norm / (len(data.patterns) * float(data.valid.sum()))
-    return 4.0 * mean_square / data.mean**2
+    return 4.0 * data.norm / data.pixels / data.mean**2
 
 
 def _minimise(

@@ -33,7 +33,10 @@ def solve_stepwise(
 ) -> State:
     """Go through compact batches in random order, ``options.iterations`` times."""
     state = State(state.transmission.clone(), state.spectra.clone(), state.moved.clone())
-    groups = compact_batches(misfit.model.scene.positions.detach(), options.batch_size)
+    # A pattern that is withheld wants nothing, but would dilute what a batch's other ones want.
+    seen = misfit.data.seen
+    among = compact_batches(misfit.model.scene.positions.detach()[seen], options.batch_size)
+    groups = [seen[group] for group in among]
     batches = [misfit.model.batch(group) for group in groups]
     random = torch.Generator().manual_seed(seed)
     step = kind(misfit, state, options)

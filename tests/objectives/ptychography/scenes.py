@@ -82,7 +82,7 @@ def model_of(
 
 def misfit_of(model: ForwardModel, patterns: Tensor, valid: Tensor, machine: Machine = CPU) -> Misfit:
     """The model beside ``patterns``."""
-    return Misfit(model, Data(patterns, valid, machine))
+    return Misfit(model, Data(patterns, valid[None], machine))
 
 
 def smooth(shape: tuple[int, int], width: float, random: np.random.Generator) -> NDArray[np.float64]:

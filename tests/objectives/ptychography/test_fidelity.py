@@ -15,6 +15,7 @@ from autotune.objective import InputError, Value
 from objectives.data.measurement import FarField, Measurement
 from objectives.ptychography.fidelity import Fidelity, Level, Levels, middle_positions, reduced
 from objectives.ptychography.objective import PtychographyObjective
+from objectives.ptychography.settings import HeldOutSettings
 from objectives.ptychography.simulation.settings import SimulationSettings
 from objectives.ptychography.simulation.simulate import simulate_patterns
 from tests.objectives.ptychography.scenes import CPU, TRUTH, free, lens, near, objective
@@ -101,7 +102,7 @@ def test_centre_is_found_again_among_bins(rows: int, size: int) -> None:
     c = (1.3, -0.7)
     spot = np.exp(-((y - rows // 2 - c[0]) ** 2 + (x - 15 - c[1]) ** 2) / (2 * 2.0**2))
     whole = replace(counted(rows, 31), patterns=np.repeat(spot[None].astype(np.float32), 25, axis=0))
-    level = Levels(whole, CPU).at(Fidelity(1.0, size))
+    level = Levels(whole, CPU, HeldOutSettings()).at(Fidelity(1.0, size))
     found = level.scalars(
         {
             "center_offset_y": torch.tensor(c[0]),
@@ -181,7 +182,7 @@ def test_part_of_the_scan_works_without_a_lens(measured) -> None:  # type: ignor
 
 
 def test_cut_data_are_kept_and_few() -> None:
-    levels = Levels(lens(), CPU)
+    levels = Levels(lens(), CPU, HeldOutSettings())
     whole = levels.at(Fidelity())
     assert whole is levels.whole and whole.measurement is lens()
     first = levels.at(Fidelity(0.5))

@@ -37,6 +37,7 @@ class Case:
     patterns: Tensor
     indices: Tensor
     valid: Tensor
+    mask_of: Tensor
     weights: Tensor
     box: tuple[int, int, int, int]
 
@@ -67,7 +68,8 @@ def case(real: torch.dtype, shape: tuple[int, int, int, int] = (5, 2, 9, 12), se
         torch.polar(torch.ones(batch, columns, dtype=real), 6 * uniform(batch, columns)),
         torch.poisson(3 * torch.rand(batch + 2, rows, columns, generator=random), generator=random),
         torch.randperm(batch + 2, generator=random)[:batch],
-        (uniform(rows, columns) > 0.1).to(real),
+        (uniform(3, rows, columns) > 0.1).to(real),
+        torch.randint(0, 3, (batch + 2,), generator=random),
         uniform(batch) - 0.2,
         (low[0], high[0] + rows, low[1], high[1] + columns),
     )
@@ -124,11 +126,11 @@ def results(kernels: Kernels, c: Case) -> dict[str, Any]:
     }
     for loss in get_args(Loss):
         waves = c.waves.clone()
-        sums = kernels.residual(waves, c.patterns, c.indices, c.valid, 0.7, 0.3, 0.01, loss)
+        sums = kernels.residual(waves, c.patterns, c.indices, c.valid, c.mask_of, 0.7, 0.3, 0.01, loss)
         found |= {f"{loss} waves": waves, f"{loss} sums": torch.tensor(sums, dtype=torch.float64)}
     for loss in SCORED:
         waves = c.waves.clone()
-        scores = kernels.score(waves, c.patterns, c.indices, c.valid, 0.7, 0.3, 0.01, loss)
+        scores = kernels.score(waves, c.patterns, c.indices, c.valid, c.mask_of, 0.7, 0.3, 0.01, loss)
         found |= {f"{loss} scored waves": waves, f"{loss} scores": torch.tensor(scores, dtype=torch.float64)}
     return found
 
@@ -165,12 +167,12 @@ def test_fused_is_plain_whatever_the_shape(real: torch.dtype, shape: tuple[int, 
 def test_residual_is_the_sum_written_out(kernels: Kernels, loss: Loss) -> None:
     c = case(torch.float64)
     waves = c.waves.clone()
-    value, squared = kernels.residual(waves, c.patterns, c.indices, c.valid, 0.7, 0.3, 0.01, loss)
+    value, squared = kernels.residual(waves, c.patterns, c.indices, c.valid, c.mask_of, 0.7, 0.3, 0.01, loss)
     expected_value = expected_squared = 0.0
     for b in range(5):
         for i in range(9):
             for j in range(12):
-                if not c.valid[i, j]:
+                if not c.valid[c.mask_of[c.indices[b]], i, j]:
                     assert (waves[b, :, i, j] == 0).all()
                     continue
                 model = 0.3 + 0.7 * sum(abs(complex(c.waves[b, m, i, j])) ** 2 for m in range(2))
@@ -192,7 +194,7 @@ def test_residual_is_the_sum_written_out(kernels: Kernels, loss: Loss) -> None:
 @pytest.mark.parametrize("loss", SCORED)
 def test_score_is_the_residual_of_both_losses(kernels: Kernels, loss: Loss) -> None:
     c = case(torch.float64)
-    numbers = (c.patterns, c.indices, c.valid, 0.7, 0.3, 0.01)
+    numbers = (c.patterns, c.indices, c.valid, c.mask_of, 0.7, 0.3, 0.01)
     expected, other, waves = c.waves.clone(), c.waves.clone(), c.waves.clone()
     _, squared = kernels.residual(expected, *numbers, loss)
     amplitude, _ = kernels.residual(other, *numbers, "amplitude")
@@ -208,7 +210,7 @@ def test_amplitude_has_no_slope_where_nothing_is_expected(kernels: Kernels) -> N
     c = case(torch.float32)
     waves = c.waves.clone()
     waves[:, :, 2, 3] = 0
-    numbers = (c.patterns, c.indices, torch.ones_like(c.valid), 0.7, 0.0, 1e-30)
+    numbers = (c.patterns, c.indices, torch.ones_like(c.valid), c.mask_of, 0.7, 0.0, 1e-30)
     patterns = c.patterns[c.indices]
     with_slope = kernels.score(waves, *numbers, "amplitude")
     assert patterns[:, 2, 3].max() > 0 and abs(with_slope[2]) < 1e6 and (waves[:, :, 2, 3] == 0).all()
@@ -222,12 +224,40 @@ def test_what_is_not_finite_is_seen(kernels: Kernels, real: torch.dtype, loss: L
     """A diverged reconstruction is recognised by its residual, so no step may hide NaN or infinity."""
     c = case(real)
     waves = c.waves.clone()
-    where = tuple(c.valid.nonzero()[5].tolist())
+    where = tuple(c.valid[c.mask_of[c.indices[3]]].nonzero()[5].tolist())
     waves[(3, 1, *where)] = bad
-    _, squared = kernels.residual(waves, c.patterns, c.indices, c.valid, 1.0, 0.0, 0.01, loss)
+    _, squared = kernels.residual(waves, c.patterns, c.indices, c.valid, c.mask_of, 1.0, 0.0, 0.01, loss)
     assert not math.isfinite(squared)
     if math.isnan(bad):
         assert torch.isnan(waves[(3, 1, *where)].abs())
+
+
+@pytest.mark.parametrize("kernels", [PLAIN, FUSED], ids=["plain", "fused"])
+@precision
+@pytest.mark.parametrize("loss", get_args(Loss))
+def test_one_mask_for_all_is_that_mask_for_each(kernels: Kernels, real: torch.dtype, loss: Loss) -> None:
+    c = case(real)
+    found = []
+    for valid, mask_of in ((c.valid[1:2], torch.zeros_like(c.mask_of)), (c.valid, torch.ones_like(c.mask_of))):
+        waves = c.waves.clone()
+        sums = kernels.residual(waves, c.patterns, c.indices, valid, mask_of, 0.7, 0.3, 0.01, loss)
+        found.append((sums, waves))
+    assert found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("kernels", [PLAIN, FUSED], ids=["plain", "fused"])
+@pytest.mark.parametrize("loss", get_args(Loss))
+def test_a_pattern_that_is_withheld_wants_nothing(kernels: Kernels, loss: Loss) -> None:
+    c = case(torch.float64)
+    valid = torch.stack([torch.ones_like(c.valid[0]), torch.zeros_like(c.valid[0])])
+    mask_of = torch.zeros_like(c.mask_of)
+    mask_of[c.indices[2]] = 1
+    waves, others = c.waves.clone(), c.waves[[0, 1, 3, 4]].clone()
+    numbers = (valid, mask_of, 0.7, 0.3, 0.01, loss)
+    sums = kernels.residual(waves, c.patterns, c.indices, *numbers)
+    kept = kernels.residual(others, c.patterns, c.indices[[0, 1, 3, 4]], *numbers)
+    assert sums == pytest.approx(kept, rel=1e-12)
+    assert (waves[2] == 0).all() and torch.equal(waves[[0, 1, 3, 4]], others)
 
 
 @pytest.mark.parametrize("kernels", [PLAIN, FUSED], ids=["plain", "fused"])

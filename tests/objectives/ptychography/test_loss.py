@@ -146,7 +146,7 @@ def test_masked_pixels_have_no_influence(case: str) -> None:
     model, data = problem.misfit.model, problem.misfit.data
     value, _, gradients = problem.loss(problem.state)
     plain = setting(case, masked=False)
-    kept = data.valid.bool()
+    kept = data.valid[0].bool()
     leaf = problem.state.transmission.clone().requires_grad_(True)
     traced = ForwardModel(model.scene, model.layout, TorchKernels())
     expected = traced.intensity(leaf, problem.state.spectra, traced.batch(everything(model), problem.state.moved))

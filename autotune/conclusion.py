@@ -1,0 +1,99 @@
+"""The end of a run: what the study found is written down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autotune.answer import find_answer
+from autotune.criteria import Limit
+from autotune.replicates import Replicates
+from autotune.result import build_result, write_json
+from autotune.running import RunningStudy
+from autotune.store import TrialRecord, best_of
+
+_CONCLUDED = "concluded"  # fact of a study: how many trials it had when its end was written down
+_LOCK_SECONDS = 2.0
+"""A run that was told to end waits for the others no longer."""
+
+
+def write_down(study: RunningStudy, status: str, reason: str, replicates: Replicates | None = None) -> tuple[str, str]:
+    """Keep how the study ended, with its answer where it came to one; returns status and reason.
+
+    ``replicates`` tell what the noise of the measurement does to the answer; None where that is not to be known.
+
+    A study of which every trial failed has failed itself. One that other runs go on with has not ended, and of several
+    runs that come to the end together, the first writes it down.
+    """
+    with study.locked(timeout=-1 if status == "finished" else _LOCK_SECONDS):
+        if status != "finished" and study.others():
+            return status, reason
+        trials, facts = study.store.trials(), study.store.facts
+        if status == "finished" and facts.get(_CONCLUDED) == len(trials):
+            return facts["status"], facts["reason"]
+        if status == "finished" and best_of(trials, study.plan.metric, study.plan.aims.limits) is None:
+            status, reason = "failed", _why_none_finished(study, reason)
+        study.store.note("status", status)
+        study.store.note("reason", reason)
+        study.note_seconds()
+        write_result(study)  # before what may take time or fail
+        if status == "finished":
+            _keep_answer(study, replicates)
+            write_result(study)
+        study.store.note(_CONCLUDED, len(trials))
+    return status, reason
+
+
+def write_result(study: RunningStudy) -> dict[str, Any]:
+    """Write result.json; returns its content."""
+    result = build_result(study.store, study.home, live=bool(study.others()))
+    write_json(study.folder / "result.json", result)
+    return result
+
+
+def _keep_answer(study: RunningStudy, replicates: Replicates | None) -> None:
+    """Keep what the surrogate knows of the optimum; its samples in a file of their own.
+
+    It knows of no limits: where these exclude the best trial, its optimum is not the answer, and nothing is kept.
+    """
+    search, trials = study.tuner.search, study.store.trials()
+    if best_of(trials, study.plan.metric) != best_of(trials, study.plan.metric, search.aims.limits):
+        return
+    try:
+        answer = find_answer(
+            study.store,
+            study.plan.space,
+            study.plan.metric,
+            seed=search.seed,
+            own_levels=len(search.costs),
+            sources=search.sources,
+            again=replicates,
+        )
+    except Exception as error:  # what the study found must not be lost for a number about it
+        study.store.note("answer_error", f"{type(error).__name__}: {error}")
+        return
+    if answer is not None:
+        if replicates is not None and replicates.evaluated:
+            noise = {"known_from": study.noise, "replicates": replicates.count, "equivalents": replicates.evaluated}
+            answer |= {"noise": noise}
+        write_json(study.folder / "posterior.json", answer)
+        study.store.note("answer", {key: part for key, part in answer.items() if key != "samples"})
+
+
+def _why_none_finished(study: RunningStudy, end: str) -> str:
+    trials = study.tuner.counted()
+    if not trials:
+        return f"no trial was run: {end}"
+    if best_of(trials, study.plan.metric) is not None:
+        nearest = ", ".join(_nearest(limit, trials) for limit in study.plan.aims.limits)
+        return f"none of {len(trials)} trials is a full evaluation that keeps the limits: {nearest}"
+    last = next((trial.reason for trial in reversed(trials) if trial.reason), "no reason is known")
+    kind = "full evaluations" if study.plan.cheap else "trials"
+    count = sum(trial.level == 0 for trial in trials)
+    return f"none of {count} {kind} finished; the last one: {last}"
+
+
+def _nearest(limit: Limit, trials: list[TrialRecord]) -> str:
+    """A limit, and what came nearest to keeping it."""
+    reported = [trial.reported for trial in trials if trial.answers()]
+    nearest = min(reported, key=limit.missed_by).get(limit.metric)
+    return f"{limit} ({'not reported' if nearest is None else f'nearest {nearest:.5g}'})"

@@ -1,0 +1,83 @@
+"""Make one evaluation and keep its arrays: what every executor does where it runs trials."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from autotune.artifacts import keep_evaluation
+from autotune.execution.executor import Ended, Repetition, Task
+from autotune.objective import AutotuneError, Evaluation, Examines, MeasuresAgain, Objective, Progress, Status
+from autotune.patience import Patience
+
+
+def run_task(objective: Objective, task: Task, metric: str, progress: Progress, patience: Patience) -> Ended:
+    """Evaluate and keep the arrays; an exception of the objective becomes an evaluation that failed.
+
+    Args:
+        objective: what is evaluated.
+        task: where.
+        metric: the tuned metric's name.
+        progress: told after every iteration; says whether to go on.
+        patience: with the disk that the arrays are written to.
+
+    Raises:
+        OSError: the arrays cannot be written, for a reason that will not pass.
+    """
+    done = 1.0
+
+    def counting(iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+        nonlocal done
+        done = iteration / iterations
+        return progress(iteration, iterations, metrics)
+
+    evaluation = evaluate(objective, task, metric, counting)
+    if (folder := task.folder) is not None:
+        patience(lambda: keep_evaluation(folder, evaluation, objective))
+    stopped = evaluation.status is Status.STOPPED
+    return Ended(task.number, replace(evaluation, arrays={}, attributes={}), done if stopped else 1.0)
+
+
+def evaluate(objective: Objective, task: Task, metric: str, progress: Progress) -> Evaluation:
+    """Evaluate; one that does not say what it cost gets the time that was measured here."""
+    started = time.perf_counter()
+    try:
+        measured = _measured(objective, task.repetition)
+        if task.examine:
+            evaluation = _examined(measured, task)
+        else:
+            evaluation = measured.evaluate(task.values, metric=metric, seed=task.seed, progress=progress)
+        if not isinstance(evaluation, Evaluation):
+            raise TypeError(f"evaluate returned {type(evaluation).__name__}, not an Evaluation")
+        evaluation = replace(evaluation)  # checks its numbers, where someone has changed them
+    except (Exception, SystemExit) as error:  # a backend that calls sys.exit must not end the study unseen
+        evaluation = Evaluation(Status.FAILED, reason=_reason(error))
+    return evaluation if evaluation.seconds else replace(evaluation, seconds=time.perf_counter() - started)
+
+
+def _measured(objective: Objective, repetition: Repetition | None) -> Objective:
+    """The objective, with its measurement repeated where that is wanted."""
+    if repetition is None:
+        return objective
+    if not isinstance(objective, MeasuresAgain):
+        raise TypeError(f"{type(objective).__name__} cannot repeat its measurement")
+    return objective.measured_again(repetition.at, seed=repetition.seed)
+
+
+def _examined(objective: Objective, task: Task) -> Evaluation:
+    if not isinstance(objective, Examines):
+        raise TypeError(f"{type(objective).__name__} has no examinations")
+    return Evaluation(Status.COMPLETE, metrics=objective.examine(task.values, seed=task.seed))
+
+
+def _reason(error: BaseException) -> str:
+    """What was raised, and where: one line that is enough to look for it."""
+    text = " ".join(str(error).split())
+    if isinstance(error, AutotuneError):
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text}{place}"

@@ -1,0 +1,213 @@
+"""Run trials in worker processes of this machine: what a trial does to its process, it does to no other.
+
+A worker is started when it is first needed and serves all trials that follow, so that torch is imported and the data
+are read once; one that dies or is killed is replaced. The pipes carry JSON (:mod:`autotune.execution.worker`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import selectors
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from autotune.errors import Problem, StudyFailed
+from autotune.execution.child import FROM_OUTSIDE, Child, how_it_ended
+from autotune.execution.executor import Ended, Listener, Task
+from autotune.objective import Evaluation, Status
+from autotune.store import evaluation_of
+from autotune.study import StudyFile
+from autotune.study.execution import ExecutionSpec
+
+_LOOK_SECONDS = 0.2  # between two looks at a worker's memory
+
+
+@dataclass
+class _Worker:
+    """A worker process, and what it does now.
+
+    Attributes:
+        place: its number among those that run at once.
+        child: the process.
+        opened: whether it has opened the objective.
+        task: what it evaluates; None while it is idle.
+        began: when the evaluation did, on the monotonic clock; None while it has not, or waits for the disk.
+        used: seconds the evaluation took before it last waited for the disk.
+    """
+
+    place: int
+    child: Child
+    opened: bool = False
+    task: Task | None = None
+    began: float | None = None
+    used: float = 0.0
+
+    def begin(self, task: Task) -> None:
+        """Have it evaluate."""
+        self.task, self.used = task, 0.0
+        self.began = time.monotonic() if self.opened else None
+        self.child.mark_log()
+        self.child.send(
+            {
+                "number": task.number,
+                "values": dict(task.values),
+                "seed": task.seed,
+                "folder": None if task.folder is None else str(task.folder),
+                "repetition": None if task.repetition is None else asdict(task.repetition),
+                "examine": task.examine,
+            }
+        )
+
+    def seconds(self) -> float:
+        """How long its evaluation has taken, less what it waited for the disk."""
+        return self.used + (0.0 if self.began is None else time.monotonic() - self.began)
+
+
+class ProcessExecutor:
+    """Evaluates in ``spec.workers`` processes at once, each within the limits of time and memory."""
+
+    def __init__(self, file: StudyFile, spec: ExecutionSpec, metric: str, logs: Path) -> None:
+        """Start nothing yet.
+
+        Args:
+            file: the study, whose objective every worker opens for itself.
+            spec: how many workers, and their limits.
+            metric: the tuned metric's name.
+            logs: folder of what the workers print.
+        """
+        self._file, self._spec, self._metric, self._logs = file, spec, metric, logs
+        self._alive: list[_Worker] = []
+        self._selector = selectors.DefaultSelector()
+        self._ready: deque[Ended] = deque()
+        self._looked = 0.0
+
+    @property
+    def workers(self) -> int:
+        """How many evaluations may run at once."""
+        return self._spec.workers
+
+    def submit(self, task: Task) -> None:
+        """Give the task to an idle worker, which is started where there is none."""
+        idle = next((worker for worker in self._alive if worker.task is None), None)
+        (idle or self._start()).begin(task)
+
+    def wait(self, listener: Listener, timeout: float) -> Ended | None:
+        """Wait for the end of an evaluation, answering what workers say meanwhile, and enforcing the limits.
+
+        Raises:
+            StudyFailed: a worker could not open the objective, or not write what a trial keeps.
+        """
+        until = time.monotonic() + timeout
+        while not self._ready:
+            left = until - time.monotonic()
+            if left <= 0 or all(worker.task is None for worker in self._alive):
+                return None
+            for key, _ in self._selector.select(min(left, self._until_a_limit())):
+                self._hear(key.data, listener)
+            self._enforce_limits()
+        return self._ready.popleft()
+
+    def close(self) -> None:
+        """End all workers: those that evaluate at once, the others by themselves."""
+        for worker in self._alive:
+            with contextlib.suppress(KeyError):  # interrupted while it was being forgotten
+                self._selector.unregister(worker.child.answers)
+            if worker.task is None:
+                worker.child.dismiss()
+            else:
+                worker.child.kill()
+        self._alive.clear()
+        self._ready.clear()
+
+    def _start(self) -> _Worker:
+        taken = {worker.place for worker in self._alive}
+        place = next(number for number in range(self.workers) if number not in taken)
+        cores = os.cpu_count() or 1
+        threads = max(1, cores // self.workers) if self.workers > 1 else None
+        worker = _Worker(place, Child(self._logs / f"{os.getpid()}-{place}.log", threads))
+        self._alive.append(worker)
+        self._selector.register(worker.child.answers, selectors.EVENT_READ, worker)
+        path = str(self._file.path.absolute())
+        worker.child.send({"text": self._file.text, "path": path, "metric": self._metric})
+        return worker
+
+    def _hear(self, worker: _Worker, listener: Listener) -> None:
+        """Take what a worker has said, and notice its death, which is that of its evaluation."""
+        messages, over = worker.child.receive()
+        for message in messages:
+            self._take(worker, message, listener)
+        if not over:
+            return
+        self._forget(worker)
+        code = worker.child.ended()
+        if worker.task is not None:
+            words = worker.child.last_words()
+            reason = how_it_ended(code) + (f": {words}" if words else "")
+            outside = -code in FROM_OUTSIDE or not worker.opened
+            self._end(worker, worker.task, _failure(reason, worker.seconds()), infrastructure=outside)
+
+    def _take(self, worker: _Worker, message: dict[str, Any], listener: Listener) -> None:
+        if "opened" in message:
+            worker.opened, worker.began = True, time.monotonic()
+        elif "refused" in message:
+            raise StudyFailed([Problem(*problem) for problem in message["refused"]])
+        elif "broken" in message:
+            raise StudyFailed(Problem("", f"what a trial keeps cannot be written: {message['broken']}"))
+        elif "paused" in message:
+            worker.used, worker.began = worker.seconds(), None
+            listener.paused(message["paused"])
+        elif "resumed" in message:
+            worker.began = time.monotonic()
+            listener.resumed()
+        elif worker.task is not None and "progress" in message:
+            worker.child.send({"go": listener.progressed(worker.task.number, *message["progress"])})
+        elif worker.task is not None and "ended" in message:
+            self._end(worker, worker.task, evaluation_of(message["ended"]), done=message["done"])
+
+    def _end(
+        self, worker: _Worker, task: Task, evaluation: Evaluation, *, done: float = 1.0, infrastructure: bool = False
+    ) -> None:
+        self._ready.append(Ended(task.number, evaluation, done, infrastructure))
+        worker.task, worker.began = None, None
+
+    def _forget(self, worker: _Worker) -> None:
+        self._selector.unregister(worker.child.answers)
+        self._alive.remove(worker)
+
+    def _until_a_limit(self) -> float:
+        """Seconds until a limit may be passed."""
+        if self._spec.memory is not None:
+            return _LOOK_SECONDS
+        if self._spec.timeout is None:
+            return math.inf
+        running = [worker.seconds() for worker in self._alive if worker.began is not None]
+        return max(0.0, self._spec.timeout - max(running, default=0.0)) + 0.001
+
+    def _enforce_limits(self) -> None:
+        """Kill the workers whose evaluation takes too long or too much."""
+        timeout, memory = self._spec.timeout, self._spec.memory_bytes
+        if time.monotonic() - self._looked < _LOOK_SECONDS:
+            memory = None
+        else:
+            self._looked = time.monotonic()
+        for worker in list(self._alive):
+            if worker.task is None:
+                continue
+            if timeout is not None and worker.seconds() > timeout:
+                self._kill(worker, worker.task, f"took longer than {timeout:g} s")
+            elif memory is not None and worker.child.memory() > memory:
+                self._kill(worker, worker.task, f"used more than {self._spec.memory}")
+
+    def _kill(self, worker: _Worker, task: Task, reason: str) -> None:
+        self._forget(worker)
+        worker.child.kill()
+        self._end(worker, task, _failure(reason, worker.seconds()))
+
+
+def _failure(reason: str, seconds: float) -> Evaluation:
+    return Evaluation(Status.FAILED, reason=reason, seconds=seconds)

@@ -1,0 +1,68 @@
+"""Repeated measurements: what their noise does to an answer, from evaluations of the answer with noise drawn anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autotune.execution.executor import Executor, Repetition, Task
+from autotune.objective import Status, Value
+from autotune.running import Watcher
+
+_WAIT_SECONDS = 1.0
+
+
+class Replicates:
+    """The tuned metric's derivatives on measurements repeated in simulation.
+
+    Args:
+        executor: evaluates; idle.
+        watcher: told how far it is.
+        held: values of the parameters that are not tuned.
+        seed: of the study; the noise of repetition i is drawn from it and i.
+        count: repetitions, each of the cost of a full evaluation. One more is needed for what to repeat.
+    """
+
+    def __init__(
+        self, executor: Executor, watcher: Watcher, held: Mapping[str, Value], *, seed: int, count: int
+    ) -> None:
+        self._executor, self._watcher, self._held = executor, watcher, held
+        self._seed, self.count = seed, count
+        self.evaluated = 0
+        """Evaluations made, the one that tells what to repeat included."""
+
+    def __call__(self, values: Mapping[str, Value]) -> list[Mapping[str, float]]:
+        """Derivatives at tuned ``values``, by parameter name; a repetition that fails gives none."""
+        complete = {**self._held, **values}
+        # Numbers of tasks that are no trials are negative.
+        waiting = [
+            Task(-1 - i, complete, self._seed, None, Repetition(complete, 1000 * self._seed + i + 1))
+            for i in range(self.count)
+        ]
+        found: dict[int, Mapping[str, float]] = {}
+        ended = running = 0
+        self._watcher.repeated(0, self.count)
+        while ended < self.count:
+            while waiting and running < self._executor.workers:
+                self._executor.submit(waiting.pop(0))
+                running += 1
+            end = self._executor.wait(self, _WAIT_SECONDS)
+            if end is None:
+                continue
+            running, ended = running - 1, ended + 1
+            self._watcher.repeated(ended, self.count)
+            if end.evaluation.status is Status.COMPLETE and end.evaluation.gradient:
+                found[end.number] = end.evaluation.gradient
+        self.evaluated = self.count + 1
+        return [found[number] for number in sorted(found, reverse=True)]
+
+    def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+        """Nobody watches single iterations; none is stopped."""
+        return True
+
+    def paused(self, reason: str) -> None:
+        """An evaluation waits for something that passes."""
+        self._watcher.paused(reason)
+
+    def resumed(self) -> None:
+        """It goes on."""
+        self._watcher.resumed()

@@ -1,0 +1,67 @@
+"""The ``execution:`` block of study.yaml: where trials run, how many at once, and what each may use."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_LEAST_MEMORY = 10**8  # Python with numpy alone needs this much
+
+
+class ExecutionSpec(BaseModel):
+    """Where trials run. None of it belongs to the study's identity: it may change between two runs."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, strict=True
+    )
+
+    # The order matters: each validator below sees only the fields declared before its own.
+    executor: Literal["process", "inline"] = "process"
+    """process: each trial in a worker process, which it may crash; inline: in this process, for debugging."""
+    workers: int = Field(default=1, ge=1, le=1000)
+    """How many trials run at once."""
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds that a trial may take; null for no limit."""
+    memory: str | None = None
+    """Memory that a trial may use, such as "8 GB"; null for no limit."""
+    retries: int = Field(default=1, ge=0, le=100)
+    """How often a trial is tried again whose worker was killed from outside or lost; its own errors are final."""
+    max_failures: int | None = Field(default=None, ge=1)
+    """So many failed trials in a row end the study; null for never."""
+
+    @field_validator("memory")
+    @classmethod
+    def _memory_is_an_amount(cls, memory: str | None) -> str | None:
+        if memory is not None and bytes_of(memory) < _LEAST_MEMORY:
+            raise ValueError(f"{memory!r} is too little for any trial; give at least 100 MB")
+        return memory
+
+    @field_validator("workers", "timeout", "memory")
+    @classmethod
+    def _inline_has_no_limits(cls, given: float | str | None, info: ValidationInfo) -> float | str | None:
+        limits = given not in (None, 1) if info.field_name == "workers" else given is not None
+        if limits and info.data.get("executor") == "inline":
+            raise ValueError(f"{given} needs the executor process; inline runs one trial at a time, without limits")
+        return given
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The memory limit in bytes; None for none."""
+        return None if self.memory is None else bytes_of(self.memory)
+
+
+def bytes_of(amount: str) -> int:
+    """Bytes in an amount such as ``8 GB`` (10^9 each) or ``512 MiB`` (2^20 each).
+
+    Raises:
+        ValueError: it is no such amount.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B?)\s*", amount, flags=re.IGNORECASE)
+    unit = None if found is None else _UNITS.get(found[2].upper())
+    if found is None or unit is None:
+        raise ValueError(f"{amount!r} is not an amount of memory; write it as 8 GB or 512 MiB")
+    return int(float(found[1]) * unit)

@@ -1,0 +1,122 @@
+"""What no ptychographic measurement tells of an object: a constant phase, and a linear one.
+
+An object times a constant phase gives the same patterns, and one times a linear phase does with a probe that is
+shifted in angle. Two reconstructions, or a reconstruction and the truth, can only be compared without them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_PASSES = 200
+_ENOUGH = 1e-9
+"""Radians at the image's edge by which the plane still moves."""
+
+
+@dataclass(frozen=True)
+class PhasePlane:
+    """A phase ``offset + slope_y y + slope_x x``, y and x in pixels from the image's middle.
+
+    Attributes:
+        offset: radians.
+        slope_y, slope_x: radians per pixel.
+    """
+
+    offset: float
+    slope_y: float
+    slope_x: float
+
+    def of(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """The plane, radians, (rows, columns)."""
+        y, x = _coordinates(shape)
+        return self.offset + self.slope_y * y + self.slope_x * x
+
+
+def phase_plane(field: ArrayLike, weights: ArrayLike | None = None) -> PhasePlane:
+    """The phase plane a(y, x) nearest to a complex image: it maximises ``Re sum w z exp(-i a)``.
+
+    Unlike a plane fitted to the phase it does not mind where the phase wraps. It begins at the highest Fourier
+    coefficient and takes Newton-like steps from there.
+
+    Args:
+        field: z, complex (rows, columns).
+        weights: w, real and not negative, of the same shape; 1 where left out.
+
+    Raises:
+        ValueError: not an image, or nothing but zeros.
+    """
+    z = np.asarray(field, np.complex128)
+    if z.ndim != 2:
+        raise ValueError(f"an image has 2 axes, not {z.ndim}")
+    if weights is not None:
+        z = z * np.asarray(weights, np.float64)
+    size = np.abs(z)
+    if not size.any():
+        raise ValueError("the image is zero everywhere: it has no phase")
+    y, x = (axis.ravel() for axis in np.broadcast_arrays(*_coordinates(z.shape)))
+    basis = np.stack([np.ones(z.size), y / max(1.0, y.max()), x / max(1.0, x.max())])
+    # sin(residual) instead of its tangent, with |z| for the curvature, bounds the step: every one of them ascends.
+    curvature = (basis * size.ravel()) @ basis.T
+    found = _highest_frequency(z) * [1.0, max(1.0, y.max()), max(1.0, x.max())]
+    found[0] = np.angle(np.sum(z.ravel() * np.exp(-1j * (found[1:] @ basis[1:]))))
+    for _ in range(_PASSES):
+        slope = basis @ (z.ravel() * np.exp(-1j * (found @ basis))).imag
+        step = np.linalg.lstsq(curvature, slope, rcond=None)[0]
+        found = found + step
+        if np.abs(step).max() < _ENOUGH:
+            break
+    return PhasePlane(
+        float(np.angle(np.exp(1j * found[0]))),
+        float(found[1] / max(1.0, y.max())),
+        float(found[2] / max(1.0, x.max())),
+    )
+
+
+def flattened(field: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.complex128]:
+    """A complex image (rows, columns) without its own offset and ramp of phase; see :func:`phase_plane`."""
+    z = np.asarray(field, np.complex128)
+    flat: NDArray[np.complex128] = z * np.exp(-1j * phase_plane(z, weights).of(z.shape))
+    return flat
+
+
+def aligned(one: ArrayLike, other: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.complex128]:
+    """``one``, complex (rows, columns), without the offset and ramp of phase by which it differs from ``other``.
+
+    Raises:
+        ValueError: the shapes differ, or one is zero wherever the other is not.
+    """
+    a, b = np.asarray(one, np.complex128), np.asarray(other, np.complex128)
+    if a.shape != b.shape:
+        raise ValueError(f"images of {a.shape} and {b.shape} are not of one shape")
+    turned: NDArray[np.complex128] = a * np.exp(-1j * phase_plane(a * b.conj(), weights).of(a.shape))
+    return turned
+
+
+def aligned_phases(
+    one: ArrayLike, other: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Phases of two complex images, radians, comparable: the second's flattened, the first's aligned to it.
+
+    Both are in -pi..pi: of a specimen whose phase has a range of more, parts wrap.
+    """
+    reference = flattened(other, weights)
+    return np.angle(aligned(one, reference, weights)), np.angle(reference)
+
+
+def _coordinates(shape: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Rows (rows, 1) and columns (1, columns), from the image's middle."""
+    rows, columns = shape
+    return np.arange(rows)[:, None] - (rows - 1) / 2, np.arange(columns)[None, :] - (columns - 1) / 2
+
+
+def _highest_frequency(z: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Slopes (0, y, x) in radians per pixel, of the highest coefficient of the spectrum at half-pixel steps."""
+    padded = tuple(2 * n for n in z.shape)
+    spectrum = np.abs(np.fft.fft2(z, s=padded))
+    highest = np.unravel_index(int(spectrum.argmax()), padded)
+    slopes = [2 * np.pi * np.fft.fftfreq(n)[i] for n, i in zip(padded, highest, strict=True)]
+    return np.array([0.0, *slopes])

@@ -1,0 +1,297 @@
+"""Whatever dies, nothing that has finished is lost, nothing is done twice, and the study comes to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.end_to_end.studies import STUDY, Place, autotune, make_gate, make_place, wait_for_evaluation
+
+pytestmark = pytest.mark.slow
+
+OBJECTIVE = {"name": "tests.end_to_end.misbehaving:misbehaving", "data": "gate"}
+SLOW = {"name": "tests.end_to_end.studies:quick", "iterations": 4, "seconds_per_iteration": 0.02}
+PROCESS: dict[str, Any] = STUDY | {"objective": OBJECTIVE, "execution": {"executor": "process"}}
+
+
+PATIENT = {"executor": "process", "workers": 2, "retries": 50}
+
+
+def check_store(place: Place, budget: int) -> None:
+    """The trials that count are as many as the budget, each with values of its own, and the database is sound."""
+    trials = place.trials()
+    counted = [trial for trial in trials if trial.state != "interrupted"]
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert len(counted) == budget
+    # Chance may kill three runs in the same trial.
+    assert all(trial.state == "finished" or "its process died 3 times" in trial.reason for trial in counted)
+    assert sorted(trial.index for trial in counted) == list(range(budget))  # type: ignore[type-var]
+    assert len({tuple(trial.values.values()) for trial in counted}) == budget
+    folders = {int(path.name) for path in (place.home.study("toy") / "trials").iterdir()}
+    assert {trial.number for trial in counted if trial.state == "finished"} <= folders
+    connection = sqlite3.connect(place.home.folder / "trials.db")
+    try:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    finally:
+        connection.close()
+
+
+def no_process_of(place: Place) -> bool:
+    """Whether no process is left that works here."""
+    return not any(
+        process.info["status"] != psutil.STATUS_ZOMBIE and process.info["cwd"] == str(place.folder)
+        for process in psutil.process_iter(["cwd", "status"])
+        if process.pid != os.getpid()
+    )
+
+
+def killed_again_and_again(place: Place, kills: int, budget: int, seed: int) -> int:
+    """Run the study, killing the run at random moments; the number of runs that it took."""
+    moments = random.Random(seed)  # noqa: S311
+    kept: dict[int, Any] = {}
+    done = 0
+    while done < kills:
+        process = place.start("run", "study.yaml", "--quiet")
+        # From before the store is opened to some trials later.
+        began = time.monotonic()
+        wait = moments.uniform(0.3, 4.0)
+        while process.poll() is None and time.monotonic() - began < wait:
+            time.sleep(0.005)
+        if process.poll() is not None:
+            assert process.communicate() == ("", "")
+            assert process.returncode == 0
+            break
+        process.kill()
+        process.communicate()
+        done += 1
+        finished = {trial.number: trial for trial in place.trials() if trial.state == "finished"}
+        assert {number: finished.get(number) for number in kept} == kept  # none lost, none changed
+        kept = finished
+    else:
+        assert autotune("run", "study.yaml", "--quiet") == 0
+    assert len(place.trials()) >= budget
+    return done
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_run_is_killed_at_25_random_moments(workers: int, place: Place) -> None:
+    budget = 120
+    execution = {"executor": "process", "workers": workers}
+    place.write(STUDY, objective=SLOW, budget={"trials": budget}, execution=execution)
+    assert killed_again_and_again(place, 25, budget, seed=workers) == 25
+    check_store(place, budget)
+    assert place.result()["status"] == "finished"
+    time.sleep(0.5)
+    assert no_process_of(place)
+
+
+def test_workers_are_killed_at_random(place: Place) -> None:
+    place.write(STUDY, objective=SLOW, budget={"trials": 60}, execution=PATIENT)
+    moments, kills = random.Random(7), 0  # noqa: S311
+    process = place.start("run", "study.yaml", "--quiet")
+    while process.poll() is None:
+        time.sleep(moments.uniform(0.3, 1.5))
+        with_work = [child for child in psutil.Process(process.pid).children() if child.status() != "zombie"]
+        if with_work and process.poll() is None:
+            moments.choice(with_work).send_signal(moments.choice([signal.SIGKILL, signal.SIGTERM]))
+            kills += 1
+    assert process.communicate() == ("", "")
+    assert process.returncode == 0
+    assert kills > 5
+    assert [trial.state for trial in place.trials()] == 60 * ["finished"]
+    check_store(place, 60)
+    time.sleep(0.5)
+    assert no_process_of(place)
+
+
+DEEDS = {
+    1: (
+        "segfault",
+        r"its worker process was killed by signal 11 \(segmentation fault\): in string_at \(__init__.py:\d+\)",
+    ),
+    2: ("exit", r"its worker process exited with code 7: about to exit"),
+    4: ("allocate", r"used more than 1 GB"),
+    5: ("sleep", r"took longer than 3 s"),
+    6: ("raise", r"ValueError: no convergence \(misbehaving.py:\d+\)"),
+    7: ("NaN", r"ValueError: a complete evaluation needs finite metrics; not finite: consistency \(.*\)"),
+    8: ("NaN behind", r"ValueError: a complete evaluation needs finite metrics; not finite: consistency \(.*\)"),
+    9: ("be killed", r""),  # evaluation 10 is its second attempt
+    11: ("be killed", r"its worker process was killed by signal 9 \(killed\): about to be killed; tried 2 times"),
+    12: ("be killed", r""),
+    13: ("speak", r""),
+}
+"""Evaluation -> what it does, and the reason of the failure."""
+
+
+def test_each_misdeed_is_one_failed_trial(place: Place) -> None:
+    gate = make_gate(place)
+    for number, (deed, _) in DEEDS.items():
+        (gate / f"do-{number}").write_text(deed)
+    limits = {"executor": "process", "timeout": 3, "memory": "1 GB"}
+    study = place.write(PROCESS, budget={"trials": 12}, execution=limits)
+    assert autotune("run", study, "--quiet") == 0
+    trials = place.trials()
+    # Evaluations 9 and 10 are of trial 8, 11 and 12 of trial 9.
+    reasons = {0: 1, 1: 2, 3: 4, 4: 5, 5: 6, 6: 7, 7: 8, 9: 11}
+    for trial in trials:
+        if trial.number in reasons:
+            assert trial.state == "failed"
+            assert re.fullmatch(DEEDS[reasons[trial.number]][1], trial.reason), trial.reason
+        else:
+            assert (trial.state, trial.reason) == ("finished", "")
+    assert len(trials) == 12
+    assert trials[4].seconds == pytest.approx(3, abs=1)
+    processes = [int(line) for line in (gate / "began").read_text().split()]
+    assert len(processes) == 14
+    assert len(set(processes)) == 7 + 1  # a new one after each of the seven deaths
+
+
+def test_a_killer_of_its_run_is_failed_at_last(place: Place) -> None:
+    """Where trials run in the run's own process, one that ends it must not do so for ever."""
+    gate = make_gate(place)
+    for number in (2, 3, 4):
+        (gate / f"do-{number}").write_text("segfault")
+    place.write(PROCESS, execution={"executor": "inline"})
+    for _ in range(3):
+        process = place.start("run", "study.yaml", "--quiet")
+        process.communicate()
+        assert process.returncode == -signal.SIGSEGV
+    assert autotune("run", "study.yaml", "--quiet") == 0
+    trials = place.trials()
+    assert [t.state for t in trials] == ["finished", "interrupted", "interrupted", "failed", "finished", "finished"]
+    assert trials[1].values == trials[2].values == trials[3].values
+    assert trials[3].reason == "its process died 3 times with these values"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_two_runs_share_a_study(workers: int, place: Place) -> None:
+    execution = {"executor": "process", "workers": workers}
+    place.write(STUDY, objective=SLOW, budget={"trials": 40}, execution=execution)
+    processes = [place.start("run", "study.yaml", "--json", f"{i}.json") for i in range(2)]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert len(place.trials()) == 40
+    check_store(place, 40)
+    told = [re.findall(r"^trial (\d+) ", output, flags=re.MULTILINE) for output in outputs]
+    assert sorted(int(number) for numbers in told for number in numbers) == list(range(40))
+    assert all(len(numbers) > 5 for numbers in told)
+    first, second = (json.loads((place.folder / f"{i}.json").read_text()) for i in range(2))
+    assert first == second
+
+
+def test_one_of_two_runs_is_killed_and_the_other_takes_over(place: Place) -> None:
+    gate = make_gate(place, 1, 2)
+    place.write(PROCESS, objective=OBJECTIVE | {"name": "tests.end_to_end.studies:gated"})
+    victim = place.start("run", "study.yaml", "--quiet")
+    wait_for_evaluation(gate, 1, victim)
+    survivor = place.start("run", "study.yaml", "--quiet")
+    wait_for_evaluation(gate, 2, survivor)
+    victim.kill()
+    victim.communicate()
+    (gate / "hold-2").unlink()
+    assert survivor.communicate(timeout=60) == ("", "")
+    assert survivor.returncode == 0
+    trials = place.trials()
+    assert [trial.state for trial in trials].count("interrupted") == 1
+    assert trials[0].state == "interrupted"
+    again = next(trial for trial in trials[1:] if trial.index == 0)
+    assert again.values == trials[0].values
+    check_store(place, 4)
+
+
+@pytest.mark.parametrize("executor", ["process", "inline"])
+def test_sigterm_is_over_within_10_seconds(executor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = make_place(tmp_path / "user", monkeypatch)
+    gate = make_gate(place)
+    (gate / "do-3").write_text("sleep")
+    place.write(PROCESS, execution={"executor": executor}, tracking={"enabled": True})
+    process = place.start("run", "study.yaml", "--quiet")
+    wait_for_lines(gate / "began", 3, process)
+    began = time.monotonic()
+    process.terminate()
+    error = process.communicate(timeout=60)[1]
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130
+    assert "Continue with: autotune run study.yaml --quiet" in error
+    assert [trial.state for trial in place.trials()] == ["finished", "finished", "interrupted"]
+    assert place.result()["status"] == "stopped"
+    assert autotune("run", "study.yaml", "--quiet", "--set", "tracking.enabled=false") == 0
+    check_store(place, 4)
+
+
+def wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() or len(path.read_text().splitlines()) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_second_signal_ends_the_run_at_once(place: Place) -> None:
+    """Even where the first one is still being attended to."""
+    gate = make_gate(place)
+    (gate / "do-2").write_text("sleep")
+    place.write(PROCESS)
+    process = place.start("run", "study.yaml", "--quiet")
+    wait_for_lines(gate / "began", 2, process)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+    time.sleep(0.5)
+    assert no_process_of(place)
+    assert autotune("run", "study.yaml", "--quiet") == 0
+    check_store(place, 4)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of three megabytes, mounted; only the administrator can do so."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    done = mount and subprocess.run([mount, "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True)
+    if not done or done.returncode:
+        pytest.skip("no small disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)  # noqa: S607
+
+
+@pytest.mark.parametrize("executor", ["inline", "process"])
+def test_a_full_disk_is_waited_for(executor: str, place: Place, small_disk: Path) -> None:
+    place.home.folder.symlink_to(small_disk)
+    place.write(STUDY, objective=SLOW, budget={"trials": 8}, execution={"executor": executor})
+    process = place.start("run", "study.yaml")
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(3)]  # the study's, and two trials'
+    filling = small_disk / "filling"
+    with filling.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
+        while True:
+            stream.write(bytes(1024))
+    while not (line := process.stdout.readline()).startswith("Waiting: "):
+        assert line, lines
+        lines.append(line)
+    assert "disk" in line
+    time.sleep(1.0)
+    assert process.poll() is None
+    filling.unlink()
+    rest = process.communicate(timeout=100)[0]
+    assert process.returncode == 0, rest
+    assert "Going on." in rest
+    assert [trial.state for trial in place.trials()] == 8 * ["finished"]
+    check_store(place, 8)
