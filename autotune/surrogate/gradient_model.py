@@ -177,21 +177,6 @@ class GradientGP(Model):
         spread = self._observations.spread
         return spread * (cross @ self._weights), spread**2 * (prior - explained.T @ explained)
 
-    def slope_errors(self) -> Tensor:
-        """Standard error (d,) that a slope common to all trials has, from how far the observed ones are off the mean.
-
-        The model knows one noise for all coordinates, relative to how the value varies along each. Along one that the
-        value does not depend on, slopes that are noise alone would look exact.
-        """
-        rows = self._observations.rows
-        noise = gram(rows, self._groups, self._fitted).diagonal() - prior_variance(rows, self._at, self._profile)
-        residuals = noise * self._weights
-        found = torch.zeros(len(self._groups.smooth), dtype=residuals.dtype)
-        for along in range(len(found)):
-            own = residuals[(rows.coordinate == along) & (rows.level == 0)]
-            found[along] = own.square().sum().sqrt() / max(1, len(own))
-        return self._observations.spread * found
-
     def improvement(self, over: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """How much higher the value is at points than at one, (D,): maps points (m, D) to mean and variance, each (m,).
 

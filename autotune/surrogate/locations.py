@@ -84,9 +84,10 @@ def find_locations(
         slope, covariance = model.slopes(point)
         curvature = _curvature(model, point, free, inside)
     outward = [float(slope[row]) * (1 if top[c] > 0.5 else -1) for row, c in zip(inside, free, strict=True)]
-    unsure = [SURE * float(covariance[row, row].clamp(min=0).sqrt()) for row in inside]
-    errors, tilts = model.slope_errors()[inside].tolist(), _deviations(scores, len(free))
-    flat = tuple(not _depends(model, point, c, e, t) for c, e, t in zip(free, errors, tilts, strict=True))
+    tilts = _deviations(scores, len(free))
+    unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + tilts**2)
+    believed = tilts * np.where(near_edge, DEPENDS, SURE)
+    flat = tuple(not _depends(model, point, c, tilt) for c, tilt in zip(free, believed, strict=True))
     edges = tuple(near and not none for near, none in zip(near_edge, flat, strict=True))
     samples, centre = np.tile(top[list(free)], (SAMPLES, 1)), top[list(free)].copy()
     random = np.random.default_rng(seed)
@@ -112,22 +113,21 @@ def _deviations(scores: Floats | None, k: int) -> Floats:
     return np.zeros(k) if scores is None else np.nan_to_num(scores.std(axis=0, ddof=1))
 
 
-def _depends(model: GradientGP, point: Tensor, column: int, error: float, tilt: float) -> bool:
+def _depends(model: GradientGP, point: Tensor, column: int, tilt: float) -> bool:
     """Whether the value is surely lower than at the point (D,) anywhere along a column, all else held.
 
     Args:
         model: of the value.
         point: the maximum of its mean.
         column: of the unit cube.
-        error: of a slope along it, beside what the model itself is unsure of.
-        tilt: standard deviation of the slope that the noise of the measurement gives the value along it.
+        tilt: slope that the noise of the measurement may well give the value along it.
     """
     line = point.repeat(_LINE, 1)
     line[:, column] = torch.linspace(0.0, 1.0, _LINE, dtype=point.dtype)
     with torch.no_grad():
         higher, variance = model.improvement(point)(line)
     away = (line[:, column] - point[column]).abs()
-    unsure = DEPENDS * (variance + (error * away).square()).sqrt() + tilt * away
+    unsure = DEPENDS * variance.sqrt() + tilt * away
     return bool((higher < -unsure).any())
 
 

@@ -1,7 +1,7 @@
 """How often the 90 % intervals hold the truth.
 
-    python benchmarks/coverage.py                                   # 100 measurements at 1e3 and 100 at 1e4 electrons
-    python benchmarks/coverage.py --engine direct --electrons 1e4   # by a simulator that is not the forward model
+    python benchmarks/interval_coverage.py  # 100 measurements at 1e3 and 100 at 1e4 electrons
+    python benchmarks/interval_coverage.py --engine direct --electrons 1e4  # by an independent simulator
 
 Every measurement is small (144 patterns of 32 x 32) and has six parameters drawn at random; each is tuned as
 `autotune run` does it, without MLflow. By default the patterns expected are those of the forward model that
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,8 +125,6 @@ def main() -> None:
         "--replicates", type=int, default=6, help="repeated measurements; 0: intervals of the search alone"
     )
     arguments = parser.parse_args()
-    # Beside this file, numba would take it for the package called coverage.
-    sys.path = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for electrons in arguments.electrons:
         runs: list[dict[str, Answer]] = []
