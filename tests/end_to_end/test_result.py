@@ -12,7 +12,7 @@ from autotune.store import TrialStore
 from tests.end_to_end.studies import STUDY, Place, autotune
 
 PARAMETER = {
-    "best", "estimate", "interval", "level", "unit", "kind", "verdict", "note", "choices", "sensitivity",
+    "best", "estimate", "interval", "interval_of", "level", "unit", "kind", "verdict", "note", "choices", "sensitivity",
 }  # fmt: skip
 
 
@@ -69,7 +69,14 @@ def test_the_schema_is_the_documented_one(place: Place) -> None:
         assert set(parameter["sensitivity"]) == {"main", "total"} and parameter["choices"] is None
     assert result["correlations"]["shift"]["rate"] == result["correlations"]["rate"]["shift"]
     assert result["correlations"]["shift"]["shift"] == 1.0
-    assert set(result["cost"]) == {"seconds", "evaluation_seconds", "reconstruction_equivalents"}
+    assert set(result["cost"]) == {
+        "seconds",
+        "evaluation_seconds",
+        "reconstruction_equivalents",
+        "interval_equivalents",
+    }
+    assert result["cost"]["interval_equivalents"] == 0 and result["noise"] is None
+    assert {parameter["interval_of"] for parameter in result["parameters"].values()} == {"search"}
     assert result["cost"]["evaluation_seconds"] == pytest.approx(sum(trial.seconds for trial in trials))
     assert result["cost"]["seconds"] > result["cost"]["evaluation_seconds"] > 0
     assert result["cost"]["reconstruction_equivalents"] == 4.0
@@ -91,10 +98,13 @@ def test_a_table_for_people(place: Place, capsys: pytest.CaptureFixture[str]) ->
     assert f"Best consistency {best:.6f} in trial {result['best_trial']}, {100 * best:.2f} % of the noise" in out
     shift = next(line for line in out.splitlines() if line.strip().startswith("shift"))
     found = result["parameters"]["shift"]
-    half = f"{(found['interval'][1] - found['interval'][0]) / 2:.2g}"
-    note = (found["note"] or "").split()
-    assert shift.split() == ["shift", f"{found['best']:.5g}", half, "angstrom", "mismatch", *note]
-    assert "± search 90 %" in out
+    low, dots, high = shift.split()[2:5]
+    for shown, end in zip((low, high.removesuffix("*")), found["interval"], strict=True):
+        assert float(shown) == pytest.approx(end, abs=0.06 * (found["interval"][1] - found["interval"][0]))
+    verdict = (found["verdict"] or "").replace("_", " ").split()
+    assert shift.split()[:2] == ["shift", f"{found['best']:.5g}"] and dots == ".."
+    assert shift.split()[5:] == ["angstrom", *verdict] and high.endswith("*")
+    assert "90 % interval*" in out and "* of the search alone" in out
     assert "truth" not in out
 
 
