@@ -329,7 +329,7 @@ class StudySpec(_Model):
     execution: ExecutionSpec = ExecutionSpec()
     """Where trials run, and what each may use."""
     intervals: IntervalsSpec = IntervalsSpec()
-    """What the interval of each parameter covers."""
+    """Whether intervals cover the measurement's noise, and at what cost."""
     tracking: TrackingSpec = TrackingSpec()
     """Where the search is recorded."""
 

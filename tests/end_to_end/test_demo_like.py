@@ -52,9 +52,9 @@ def test_simulate_check_run_result(place: Place, capsys: pytest.CaptureFixture[s
     assert abs(found["best"] - truth) < 10, (found, truth)  # angstrom, of a range of 250
     assert 0.9 < result["metric"]["fraction_of_ceiling"] < 1.05
     row = next(line.split() for line in out.splitlines() if line.strip().startswith("defocus"))
-    half = f"{(found['interval'][1] - found['interval'][0]) / 2:.2g}"
-    assert row == ["defocus", f"{found['best']:.5g}", half, f"{truth:.5g}", f"{found['best'] - truth:.5g}",
-                   "angstrom", "mismatch"]  # fmt: skip
+    assert found["interval"][0] - 5 < truth < found["interval"][1] + 5  # angstrom; the model of a few pixels is biased
+    assert row[:2] == ["defocus", f"{found['best']:.5g}"] and row[3] == ".."
+    assert row[5:] == [f"{truth:.5g}", f"{found['best'] - truth:.5g}", "angstrom", found["verdict"]]
 
     best = Path(result["artifacts"]) / "trials" / f"{result['best_trial']:05d}"
     assert (best / "reconstruction.png").read_bytes().startswith(b"\x89PNG")

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
+from autotune.leases import Lease
 from autotune.store import TrialStore
 from tests.end_to_end.studies import STUDY, Place, autotune
 
@@ -42,7 +42,7 @@ def test_the_schema_is_the_documented_one(place: Place) -> None:
     result, trials = place.result(), place.trials()
     assert list(result) == [
         "schema", "study", "status", "reason", "trials", "metric", "limits", "pareto", "parameters", "correlations",
-        "best_trial", "cost", "mlflow", "artifacts", "software", "seed",
+        "noise", "best_trial", "cost", "mlflow", "artifacts", "software", "seed",
     ]  # fmt: skip
     best = max(trials, key=lambda trial: trial.metrics["consistency"])
     assert (result["schema"], result["study"], result["status"]) == (1, "toy", "finished")
@@ -159,8 +159,12 @@ def test_status_of_a_study_that_runs_and_of_one_whose_process_died(
     store.note("status", "running")  # as it is from the start of a run to its end
     store.note("reason", "")
     store.study.ask()
-    with FileLock(place.home.study("toy") / "lock"):
+    lease = Lease(store)
+    lease.take()
+    try:
         running = as_json("toy", capsys)
+    finally:
+        lease.give_back()
     assert (running["status"], running["reason"]) == ("running", "")
     assert running["trials"] == {"finished": 2, "failed": 0, "pruned": 0}
     dead = as_json("toy", capsys)
