@@ -149,10 +149,12 @@ def best_values(folder: Path, sampler: str, trials: int, seeds: int, slopes: boo
     return found
 
 
+@pytest.mark.slow
 def test_with_gradients_the_optimum_is_found_where_random_is_far(tmp_path: Path) -> None:
     assert min(best_values(tmp_path, "gp", 18, seeds=2, slopes=True)) > -2e-3
     assert max(best_values(tmp_path, "random", 60, seeds=2)) < -2e-2
 
 
+@pytest.mark.slow
 def test_from_values_alone_the_gaussian_process_is_ahead_of_random(tmp_path: Path) -> None:
     assert min(best_values(tmp_path, "gp", 20, seeds=2)) > max(best_values(tmp_path, "random", 24, seeds=2))

@@ -71,6 +71,7 @@ def row(out: str, name: str) -> list[str]:
     return next(line.split() for line in out.splitlines() if line.split()[:1] == [name])
 
 
+@pytest.mark.slow
 def test_solvers_and_their_settings(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     study = place.write(PTYCHOGRAPHY)
     assert autotune("simulate", study) == 0

@@ -63,6 +63,7 @@ def test_simulate_check_run_result(place: Place, capsys: pytest.CaptureFixture[s
         assert file.attrs["consistency"] == result["metric"]["best"]
 
 
+@pytest.mark.slow
 def test_measurements_of_another_simulation_are_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     study = place.write(STUDY)
     assert autotune("simulate", study) == 0

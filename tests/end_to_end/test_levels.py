@@ -51,6 +51,7 @@ def test_a_study_with_cheap_evaluations(place: Place, capsys: pytest.CaptureFixt
     assert abs(result["parameters"]["defocus"]["best"] - truth) < 25
 
 
+@pytest.mark.slow
 def test_stopped_and_continued_it_asks_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values, levels and what was expected; also the same again in another place, since seeds are equal."""
     seen = []

@@ -118,6 +118,7 @@ def test_another_seed_is_a_study_of_its_own(place: Place) -> None:
     assert place.values("x-seed8") == place.values("toy-seed8")
 
 
+@pytest.mark.slow
 def test_studies_begun_at_the_same_time_in_a_new_home(place: Place) -> None:
     """An array of jobs: each creates the trial store where it finds none."""
     place.write()

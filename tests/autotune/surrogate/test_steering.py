@@ -71,6 +71,7 @@ def whole() -> float:
     return hypervolume(np.column_stack([1 - (x - 0.2) ** 2, -((x - 0.8) ** 2)]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slopes", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_front_is_found_far_better_than_at_random(slopes: bool, url: str) -> None:
     aims = Aims(against=(COST,))

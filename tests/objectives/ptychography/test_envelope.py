@@ -41,6 +41,7 @@ def compare(
     return found
 
 
+@pytest.mark.slow
 def test_lens() -> None:
     """Each within 1 %, or 0.1 % of the largest."""
     names = ["camera_length", "center_offset_y", "center_offset_x", "elliptical_distortion", "elliptical_angle"]
@@ -54,6 +55,7 @@ def test_lens() -> None:
         assert relative < 0.01 or of_largest < 0.001, (name, relative, of_largest)
 
 
+@pytest.mark.slow
 def test_near_field_with_a_fixed_probe() -> None:
     """The probe is made from the data, so it changes with the distance, too."""
     values: dict[str, Value] = {**NEAR, "probe": "fixed", "iterations": 1000}
