@@ -27,6 +27,7 @@ def find_answer(
     own_levels: int = 1,
     sources: Sequence[TrialStore] = (),
     again: Callable[[Mapping[str, Value]], Sequence[Mapping[str, float]]] | None = None,
+    ambiguous: Callable[[Mapping[str, Value]], Mapping[str, str]] | None = None,
 ) -> dict[str, Any] | None:
     """What the surrogate knows of the optimum, as plain data; None where too few trials have finished.
 
@@ -39,6 +40,7 @@ def find_answer(
         sources: finished studies that it learned from.
         again: from parameter values to derivatives of the metric there (name -> per unit), on measurements repeated
             with other noise; None where that cannot be had, so that intervals are of the search alone.
+        ambiguous: from parameter values to those that no data of this kind tell: name -> what makes up for it.
 
     Keys: ``trials`` of the study that had finished; ``metric`` (``estimate``, ``deviation``); ``level`` of the
     intervals; ``parameters`` (name -> ``estimate``, ``interval``, ``interval_of``, ``verdict``, ``note``, ``choices``,
@@ -62,7 +64,13 @@ def find_answer(
 
     with quiet_and_seeded(seed):
         found = find_optimum(
-            history, space, own_levels + len(sources), own_levels, seed=seed, again=None if again is None else upwards
+            history,
+            space,
+            own_levels + len(sources),
+            own_levels,
+            seed=seed,
+            again=None if again is None else upwards,
+            ambiguous=ambiguous,
         )
     return {
         "trials": sum(trial.state == "finished" for trial in store.trials()),
@@ -106,6 +114,11 @@ def _note(dimension: Dimension, verdict: Verdict, found: Optimum) -> str:
             near_low = value - dimension.low < dimension.high - value
             side, end, way = ("lower", dimension.low, "down") if near_low else ("upper", dimension.high, "up")
             return f"the best value is at the {side} end of the range ({end:g}{unit}): extend the range {way}wards"
+        case "correlated" if verdict.coefficient is None:
+            return (
+                f"{verdict.other} makes up for a change of {name}: the best value says where the solver was fastest, "
+                "not what is true; hold it at a value known otherwise"
+            )
         case "correlated":
             return (
                 f"these data tell a combination of {name} and {verdict.other} (correlation "

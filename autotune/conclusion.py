@@ -67,6 +67,7 @@ def _keep_answer(study: RunningStudy, replicates: Replicates | None) -> None:
             own_levels=len(search.costs),
             sources=search.sources,
             again=replicates,
+            ambiguous=study.plan.made_up_by,
         )
     except Exception as error:  # what the study found must not be lost for a number about it
         study.store.note("answer_error", f"{type(error).__name__}: {error}")

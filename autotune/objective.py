@@ -87,6 +87,9 @@ class Parameter:
             of these, so a study that states this one then is refused. Empty where it always acts.
         cheaper: which values make an evaluation cheaper and its metric an approximation, so that a study may name such
             a value for its cheap evaluations (``search.fidelity``); None where neither does.
+        made_up_by: an unknown of the reconstruction that makes up for a change of this parameter however good the data,
+            so that nothing can be known of it ("the curvature of the probe"); empty where none does.
+        made_up_while: as ``idle_while``: it does so only while each of these others has one of the values.
         description: one sentence for people, with the sign convention where there is one.
     """
 
@@ -104,6 +107,8 @@ class Parameter:
     differentiable: bool = False
     idle_while: tuple[tuple[str, tuple[Value, ...]], ...] = ()
     cheaper: Literal["lower", "higher"] | None = None
+    made_up_by: str = ""
+    made_up_while: tuple[tuple[str, tuple[Value, ...]], ...] = ()
     description: str = ""
 
     def __post_init__(self) -> None:

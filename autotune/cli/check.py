@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from autotune.objective import Parameter
     from autotune.space import Dimension
     from autotune.study import Plan, StudySpec
+    from autotune.study.execution import ExecutionSpec
 
 
 def check(study: StudyArgument, overrides: SetOption = None) -> None:
     """Check a study file and its data, and show the plan. Runs nothing and writes nothing."""
     from autotune.cli.console import make_console
+    from autotune.execution.start_cluster import check_execution
     from autotune.home import Home
     from autotune.study import load_study, plan_study
     from autotune.takeup import sources_of
 
     file = load_study(study, overrides or ())
+    check_execution(file)
     objective = file.open()
     plan = plan_study(file, objective)
     sources_of(file, plan, Home.from_environment())
@@ -37,8 +40,9 @@ def check(study: StudyArgument, overrides: SetOption = None) -> None:
     _print_tuned(console, plan.space.dimensions)
     _print_held(console, plan, known.values())
     _print_facts(console, "Search", _search_facts(file.spec, plan))
-    if plan.warning:
-        console.print(f"\nWarning: {plan.warning}")
+    _print_facts(console, "Execution", _execution_facts(file.spec.execution))
+    for warning in plan.warnings:
+        console.print(f"\nWarning: {warning}", soft_wrap=True)
 
 
 def _print_facts(console: Console, title: str, facts: Mapping[str, str]) -> None:
@@ -133,3 +137,16 @@ def _search_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
         **_level_facts(spec, plan),
         "tracking": "MLflow" if spec.tracking.enabled else "off",
     }
+
+
+def _execution_facts(spec: ExecutionSpec) -> dict[str, str]:
+    """Where trials would run, and within which limits."""
+    places = {"process": "worker processes of this machine", "inline": "the run's own process"}
+    if spec.cluster is not None:
+        places["dask"] = f"a Dask cluster started for the run ({spec.cluster.kind})"
+    elif spec.scheduler is not None:
+        places["dask"] = f"the Dask cluster of {spec.scheduler}"
+    timeout = "" if spec.timeout is None else f"{_number(spec.timeout)} s"
+    limits = " and ".join(limit for limit in (timeout, spec.memory) if limit)
+    facts = {"trials run in": f"{places[spec.executor]}, {spec.workers} at once", "a trial may use": limits}
+    return {name: fact for name, fact in facts.items() if fact}

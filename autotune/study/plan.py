@@ -8,12 +8,27 @@ from dataclasses import dataclass, field, replace
 from autotune.criteria import Aims
 from autotune.errors import InputError, Problem, near_miss
 from autotune.objective import ExplainsAbsence, Metric, Objective, Parameter, Value
-from autotune.space import Dimension, Space
+from autotune.space import Conditions, Dimension, Space, describe
 from autotune.study.aims import resolve_aims, resolve_metric
 from autotune.study.conditions import resolve_conditions
 from autotune.study.fidelity import Cheap, resolve_fidelity
 from autotune.study.file import StudyFile
 from autotune.study.spec import ParameterSpec, show
+
+
+@dataclass(frozen=True)
+class Ambiguous:
+    """A tuned parameter that another unknown makes up for.
+
+    Attributes:
+        name: the parameter.
+        by: what makes up for it, in words.
+        only: while these other tuned parameters have one of the values; always where empty.
+    """
+
+    name: str
+    by: str
+    only: Conditions = ()
 
 
 @dataclass(frozen=True)
@@ -26,6 +41,7 @@ class Plan:
         metric: what is tuned; in-sample, or on withheld data where :attr:`Metric.held_out_of` is set.
         cheap: the cheap evaluations, cheapest last.
         aims: limits, metrics to weigh against, and whether time counts.
+        ambiguous: those tuned parameters that another unknown may make up for; see :meth:`made_up_by`.
     """
 
     space: Space
@@ -33,17 +49,33 @@ class Plan:
     metric: Metric
     cheap: tuple[Cheap, ...] = ()
     aims: Aims = field(default_factory=Aims)
+    ambiguous: tuple[Ambiguous, ...] = ()
 
     @property
-    def warning(self) -> str:
-        """What is wrong with tuning just this, one sentence; empty where nothing is."""
+    def warnings(self) -> list[str]:
+        """What is wrong with tuning just this, a sentence each."""
+        found = []
         solver = [d.name for d in self.space.dimensions if d.kind == "solver"]
-        if not solver or self.metric.held_out_of is not None:
-            return ""
-        return (
-            f"{', '.join(solver)} {'is' if len(solver) == 1 else 'are'} tuned by {self.metric.name} in-sample: "
-            "data error rewards over-fitting, so the best of it need not be the best reconstruction"
-        )
+        if solver and self.metric.held_out_of is None:
+            found.append(
+                f"{', '.join(solver)} {'is' if len(solver) == 1 else 'are'} tuned by {self.metric.name} in-sample: "
+                "data error rewards over-fitting, so the best of it need not be the best reconstruction"
+            )
+        for one in self.ambiguous:
+            condition = f" while {describe(one.only)}" if one.only else ""
+            found.append(
+                f"{one.name} is tuned{condition}, but {one.by} makes up for it, so that its value cannot be known from "
+                "these data: hold it at a value known otherwise"
+            )
+        return found
+
+    def made_up_by(self, values: Mapping[str, Value]) -> dict[str, str]:
+        """Of the parameters ``values``, those that another unknown makes up for: name -> what does, in words."""
+        return {
+            one.name: one.by
+            for one in self.ambiguous
+            if one.name in values and all(values.get(other) in allowed for other, allowed in one.only)
+        }
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -98,7 +130,19 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
     if problems or metric is None:
         raise InputError(problems)
     space = Space(tuple(replace(d, when=conditions[d.name]) for d in dimensions))
-    return Plan(space, fixed, metric, resolve_fidelity(file, objective, space, fixed), aims)
+    fidelity = resolve_fidelity(file, objective, space, fixed)
+    return Plan(space, fixed, metric, fidelity, aims, _ambiguous([known[d.name] for d in dimensions], held))
+
+
+def _ambiguous(tuned: Sequence[Parameter], held: Mapping[str, Value | None]) -> tuple[Ambiguous, ...]:
+    """Those that another unknown may make up for, given what is held."""
+    found = []
+    for parameter in tuned:
+        settled = [held[other] in allowed for other, allowed in parameter.made_up_while if other in held]
+        if parameter.made_up_by and all(settled):
+            only = tuple((other, allowed) for other, allowed in parameter.made_up_while if other not in held)
+            found.append(Ambiguous(parameter.name, parameter.made_up_by, only))
+    return tuple(found)
 
 
 def _held(file: StudyFile, known: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> dict[str, Value | None]:

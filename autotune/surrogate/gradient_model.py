@@ -169,6 +169,11 @@ class GradientGP(Model):
         posterior = GPyTorchPosterior(MultivariateNormal(centre + spread * mean, spread**2 * variance))
         return posterior if posterior_transform is None else posterior_transform(posterior)
 
+    @property
+    def noise_deviation(self) -> float:
+        """Standard deviation of the noise of one value, in the unit of the values."""
+        return self._observations.spread * float(self._noise) ** 0.5
+
     def slopes(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior of the derivatives along the smooth coordinates at a point, (D,): mean (d,), covariance (d, d)."""
         rows = Rows.slopes(point, len(self._groups.smooth))

@@ -5,7 +5,9 @@ covariance C: what the search has not found out. On top of that the measurement 
 score (:mod:`autotune.surrogate.score_noise`). Either way the maximum is at x0 + H^-1 slope (the delta method).
 
 A coordinate that the value does not surely depend on has no such curvature, only what the fit left there, and its slope
-is as small; their quotient says nothing. Its optimum may be anywhere, and it is left out of H.
+is as small; their quotient says nothing. Its optimum may be anywhere, and it is left out of H. One that cannot be known
+for another reason may be anywhere, too, and draws the others along a ridge: by H^-1 c d for a step d of it, where c is
+the mixed second derivative.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.stats import norm, t
 from torch import Tensor
 
 from autotune.space import Floats
@@ -62,6 +65,7 @@ def find_locations(
     smooth: Sequence[int],
     scores: Floats | None,
     seed: int,
+    unknowable: Sequence[bool] = (),
 ) -> Locations:
     """Sample where the maximum is along the ``free`` columns.
 
@@ -75,6 +79,7 @@ def find_locations(
         smooth: the columns along which the model has slopes.
         scores: (b, k) derivatives of the value at ``top`` on repeated measurements, NaN where not known; or None.
         seed: of the samples.
+        unknowable: (k,) whether the value says nothing of it, whatever its curvature; empty for none.
     """
     if not free:
         return Locations(np.zeros((SAMPLES, 0)), np.zeros(0), (), (), ())
@@ -84,10 +89,13 @@ def find_locations(
         slope, covariance = model.slopes(point)
         curvature = _curvature(model, point, free, inside)
     outward = [float(slope[row]) * (1 if top[c] > 0.5 else -1) for row, c in zip(inside, free, strict=True)]
-    tilts = _deviations(scores, len(free))
+    tilts, certainty = _deviations(scores, len(free)), _certainty(scores)
     unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + tilts**2)
-    believed = tilts * np.where(near_edge, DEPENDS, SURE)
-    flat = tuple(not _depends(model, point, c, tilt) for c, tilt in zip(free, believed, strict=True))
+    believed = tilts * np.where(near_edge, certainty, SURE)
+    lost = tuple(unknowable) or (False,) * len(free)
+    flat = tuple(
+        gone or not _depends(model, point, c, tilt) for c, tilt, gone in zip(free, believed, lost, strict=True)
+    )
     edges = tuple(near and not none for near, none in zip(near_edge, flat, strict=True))
     samples, centre = np.tile(top[list(free)], (SAMPLES, 1)), top[list(free)].copy()
     random = np.random.default_rng(seed)
@@ -104,6 +112,8 @@ def find_locations(
         noise = ScoreNoise.of(scores[:, moving], H)
         slopes = slopes + noise.draw(SAMPLES, random)
         centre[moving] -= inverse @ noise.mean
+    adrift = [i for i in range(len(free)) if lost[i]]
+    slopes = slopes + (samples[:, adrift] - top[list(free)][adrift]) @ curvature[np.ix_(adrift, moving)]
     samples[:, moving] += slopes @ inverse
     return Locations(np.clip(samples, 0.0, 1.0), np.clip(centre, 0.0, 1.0), edges, flat, tuple(moving), noise)
 
@@ -113,8 +123,18 @@ def _deviations(scores: Floats | None, k: int) -> Floats:
     return np.zeros(k) if scores is None else np.nan_to_num(scores.std(axis=0, ddof=1))
 
 
+def _certainty(scores: Floats | None) -> float:
+    """Deviations as seen that one more score is as rarely away from zero as a normal one is by :data:`DEPENDS`."""
+    if scores is None:
+        return DEPENDS
+    b = len(scores)
+    return float(t.ppf(norm.cdf(DEPENDS), b - 1) * np.sqrt(1 + 1 / b))
+
+
 def _depends(model: GradientGP, point: Tensor, column: int, tilt: float) -> bool:
     """Whether the value is surely lower than at the point (D,) anywhere along a column, all else held.
+
+    What evaluations scatter by is no difference, however sure rough derivatives make the model of a smaller one.
 
     Args:
         model: of the value.
@@ -127,7 +147,7 @@ def _depends(model: GradientGP, point: Tensor, column: int, tilt: float) -> bool
     with torch.no_grad():
         higher, variance = model.improvement(point)(line)
     away = (line[:, column] - point[column]).abs()
-    unsure = DEPENDS * variance.sqrt() + tilt * away
+    unsure = DEPENDS * (variance + model.noise_deviation**2).sqrt() + tilt * away
     return bool((higher < -unsure).any())
 
 

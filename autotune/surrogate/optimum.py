@@ -33,6 +33,8 @@ LEVEL = 0.9
 Again = Callable[[Mapping[str, Value]], Sequence[Mapping[str, float]]]
 """From parameter values to derivatives of the metric there, larger is better, on measurements repeated with other
 noise: parameter name -> derivative per unit of the parameter, once for each repetition."""
+Ambiguous = Callable[[Mapping[str, Value]], Mapping[str, str]]
+"""From parameter values to the parameters that another unknown makes up for: name -> what does, in words."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,14 @@ class Optimum:
 
 
 def find_optimum(
-    history: History, space: Space, levels: int, own_levels: int, *, seed: int, again: Again | None = None
+    history: History,
+    space: Space,
+    levels: int,
+    own_levels: int,
+    *,
+    seed: int,
+    again: Again | None = None,
+    ambiguous: Ambiguous | None = None,
 ) -> Optimum:
     """The posterior of the optimum, given a study's trials.
 
@@ -80,6 +89,7 @@ def find_optimum(
         own_levels: how many of them this study evaluates.
         seed: of the samples.
         again: asked once, at the maximum, for what the noise of the measurement does; None where that is not known.
+        ambiguous: asked, at the maximum, for the parameters that no data tell; None where there are none.
     """
     coordinates = Coordinates(space)
     model, top = _fitted(history, space, coordinates, levels, own_levels)
@@ -92,7 +102,9 @@ def find_optimum(
     dimensions = [known[name] for name in names]
     scores = None if again is None else _scores(again(values), values, space, names)
     near_edge = [_near_edge(d, top[start]) for d, start in zip(dimensions, free, strict=True)]
-    where = find_locations(model, top, free, near_edge, coordinates.groups.smooth.tolist(), scores, seed)
+    made_up_by = {} if ambiguous is None else ambiguous(values)
+    lost = [name in made_up_by for name in names]
+    where = find_locations(model, top, free, near_edge, coordinates.groups.smooth.tolist(), scores, seed, lost)
     own_units = np.array([[_scaled(d, u) for d, u in zip(dimensions, row, strict=True)] for row in where.samples])
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(own_units, [tail, 100 - tail], axis=0) if names else (np.zeros(0), np.zeros(0))
@@ -106,7 +118,7 @@ def find_optimum(
         {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)},
         noisy,
         correlations,
-        find_verdicts(model, top, dimensions, free, where, correlations, noisy),
+        find_verdicts(model, top, dimensions, free, where, correlations, noisy, made_up_by),
         _choices(model, top, coordinates, values, seed),
         _sensitivities(model, coordinates, seed),
     )
@@ -139,7 +151,8 @@ def _noisy(names: Sequence[str], where: Locations, scores: Floats | None) -> fro
     if scores is None or where.noise is None:
         return frozenset()
     known: list[bool] = np.atleast_1d(np.isfinite(scores).all(axis=0)).tolist()
-    return frozenset(names[i] for i in where.moving if known[i])
+    anywhere = [name for name, flat in zip(names, where.flat, strict=True) if flat]  # the whole range covers all
+    return frozenset([*anywhere, *(names[i] for i in where.moving if known[i])])
 
 
 def _unbiased(values: Mapping[str, Value], dimensions: Sequence[Dimension], where: Locations) -> dict[str, Value]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -33,13 +34,13 @@ class Verdict:
         kind: ``identified``: its interval is what it is; ``flat``: the interval fills the range; ``at_bound``: the best
             value is at an end of the range; ``correlated``: only a combination with another parameter is known;
             ``sign_not_identifiable``: the value with the other sign explains the data as well.
-        other: the parameter it is correlated with.
-        coefficient: of that correlation.
+        other: the parameter it is correlated with, or another unknown that makes up for it.
+        coefficient: of that correlation; None where it is known beforehand that nothing tells the two apart.
     """
 
     kind: Kind
     other: str = ""
-    coefficient: float = 0.0
+    coefficient: float | None = None
 
 
 def find_verdicts(
@@ -50,6 +51,7 @@ def find_verdicts(
     where: Locations,
     correlations: Floats,
     noisy: Collection[str],
+    made_up_by: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Verdict]:
     """Verdicts by parameter name; where noise is not known, only those that the search alone can tell.
 
@@ -61,12 +63,15 @@ def find_verdicts(
         where: the optimum's location.
         correlations: (k, k) of its samples.
         noisy: names of the parameters whose interval covers the noise of the measurement.
+        made_up_by: names of those that no data tell -> what makes up for them.
     """
     found: dict[str, Verdict] = {}
     width = np.diff(np.percentile(where.samples, [5, 95], axis=0), axis=0)[0] if free else np.zeros(0)
     for i, dimension in enumerate(dimensions):
         j = _partner(i, correlations)
-        if where.edges[i]:
+        if dimension.name in made_up_by:
+            found[dimension.name] = Verdict("correlated", made_up_by[dimension.name])
+        elif where.edges[i]:
             found[dimension.name] = Verdict("at_bound")
         elif where.flat[i] or (width[i] > FLAT and j is None):
             found[dimension.name] = Verdict("flat")

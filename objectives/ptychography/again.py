@@ -1,25 +1,32 @@
 """A measurement repeated in simulation: what the model expects of a finished reconstruction, with noise drawn anew.
 
-Parametric bootstrap: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), ch. 6 and 21.
+Parametric bootstrap: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), ch. 6 and 21. Wild
+cluster bootstrap: A. C. Cameron, J. B. Gelbach and D. L. Miller, Rev. Econ. Stat. 90, 414 (2008).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from objectives.data.measurement import Measurement
 from objectives.ptychography.misfit import Misfit
 from objectives.ptychography.solvers import State
 
+EXCESS = 1.2
+"""Squared residual over the one of Poisson noise from which the residuals, and not the counts, tell the noise."""
+
 
 def measured_again(measurement: Measurement, misfit: Misfit, state: State, seed: int) -> Measurement:
     """The measurement with other noise.
 
-    Counted quanta are Poisson numbers of the expected counts. Of anything else the noise is not known, and taken from
-    the residuals: each pixel's keeps its size and gets a random sign (wild bootstrap; C. F. J. Wu, Ann. Statist. 14,
-    1261 (1986)), and what falls below zero is zero.
+    Counted quanta are Poisson numbers of the expected counts. Where values are not counted, or the residuals larger
+    than counting explains, each pattern keeps its residuals and gets one random sign for all of them: whatever goes
+    wrong from pattern to pattern counts as noise then, however the pixels of a pattern hang together. What falls below
+    zero is zero.
 
     Args:
         measurement: all of it.
@@ -28,13 +35,28 @@ def measured_again(measurement: Measurement, misfit: Misfit, state: State, seed:
         seed: of the noise.
     """
     random = np.random.default_rng(seed)
+    explained = measurement.counted and excess(measurement, misfit, state) < EXCESS
     patterns = np.empty_like(measurement.patterns)
-    for batch in misfit.batches(len(state.spectra), state.moved):
-        rows = batch.indices.cpu().numpy()
-        expected = misfit.model.intensity(state.transmission, state.spectra, batch).cpu().numpy().astype(np.float64)
-        if measurement.counted:
+    for rows, expected in _expected(misfit, state):
+        if explained:
             patterns[rows] = random.poisson(expected)
         else:
-            residual = measurement.patterns[rows] - expected
-            patterns[rows] = np.maximum(expected + residual * random.choice((-1.0, 1.0), residual.shape), 0.0)
+            signs = random.choice((-1.0, 1.0), (len(rows), 1, 1))
+            patterns[rows] = np.maximum(expected + signs * (measurement.patterns[rows] - expected), 0.0)
     return replace(measurement, patterns=patterns)
+
+
+def excess(measurement: Measurement, misfit: Misfit, state: State) -> float:
+    """Squared residual of the valid pixels over their expected counts: 1 where counting explains it."""
+    squared = total = 0.0
+    for rows, expected in _expected(misfit, state):
+        squared += float(np.square(measurement.patterns[rows] - expected).sum(where=measurement.valid))
+        total += float(expected.sum(where=measurement.valid))
+    return squared / total
+
+
+def _expected(misfit: Misfit, state: State) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Expected counts (n, det_y, det_x) of all patterns, some at a time, with their indices."""
+    for batch in misfit.batches(len(state.spectra), state.moved):
+        expected = misfit.model.intensity(state.transmission, state.spectra, batch)
+        yield batch.indices.cpu().numpy(), expected.cpu().numpy().astype(np.float64)

@@ -16,6 +16,10 @@ from objectives.ptychography.solver_parameters import (
     whole,
 )
 
+_FREE_PROBE: Conditions = (("probe", ("refined",)),)
+_PROBE_SCALE = "the curvature of a free probe"
+"""In the far field a larger scan step with a probe of another curvature gives almost the same patterns."""
+
 
 def parameters_of(measurement: Measurement) -> tuple[Parameter, ...]:
     """Every parameter that this measurement understands, defaults from its metadata."""
@@ -25,13 +29,13 @@ def parameters_of(measurement: Measurement) -> tuple[Parameter, ...]:
     if isinstance(geometry, NearField):
         return (
             *_near_field(geometry),
-            *_scan(0.0, 180.0),
+            *_scan(0.0, 180.0, ""),
             background,
             *solver_parameters("refined", size),
             *fidelity_parameters(),
         )
     nominal = geometry.scan_rotation_degree
-    scan = (*_scan(nominal or 0.0, 180.0 if nominal is None else 10.0), background)
+    scan = (*_scan(nominal or 0.0, 180.0 if nominal is None else 10.0, _PROBE_SCALE), background)
     moved = position_parameters()
     depth = _depth() if _knows_lengths(geometry) else ()
     if geometry.semi_convergence_mrad is not None and forms_probe(geometry):
@@ -89,8 +93,10 @@ def _mismatch(
     high: float,
     description: str,
     idle_while: Conditions = (),
+    made_up_by: str = "",
     **limits: float,
 ) -> Parameter:
+    """``made_up_by`` counts while the probe is reconstructed, too."""
     return Parameter(
         name,
         unit,
@@ -100,6 +106,8 @@ def _mismatch(
         high=high,
         differentiable=True,
         idle_while=idle_while,
+        made_up_by=made_up_by,
+        made_up_while=_FREE_PROBE if made_up_by else (),
         description=description,
         minimum=limits.get("minimum"),
         maximum=limits.get("maximum"),
@@ -127,7 +135,17 @@ def _near_field(geometry: NearField) -> tuple[Parameter, ...]:
 
 def _detector() -> tuple[Parameter, ...]:
     return (
-        _mismatch("camera_length", "%", 0.0, -5, 5, "the pattern is magnified by 1 + v/100", minimum=-50, maximum=50),
+        _mismatch(
+            "camera_length",
+            "%",
+            0.0,
+            -5,
+            5,
+            "the pattern is magnified by 1 + v/100",
+            made_up_by=_PROBE_SCALE,
+            minimum=-50,
+            maximum=50,
+        ),
         _mismatch("center_offset_y", "pixel", 0.0, -3, 3, "row of the unscattered beam minus N//2"),
         _mismatch("center_offset_x", "pixel", 0.0, -3, 3, "column of the unscattered beam minus N//2"),
         _mismatch(
@@ -186,7 +204,7 @@ def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
     )
 
 
-def _scan(nominal_rotation: float, half_range: float) -> tuple[Parameter, ...]:
+def _scan(nominal_rotation: float, half_range: float, makes_up_for_scale: str) -> tuple[Parameter, ...]:
     low, high = nominal_rotation - half_range, nominal_rotation + half_range
     return (
         _mismatch(
@@ -197,7 +215,17 @@ def _scan(nominal_rotation: float, half_range: float) -> tuple[Parameter, ...]:
             high,
             "turns the scan axes in the detector's frame",
         ),
-        _mismatch("scan_scale", "%", 0.0, -5, 5, "scan step multiplied by 1 + v/100", minimum=-90, maximum=900),
+        _mismatch(
+            "scan_scale",
+            "%",
+            0.0,
+            -5,
+            5,
+            "scan step multiplied by 1 + v/100",
+            made_up_by=makes_up_for_scale,
+            minimum=-90,
+            maximum=900,
+        ),
         _mismatch(
             "scan_shear",
             "degree",

@@ -120,11 +120,11 @@ def test_a_pruner_needs_a_metric_that_is_known_on_the_way(tmp_path: Path) -> Non
 
 
 def test_tuning_the_solver_in_sample_is_warned_of(tmp_path: Path) -> None:
-    assert plan(tmp_path, MISMATCH).warning == ""
-    assert plan(tmp_path, SOLVER).warning == ""
-    both = plan(tmp_path, SOLVER, "metric: {split: in_sample}").warning
+    assert plan(tmp_path, MISMATCH).warnings == []
+    assert plan(tmp_path, SOLVER).warnings == []
+    both = plan(tmp_path, SOLVER, "metric: {split: in_sample}").warnings[0]
     assert both.startswith("rate, passes are tuned by consistency in-sample: data error rewards over-fitting")
-    assert plan(tmp_path, "{rate: {}}", objective=TOY).warning.startswith("rate is tuned by consistency in-sample")
+    assert plan(tmp_path, "{rate: {}}", objective=TOY).warnings[0].startswith("rate is tuned by consistency in-sample")
 
 
 def test_check_says_which_data_and_warns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

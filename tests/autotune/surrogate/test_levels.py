@@ -235,3 +235,22 @@ def test_a_new_process_goes_on_with_the_same_trials(tmp_path: Path) -> None:
     assert [(r.level, r.values, r.expected_improvement) for r in again] == [
         (r.level, r.values, r.expected_improvement) for r in undisturbed
     ]
+
+
+def test_without_cheap_evaluations_the_last_trial_is_the_answer(tmp_path: Path) -> None:
+    """Where the model's mean is highest, rather than where there is most to learn; and again after an extension."""
+    lab = Lab(f"sqlite:///{tmp_path / 'trials.db'}")
+    store = TrialStore.create(lab.url, "alone", METRIC, {})
+    tuner = Tuner(store, SPACE, METRIC, Search("gp"))
+    for budget in (8, 10):
+        ending = Ending(BudgetSpec(trials=budget), "m", by_model=True)
+        while not (coming := ending.after(tuner.counted(), 0.0, tuner.expects)).reason:
+            trial = tuner.ask(finish=coming.finish)
+            value, slope = FULL(np.array([float(v) for v in trial.values.values()]))
+            gradient = dict(zip(SPACE.names, slope.tolist(), strict=True))
+            tuner.tell(trial, Evaluation(Status.COMPLETE, {"m": value}, gradient=gradient))
+        records = tuner.counted()
+        assert len(records) == budget
+        assert records[-1].metrics["m"] == best_value(records)
+    assert [record.number for record in records if record.finish] == [7, 9]
+    assert best_value(records) > 0.99
