@@ -172,7 +172,7 @@ class GradientGP(Model):
     @property
     def noise_deviation(self) -> float:
         """Standard deviation of the noise of one value, in the unit of the values."""
-        return self._observations.spread * float(self._noise) ** 0.5
+        return self._observations.spread * math.sqrt(float(self._noise))
 
     def slopes(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior of the derivatives along the smooth coordinates at a point, (D,): mean (d,), covariance (d, d)."""

@@ -152,3 +152,68 @@ def test_cheap_trials_are_no_best_ones(home: Home) -> None:
     result = build_result(store, home, live=False)
     assert result["metric"]["best"] == best < 10 and result["best_trial"] < 4
     assert not math.isclose(answer(store, metric, own_levels=2)["metric"]["estimate"], 50.0, rel_tol=0.5)
+
+
+DRIFT = {"shift": 0.02, "tilt": 0.004, "edge": 0.01}
+"""Standard deviations of the derivatives on repeated measurements, per unit; their mean is half of it."""
+
+
+def repeated(sign: float, tuned: tuple[str, ...] = SPACE.names) -> Any:
+    """Derivatives of the metric itself, whichever way is better."""
+
+    def again(values: dict[str, Any]) -> list[dict[str, float]]:
+        normal = np.random.default_rng(0).normal(size=(6, 3))
+        drawn = [dict(zip(SPACE.names, map(float, row), strict=True)) for row in normal - normal.mean(axis=0) + 0.5]
+        return [{name: sign * row[name] * DRIFT[name] for name in tuned} for row in drawn]
+
+    return again
+
+
+@pytest.mark.parametrize(("goal", "sign"), [("maximize", 1.0), ("minimize", -1.0)])
+def test_with_repeated_measurements_it_covers_noise_and_is_free_of_bias(goal: Any, sign: float, home: Home) -> None:
+    """The mean of the scores over the curvature is taken off: 0.01 / 2 for shift, 0.002 / 0.02 for tilt."""
+    store, metric = study(home, goal=goal)
+    alone, found = answer(store, metric), answer(store, metric, again=repeated(sign))
+    assert found == json.loads(json.dumps(found, allow_nan=False))
+    for name, moved in (("shift", 0.005), ("tilt", 0.1)):
+        with_noise, without = found["parameters"][name], alone["parameters"][name]
+        assert with_noise["estimate"] - without["estimate"] == pytest.approx(-moved, rel=0.1)
+        assert (with_noise["interval_of"], without["interval_of"]) == ("noise and search", "search")
+        assert np.ptp(with_noise["interval"]) > 1.2 * np.ptp(without["interval"])
+        assert with_noise["interval"][0] < with_noise["estimate"] < with_noise["interval"][1]
+        half = np.ptp(with_noise["interval"]) / 2
+        unit = SPACE.dimensions[SPACE.names.index(name)].unit
+        assert with_noise["verdict"] == "identified"
+        assert with_noise["note"] == f"these data fix it to within {half:.2g} {unit} (90 %)"
+    edge = found["parameters"]["edge"]
+    assert (edge["verdict"], edge["interval_of"], edge["estimate"]) == ("at_bound", "search", 3.0)
+    assert found["metric"] == alone["metric"]
+
+
+def test_of_some_parameters_no_derivative_is_known(home: Home) -> None:
+    store, metric = study(home)
+    found = answer(store, metric, again=repeated(1.0, ("shift",)))["parameters"]
+    assert {name: found[name]["interval_of"] for name in SPACE.names} == {
+        "shift": "noise and search", "tilt": "search", "edge": "search",
+    }  # fmt: skip
+    assert (found["shift"]["verdict"], found["tilt"]["verdict"]) == ("identified", None)
+
+
+def test_too_few_repetitions_that_succeeded_say_nothing(home: Home) -> None:
+    store, metric = study(home)
+    alone = answer(store, metric)
+    for count in (0, 1):
+        assert answer(store, metric, again=lambda values, n=count: repeated(1.0)(values)[:n]) == alone
+
+
+def test_it_is_repeated_once_at_the_answer_of_the_search(home: Home) -> None:
+    store, metric = study(home)
+    asked: list[dict[str, Any]] = []
+
+    def again(values: dict[str, Any]) -> list[dict[str, float]]:
+        asked.append(dict(values))
+        return []
+
+    found = answer(store, metric, again=again)
+    (at,) = asked
+    assert at == {name: found["parameters"][name]["estimate"] for name in SPACE.names}

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune.budget import IN_A_ROW, Ending, Next
+from autotune.budget import FEWEST, IN_A_ROW, Ending, Next
 from autotune.store import TrialRecord, TrialState
 from autotune.study.spec import BudgetSpec
 
 
-def ending(cheap: float | None = None, **budget: Any) -> Ending:
-    return Ending(BudgetSpec(**budget), "consistency", cheap)
+def ending(cheap: float | None = None, by_model: bool = False, **budget: Any) -> Ending:
+    return Ending(BudgetSpec(**budget), "consistency", cheap, by_model)
 
 
 def records(levels: Sequence[int], costs: Sequence[float] = (1.0, 0.25), **named: Any) -> list[TrialRecord]:
@@ -131,3 +131,81 @@ def test_every_search_ends_within_its_budget_with_a_full_evaluation_among_the_la
     assert seen and any(trial.level == 0 for trial in seen[-IN_A_ROW:])
     if reconstructions is not None:
         assert sum(trial.equivalents for trial in seen) <= reconstructions + 1e-6
+
+
+def followed(made: Ending, seen: list[TrialRecord], expects: Callable[[], float | None] = lambda: None) -> str:
+    """Trials are added to ``seen`` as they are asked for, each of a full reconstruction, to the end; the reason."""
+    while not (coming := made.after(seen, 0.0, expects)).reason:
+        trial = TrialRecord(len(seen), "finished", {}, {"consistency": 0.5}, equivalents=1.0, finish=coming.finish)
+        seen.append(trial)
+        assert len(seen) < 1000
+    return coming.reason
+
+
+@settings(max_examples=200, deadline=None)
+@given(trials=st.integers(1, 40), reconstructions=st.none() | st.floats(1.0, 30.0), by_model=st.booleans())
+def test_where_every_trial_is_full_the_last_of_a_search_by_a_model_is_of_its_answer(
+    trials: int, reconstructions: float | None, by_model: bool
+) -> None:
+    """One of the trials and of the reconstructions is kept for it, and nothing is left over or overrun."""
+    seen: list[TrialRecord] = []
+    followed(ending(by_model=by_model, trials=trials, reconstructions=reconstructions), seen)
+    most = trials if reconstructions is None else min(trials, int(reconstructions + 1e-9))
+    assert len(seen) == most
+    expected = [False] * (most - 1) + [True] if by_model and most > FEWEST else [False] * most
+    assert [trial.finish for trial in seen] == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(trials=st.integers(1, 30), reconstructions=st.none() | st.floats(1.0, 20.0), data=st.data())
+def test_trials_that_cost_less_than_a_full_one_leave_its_worth_for_the_answer(
+    trials: int, reconstructions: float | None, data: st.DataObject
+) -> None:
+    """Stopped, failed and pruned ones: however little they cost, neither limit is overrun."""
+    made = ending(by_model=True, trials=trials, reconstructions=reconstructions)
+    seen: list[TrialRecord] = []
+    while not (coming := made.after(seen, 0.0, lambda: None)).reason:
+        cost = data.draw(st.floats(0.05, 1.0))
+        state: TrialState = data.draw(st.sampled_from(["finished", "failed", "pruned"]))
+        seen.append(TrialRecord(len(seen), state, {}, equivalents=cost, finish=coming.finish))
+    assert len(seen) <= trials
+    if reconstructions is not None:
+        assert sum(trial.equivalents for trial in seen) <= reconstructions + 1e-6
+    if len(seen) > FEWEST:
+        assert seen[-1].finish
+
+
+def test_the_answer_is_evaluated_when_the_search_converges_before_its_budget_is_used() -> None:
+    made = ending(by_model=True, trials=20, converged=1e-4)
+    seen = expecting(*SMALL)
+    assert made.after(seen, 0.0, lambda: 1e-6) == Next(finish=True)
+    seen.append(TrialRecord(len(seen), "finished", {}, {}, expected_improvement=1e-6, finish=True))
+    assert made.after(seen, 0.0, lambda: 1e-6).reason.startswith("converged")
+    # An answer that taught something is searched on from, and due again at the end.
+    assert made.after(seen, 0.0, lambda: 1.0) == Next()
+    seen.append(TrialRecord(len(seen), "finished", {}, {}, expected_improvement=1e-6))
+    assert made.after(seen, 0.0, lambda: 1e-6) == Next(finish=True)
+
+
+def test_an_answer_that_failed_is_not_tried_for_ever() -> None:
+    made = ending(by_model=True, seconds=5.0)
+    seen = records([0] * FEWEST)
+    assert made.after(seen, 6.0, never_asked).finish
+    failed = TrialRecord(FEWEST, "failed", {}, reason="diverged", finish=True)
+    assert made.after([*seen, failed], 7.0, never_asked) == Next("the time budget of 5 s is used")
+
+
+@pytest.mark.parametrize("by_model", [True, False])
+def test_a_study_that_was_finished_goes_on_with_a_larger_budget(by_model: bool) -> None:
+    """Its answer is one trial more like any other; the last one is the new answer."""
+    seen: list[TrialRecord] = []
+    assert followed(ending(by_model=by_model, trials=6), seen) == "the budget of 6 trials is used"
+    assert [trial.number for trial in seen if trial.finish] == ([5] if by_model else [])
+    assert followed(ending(by_model=by_model, trials=9), seen) == "the budget of 9 trials is used"
+    assert [trial.number for trial in seen if trial.finish] == ([5, 8] if by_model else [])
+
+
+def test_an_extension_by_one_trial_is_its_answer() -> None:
+    seen: list[TrialRecord] = []
+    followed(ending(by_model=True, trials=6), seen)
+    assert ending(by_model=True, trials=7).after(seen, 0.0, never_asked) == Next(finish=True)

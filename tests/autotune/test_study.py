@@ -333,3 +333,18 @@ def test_an_objective_may_say_why_a_parameter_is_absent(tmp_path: Path) -> None:
         "study.yaml:3: parameters.defocus: there is no parameter 'defocus'; state the aperture",
         "study.yaml:3: parameters.strech: there is no parameter 'strech'; did you mean 'stretch'?",
     ]
+
+
+@pytest.mark.parametrize("count", [0, 2, 6, 1000])
+def test_how_often_the_measurement_is_repeated(count: int, tmp_path: Path) -> None:
+    text = HEAD + "parameters: {shift: {}}\n"
+    assert load(tmp_path, text, f"intervals.replicates={count}").spec.intervals.replicates == count
+    assert load(tmp_path, text).spec.intervals.replicates == 6
+
+
+@pytest.mark.parametrize("count", ["1", "-1", "1001", "2.5"])
+def test_repetitions_that_make_no_sense(count: str, tmp_path: Path) -> None:
+    """Among them 1, which says nothing about a scatter."""
+    (found,) = complaints(tmp_path, HEAD + f"parameters: {{shift: {{}}}}\nintervals: {{replicates: {count}}}\n")
+    assert "study.yaml:4" in found and "intervals.replicates" in found and count in found
+    assert ("give 0, or at least 2" in found) == (count == "1")

@@ -154,6 +154,12 @@ def test_the_sign_is_not_known_where_both_sides_are_as_good_and_both_were_seen(
     assert kinds(found) == {"x": verdict, "y": "identified"}
 
 
+def test_nothing_is_said_of_a_sign_that_the_search_itself_does_not_know_so_well() -> None:
+    """Both sides are as good, but how much so is known less well than a tenth of the noise."""
+    found = optimum(two_peaks(0.0), noise(SOME / 10), points=SIDES["both"])
+    assert kinds(found) == {"x": "identified", "y": "identified"}
+
+
 def test_of_a_difference_that_noise_explains_the_sign_is_not_known() -> None:
     """Lower by 0.012, three times what the smaller noise explains, half of what the larger one does."""
     found = [optimum(two_peaks(0.012), noise(covariance), points=SIDES["both"]) for covariance in (SOME, 6 * SOME)]
