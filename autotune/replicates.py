@@ -9,6 +9,8 @@ from autotune.objective import Status, Value
 from autotune.running import Watcher
 
 _WAIT_SECONDS = 1.0
+TO_LEARN = 4
+"""Full evaluations that an objective may spend on learning what to repeat."""
 
 
 class Replicates:
@@ -19,7 +21,7 @@ class Replicates:
         watcher: told how far it is.
         held: values of the parameters that are not tuned.
         seed: of the study; the noise of repetition i is drawn from it and i.
-        count: repetitions, each of the cost of a full evaluation. One more is needed for what to repeat.
+        count: repetitions, each of the cost of a full evaluation; :data:`TO_LEARN` come on top.
     """
 
     def __init__(
@@ -28,7 +30,7 @@ class Replicates:
         self._executor, self._watcher, self._held = executor, watcher, held
         self._seed, self.count = seed, count
         self.evaluated = 0
-        """Evaluations made, the one that tells what to repeat included."""
+        """Full evaluations' worth made, at most: :data:`TO_LEARN` included."""
 
     def __call__(self, values: Mapping[str, Value]) -> list[Mapping[str, float]]:
         """Derivatives at tuned ``values``, by parameter name; a repetition that fails gives none."""
@@ -52,7 +54,7 @@ class Replicates:
             self._watcher.repeated(ended, self.count)
             if end.evaluation.status is Status.COMPLETE and end.evaluation.gradient:
                 found[end.number] = end.evaluation.gradient
-        self.evaluated = self.count + 1
+        self.evaluated = self.count + TO_LEARN
         return [found[number] for number in sorted(found, reverse=True)]
 
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:

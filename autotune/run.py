@@ -8,20 +8,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotune.artifacts import discard_unfinished
-from autotune.conclusion import write_down, write_result
+from autotune.conclusion import keep_report, write_down, write_result
+from autotune.environment import note_environment
 from autotune.errors import NoneSucceeded, Problem
 from autotune.exclusive import exclusive
+from autotune.execution.cluster import DaskExecutor
 from autotune.execution.executor import Executor
 from autotune.execution.inline import InlineExecutor
 from autotune.execution.process import ProcessExecutor
+from autotune.execution.start_cluster import check_execution
 from autotune.home import Home
 from autotune.leases import Lease, alive
 from autotune.loop import Loop
 from autotune.objective import KnowsTruth, MeasuresAgain, Metric, Objective
+from autotune.origin import note_origin
 from autotune.patience import Patience
 from autotune.recording import Record
 from autotune.replicates import Replicates
 from autotune.running import RunningStudy, Watcher
+from autotune.storage import require_reachable
 from autotune.store import TrialStore
 from autotune.study import Plan, StudyFile, plan_study
 from autotune.takeup import make_folder, sources_of, take_up
@@ -58,6 +63,7 @@ def run_study(file: StudyFile, *, home: Home, watcher: Watcher, fresh: bool = Fa
         StudyFailed: too many trials in a row failed, or none can be evaluated.
         KeyboardInterrupt: passed on after the state is safe.
     """
+    check_execution(file)
     objective = file.open()
     plan = plan_study(file, objective)
     study = _take_up(file, objective, plan, home, fresh=fresh)
@@ -73,6 +79,7 @@ def run_study(file: StudyFile, *, home: Home, watcher: Watcher, fresh: bool = Fa
 
 def _take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fresh: bool) -> RunningStudy:
     """Take up the study in the store, and release what dead runs have left of it."""
+    require_reachable(home.store_url)
     sources = sources_of(file, plan, home)
     folder = make_folder(file.spec.name, home)
     with exclusive(home.store_url, file.spec.name):
@@ -81,7 +88,8 @@ def _take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, f
             discard_unfinished(folder / "trials")
         lease = Lease(store)
         lease.take()
-        (folder / "study.yaml").write_text(file.text, encoding="utf-8")
+        note_origin(store, file, home)
+        note_environment(store, lease.owner, file.spec.objective.name, folder)
         tuner = Tuner(store, plan.space, plan.metric, _search(file, plan, sources))
         tuner.start(alive(store))
         store.note("status", "running")
@@ -120,16 +128,20 @@ def make_executor(file: StudyFile, objective: Objective, metric: Metric, home: H
     spec = file.spec.execution
     if spec.executor == "inline":
         return InlineExecutor(objective, metric.name)
+    if spec.executor == "dask":
+        return DaskExecutor(file, metric.name, home.workers(file.spec.name))
     return ProcessExecutor(file, spec, metric.name, home.workers(file.spec.name))
 
 
 def _to_the_end(study: RunningStudy, executor: Executor, watcher: Watcher) -> Outcome:
     """Evaluate trials until the budget is used, then conclude; conclude too if interrupted."""
-    record = Record(study)
-    ended = [trial for trial in study.tuner.counted() if trial.state != "running"]
+    record, patience = Record(study), Patience(watcher.paused, watcher.resumed)
     try:
-        record.start()
+        ended = [trial for trial in patience(study.tuner.counted) if trial.state != "running"]
+        patience(record.start)
         watcher.started(study.name, study.plan.metric, ended, study.file.spec.budget.trials)
+        for warning in study.plan.warnings:
+            watcher.warned(warning)
         reason = Loop(study, executor, watcher, record.add).search()
     except KeyboardInterrupt:
         _break_off(study, executor, record, "stopped", "interrupted by the user")
@@ -137,9 +149,9 @@ def _to_the_end(study: RunningStudy, executor: Executor, watcher: Watcher) -> Ou
     except Exception as error:
         _break_off(study, executor, record, "failed", _in_words(error))
         raise
-    patience = Patience(watcher.paused, watcher.resumed)
-    replicates = _replicates(study, executor, watcher)
+    replicates = patience(lambda: _replicates(study, executor, watcher))
     status, reason = patience(lambda: write_down(study, "finished", reason, replicates))
+    keep_report(study)
     warning = record.close(status)
     result = patience(lambda: write_result(study))
     if status == "failed":

@@ -26,6 +26,9 @@ class Watcher(Protocol):
     def started(self, name: str, metric: Metric, trials: list[TrialRecord], budget: int) -> None:
         """The study was taken up; ``trials`` are those that already ended."""
 
+    def warned(self, warning: str) -> None:
+        """Something about what the study tunes that its user should know; the run goes on."""
+
     def proposed(self, trial: Trial) -> None:
         """A trial begins."""
 

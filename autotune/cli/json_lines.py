@@ -30,6 +30,10 @@ class JsonLines:
         about = {"name": metric.name, "goal": metric.goal, "noise_ceiling": metric.noise_ceiling}
         print_event("started", study=name, metric=about, ended=len(trials), budget=budget)
 
+    def warned(self, warning: str) -> None:
+        """What is wrong with tuning just this."""
+        print_event("warned", warning=warning)
+
     def proposed(self, trial: Trial) -> None:
         """The trial's values."""
         print_event("proposed", trial=trial.number, values=dict(trial.values), level=trial.level)

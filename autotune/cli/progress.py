@@ -23,6 +23,9 @@ class Quiet:
     def started(self, name: str, metric: Metric, trials: list[TrialRecord], budget: int) -> None:
         """Say nothing."""
 
+    def warned(self, warning: str) -> None:
+        """Say nothing."""
+
     def proposed(self, trial: Trial) -> None:
         """Say nothing."""
 
@@ -69,6 +72,10 @@ class ProgressLine:
         verb = f"continued after {len(trials)} trial{'s' * (len(trials) > 1)}" if trials else "begun"
         self._progress.console.print(f"Study {name} {verb}: {metric.goal} {metric.name}{ceiling}")
         self._progress.update(self._task, total=budget, completed=self._done)
+
+    def warned(self, warning: str) -> None:
+        """Print it."""
+        self._progress.console.print(f"Warning: {warning}", soft_wrap=True)
 
     def proposed(self, trial: Trial) -> None:
         """Name the trial."""

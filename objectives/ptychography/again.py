@@ -20,22 +20,23 @@ EXCESS = 1.2
 """Squared residual over the one of Poisson noise from which the residuals, and not the counts, tell the noise."""
 
 
-def measured_again(measurement: Measurement, misfit: Misfit, state: State, seed: int) -> Measurement:
+def measured_again(
+    measurement: Measurement, misfit: Misfit, state: State, seed: int, *, explained: bool
+) -> Measurement:
     """The measurement with other noise.
 
-    Counted quanta are Poisson numbers of the expected counts. Where values are not counted, or the residuals larger
-    than counting explains, each pattern keeps its residuals and gets one random sign for all of them: whatever goes
-    wrong from pattern to pattern counts as noise then, however the pixels of a pattern hang together. What falls below
-    zero is zero.
+    Where counting quanta explains the residuals, they are Poisson numbers of the expected counts. Elsewhere each
+    pattern keeps its residuals and gets one random sign for all of them: whatever goes wrong from pattern to pattern
+    counts as noise then, however the pixels of a pattern hang together. What falls below zero is zero.
 
     Args:
         measurement: all of it.
         misfit: the model of the reconstruction, and all of the data.
         state: the final state.
         seed: of the noise.
+        explained: see :func:`explained_by_counting`.
     """
     random = np.random.default_rng(seed)
-    explained = measurement.counted and excess(measurement, misfit, state) < EXCESS
     patterns = np.empty_like(measurement.patterns)
     for rows, expected in _expected(misfit, state):
         if explained:
@@ -44,6 +45,11 @@ def measured_again(measurement: Measurement, misfit: Misfit, state: State, seed:
             signs = random.choice((-1.0, 1.0), (len(rows), 1, 1))
             patterns[rows] = np.maximum(expected + signs * (measurement.patterns[rows] - expected), 0.0)
     return replace(measurement, patterns=patterns)
+
+
+def explained_by_counting(measurement: Measurement, misfit: Misfit, state: State) -> bool:
+    """Whether the values are counted quanta, and the residuals those of counting."""
+    return measurement.counted and excess(measurement, misfit, state) < EXCESS
 
 
 def excess(measurement: Measurement, misfit: Misfit, state: State) -> float:

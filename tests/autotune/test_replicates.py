@@ -10,7 +10,7 @@ import pytest
 from autotune.execution.executor import Ended, Listener, Task
 from autotune.execution.inline import InlineExecutor
 from autotune.objective import Evaluation, Status, Value
-from autotune.replicates import Replicates
+from autotune.replicates import TO_LEARN, Replicates
 from tests.autotune.toy import Toy, ToySettings
 
 AT: dict[str, Value] = {"shift": 0.5}
@@ -86,7 +86,7 @@ def test_what_is_asked_and_what_comes_back_in_order(workers: int) -> None:
     assert made.evaluated == 0
     assert made(AT) == [{"shift": 4001.0 + i} for i in range(5)]
     assert crowd.most == min(workers, 5)
-    assert made.evaluated == 6  # and the one that tells what to repeat
+    assert made.evaluated == 5 + TO_LEARN
     assert watching.done == [(i, 5) for i in range(6)]
     complete = {"shift": 0.5, "tilt": 4.0}
     for task in crowd.tasks:
@@ -126,7 +126,7 @@ def test_one_that_fails_gives_nothing_and_is_not_waited_for_again() -> None:
 
     made, watching = replicates(Crowd(2, some))
     assert made(AT) == [{"shift": 4001.0}, {"shift": 4005.0}]
-    assert watching.done[-1] == (5, 5) and made.evaluated == 6
+    assert watching.done[-1] == (5, 5) and made.evaluated == 5 + TO_LEARN
 
 
 def test_pauses_are_passed_on() -> None:

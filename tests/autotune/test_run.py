@@ -28,6 +28,7 @@ STUDY: dict[str, Any] = {
     "search": {"sampler": "random", "seed": 3},
     "budget": {"trials": 3},
     "tracking": {"enabled": False},
+    "report": False,
     "execution": {"executor": "inline"},
 }
 
@@ -57,6 +58,9 @@ class Listener:
 
     def started(self, name: str, metric: Metric, trials: list[TrialRecord], budget: int) -> None:
         self._hear(f"started {name}: {metric.name}, {len(trials)} of {budget}")
+
+    def warned(self, warning: str) -> None:
+        self._hear(f"warned: {warning}")
 
     def proposed(self, trial: Trial) -> None:
         self._hear(f"proposed {trial.number}")
@@ -116,6 +120,15 @@ def test_a_watcher_hears_everything_in_order(executor: str, home: Home) -> None:
     assert outcome.result == json.loads((home.study("toy") / "result.json").read_text())
     kept = sorted(str(path.relative_to(home.trial("toy", 0))) for path in home.trial("toy", 0).iterdir())
     assert kept == ["object.png", "reconstruction.h5"]
+
+
+def test_a_watcher_is_warned_once_of_what_is_doubtful(home: Home) -> None:
+    listener = Listener()
+    parameters = {"shift": {}, "rate": {}}
+    run_study(study(home, budget={"trials": 1}, parameters=parameters), home=home, watcher=listener)
+    [warned] = [text for text in listener.heard if text.startswith("warned")]
+    assert warned.startswith("warned: rate is tuned by consistency in-sample: data error rewards over-fitting")
+    assert listener.heard.index(warned) == 1
 
 
 @pytest.mark.parametrize("at", ["proposed 1", "iteration 1/2", "ended 1"])
