@@ -28,8 +28,11 @@ from autotune.errors import AutotuneError, InputError, Problem, near_miss
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "ArrayAxis",
+    "ArrayDescription",
     "AutotuneError",
     "CountsWork",
+    "DescribesArrays",
     "Draft",
     "DraftLine",
     "DraftsStudies",
@@ -47,9 +50,11 @@ __all__ = [
     "Parameter",
     "Problem",
     "Progress",
+    "ShowsReconstructions",
     "Simulates",
     "Status",
     "Value",
+    "View",
     "complete_values",
     "find_objective_type",
     "near_miss",
@@ -405,12 +410,73 @@ class CountsWork(Protocol):
         """Cost of an evaluation at ``values``, positive, in any unit that repeats: only ratios are used."""
 
 
+@dataclass(frozen=True)
+class ArrayAxis:
+    """One axis of an array that an evaluation keeps: index i is at ``i * step``, in ``unit``; ``1`` where it counts."""
+
+    name: str
+    unit: str = "1"
+    step: float = 1.0
+
+
+@dataclass(frozen=True)
+class ArrayDescription:
+    """What an array holds, in ``unit``, and its axes."""
+
+    unit: str
+    axes: tuple[ArrayAxis, ...]
+
+
+@runtime_checkable
+class DescribesArrays(Protocol):
+    """An objective that knows the units and axes of what its evaluations keep."""
+
+    def describe_arrays(self, evaluation: Evaluation) -> Mapping[str, ArrayDescription]:
+        """Name of an array -> what it is."""
+
+
 @runtime_checkable
 class DrawsPictures(Protocol):
     """An objective that can show its evaluations."""
 
     def pictures(self, evaluation: Evaluation) -> Mapping[str, bytes]:
         """Name -> PNG picture of the reconstruction, with axes, units and scale bars."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture of a reconstruction as data, so that those of several trials can be drawn on the same scales.
+
+    Attributes:
+        name: what it shows, such as ``object phase``; the same for every trial.
+        image: (rows, columns), real.
+        unit: of the values; ``1`` where they have none.
+        pixel_y, pixel_x: size of a pixel, in ``length_unit``.
+        length_unit: unit of lengths in the picture.
+        colours: a colour map of matplotlib's in which equal steps look equal to everyone.
+    """
+
+    name: str
+    image: np.ndarray[Any, Any]
+    unit: str
+    pixel_y: float
+    pixel_x: float
+    length_unit: str
+    colours: str = "cividis"
+
+
+@runtime_checkable
+class ShowsReconstructions(Protocol):
+    """An objective type that can show what its trials have kept, without their measurement (``autotune report``)."""
+
+    def views(
+        self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]
+    ) -> Sequence[View]:
+        """What people look at first, the most telling first; none where the arrays hold nothing to show.
+
+        Args:
+            arrays, attributes: those of an :class:`Evaluation`.
+        """
 
 
 def complete_values(parameters: Sequence[Parameter], values: Mapping[str, Value]) -> dict[str, Value]:

@@ -22,6 +22,8 @@ from autotune.space import describe
 from autotune.store import TrialRecord, TrialStore, best_of, front_of
 
 SCHEMA = 1
+CONFIRMATION = "confirmation"
+"""Fact of a study: what ``autotune confirm`` has found; of use while no further trial has finished."""
 NOISE_AND_SEARCH, SEARCH = "noise and search", "search"
 """What an interval covers: what the noise of the measurement and an unfinished search leave open, or the latter."""
 _PACKAGES = ("torch", "botorch", "gpytorch", "optuna", "mlflow", "numpy", "h5py")
@@ -36,10 +38,7 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> dict[str, Any]
         live: whether a process is running the study now; a study that says it runs without one was stopped.
     """
     facts, trials = store.facts, store.trials()
-    answer = facts.get("answer", {})
-    known = sum(trial.state == "finished" for trial in trials)
-    if answer.get("trials") != known:  # of an earlier end of the study
-        answer = {}
+    answer = answer_of(facts, trials)
     metric = Metric(**facts["metric"])
     limits = [Limit(**limit) for limit in facts.get("limits", ())]
     best = best_of(trials, metric, limits)
@@ -59,6 +58,7 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> dict[str, Any]
         "parameters": {d["name"]: _parameter(d, best, answer) for d in facts["space"]},
         "correlations": answer.get("correlations"),
         "noise": answer.get("noise"),
+        "confirmation": _current(facts.get(CONFIRMATION, {}), trials) or None,
         "best_trial": None if best is None else best.number,
         "cost": {
             "seconds": facts.get("seconds", 0.0),
@@ -71,6 +71,16 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> dict[str, Any]
         "software": software(),
         "seed": facts["seed"],
     }
+
+
+def answer_of(facts: Mapping[str, Any], trials: Sequence[TrialRecord]) -> Mapping[str, Any]:
+    """What the study's last end found of the optimum; empty where none did, or trials have finished since."""
+    return _current(facts.get("answer", {}), trials)
+
+
+def _current(found: Mapping[str, Any], trials: Sequence[TrialRecord]) -> Mapping[str, Any]:
+    """What was found of so many finished trials, where no more of them have finished since; else nothing."""
+    return found if found.get("trials") == sum(trial.state == "finished" for trial in trials) else {}
 
 
 def _metric(metric: Metric, best: TrialRecord | None) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +13,7 @@ from autotune.cli.stored import StoredStudyArgument, find_stored
 
 if TYPE_CHECKING:
     from autotune.home import Home
+    from autotune.store import TrialStore
     from autotune.study import StudyFile
 
 
@@ -42,8 +44,8 @@ def run(
     from autotune.errors import StudyFailed
     from autotune.home import Home
 
-    file = _load(study, overrides or [], trials, seed)
-    _check_json_path(json_path)
+    file = load(study, overrides or [], trials, seed)
+    check_json_path(json_path)
     _check_progress(progress, quiet)
     import optuna
 
@@ -120,6 +122,9 @@ def _command(
 def result(
     study: StoredStudyArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False,
+    best: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a study file fixed at the answer; print nothing.")
+    ] = None,
 ) -> None:
     """Show the result of a study, finished or not."""
     import json
@@ -132,13 +137,30 @@ def result(
     home = Home.from_environment()
     store = find_stored(study, home)
     document = build_result(store, home, live=bool(alive(store)))
-    if as_json:
+    if best is not None:
+        _write_best(best, store, home, document)
+    elif as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         print_result(document, {})
 
 
-def _load(study: Path, overrides: list[str], trials: int | None, seed: int | None) -> StudyFile:
+def _write_best(path: Path, store: TrialStore, home: Home, document: Mapping[str, Any]) -> None:
+    from autotune.bestfile import write_best
+    from autotune.errors import InputError, Problem
+    from autotune.origin import kept_file
+
+    if document["best_trial"] is None:
+        raise InputError(Problem(f"study {document['study']}", "has no best trial yet", "run it until it has one"))
+    file = kept_file(store, home)
+    try:
+        write_best(path, file, document)
+    except OSError as error:
+        what = f"cannot be written: {error.strerror}"
+        raise InputError(Problem(f"--best {path}", what, "name a file in a folder that exists")) from error
+
+
+def load(study: Path, overrides: list[str], trials: int | None, seed: int | None) -> StudyFile:
     """The study file with the command's options written over it."""
     from autotune.study import load_study
 
@@ -156,7 +178,7 @@ def _check_progress(progress: str, quiet: bool) -> None:
         raise InputError(Problem("--progress json", "contradicts --quiet", "give one of them"))
 
 
-def _check_json_path(path: Path | None) -> None:
+def check_json_path(path: Path | None) -> None:
     """Find out before the search, not after it, that its result cannot be written."""
     from autotune.errors import InputError, Problem
 

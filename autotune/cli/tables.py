@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from autotune.cli.confirmation import print_confirmation
 from autotune.cli.console import command_name, make_console
 from autotune.result import NOISE_AND_SEARCH
 
@@ -78,14 +79,16 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
             row.append(_number(best - known[name]) if name in known and best is not None else "")
         row.append(parameter["unit"])
         table.add_row(*row, (parameter["verdict"] or "").replace("_", " "))
-    console.print(table)
+    if document["parameters"]:
+        console.print(table)
     if covered and covered != {NOISE_AND_SEARCH}:
         console.print("* of the search alone: what the noise of the measurement does is not known")
     if covered and metric["fraction_of_ceiling"] is not None and metric["fraction_of_ceiling"] < EXPLAINED:
         short = 100 * (1 - metric["fraction_of_ceiling"])
         console.print(
             f"The best {metric['name']} is {short:.1f} % below the noise ceiling: something beside noise is left, "
-            "in the model or in what is not tuned. Intervals do not cover what that does.",
+            "in the model or in what is not tuned. Intervals cover what of it differs from pattern to pattern, and not "
+            "what is common to all.",
             soft_wrap=True,
         )
     for name, parameter in document["parameters"].items():
@@ -96,6 +99,8 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
         console.print(f"Limit: {limit['metric']} {ends}, broken by {limit['broken_by']} trials")
     if document["pareto"]:
         _print_front(console, document["pareto"])
+    if document["confirmation"]:
+        print_confirmation(document["confirmation"])
 
 
 def _print_front(console: Console, front: Sequence[Mapping[str, Any]]) -> None:

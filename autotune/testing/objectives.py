@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from autotune.objective import DrawsPictures, Evaluation, Objective, Parameter, Status, Value
+from autotune.objective import DrawsPictures, Evaluation, Examines, Objective, Parameter, Status, Value
 from autotune.testing.checks import (
     PNG_SIGNATURE,
     Reports,
@@ -227,6 +227,18 @@ class ObjectiveConformance(ObjectiveHooks):
         error = abs(derivative - difference) * scale
         if error > self.gradient_rtol * abs(difference) * scale + self.gradient_atol:
             yield (f"{name}: derivative {derivative:.8g} per {parameter.unit}, finite difference {difference:.8g}")
+
+    def test_examination_reports_what_is_announced(self) -> None:
+        """Where the objective examines: finite values of announced metrics, equal for equal arguments."""
+        objective = self.objective()
+        if not isinstance(objective, Examines):
+            skip("the objective has no examinations")
+        announced = {metric.name for metric in objective.examinations()}
+        first, second = (dict(objective.examine(self.values(), seed=self.seed)) for _ in range(2))
+        require(set(first) <= announced, f"examined {sorted(first)}, announced {sorted(announced)}")
+        bad = {name: value for name, value in first.items() if not math.isfinite(value)}
+        require(not bad, f"examinations are not finite: {bad}")
+        require(first == second, f"examinations differ between equal ones: {first} and {second}")
 
     def test_unknown_names_are_refused(self) -> None:
         """An unknown name raises InputError that quotes it and says what may be meant; all at once."""

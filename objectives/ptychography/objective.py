@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from autotune.objective import (
+    ArrayDescription,
     Evaluation,
     InputError,
     Metric,
@@ -20,15 +21,29 @@ from autotune.objective import (
 )
 from objectives.data.measurement import Measurement, NearField
 from objectives.metrics.counts import noise_ceiling
-from objectives.ptychography.again import measured_again
+from objectives.ptychography.again import explained_by_counting, measured_again
+from objectives.ptychography.arrays import describe_arrays
+from objectives.ptychography.examination import Examiner, examinations
 from objectives.ptychography.fidelity import Fidelity, Level, Levels
 from objectives.ptychography.machine import Machine
 from objectives.ptychography.parameters import parameters_of, why_absent
 from objectives.ptychography.pictures import draw_reconstruction
 from objectives.ptychography.reconstruction import Reconstruction
 from objectives.ptychography.settings import HeldOutSettings
+from objectives.ptychography.simulation.direct import Specimen
 from objectives.ptychography.solvers import State
 from objectives.ptychography.work import work_of
+
+HELD_OUT = "held_out_consistency"
+
+
+@dataclass(frozen=True)
+class _Repeatable:
+    """What a measurement is repeated from; whether counting explains its residuals."""
+
+    reconstruction: Reconstruction
+    state: State
+    explained: bool
 
 
 class PtychographyObjective:
@@ -40,14 +55,17 @@ class PtychographyObjective:
         machine: Machine,
         truth: Mapping[str, float] | None = None,
         held_out: HeldOutSettings | None = None,
+        specimen: Specimen | None = None,
     ) -> None:
+        """``truth`` and ``specimen`` are known of a simulated measurement."""
         self._measurement = measurement
         self._machine = machine
         self._truth = dict(truth or {})
         self._parameters = parameters_of(measurement)
         self._held_out = held_out or HeldOutSettings()
+        self._specimen = specimen
         self._levels = Levels(measurement, machine, self._held_out)
-        self._last: tuple[tuple[tuple[str, Value], ...], Reconstruction, State] | None = None
+        self._last: tuple[tuple[tuple[str, Value], ...], _Repeatable] | None = None
 
     def parameters(self) -> Sequence[Parameter]:
         """See :meth:`autotune.objective.Objective.parameters`."""
@@ -73,7 +91,7 @@ class PtychographyObjective:
                 description="1 - ||sqrt y - sqrt Hx|| / ||sqrt y||; biased at low counts",
             ),
             Metric(
-                "held_out_consistency",
+                HELD_OUT,
                 "maximize",
                 noise_ceiling=noise_ceiling(withheld.total, withheld.norm) if self._measurement.counted else None,
                 held_out_of="consistency",
@@ -151,6 +169,22 @@ class PtychographyObjective:
         evaluation = reconstruction.evaluation(state, in_sample or metric)
         return replace(evaluation, curve=curve, seconds=time.perf_counter() - started)
 
+    def examinations(self) -> Sequence[Metric]:
+        """See :class:`autotune.objective.Examines`."""
+        return examinations(self.metrics(), self._measurement, truth=self._specimen is not None)
+
+    def examine(self, values: Mapping[str, Value], *, seed: int) -> Mapping[str, float]:
+        """See :class:`autotune.objective.Examines`: four reconstructions.
+
+        Raises:
+            InputError: as :meth:`evaluate` does.
+            AutotuneError: the reconstruction diverges.
+        """
+        complete = complete_values(self._parameters, values)
+        with self._machine.threads_set():
+            level = self._levels.at(Fidelity.from_values(complete))
+            return Examiner(level, self._machine, self._parameters, complete, seed, self._specimen).examine()
+
     def work(self, values: Mapping[str, Value]) -> float:
         """See :class:`autotune.objective.CountsWork`; in pixels of patterns that go through a slice and back.
 
@@ -163,25 +197,61 @@ class PtychographyObjective:
     def noise(self) -> str:
         """See :class:`autotune.objective.MeasuresAgain`."""
         if self._measurement.counted:
-            return "Poisson, of counted quanta"
-        return "estimated from the residuals, since the values are not counted quanta"
+            return "Poisson, of counted quanta; where residuals are larger than that, theirs from pattern to pattern"
+        return "estimated from the residuals from pattern to pattern, since the values are not counted quanta"
 
     def measured_again(self, values: Mapping[str, Value], *, seed: int) -> PtychographyObjective:
         """See :class:`autotune.objective.MeasuresAgain`; what a study leaves out of the data is measured again, too."""
         partial = {parameter.name for parameter in self._parameters if parameter.kind == "fidelity"}
         whole = {name: value for name, value in values.items() if name not in partial}
         with self._machine.threads_set():
-            reconstruction, state = self._reconstructed(complete_values(self._parameters, whole))
-            drawn = measured_again(self._measurement, reconstruction.misfit, state, seed)
+            known = self._to_repeat(complete_values(self._parameters, whole))
+            misfit = known.reconstruction.misfit
+            drawn = measured_again(self._measurement, misfit, known.state, seed, explained=known.explained)
         return PtychographyObjective(drawn, self._machine, self._truth, self._held_out)
 
-    def _reconstructed(self, complete: Mapping[str, Value]) -> tuple[Reconstruction, State]:
-        """A reconstruction of everything; the last one is kept, since a measurement is repeated more than once."""
+    def _to_repeat(self, complete: Mapping[str, Value]) -> _Repeatable:
+        """A reconstruction of everything; the last one is kept, since a measurement is repeated more than once.
+
+        Where counting explains the measurement, its expectation must not hold the noise that it was measured with: an
+        object that fits that, too, scatters more, and repetitions would be noisier than the measurement was. So the
+        iterations are those of the best consistency of withheld counts.
+        """
         key = tuple(sorted(complete.items()))
         if self._last is None or self._last[0] != key:
-            reconstruction = Reconstruction(self._levels.whole, self._machine, self._parameters, complete)
-            self._last = (key, reconstruction, reconstruction.run(lambda iteration, squared: True, seed=0))
-        return self._last[1:]
+            found = self._reconstructed(complete)
+            if found.explained:
+                found = replace(self._reconstructed(self._before_over_fitting(complete)), explained=True)
+            self._last = (key, found)
+        return self._last[1]
+
+    def _reconstructed(self, complete: Mapping[str, Value]) -> _Repeatable:
+        reconstruction = Reconstruction(self._levels.whole, self._machine, self._parameters, complete)
+        state = reconstruction.run(lambda iteration, squared: True, seed=0)
+        return _Repeatable(
+            reconstruction, state, explained_by_counting(self._measurement, reconstruction.misfit, state)
+        )
+
+    def _before_over_fitting(self, complete: Mapping[str, Value]) -> dict[str, Value]:
+        """The same with iterations halved for as long as withheld counts are better explained by that."""
+        best = dict(complete)
+        if not self._levels.whole.withheld.total > 0:
+            return best
+        consistency = self._held_out_consistency(best)
+        while int(best["iterations"]) > 1:
+            fewer: dict[str, Value] = {**best, "iterations": int(best["iterations"]) // 2}
+            of_fewer = self._held_out_consistency(fewer)
+            if of_fewer <= consistency:
+                break
+            best, consistency = fewer, of_fewer
+        return best
+
+    def _held_out_consistency(self, complete: Mapping[str, Value]) -> float:
+        return self._evaluate(complete, HELD_OUT, 0, never_stop).metrics[HELD_OUT]
+
+    def describe_arrays(self, evaluation: Evaluation) -> Mapping[str, ArrayDescription]:
+        """See :class:`autotune.objective.DescribesArrays`."""
+        return describe_arrays(evaluation)
 
     def pictures(self, evaluation: Evaluation) -> Mapping[str, bytes]:
         """The reconstruction: phase, amplitude, probe, and one pattern measured and modelled."""

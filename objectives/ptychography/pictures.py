@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,47 +16,80 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from autotune.objective import Evaluation
+from autotune.objective import Evaluation, View
+
+Image = np.ndarray[Any, Any]
+Arrays = Mapping[str, Image]
+Attributes = Mapping[str, float | int | str]
 
 _MICROMETRE = 1e4
+_DARK = 0.05
+"""Of the largest amplitude: below, a phase says nothing."""
 
 
 def draw_reconstruction(evaluation: Evaluation) -> bytes:
-    """Phase and amplitude of the object, the probe, and one pattern measured and modelled on one scale, as PNG."""
+    """Phase and amplitude of the object, the probe, and one pattern measured, modelled and their difference, as PNG."""
     arrays, attributes = evaluation.arrays, evaluation.attributes
-    pixel = float(attributes["object_pixel_y"])
-    aspect = float(attributes["object_pixel_y"]) / float(attributes["object_pixel_x"])
-    unit = str(attributes["length_unit"])
-    window = _scanned(attributes)
-    # A thick object is shown as its projection, a mixed probe as its summed intensity.
-    projection = arrays["object"].prod(axis=0)[window]
-    phase = np.angle(projection)
-    # A constant phase is arbitrary: centre it, and show the range that holds all but the outliers.
-    phase = np.angle(np.exp(1j * (phase - np.angle(np.exp(1j * phase).mean()))))
-
-    figure = Figure(figsize=(11, 6.4), dpi=80)
+    phase, amplitude = views_of(arrays, attributes)
+    figure = Figure(figsize=(13.2, 5.9), dpi=80)
     # Fixed places: matplotlib's automatic layouts take longer than a small reconstruction.
-    figure.subplots_adjust(left=0.03, right=0.95, bottom=0.08, top=0.94, wspace=0.24, hspace=0.18)
-    axes = figure.subplots(2, 3)
-    _panel(axes[0, 0], phase, "object phase (rad)", "cividis", aspect, _limits(phase))
-    _scale_bar(axes[0, 0], phase.shape[1], pixel / aspect, unit)
-    amplitude = np.abs(projection)
-    _panel(axes[0, 1], amplitude, "object amplitude (1)", "gray", aspect, _limits(amplitude))
-    _scale_bar(axes[0, 1], amplitude.shape[1], pixel / aspect, unit)
-    probe = np.sqrt(np.square(np.abs(arrays["probe"])).sum(axis=0))
-    _panel(axes[0, 2], probe, "probe amplitude (sqrt counts)", "magma", aspect, (0.0, float(probe.max())))
-    _scale_bar(axes[0, 2], probe.shape[1], pixel / aspect, unit)
-    measured, modelled = (np.sqrt(np.maximum(arrays[f"pattern_{name}"], 0)) for name in ("measured", "modelled"))
-    shared = (0.0, float(np.quantile(measured, 0.999)) or 1.0)
-    _panel(axes[1, 0], measured, "one pattern, measured (sqrt counts)", "viridis", 1.0, shared)
-    _panel(axes[1, 1], modelled, "the same, modelled (sqrt counts)", "viridis", 1.0, shared)
-    _curve(axes[1, 2], evaluation)
+    figure.subplots_adjust(left=0.02, right=0.955, bottom=0.09, top=0.94, wspace=0.26, hspace=0.18)
+    axes = figure.subplots(2, 4)
+    for place, view in zip((axes[0, 0], axes[0, 1]), (phase, amplitude), strict=True):
+        title = f"{view.name} ({view.unit})"
+        _panel(place, view.image, title, view.colours, view.pixel_y / view.pixel_x, _limits(view.image))
+        _scale_bar(place, view.image.shape[1], view.pixel_x, view.length_unit)
+    _probe(axes[0, 2], axes[0, 3], arrays["probe"], phase)
+    _patterns(axes[1, :3], arrays)
+    _curve(axes[1, 3], evaluation)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 3})
     return buffer.getvalue()
 
 
-def _scanned(attributes: Any) -> tuple[slice, slice]:
+def views_of(arrays: Arrays, attributes: Attributes) -> tuple[View, View]:
+    """Phase and amplitude of the object between the outermost scan positions; of a thick one, its projection.
+
+    A constant phase is arbitrary: it is centred.
+    """
+    projection = arrays["object"].prod(axis=0)[_scanned(attributes)]
+    phase = np.angle(projection)
+    phase = np.angle(np.exp(1j * (phase - np.angle(np.exp(1j * phase).mean()))))
+    pixel_y, pixel_x = float(attributes["object_pixel_y"]), float(attributes["object_pixel_x"])
+    unit = str(attributes["length_unit"])
+    return (
+        View("object phase", phase, "rad", pixel_y, pixel_x, unit),
+        View("object amplitude", np.abs(projection), "1", pixel_y, pixel_x, unit, "gray"),
+    )
+
+
+def _probe(amplitude_axes: Axes, phase_axes: Axes, modes: Image, like: View) -> None:
+    """Amplitude of the probe, all modes (m, y, x) together, and the phase of the first where it is not dark."""
+    aspect = like.pixel_y / like.pixel_x
+    amplitude = np.sqrt(np.square(np.abs(modes)).sum(axis=0))
+    limits = (0.0, float(amplitude.max()) or 1.0)
+    _panel(amplitude_axes, amplitude, "probe amplitude (sqrt counts)", "viridis", aspect, limits)
+    _scale_bar(amplitude_axes, amplitude.shape[1], like.pixel_x, like.length_unit)
+    first = np.abs(modes[0])
+    bright = np.where(first > _DARK * first.max(), np.angle(modes[0]), np.nan)
+    title = "probe phase (rad)" if len(modes) == 1 else f"phase of the first of {len(modes)} modes (rad)"
+    _panel(phase_axes, bright, title, "twilight", aspect, (-math.pi, math.pi))
+    phase_axes.set_facecolor("0.8")
+
+
+def _patterns(axes: Sequence[Axes], arrays: Arrays) -> None:
+    """One pattern measured and modelled on the same limits, and what is left on symmetric ones."""
+    measured, modelled = (np.sqrt(np.maximum(arrays[f"pattern_{name}"], 0)) for name in ("measured", "modelled"))
+    shared = (0.0, float(np.quantile(measured, 0.999)) or 1.0)
+    _panel(axes[0], measured, "one pattern, measured (sqrt counts)", "viridis", 1.0, shared, bar=False)
+    _panel(axes[1], modelled, "the same, modelled (sqrt counts)", "viridis", 1.0, shared)
+    # Counting gives the square root of a count a standard deviation of about a half, whatever the count.
+    residual = measured - modelled
+    most = float(np.quantile(np.abs(residual), 0.995)) or 1.0
+    _panel(axes[2], residual, "measured - modelled (sqrt counts)", "RdBu_r", 1.0, (-most, most))
+
+
+def _scanned(attributes: Attributes) -> tuple[slice, slice]:
     """The part of the object between the outermost scan positions."""
     return (
         slice(int(attributes["scan_first_row"]), int(attributes["scan_last_row"]) + 1),
@@ -68,12 +102,15 @@ def _limits(image: Any) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _panel(axes: Axes, image: Any, title: str, colours: str, aspect: float, limits: tuple[float, float]) -> None:
+def _panel(
+    axes: Axes, image: Any, title: str, colours: str, aspect: float, limits: tuple[float, float], bar: bool = True
+) -> None:
     shown = axes.imshow(image, cmap=colours, vmin=limits[0], vmax=limits[1], aspect=aspect, interpolation="nearest")
     axes.set_title(title, fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
-    _colour_bar(axes, shown, limits)
+    if bar:
+        _colour_bar(axes, shown, limits)
 
 
 def _colour_bar(axes: Axes, shown: AxesImage, limits: tuple[float, float]) -> None:

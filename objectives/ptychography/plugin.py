@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from autotune.objective import Draft, InputError, Objective, Problem
+from autotune.objective import Draft, InputError, Objective, Problem, View
 from objectives.data.settings import Format
 from objectives.ptychography.settings import PtychographySettings
 from objectives.ptychography.simulation.settings import SimulationSettings
+
+if TYPE_CHECKING:
+    from objectives.ptychography.simulation.direct import Specimen
 
 
 class Ptychography:
@@ -28,14 +32,17 @@ class Ptychography:
         from objectives.ptychography.objective import PtychographyObjective
 
         settings = PtychographySettings.model_validate(settings)
-        truth = self._truth(settings, folder)
+        document = self._truth(settings, folder)
         measurement = open_measurement(settings.data, settings.geometry, folder=folder)
         if settings.device == "cuda" and not torch.cuda.is_available():
             raise InputError(Problem("objective.device", "'cuda' is not available here", "use auto or cpu"))
         device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
         real = torch.float64 if settings.precision == "float64" else torch.float32
         machine = Machine(torch.device(device), real, settings.threads)
-        return PtychographyObjective(measurement, machine, truth, settings.held_out)
+        # Of another part of what was simulated, it is not known where the specimen lies.
+        whole = document.get("content_hash") == measurement.content_hash
+        specimen = _specimen(settings.simulate) if whole and settings.simulate is not None else None
+        return PtychographyObjective(measurement, machine, document.get("truth"), settings.held_out, specimen)
 
     def simulate(self, settings: BaseModel, *, folder: Path, output: Path | None) -> Mapping[str, str]:
         """Make the measurement of ``objective.simulate`` and write it to ``objective.data.file``."""
@@ -71,6 +78,14 @@ class Ptychography:
 
         return draft_study(file, folder=folder)
 
+    def views(
+        self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]
+    ) -> Sequence[View]:
+        """Phase and amplitude of the object; see :class:`autotune.objective.ShowsReconstructions`."""
+        from objectives.ptychography.pictures import views_of
+
+        return views_of(arrays, attributes) if "object" in arrays else ()
+
     def _file(self, settings: PtychographySettings, folder: Path) -> Path:
         if settings.data.file is None:
             raise InputError(
@@ -82,10 +97,14 @@ class Ptychography:
             )
         return folder / settings.data.file.expanduser()
 
-    def _truth(self, settings: PtychographySettings, folder: Path) -> Mapping[str, float] | None:
-        """The truth of a simulated measurement; InputError where it was not made yet, or of other settings."""
+    def _truth(self, settings: PtychographySettings, folder: Path) -> Mapping[str, Any]:
+        """The truth document of a simulated measurement, empty for a real one.
+
+        Raises:
+            InputError: it was not made yet, or of other settings.
+        """
         if settings.simulate is None:
-            return None
+            return {}
         from objectives.ptychography.simulation.simulate import read_truth
 
         path = self._file(settings, folder)
@@ -100,8 +119,7 @@ class Ptychography:
                     "make it again with `autotune simulate STUDY`",
                 )
             )
-        truth: Mapping[str, float] = document["truth"]
-        return truth
+        return document
 
 
 def _same(stated: Any, wanted: SimulationSettings) -> bool:
@@ -110,6 +128,15 @@ def _same(stated: Any, wanted: SimulationSettings) -> bool:
         return SimulationSettings.model_validate(stated) == wanted
     except ValidationError:
         return False
+
+
+def _specimen(settings: SimulationSettings) -> Specimen | None:
+    """What was illuminated; None where it is not analytic."""
+    if settings.engine != "direct":
+        return None
+    from objectives.ptychography.simulation.direct import specimen_of
+
+    return specimen_of(settings)
 
 
 ptychography = Ptychography()

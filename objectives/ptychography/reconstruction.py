@@ -16,7 +16,7 @@ from objectives.ptychography.forward import ForwardModel, Layout, field_of, spec
 from objectives.ptychography.frozen import Frozen, frozen_gradient, frozen_metrics, frozen_pass
 from objectives.ptychography.kernels import kernels_for
 from objectives.ptychography.machine import Machine
-from objectives.ptychography.misfit import Misfit
+from objectives.ptychography.misfit import Data, Misfit
 from objectives.ptychography.scene import Scene, build_scene
 from objectives.ptychography.solvers import Report, SolverOptions, State, solve
 from objectives.ptychography.solvers.modes import start_modes
@@ -39,6 +39,7 @@ class Reconstruction:
         parameters: those of the measurement.
         values: one for every parameter that is not idle.
         held_out: whether counts are withheld from the solver.
+        data: what the solver sees, where that is another part of the level's counts.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Reconstruction:
         values: Mapping[str, Value],
         *,
         held_out: bool = False,
+        data: Data | None = None,
     ) -> None:
-        self._level, self._data, self._machine = level, level.seen if held_out else level.data, machine
+        self._level, self._machine = level, machine
+        self._data = data or (level.seen if held_out else level.data)
         self._withheld = level.withheld if held_out else None
         self._parameters, self._values = parameters, values
         self._slices = int(values.get("slices", 1))

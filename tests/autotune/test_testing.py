@@ -368,6 +368,42 @@ class Blank(Toy):
         return {}
 
 
+class Examined(Toy):
+    """Announces ``sharpness``, and reports it."""
+
+    calls = 0
+
+    def examinations(self) -> Any:
+        return [Metric("sharpness", "maximize")]
+
+    def examine(self, values: Any, *, seed: int) -> Mapping[str, float]:
+        self.calls += 1
+        return self.report()
+
+    def report(self) -> Mapping[str, float]:
+        return {"sharpness": 1.5}
+
+
+class Unannounced(Examined):
+    def report(self) -> Mapping[str, float]:
+        return {"sharpness": 1.5, "bluntness": 0.5}
+
+
+class NotFinite(Examined):
+    def report(self) -> Mapping[str, float]:
+        return {"sharpness": math.inf}
+
+
+class Forgetful(Examined):
+    def report(self) -> Mapping[str, float]:
+        return {"sharpness": float(self.calls)}
+
+
+class TestExamined(TestToyObjective):
+    def objective(self) -> Objective:
+        return Examined(ToySettings())
+
+
 class Guessing(Required):
     def evaluate(self, values: Any, **options: Any) -> Evaluation:
         return Toy(self.settings).evaluate(values, **options)
@@ -382,6 +418,9 @@ class Guessing(Required):
         ("pictures_are_png", Scribbler, "picture object is not PNG"),
         ("pictures_are_png", Blank, "drew none"),
         ("required_values_are_asked_for", Guessing, "tilt left out: accepted"),
+        ("examination_reports_what_is_announced", Unannounced, "bluntness"),
+        ("examination_reports_what_is_announced", NotFinite, "not finite"),
+        ("examination_reports_what_is_announced", Forgetful, "differ between equal ones"),
     ],
 )
 def test_other_breaches_fail(check: str, kind: type[Toy], message: str) -> None:

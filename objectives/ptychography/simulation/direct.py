@@ -94,24 +94,56 @@ class DirectExperiment(Experiment):
 
 def expected_patterns(settings: SimulationSettings, random: np.random.Generator) -> DirectExperiment:
     """Draw a truth and a specimen, and compute the patterns expected without noise."""
-    truth = draw_truth(settings, random)
-    stated = stated_positions(settings)
-    positions = true_positions(stated, truth)
-    detector = Detector.of(settings, truth, _OVERSAMPLING)
-    # The window in real space; its reciprocal pixel is a third of the detector's.
-    window = _OVERSAMPLING * settings.detector_pixels
-    grid = (np.arange(window) - window // 2) * (detector.window / window)
-    half_width = float(np.abs(positions).max() + grid.max() + 2)
-    specimen = Specimen.monolayer(half_width, random)
+    drawn = _Drawn.of(settings, random)
     wavelength = wavelength_angstrom("electron", settings.energy_kev)
-    probe = _probe(settings, truth, window, 1 / detector.window, wavelength)
-    expected = np.empty((len(positions), detector.pixels, detector.pixels))
-    for index, (y, x) in enumerate(positions):
-        wave = probe * specimen.transmission(grid + y, grid + x)
+    detector, grid = drawn.detector, drawn.grid
+    probe = _probe(settings, drawn.truth, len(grid), 1 / detector.window, wavelength)
+    expected = np.empty((len(drawn.positions), detector.pixels, detector.pixels))
+    for index, (y, x) in enumerate(drawn.positions):
+        wave = probe * drawn.specimen.transmission(grid + y, grid + x)
         expected[index] = detector.record(
             np.abs(np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(wave), norm="ortho"))) ** 2
         )
-    return DirectExperiment(expected, stated, truth, "simulated 4D-STEM of a monolayer with vacancies", specimen)
+    source = "simulated 4D-STEM of a monolayer with vacancies"
+    return DirectExperiment(expected, drawn.stated, drawn.truth, source, drawn.specimen)
+
+
+def specimen_of(settings: SimulationSettings) -> Specimen:
+    """The specimen of the measurement that ``settings`` describe, without computing its patterns."""
+    return _Drawn.of(settings, np.random.default_rng(settings.seed)).specimen
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What an experiment is about: all that is random but the counts, and the grids that follow from it.
+
+    Attributes:
+        truth: parameter -> true value.
+        stated, positions: (position, 2) stated and true positions (y, x) in angstrom.
+        detector: as it really is.
+        grid: (window,) pixels of the exit wave along an axis, in angstrom.
+        specimen: large enough for all positions.
+    """
+
+    truth: dict[str, float]
+    stated: Floats
+    positions: Floats
+    detector: Detector
+    grid: Floats
+    specimen: Specimen
+
+    @classmethod
+    def of(cls, settings: SimulationSettings, random: np.random.Generator) -> _Drawn:
+        """Draw the truth, then the specimen."""
+        truth = draw_truth(settings, random)
+        stated = stated_positions(settings)
+        positions = true_positions(stated, truth)
+        detector = Detector.of(settings, truth, _OVERSAMPLING)
+        # The window in real space; its reciprocal pixel is a third of the detector's.
+        window = _OVERSAMPLING * settings.detector_pixels
+        grid = np.asarray((np.arange(window) - window // 2) * (detector.window / window), np.float64)
+        half_width = float(np.abs(positions).max() + grid.max() + 2)
+        return cls(truth, stated, positions, detector, grid, Specimen.monolayer(half_width, random))
 
 
 def _probe(

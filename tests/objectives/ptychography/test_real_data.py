@@ -136,6 +136,7 @@ def test_siemens_star_scale_is_not_known_and_the_rotation_is(tmp_path: Path, mon
         },
         "budget": {"trials": 15},
         "tracking": {"enabled": False},
+        "report": False,
     }
     (tmp_path / "study.yaml").write_text(json.dumps(study))
     result = run_study(load_study(tmp_path / "study.yaml"), home=Home(tmp_path / "home"), watcher=Quiet()).result
