@@ -62,6 +62,7 @@ def search(seed: int, measurement: int | None, *, fidelity: bool) -> Run:
         text: dict[str, Any] = yaml.safe_load(DEMO.read_text(encoding="utf-8"))
         text["search"]["seed"] = seed
         text["tracking"] = {"enabled": False}
+        text["report"] = False
         if measurement is not None:
             text["objective"]["simulate"]["seed"] = measurement
         if not fidelity:

@@ -79,6 +79,7 @@ def study(seed: int, electrons: float, engine: str, replicates: int) -> dict[str
         "budget": {"trials": 40, "converged": 1e-4},
         "intervals": {"replicates": replicates},
         "tracking": {"enabled": False},
+        "report": False,
     }
 
 

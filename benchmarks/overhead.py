@@ -99,6 +99,7 @@ def seconds_per_trial(folder: Path, executor: str, trials: int, array: int) -> f
         "budget": {"trials": trials},
         "execution": {"executor": executor},
         "tracking": {"enabled": False},
+        "report": False,
     }
     path.write_text(json.dumps(study), encoding="utf-8")
     clock = Clock()
