@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from autotune.errors import InputError, Problem
 from autotune.sqlite import sqlite_path
 
 
@@ -14,20 +13,24 @@ from autotune.sqlite import sqlite_path
 def exclusive(url: str, study: str, timeout: float = -1) -> Iterator[None]:
     """Hold every other process on the same store off a study, for as long as the block lasts.
 
-    The operating system lets go of the lock when its holder dies. Not to be nested.
+    The operating system, or the database server, lets go of the lock when its holder dies. Not to be nested.
 
     Args:
-        url: of the store. A lock file beside it keeps an SQLite file; a store in memory has one process anyway.
+        url: of the store. A lock file beside it keeps an SQLite file, and PostgreSQL has locks of its own; a store in
+            memory has one process anyway.
         study: the study's name.
         timeout: seconds to wait for another process; negative for as long as it takes.
 
     Raises:
-        InputError: the store is neither.
+        InputError: the store is none of these.
         TimeoutError: another process holds the study for longer.
     """
     if not url.startswith("sqlite"):
-        what = f"{url.split(':')[0]} is no kind of store that several processes can share here"
-        raise InputError(Problem("AUTOTUNE_STORAGE", what, "give sqlite:///FILE, or leave it unset"))
+        from autotune.postgres import server_url, session_lock
+
+        with session_lock(server_url(url), f"autotune: study {study}", timeout):
+            yield
+        return
     path = sqlite_path(url)
     if path is None:
         yield

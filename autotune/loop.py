@@ -110,7 +110,7 @@ class Loop:
         with study.locked():
             study.lease.take()
             study.tuner.release_abandoned(alive(study.store))
-            trials = study.tuner.counted()
+            trials = self._without_lost(study.tuner.counted())
             running = sum(trial.state == "running" for trial in trials)
             if running and self._waited_at == (len(trials), running):
                 return _Next()  # nothing has ended since
@@ -122,6 +122,14 @@ class Loop:
                 return _Next(reason=coming.reason)
             trial = study.tuner.ask(finish=coming.finish, owner=study.lease.owner)
             return _Next(trial, coming.finish)
+
+    def _without_lost(self, trials: list[TrialRecord]) -> list[TrialRecord]:
+        """The trials, less those that a store in trouble has recorded as this run's without answering: released now."""
+        own = [trial for trial in trials if trial.state == "running" and trial.owner == self._study.lease.owner]
+        lost = [trial for trial in own if trial.number not in self._evaluating]
+        for trial in lost:
+            self._study.store.release(trial, cancelled=True)
+        return [trial for trial in trials if trial not in lost]
 
     def _begin(self, trial: Trial, *, finish: bool) -> None:
         study = self._study
@@ -147,7 +155,7 @@ class Loop:
         if record.state == "interrupted":
             return  # the lease had expired, and another run has taken the trial for lost
         self._record(record)
-        self._watcher.ended(record, self._study.tuner.best)
+        self._watcher.ended(record, self._patience(lambda: self._study.tuner.best))
         self._count_failures(record)
 
     def _tell(self, trial: Trial, ended: Ended) -> TrialRecord:

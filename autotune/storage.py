@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from typing import TYPE_CHECKING
 
 from autotune.sqlite import BUSY_SECONDS, first_touch, make_durable, readable_url, sqlite_path
@@ -12,9 +13,15 @@ if TYPE_CHECKING:
 
 
 def open_storage(url: str) -> RDBStorage:
-    """Optuna's storage at ``url``, created where there is none."""
+    """Optuna's storage at ``url``, created where there is none.
+
+    Raises:
+        InputError: it is neither SQLite nor PostgreSQL, or the server cannot be reached.
+    """
     from optuna.storages import RDBStorage
 
+    if not url.startswith("sqlite"):
+        return _open_on_server(url)
     path = sqlite_path(url)
     if path is None:
         return RDBStorage(url)
@@ -25,6 +32,43 @@ def open_storage(url: str) -> RDBStorage:
         if os.access(path, os.W_OK):
             make_durable(storage.engine)
         return storage
+
+
+def require_reachable(url: str) -> None:
+    """See that the database server behind ``url``, if there is one, lets us in.
+
+    Raises:
+        InputError: it does not.
+    """
+    if url.startswith("sqlite"):
+        return
+    from sqlalchemy.exc import OperationalError
+
+    from autotune.postgres import cannot_connect, server_url, session_lock
+
+    server = server_url(url)
+    try:
+        with session_lock(server, "autotune: nothing"):
+            pass
+    except OperationalError as error:
+        raise cannot_connect(server, error) from error
+
+
+def _open_on_server(url: str) -> RDBStorage:
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import OperationalError
+
+    from autotune.postgres import CONNECT, cannot_connect, refuse_without_lock, server_url, session_lock
+
+    server = server_url(url)
+    try:
+        with session_lock(server, "autotune: tables"):  # two that create them at once make each other fail
+            storage = RDBStorage(server.render_as_string(hide_password=False), engine_kwargs={"connect_args": CONNECT})
+    except OperationalError as error:
+        raise cannot_connect(server, error) from error
+    refuse_without_lock(storage.engine)
+    weakref.finalize(storage, storage.engine.dispose)
+    return storage
 
 
 def existing_storage(url: str) -> RDBStorage | None:

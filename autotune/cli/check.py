@@ -60,6 +60,9 @@ def _print_tuned(console: Console, dimensions: Sequence[Dimension]) -> None:
 
     from autotune.space import describe
 
+    if not dimensions:
+        console.print("\nNothing is tuned: a single evaluation")
+        return
     table = Table("parameter", "range", "unit", "scale", "kind", "first value", box=None, padding=(0, 2))
     if any(d.when for d in dimensions):
         table.add_column("only while")

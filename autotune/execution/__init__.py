@@ -1,1 +1,1 @@
-"""Where trials run. Today: in this process."""
+"""Where trials run. In this process, in worker processes, or on a Dask cluster."""

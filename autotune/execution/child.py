@@ -42,7 +42,7 @@ class Child:
         requests, self._requests = os.pipe()
         self.answers, answers = os.pipe()
         life, self._life = os.pipe()
-        environment = dict(os.environ)
+        environment = {name: value for name, value in os.environ.items() if name != "AUTOTUNE_STORAGE"}  # may be secret
         if threads is not None:
             environment.setdefault("OMP_NUM_THREADS", str(threads))
         path = json.dumps([str(Path(folder).absolute()) for folder in sys.path])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autotune.artifacts import keep_evaluation
 from autotune.execution.executor import Ended, Repetition, Task
+from autotune.execution.resources import begin_reading, resources_since
 from autotune.objective import AutotuneError, Evaluation, Examines, MeasuresAgain, Objective, Progress, Status
 from autotune.patience import Patience
 
@@ -42,8 +43,8 @@ def run_task(objective: Objective, task: Task, metric: str, progress: Progress, 
 
 
 def evaluate(objective: Objective, task: Task, metric: str, progress: Progress) -> Evaluation:
-    """Evaluate; one that does not say what it cost gets the time that was measured here."""
-    started = time.perf_counter()
+    """Evaluate; one that does not say what it cost gets what was measured here."""
+    reading, started = begin_reading(), time.perf_counter()
     try:
         measured = _measured(objective, task.repetition)
         if task.examine:
@@ -55,7 +56,11 @@ def evaluate(objective: Objective, task: Task, metric: str, progress: Progress) 
         evaluation = replace(evaluation)  # checks its numbers, where someone has changed them
     except (Exception, SystemExit) as error:  # a backend that calls sys.exit must not end the study unseen
         evaluation = Evaluation(Status.FAILED, reason=_reason(error))
-    return evaluation if evaluation.seconds else replace(evaluation, seconds=time.perf_counter() - started)
+    return replace(
+        evaluation,
+        seconds=evaluation.seconds or time.perf_counter() - started,
+        resources=evaluation.resources or resources_since(reading),
+    )
 
 
 def _measured(objective: Objective, repetition: Repetition | None) -> Objective:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _LEAST_MEMORY = 10**8  # Python with numpy alone needs this much
+
+
+class ClusterSpec(BaseModel):
+    """A Dask cluster of the run's own. Its other keys are the options of LocalCluster or of dask-jobqueue's class."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+
+    kind: Literal["slurm", "pbs", "lsf", "htcondor", "local"]
+    """The batch system whose queue the workers come from; local: processes of this machine."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What Dask is given beside the number of workers."""
+        return dict(self.model_extra or {})
 
 
 class ExecutionSpec(BaseModel):
@@ -20,8 +34,9 @@ class ExecutionSpec(BaseModel):
     )
 
     # The order matters: each validator below sees only the fields declared before its own.
-    executor: Literal["process", "inline"] = "process"
-    """process: each trial in a worker process, which it may crash; inline: in this process, for debugging."""
+    executor: Literal["process", "inline", "dask"] = "process"
+    """process: each trial in a worker process, which it may crash; inline: in this process, for debugging; dask: in
+    worker processes of the machines of a Dask cluster."""
     workers: int = Field(default=1, ge=1, le=1000)
     """How many trials run at once."""
     timeout: float | None = Field(default=None, gt=0)
@@ -32,6 +47,10 @@ class ExecutionSpec(BaseModel):
     """How often a trial is tried again whose worker was killed from outside or lost; its own errors are final."""
     max_failures: int | None = Field(default=None, ge=1)
     """So many failed trials in a row end the study; null for never."""
+    scheduler: str | None = Field(default=None, pattern=r"^[a-z]+://\S+$")
+    """Address of a Dask scheduler that runs already, such as tcp://host:8786 (executor dask)."""
+    cluster: ClusterSpec | None = Field(default=None, validate_default=True)
+    """The Dask cluster to start for the run, and to end with it (executor dask)."""
 
     @field_validator("memory")
     @classmethod
@@ -45,7 +64,21 @@ class ExecutionSpec(BaseModel):
     def _inline_has_no_limits(cls, given: float | str | None, info: ValidationInfo) -> float | str | None:
         limits = given not in (None, 1) if info.field_name == "workers" else given is not None
         if limits and info.data.get("executor") == "inline":
-            raise ValueError(f"{given} needs the executor process; inline runs one trial at a time, without limits")
+            raise ValueError(
+                f"{given} needs the executor process or dask; inline runs one trial at a time, without limits"
+            )
+        return given
+
+    @field_validator("scheduler", "cluster")
+    @classmethod
+    def _dask_has_one_cluster(cls, given: Any, info: ValidationInfo) -> Any:
+        by_dask, scheduler = info.data.get("executor") == "dask", info.data.get("scheduler")
+        if given is not None and not by_dask and "executor" in info.data:
+            raise ValueError("is for the executor dask; set executor: dask")
+        if info.field_name == "cluster" and by_dask and given is not None and scheduler is not None:
+            raise ValueError("contradicts scheduler; the executor dask uses either")
+        if info.field_name == "cluster" and by_dask and given is None and info.data.get("scheduler", "") is None:
+            raise ValueError("the executor dask needs scheduler: tcp://HOST:PORT, or cluster: {kind: slurm, ...}")
         return given
 
     @property

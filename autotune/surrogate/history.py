@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,9 @@ from autotune.store import ASKED, EXPECTED_IMPROVEMENT, INTERRUPTED, LEVEL, grad
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
+
+MOST_TRIALS = 400
+"""Trials with a value that a model is made of; see :meth:`History.bounded`."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,21 @@ class History:
         """Only the values of that level."""
         return self._only(self.levels == level)
 
+    def bounded(self, most: int) -> History:
+        """At most so many trials: half of them the best, full evaluations first, half evenly from all others by value.
+
+        A model's time grows with their cube. The best alone would not tell how the values vary elsewhere.
+        """
+        if len(self.y) <= most:
+            return self
+        order = np.lexsort((-self.y, self.levels != 0))
+        others = order[most // 2 :]
+        kept = np.zeros(len(self.y), dtype=bool)
+        kept[order[: most // 2]] = True
+        kept[others[np.linspace(0, len(others) - 1, most - most // 2).round().astype(int)]] = True
+        failed = None if self.failed is None else self.failed[-most:]
+        return replace(self._only(kept), failed=failed)
+
     def _only(self, kept: NDArray[np.bool_]) -> History:
         gradient = None if self.gradient is None else self.gradient[kept]
         reports = tuple(report for report, keep in zip(self.reports, kept, strict=False) if keep)
@@ -104,6 +122,14 @@ class History:
             level=np.concatenate([self.levels, np.full(len(full.y), level)]),
             reports=(*self._all_reports, *full._all_reports),
         )
+
+
+def read_histories(study: Study, sources: Sequence[Study], space: Space, own_levels: int) -> History:
+    """All trials of a study of so many levels, joined with those of the studies that it learned from."""
+    history = read_history(study, None, space)
+    for level, source in enumerate(sources, start=own_levels):
+        history = history.joined(read_history(source, None, space), level)
+    return history.bounded(MOST_TRIALS)
 
 
 def read_history(study: Study, trial: FrozenTrial | None, space: Space) -> History:

@@ -92,7 +92,7 @@ def find_optimum(
         ambiguous: asked, at the maximum, for the parameters that no data tell; None where there are none.
     """
     coordinates = Coordinates(space)
-    model, top = _fitted(history, space, coordinates, levels, own_levels)
+    model, top = fit_with_maximum(history, space, levels, own_levels)
     with torch.no_grad():
         at_top = model.posterior(torch.as_tensor(top)[None])
     values = space.from_unit(top)
@@ -124,11 +124,13 @@ def find_optimum(
     )
 
 
-def _fitted(
-    history: History, space: Space, coordinates: Coordinates, levels: int, own_levels: int
-) -> tuple[GradientGP, Floats]:
-    """A model of all trials, and the maximum of its mean for a full evaluation, shape (D,)."""
-    groups = coordinates.groups
+def fit_with_maximum(history: History, space: Space, levels: int, own_levels: int) -> tuple[GradientGP, Floats]:
+    """A model of all trials, and the maximum of its mean for a full evaluation, shape (D,).
+
+    Args:
+        history, space, levels, own_levels: as for :func:`find_optimum`.
+    """
+    groups = Coordinates(space).groups
     gradient = np.full_like(history.X, np.nan) if history.gradient is None else history.gradient
     if levels == 1 and history.has_gradient and not isinstance(fit_history(history, space).model, GradientGP):
         gradient = np.full_like(gradient, np.nan)  # as the search does where derivatives mislead

@@ -37,7 +37,7 @@ from autotune.space import Floats, Space
 from autotune.store import EXPECTED_IMPROVEMENT, FINISH, LEVEL
 from autotune.surrogate.acquisition import LogFactor, incumbent, is_known, most_telling, propose
 from autotune.surrogate.factors import success
-from autotune.surrogate.history import History, read_history
+from autotune.surrogate.history import MOST_TRIALS, History, read_history
 from autotune.surrogate.model import FittedModel, fit_history
 from autotune.surrogate.startup import default_startup_trials, startup_point, startup_value
 from autotune.surrogate.steering import steer
@@ -148,7 +148,7 @@ class GaussianProcessSampler(BaseSampler):
         history = read_history(study, trial, self._space)
         for level, source in enumerate(self._levels.sources, start=len(self._levels.costs)):
             history = history.joined(read_history(source, None, self._space), level)
-        return history
+        return history.bounded(MOST_TRIALS)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

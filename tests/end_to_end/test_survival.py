@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.end_to_end.launcher import Launcher
 from tests.end_to_end.studies import STUDY, Place, autotune, make_gate, make_place, wait_for_evaluation
 
 pytestmark = pytest.mark.slow
@@ -43,12 +44,7 @@ def check_store(place: Place, budget: int) -> None:
     assert len({tuple(trial.values.values()) for trial in counted}) == budget
     folders = {int(path.name) for path in (place.home.study("toy") / "trials").iterdir()}
     assert {trial.number for trial in counted if trial.state == "finished"} <= folders
-    connection = sqlite3.connect(place.home.folder / "trials.db")
-    try:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    finally:
-        connection.close()
+    check_database(place)
 
 
 def no_process_of(place: Place) -> bool:
@@ -60,48 +56,65 @@ def no_process_of(place: Place) -> bool:
     )
 
 
-def killed_again_and_again(place: Place, kills: int, budget: int, seed: int) -> int:
-    """Run the study, killing the run at random moments; the number of runs that it took."""
-    moments = random.Random(seed)  # noqa: S311
+def check_database(place: Place) -> None:
+    """The file is sound, whenever its writer died."""
+    connection = sqlite3.connect(place.home.folder / "trials.db")
+    try:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    finally:
+        connection.close()
+
+
+def kill_at_a_random_moment(launcher: Launcher, moments: random.Random, before: bool) -> None:
+    """Kill the run that was started: ``before`` it says that it has begun, or among what it says afterwards."""
+    lines, wait = 0 if before else moments.randint(1, 15), moments.uniform(0.0, 0.7 if before else 0.1)
+    deadline = time.monotonic() + 60
+    while launcher.printed().count("\n") < lines:
+        assert not launcher.over() and time.monotonic() < deadline, launcher.printed()
+        time.sleep(0.002)
+    time.sleep(wait)
+    assert not launcher.over(), launcher.printed()
+    launcher.kill()
+    assert launcher.code() == -signal.SIGKILL
+
+
+def test_the_run_is_killed_at_50_random_moments(place: Place) -> None:
+    """Half of the runs have one worker, half two; every fifth dies before it has taken the study up."""
+    kills, budget, moments = 50, 240, random.Random(1)  # noqa: S311
+    place.write(STUDY, objective=SLOW, budget={"trials": budget}, execution={"executor": "process"})
     kept: dict[int, Any] = {}
-    done = 0
-    while done < kills:
-        process = place.start("run", "study.yaml", "--quiet")
-        # From before the store is opened to some trials later.
-        began = time.monotonic()
-        wait = moments.uniform(0.3, 4.0)
-        while process.poll() is None and time.monotonic() - began < wait:
-            time.sleep(0.005)
-        if process.poll() is not None:
-            assert process.communicate() == ("", "")
-            assert process.returncode == 0
-            break
-        process.kill()
-        process.communicate()
-        done += 1
-        finished = {trial.number: trial for trial in place.trials() if trial.state == "finished"}
-        assert {number: finished.get(number) for number in kept} == kept  # none lost, none changed
-        kept = finished
-    else:
-        assert autotune("run", "study.yaml", "--quiet") == 0
-    assert len(place.trials()) >= budget
-    return done
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_run_is_killed_at_25_random_moments(workers: int, place: Place) -> None:
-    budget = 120
-    execution = {"executor": "process", "workers": workers}
-    place.write(STUDY, objective=SLOW, budget={"trials": budget}, execution=execution)
-    assert killed_again_and_again(place, 25, budget, seed=workers) == 25
+    in_the_middle = 0  # of a trial
+    launcher = Launcher(place)
+    try:
+        for kill in range(kills):
+            workers = ("--set", f"execution.workers={1 + kill % 2}")
+            launcher.start("run", "study.yaml", "--progress", "json", *workers)
+            kill_at_a_random_moment(launcher, moments, before=kill % 5 == 0)
+            if not (place.home.folder / "trials.db").exists():
+                continue
+            check_database(place)
+            trials = place.trials()
+            in_the_middle += any(trial.state == "running" for trial in trials)
+            finished = {trial.number: trial for trial in trials if trial.state == "finished"}
+            assert {number: finished.get(number) for number in kept} == kept  # none lost, none changed
+            kept = finished
+        assert in_the_middle > kills / 2
+        assert 50 < len(kept) < budget  # there was something to lose, and the study was never over
+        launcher.start("run", "study.yaml", "--quiet", "--set", "execution.workers=2")
+        assert (launcher.code(), launcher.printed()) == (0, "")
+    finally:
+        launcher.close()
     check_store(place, budget)
+    assert {trial.number: trial for trial in place.trials() if trial.number in kept} == kept
     assert place.result()["status"] == "finished"
+    assert place.result()["trials"]["finished"] + place.result()["trials"]["failed"] == budget
     time.sleep(0.5)
     assert no_process_of(place)
 
 
 def test_workers_are_killed_at_random(place: Place) -> None:
-    place.write(STUDY, objective=SLOW, budget={"trials": 60}, execution=PATIENT)
+    place.write(STUDY, objective=SLOW, budget={"trials": 40}, execution=PATIENT)
     moments, kills = random.Random(7), 0  # noqa: S311
     process = place.start("run", "study.yaml", "--quiet")
     while process.poll() is None:
@@ -112,9 +125,9 @@ def test_workers_are_killed_at_random(place: Place) -> None:
             kills += 1
     assert process.communicate() == ("", "")
     assert process.returncode == 0
-    assert kills > 5
-    assert [trial.state for trial in place.trials()] == 60 * ["finished"]
-    check_store(place, 60)
+    assert kills > 4
+    assert [trial.state for trial in place.trials()] == 40 * ["finished"]
+    check_store(place, 40)
     time.sleep(0.5)
     assert no_process_of(place)
 
