@@ -164,6 +164,9 @@ class Comparison:
             if not best.failures:
                 return None, f"{best.name} was not evaluated again yet"
             return False, f"the ranking does NOT hold: {best.name} failed when evaluated again: {best.failures[-1]}"
+        waiting = [c.name for c in others if not len(c.on_data) and not c.failures]
+        if waiting:
+            return None, f"{', '.join(waiting)} not evaluated again yet"
         known = sorted(((d, c) for c in others if (d := self.behind(c)) is not None), key=lambda pair: pair[0].mean)
         if not known:
             return None, f"there is no other trial to compare {best.name} with"

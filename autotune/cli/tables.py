@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -31,6 +32,9 @@ def print_outcome(outcome: Outcome) -> None:
     searched = f"{cost['reconstruction_equivalents']:.3g} full reconstructions' worth"
     console.print(f"Cost: {searched}{of_intervals}, {cost['seconds']:.3g} s in all")
     console.print(f"Everything kept in  {outcome.result['artifacts']}", soft_wrap=True)
+    report = Path(outcome.result["artifacts"]) / "report.html"
+    if report.is_file():
+        console.print(f"The report:         {report}", soft_wrap=True)
     if outcome.result["mlflow"]["run_id"]:
         console.print(f"See every trial:    {command_name()} ui")
 
@@ -81,19 +85,8 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
         table.add_row(*row, (parameter["verdict"] or "").replace("_", " "))
     if document["parameters"]:
         console.print(table)
-    if covered and covered != {NOISE_AND_SEARCH}:
-        console.print("* of the search alone: what the noise of the measurement does is not known")
-    if covered and metric["fraction_of_ceiling"] is not None and metric["fraction_of_ceiling"] < EXPLAINED:
-        short = 100 * (1 - metric["fraction_of_ceiling"])
-        console.print(
-            f"The best {metric['name']} is {short:.1f} % below the noise ceiling: something beside noise is left, "
-            "in the model or in what is not tuned. Intervals cover what of it differs from pattern to pattern, and not "
-            "what is common to all.",
-            soft_wrap=True,
-        )
-    for name, parameter in document["parameters"].items():
-        if parameter["note"] and parameter["verdict"] != "identified":
-            console.print(f"{name}: {parameter['note']}", soft_wrap=True)
+    if covered:
+        _print_remarks(console, document, covered)
     for limit in document["limits"]:
         ends = " and ".join(f"{side} {_number(limit[side])}" for side in ("above", "below") if limit[side] is not None)
         console.print(f"Limit: {limit['metric']} {ends}, broken by {limit['broken_by']} trials")
@@ -101,6 +94,33 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
         _print_front(console, document["pareto"])
     if document["confirmation"]:
         print_confirmation(document["confirmation"])
+
+
+def _print_remarks(console: Console, document: Mapping[str, Any], covered: Set[str]) -> None:
+    """What to think of before the intervals are believed."""
+    metric = document["metric"]
+    fraction = metric["fraction_of_ceiling"]
+    if covered != {NOISE_AND_SEARCH}:
+        console.print("* of the search alone: what the noise of the measurement does is not known")
+    if fraction is not None and fraction > 1:
+        console.print(
+            f"The best {metric['name']} is above the noise ceiling: the reconstruction fits the noise, too, and that "
+            "hides what may be wrong in the model; `autotune confirm` compares with withheld counts.",
+            soft_wrap=True,
+        )
+    if fraction is not None and fraction < EXPLAINED:
+        console.print(
+            f"The best {metric['name']} is {100 * (1 - fraction):.1f} % below the noise ceiling: something beside noise "
+            "is left, in the model or in what is not tuned. Intervals cover what of it differs from pattern to pattern, "
+            "and not what is common to all.",
+            soft_wrap=True,
+        )
+    for name, parameter in document["parameters"].items():
+        if _outside(parameter):
+            estimate = _number(parameter["estimate"])
+            console.print(f"{name}: the interval is of the estimate {estimate}, not of the best trial", soft_wrap=True)
+        if parameter["note"] and parameter["verdict"] != "identified":
+            console.print(f"{name}: {parameter['note']}", soft_wrap=True)
 
 
 def _print_front(console: Console, front: Sequence[Mapping[str, Any]]) -> None:
@@ -114,11 +134,20 @@ def _print_front(console: Console, front: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
 
 
+def _outside(parameter: Mapping[str, Any]) -> bool:
+    """Whether the best trial's value is not in the interval."""
+    if parameter["interval"] is None or parameter["best"] is None:
+        return False
+    return not parameter["interval"][0] <= parameter["best"] <= parameter["interval"][1]
+
+
 def _interval(parameter: Mapping[str, Any]) -> str:
     """Its ends, to two digits of their distance."""
     if parameter["interval"] is None:
         return ""
     low, high = parameter["interval"]
+    if low > 0 and high > 4 * low:  # as on a logarithmic scale
+        return f"{low:.2g} .. {high:.2g}{'' if parameter['interval_of'] == NOISE_AND_SEARCH else '*'}"
     digits = max(0, 1 - math.floor(math.log10(high - low))) if high > low else 5
     star = "" if parameter["interval_of"] == NOISE_AND_SEARCH else "*"
     return f"{low:.{digits}f} .. {high:.{digits}f}{star}"

@@ -42,6 +42,7 @@ class Plan:
         cheap: the cheap evaluations, cheapest last.
         aims: limits, metrics to weigh against, and whether time counts.
         ambiguous: those tuned parameters that another unknown may make up for; see :meth:`made_up_by`.
+        limits: tuned parameter -> its hard limits, minimum and maximum, as far as it has any.
     """
 
     space: Space
@@ -50,6 +51,7 @@ class Plan:
     cheap: tuple[Cheap, ...] = ()
     aims: Aims = field(default_factory=Aims)
     ambiguous: tuple[Ambiguous, ...] = ()
+    limits: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def warnings(self) -> list[str]:
@@ -126,12 +128,14 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
     metrics = objective.metrics()
     metric = resolve_metric(file, metrics, solver_tuned=solver, problems=problems)
     aims = resolve_aims(file, metric, metrics, problems)
-    problems += _undescended(file, dimensions)
+    problems += _nothing_tuned(file) + _undescended(file, dimensions)
     if problems or metric is None:
         raise InputError(problems)
     space = Space(tuple(replace(d, when=conditions[d.name]) for d in dimensions))
     fidelity = resolve_fidelity(file, objective, space, fixed)
-    return Plan(space, fixed, metric, fidelity, aims, _ambiguous([known[d.name] for d in dimensions], held))
+    tuned = [known[d.name] for d in dimensions]
+    limits = {p.name: tuple(end for end in (p.minimum, p.maximum) if end is not None) for p in tuned}
+    return Plan(space, fixed, metric, fidelity, aims, _ambiguous(tuned, held), limits)
 
 
 def _ambiguous(tuned: Sequence[Parameter], held: Mapping[str, Value | None]) -> tuple[Ambiguous, ...]:
@@ -163,6 +167,14 @@ def _idle(file: StudyFile, known: Mapping[str, Parameter], held: Mapping[str, Va
         what = f"{name} has no effect while {other} is held at {show(held[other])}"
         problems.append(file.problem(f"parameters.{name}", what, f"tune {other} too, or fix it at another value"))
     return problems
+
+
+def _nothing_tuned(file: StudyFile) -> list[Problem]:
+    """A search of many trials without anything to search for; a single evaluation needs nothing."""
+    if file.spec.budget.trials == 1 or any(isinstance(entry, ParameterSpec) for entry in file.spec.parameters.values()):
+        return []
+    remedy = "give at least one a map, such as {low: 0, high: 1}, or set budget.trials to 1 for a single evaluation"
+    return [file.problem("parameters", "every parameter is held fixed", remedy)]
 
 
 def _undescended(file: StudyFile, dimensions: Sequence[Dimension]) -> list[Problem]:

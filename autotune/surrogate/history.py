@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from autotune.objective import Value
 from autotune.space import Floats, Space
 from autotune.store import ASKED, EXPECTED_IMPROVEMENT, INTERRUPTED, LEVEL, gradient_of, heading_of, reported_by
 
@@ -106,6 +107,18 @@ class History:
             self, X=self.X[kept], y=self.y[kept], gradient=gradient, level=self.levels[kept], reports=reports
         )
 
+    def told(self, point: Floats, value: float, slope: Floats) -> History:
+        """With one more full evaluation: its point (D,), value and derivatives (D,)."""
+        gradient = np.full_like(self.X, math.nan) if self.gradient is None else self.gradient
+        return replace(
+            self,
+            X=np.concatenate([self.X, point[None]]),
+            y=np.append(self.y, value),
+            gradient=np.concatenate([gradient, slope[None]]),
+            level=np.append(self.levels, 0),
+            reports=(*self._all_reports, {}),
+        )
+
     def joined(self, other: History, level: int) -> History:
         """With another study's trials as values of level ``level``: those of the level that most of them are of.
 
@@ -184,7 +197,12 @@ def read_history(study: Study, trial: FrozenTrial | None, space: Space) -> Histo
 
 def _slope(trial: FrozenTrial, space: Space) -> Floats:
     """The trial's derivatives per unit-cube coordinate, shape (D,); NaN where it has none."""
-    known = space.gradient_to_unit(trial.params, gradient_of(trial))
+    return slope_to_unit(space, trial.params, gradient_of(trial))
+
+
+def slope_to_unit(space: Space, values: Mapping[str, Value], gradient: Mapping[str, float]) -> Floats:
+    """Derivatives per unit-cube coordinate, shape (D,), of derivatives per parameter; NaN where one is not known."""
+    known = space.gradient_to_unit(values, gradient)
     slopes = [[known.get(d.name, math.nan)] * d.width for d in space.dimensions]
     return np.array([slope if math.isfinite(slope) else math.nan for of_one in slopes for slope in of_one])
 

@@ -19,7 +19,7 @@ from autotune.space import Dimension, Floats, Space
 from autotune.surrogate.acquisition import incumbent
 from autotune.surrogate.coordinates import Coordinates
 from autotune.surrogate.gradient_model import GradientGP, fit_gradient_gp
-from autotune.surrogate.history import History
+from autotune.surrogate.history import History, slope_to_unit
 from autotune.surrogate.locations import SAMPLES, Locations, find_locations
 from autotune.surrogate.model import FittedModel, fit_history
 from autotune.surrogate.observations import Trials
@@ -33,6 +33,13 @@ LEVEL = 0.9
 Again = Callable[[Mapping[str, Value]], Sequence[Mapping[str, float]]]
 """From parameter values to derivatives of the metric there, larger is better, on measurements repeated with other
 noise: parameter name -> derivative per unit of the parameter, once for each repetition."""
+Check = Callable[[Mapping[str, Value]], tuple[float, Mapping[str, float]] | None]
+"""From parameter values to the metric of a full evaluation there, larger is better, and its derivatives per unit of
+each parameter; None where that fails."""
+CHECKS = 3
+"""Evaluations of what is taken for the optimum, before it is given up that the search has come to an end."""
+SHORT = 3.0
+"""Standard deviations by which such an evaluation may fall short of what is expected of it."""
 Ambiguous = Callable[[Mapping[str, Value]], Mapping[str, str]]
 """From parameter values to the parameters that another unknown makes up for: name -> what does, in words."""
 
@@ -79,6 +86,7 @@ def find_optimum(
     seed: int,
     again: Again | None = None,
     ambiguous: Ambiguous | None = None,
+    check: Check | None = None,
 ) -> Optimum:
     """The posterior of the optimum, given a study's trials.
 
@@ -90,9 +98,11 @@ def find_optimum(
         seed: of the samples.
         again: asked once, at the maximum, for what the noise of the measurement does; None where that is not known.
         ambiguous: asked, at the maximum, for the parameters that no data tell; None where there are none.
+        check: evaluates what is taken for the maximum; where that falls short of what the model expects, the model
+            learns of it, and nothing is called identified if that does not settle it. None to take its word.
     """
     coordinates = Coordinates(space)
-    model, top = fit_with_maximum(history, space, levels, own_levels)
+    model, top, settled = _settled(history, space, levels, own_levels, check)
     with torch.no_grad():
         at_top = model.posterior(torch.as_tensor(top)[None])
     values = space.from_unit(top)
@@ -106,8 +116,6 @@ def find_optimum(
     lost = [name in made_up_by for name in names]
     where = find_locations(model, top, free, near_edge, coordinates.groups.smooth.tolist(), scores, seed, lost)
     own_units = np.array([[_scaled(d, u) for d, u in zip(dimensions, row, strict=True)] for row in where.samples])
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(own_units, [tail, 100 - tail], axis=0) if names else (np.zeros(0), np.zeros(0))
     correlations, noisy = _correlations(where.samples), _noisy(names, where, scores)
     return Optimum(
         _unbiased(values, dimensions, where),
@@ -115,13 +123,45 @@ def find_optimum(
         float(at_top.variance.sqrt()),
         own_units.reshape(len(where.samples), len(names)),
         names,
-        {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)},
+        {d.name: _interval(d, own_units[:, i], where.flat[i]) for i, d in enumerate(dimensions)},
         noisy,
         correlations,
-        find_verdicts(model, top, dimensions, free, where, correlations, noisy, made_up_by),
+        find_verdicts(model, top, dimensions, free, where, correlations, noisy, made_up_by, settled),
         _choices(model, top, coordinates, values, seed),
         _sensitivities(model, coordinates, seed),
     )
+
+
+def _interval(dimension: Dimension, samples: Floats, flat: bool) -> tuple[float, float]:
+    """The central interval of samples in the parameter's unit; the whole range of what may be anywhere."""
+    if flat:
+        return float(dimension.low), float(dimension.high)
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(samples, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def _settled(
+    history: History, space: Space, levels: int, own_levels: int, check: Check | None
+) -> tuple[GradientGP, Floats, bool]:
+    """As :func:`fit_with_maximum`, after the maximum was evaluated; whether that gave what was expected."""
+    model, top = fit_with_maximum(history, space, levels, own_levels)
+    if check is None:
+        return model, top, True
+    for _ in range(CHECKS):
+        values = space.from_unit(top)
+        found = check(values)
+        if found is None:
+            return model, top, False
+        value, gradient = found
+        with torch.no_grad():
+            expected = model.posterior(torch.as_tensor(top)[None])
+        unsure = float(expected.variance) + model.noise_deviation**2
+        if float(expected.mean) - value <= SHORT * unsure**0.5:
+            return model, top, True
+        history = history.told(top, value, slope_to_unit(space, values, gradient))
+        model, top = fit_with_maximum(history, space, levels, own_levels)
+    return model, top, False
 
 
 def fit_with_maximum(history: History, space: Space, levels: int, own_levels: int) -> tuple[GradientGP, Floats]:
@@ -214,8 +254,6 @@ def _sensitivities(model: GradientGP, coordinates: Coordinates, seed: int) -> di
     Source: A. Saltelli et al., Comput. Phys. Commun. 181, 259 (2010), as implemented by ``scipy.stats.sobol_indices``.
     """
     dimensions = coordinates.space.dimensions
-    if len(dimensions) == 1:  # scipy's takes two or more; all there is depends on the one
-        return {dimensions[0].name: (1.0, 1.0)}
 
     def mean(uniforms: Floats) -> Floats:
         points = torch.as_tensor(coordinates.from_uniform(uniforms.T))
@@ -223,6 +261,9 @@ def _sensitivities(model: GradientGP, coordinates: Coordinates, seed: int) -> di
             found: Floats = model.posterior(points[:, None]).mean[:, 0, 0].numpy()
         return found[None]
 
+    if len(dimensions) == 1:  # scipy's takes two or more; all there is depends on the one
+        varies = float(np.ptp(mean(np.linspace(0.0, 1.0, 65)[None])) > 0.0)
+        return {dimensions[0].name: (varies, varies)}
     dists = [uniform(0, 1)] * len(dimensions)
     indices = sobol_indices(func=mean, n=SENSITIVITY_SAMPLES, dists=dists, rng=np.random.default_rng(seed))
     # Estimates of what lies between 0 and 1 may not.

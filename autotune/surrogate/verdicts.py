@@ -21,7 +21,7 @@ FLAT = 0.8
 CORRELATED = 0.9
 """Coefficient from which two parameters can hardly be told apart."""
 
-Kind = Literal["identified", "flat", "at_bound", "correlated", "sign_not_identifiable"]
+Kind = Literal["identified", "flat", "at_bound", "correlated", "sign_not_identifiable", "unsettled"]
 _NORMAL = float(norm.ppf(0.95))
 """Standard deviations at the ends of a central 90 % interval."""
 
@@ -33,7 +33,8 @@ class Verdict:
     Attributes:
         kind: ``identified``: its interval is what it is; ``flat``: the interval fills the range; ``at_bound``: the best
             value is at an end of the range; ``correlated``: only a combination with another parameter is known;
-            ``sign_not_identifiable``: the value with the other sign explains the data as well.
+            ``sign_not_identifiable``: the value with the other sign explains the data as well; ``unsettled``: the
+            search has not come to the maximum.
         other: the parameter it is correlated with, or another unknown that makes up for it.
         coefficient: of that correlation; None where it is known beforehand that nothing tells the two apart.
     """
@@ -52,6 +53,7 @@ def find_verdicts(
     correlations: Floats,
     noisy: Collection[str],
     made_up_by: Mapping[str, str] = MappingProxyType({}),
+    settled: bool = True,
 ) -> dict[str, Verdict]:
     """Verdicts by parameter name; where noise is not known, only those that the search alone can tell.
 
@@ -64,6 +66,7 @@ def find_verdicts(
         correlations: (k, k) of its samples.
         noisy: names of the parameters whose interval covers the noise of the measurement.
         made_up_by: names of those that no data tell -> what makes up for them.
+        settled: whether the maximum is where it is taken to be.
     """
     found: dict[str, Verdict] = {}
     width = np.diff(np.percentile(where.samples, [5, 95], axis=0), axis=0)[0] if free else np.zeros(0)
@@ -82,7 +85,7 @@ def find_verdicts(
         elif _mirrored(model, top, dimension, i, free, where):
             found[dimension.name] = Verdict("sign_not_identifiable")
         else:
-            found[dimension.name] = Verdict("identified")
+            found[dimension.name] = Verdict("identified" if settled else "unsettled")
     return found
 
 

@@ -5,6 +5,8 @@ Names, units, meanings and default ranges are the project's one definition for e
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from autotune.objective import Parameter
 from objectives.data.measurement import FarField, Measurement, NearField
 from objectives.ptychography.fidelity_parameters import BINNING, fidelity_parameters, why_not_binned
@@ -17,6 +19,7 @@ from objectives.ptychography.solver_parameters import (
 )
 
 _FREE_PROBE: Conditions = (("probe", ("refined",)),)
+_PROBE = "a free probe"
 _PROBE_SCALE = "the curvature of a free probe"
 """In the far field a larger scan step with a probe of another curvature gives almost the same patterns."""
 
@@ -114,6 +117,12 @@ def _mismatch(
     )
 
 
+def _center(name: str, description: str) -> Parameter:
+    """The centre turns the propagation between slices, too, so that a free probe makes up for it in one slice only."""
+    known = _mismatch(name, "pixel", 0.0, -3, 3, description, made_up_by=_PROBE)
+    return replace(known, made_up_while=(*_FREE_PROBE, ("slices", (1,))))
+
+
 def _near_field(geometry: NearField) -> tuple[Parameter, ...]:
     nominal = geometry.focus_to_sample_mm
     detector = geometry.detector_distance_mm
@@ -146,8 +155,8 @@ def _detector() -> tuple[Parameter, ...]:
             minimum=-50,
             maximum=50,
         ),
-        _mismatch("center_offset_y", "pixel", 0.0, -3, 3, "row of the unscattered beam minus N//2"),
-        _mismatch("center_offset_x", "pixel", 0.0, -3, 3, "column of the unscattered beam minus N//2"),
+        _center("center_offset_y", "row of the unscattered beam minus N//2"),
+        _center("center_offset_x", "column of the unscattered beam minus N//2"),
         _mismatch(
             "elliptical_distortion",
             "1",
@@ -180,8 +189,9 @@ def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
             defocus - 300,
             defocus + 300,
             "positive = underfocus, C10 = -defocus",
+            made_up_by=_PROBE,
         ),
-        _mismatch("astigmatism", "angstrom", 0.0, 0, 100, "two-fold astigmatism C12", minimum=0),
+        _mismatch("astigmatism", "angstrom", 0.0, 0, 100, "two-fold astigmatism C12", made_up_by=_PROBE, minimum=0),
         _mismatch(
             "astigmatism_angle",
             "degree",
@@ -190,8 +200,9 @@ def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
             180,
             "angle phi12 of the two-fold astigmatism",
             idle_while=(("astigmatism", (0.0,)),),
+            made_up_by=_PROBE,
         ),
-        _mismatch("spherical_aberration", "micrometre", 0.0, -20, 20, "C30"),
+        _mismatch("spherical_aberration", "micrometre", 0.0, -20, 20, "C30", made_up_by=_PROBE),
         _mismatch(
             "convergence_angle",
             "mrad",
@@ -199,6 +210,7 @@ def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
             0.95 * semi_convergence,
             1.05 * semi_convergence,
             "semi-convergence angle of the aperture",
+            made_up_by=_PROBE,
             minimum=1e-3,
         ),
     )

@@ -75,7 +75,7 @@ def by_seed(task: Task) -> Evaluation:
 
 def replicates(executor: Crowd, count: int = 5, seed: int = 4) -> tuple[Replicates, Watching]:
     watching = Watching()
-    return Replicates(executor, watching, HELD, seed=seed, count=count), watching
+    return Replicates(executor, watching, HELD, seed=seed, count=count, metric="consistency"), watching
 
 
 @pytest.mark.parametrize("workers", [1, 3, 9])
@@ -150,11 +150,11 @@ def test_with_an_executor_of_trials() -> None:
     """Derivatives of exp(-error) at the values, on each measurement."""
     executor = InlineExecutor(Repeatable(ToySettings()), "error")
     full: dict[str, Value] = {"shift": 0.5, "rate": 0.05, "passes": 5, "method": "fast"}
-    found = Replicates(executor, Watching(), HELD, seed=0, count=3)(full)
+    found = Replicates(executor, Watching(), HELD, seed=0, count=3, metric="consistency")(full)
     assert [each["shift"] for each in found] == pytest.approx([-0.01 / 2 * seed for seed in (1, 2, 3)])
     assert [each["tilt"] for each in found] == [0.0, 0.0, 0.0]
 
 
 def test_an_objective_that_cannot_be_measured_again_gives_nothing() -> None:
     executor = InlineExecutor(Toy(ToySettings()), "error")
-    assert Replicates(executor, Watching(), HELD, seed=0, count=2)(AT) == []
+    assert Replicates(executor, Watching(), HELD, seed=0, count=2, metric="consistency")(AT) == []

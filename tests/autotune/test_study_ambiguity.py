@@ -14,6 +14,7 @@ from objectives.ptychography.parameters import parameters_of
 from tests.autotune.toy import Toy
 from tests.objectives.ptychography.scenes import free, lens, near
 
+LENS = ("defocus", "astigmatism", "astigmatism_angle", "spherical_aberration", "convergence_angle")
 SCALE, PROBE = "scale: {low: -5, high: 5}", "probe: {choices: [free, held]}"
 
 
@@ -32,7 +33,8 @@ class Scaled(Toy):
 def plan(folder: Path, *parameters: str) -> Plan:
     path = folder / "study.yaml"
     entries = "".join(f"  {entry}\n" for entry in parameters)
-    text = f"name: s\nobjective: {{name: 'tests.autotune.toy:toy'}}\nparameters:\n{entries}metric: {{name: consistency, split: in_sample}}\n"
+    objective, metric = "objective: {name: 'tests.autotune.toy:toy'}", "metric: {name: consistency, split: in_sample}"
+    text = f"name: s\n{objective}\nparameters:\n{entries}{metric}\n"
     path.write_text(text, encoding="utf-8")
     file = load_study(path)
     toy = file.open()
@@ -73,6 +75,11 @@ def test_in_the_far_field_a_free_probe_makes_up_for_the_scale_and_in_the_near_fi
     refined = (("probe", ("refined",)),)
     assert known == {
         "free": {"scan_scale": refined},
-        "lens": {"camera_length": refined, "scan_scale": refined},
+        "lens": {
+            "camera_length": refined,
+            "scan_scale": refined,
+            **dict.fromkeys(("center_offset_y", "center_offset_x"), (*refined, ("slices", (1,)))),
+            **dict.fromkeys(LENS, refined),
+        },
         "near": {},
     }
