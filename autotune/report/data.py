@@ -1,0 +1,148 @@
+"""What a report is about: a study read from the trial store and its folder, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from autotune.criteria import Limit
+from autotune.environment import environment_of
+from autotune.errors import InputError
+from autotune.home import Home
+from autotune.objective import Metric
+from autotune.result import build_result
+from autotune.space import Space
+from autotune.store import TrialRecord, TrialStore, best_of
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """A study.
+
+    Attributes:
+        name, description: as the study file has them.
+        text: the study file as it was run; empty where it is gone.
+        objective: its name.
+        content_hash: of the measurement; empty where the objective tells none.
+        sampler: its name.
+        result: the content of result.json.
+        space: what is searched.
+        metric: what is tuned.
+        against: metrics that it is weighed against.
+        limits: what an answer must keep.
+        trials: those that have ended, in the order in which they did.
+        own_levels: how many levels of evaluations the study has.
+        warm_start: names of the studies that it learned from.
+        environment: what the best trial ran in, as :func:`autotune.environment.environment` describes it; empty where
+            that was not kept.
+        folder: trial number -> the folder of what it kept, which may not exist.
+    """
+
+    name: str
+    description: str
+    text: str
+    objective: str
+    content_hash: str
+    sampler: str
+    result: Mapping[str, Any]
+    space: Space
+    metric: Metric
+    against: tuple[Metric, ...]
+    limits: tuple[Limit, ...]
+    trials: tuple[TrialRecord, ...]
+    own_levels: int
+    warm_start: tuple[str, ...]
+    environment: Mapping[str, Any]
+    folder: Callable[[int], Path]
+
+    @property
+    def up(self) -> bool:
+        """Whether a larger metric is better."""
+        return self.metric.goal == "maximize"
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best trial; None where there is none."""
+        return best_of(self.trials, self.metric, self.limits)
+
+    @property
+    def finished(self) -> list[TrialRecord]:
+        """The trials that have finished, of all levels, in the order of their numbers."""
+        return sorted((trial for trial in self.trials if trial.state == "finished"), key=lambda trial: trial.number)
+
+    @property
+    def failed(self) -> list[TrialRecord]:
+        """The trials that diverged or crashed."""
+        return [trial for trial in self.trials if trial.state == "failed"]
+
+    def value(self, trial: TrialRecord) -> float:
+        """The tuned metric of a trial that has finished."""
+        return trial.metrics[self.metric.name]
+
+    def unit(self, name: str) -> str:
+        """The unit of a parameter."""
+        return next(dimension.unit for dimension in self.space.dimensions if dimension.name == name)
+
+    def spent(self) -> list[float]:
+        """What the search had cost when each of the trials ended, in full evaluations."""
+        return list(accumulate(trial.equivalents for trial in self.trials))
+
+
+def read_study(store: TrialStore, home: Home, *, live: bool) -> StudyData:
+    """Read a study.
+
+    Args:
+        store: the study, run from a study file.
+        home: where it lives.
+        live: whether a process is running it now.
+    """
+    facts, name = store.facts, store.study.study_name
+    identity = facts["identity"]
+    search = identity.get("search", {})
+    text = _text(home.study(name) / "study.yaml")
+    ended = [trial for trial in store.trials() if trial.state != "running"]
+    ended.sort(key=lambda trial: (trial.ended is None, trial.ended, trial.number))
+    result = build_result(store, home, live=live)
+    return StudyData(
+        name=name,
+        description=_description(text),
+        text=text,
+        objective=identity["objective"]["name"],
+        content_hash=identity.get("content_hash") or "",
+        sampler=search.get("sampler", "gp"),
+        result=result,
+        space=Space.from_dict(facts["space"]),
+        metric=Metric(**facts["metric"]),
+        against=tuple(Metric(**metric) for metric in facts.get("against", ())),
+        limits=tuple(Limit(**limit) for limit in facts.get("limits", ())),
+        trials=tuple(ended),
+        own_levels=1 + len(search.get("fidelity", ())),
+        warm_start=tuple(search.get("warm_start", ())),
+        environment=_environment(store, result["best_trial"]),
+        folder=lambda number: home.trial(name, number),
+    )
+
+
+def _environment(store: TrialStore, best: int | None) -> Mapping[str, Any]:
+    found = [environment_of(store, trial) for trial in store.trials() if trial.number == best]
+    return (found[0] if found else None) or {}
+
+
+def _text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def _description(text: str) -> str:
+    """What a study file says of itself; empty where it says nothing or is no study file any more."""
+    from autotune.study.source import read_yaml
+
+    with suppress(InputError):
+        data = read_yaml(text, "study.yaml").data
+        return str(data.get("description", "")).strip() if isinstance(data, dict) else ""
+    return ""

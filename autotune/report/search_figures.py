@@ -1,0 +1,233 @@
+"""Figures of the search: what it found for what cost, and what its trials were."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from autotune.criteria import SECONDS
+from autotune.objective import Metric
+from autotune.report.data import StudyData
+from autotune.report.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    SEQUENTIAL,
+    SKY,
+    SMALL,
+    TEXT,
+    VERMILION,
+    label,
+    new_axes,
+    plain,
+    value_text,
+    worth_showing,
+)
+from autotune.space import Dimension, Floats
+from autotune.store import TrialRecord
+
+_BRIGHTEST = 0.93
+"""Of the colour map: beyond, a line is hardly seen on white."""
+_SHADE = {"facecolor": "w", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
+
+
+def draw_convergence(study: StudyData) -> Figure:
+    """The metric of every trial, and the best one so far, against what the search had cost by then."""
+    figure, axes = new_axes(height=3.6, top=0.7)
+    spent = study.spent()
+    ended = list(zip(study.trials, spent, strict=True))
+    full = [(cost, study.value(t)) for t, cost in ended if t.answers()]
+    cheap = [(cost, study.value(t)) for t, cost in ended if t.state == "finished" and t.level > 0]
+    ceiling = study.metric.noise_ceiling
+    low, high = worth_showing(
+        [value for _, value in full + cheap], up=study.up, always=[] if ceiling is None else [ceiling]
+    )
+    _scatter(axes, cheap, (low, high), "cheap evaluation", SKY, filled=False)
+    _scatter(axes, full, (low, high), "full evaluation", BLUE)
+    lost = [cost for t, cost in ended if t.state in ("failed", "pruned")]
+    if lost:
+        edge = low if study.up else high
+        axes.plot(lost, [edge] * len(lost), "x", color=VERMILION, ms=7, mew=2, clip_on=False, label="failed or stopped")
+    for full_ones, style, name in ((False, ":", "best cheap so far"), (True, "-", "best so far")):
+        steps = incumbents(study, full=full_ones)
+        if steps:
+            x, y = zip(*steps, strict=True)
+            axes.plot([*x, spent[-1]], [*y, y[-1]], style, drawstyle="steps-post", color=GREEN, lw=2, label=name)
+    if ceiling is not None:
+        axes.axhline(ceiling, color=GREY, ls="--", lw=1.2, label="noise ceiling")
+    axes.set_ylim(low, high)
+    axes.set_xlim(0, (spent[-1] if spent else 1) * 1.03)
+    axes.set_xlabel("cost (full evaluations)", fontsize=TEXT)
+    axes.set_ylabel(label(study.metric.name, study.metric.unit), fontsize=TEXT)
+    axes.legend(fontsize=SMALL, frameon=False, loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=2)
+    return figure
+
+
+def incumbents(study: StudyData, *, full: bool = True) -> list[tuple[float, float]]:
+    """What the search had cost, and the best metric of full or of cheap evaluations: whenever that became better."""
+    found: list[tuple[float, float]] = []
+    sign = 1.0 if study.up else -1.0
+    for trial, cost in zip(study.trials, study.spent(), strict=True):
+        counts = trial.answers(study.limits) if full else trial.state == "finished" and trial.level > 0
+        if counts and (not found or sign * study.value(trial) > sign * found[-1][1]):
+            found.append((cost, study.value(trial)))
+    return found
+
+
+def _scatter(
+    axes: Axes,
+    points: Sequence[tuple[float, float]],
+    ends: tuple[float, float],
+    name: str,
+    colour: str,
+    *,
+    filled: bool = True,
+) -> None:
+    """Points; those off the axis as triangles at its end."""
+    if not points:
+        return
+    x, y = np.array(points).T
+    inside = (y >= ends[0]) & (y <= ends[1])
+    face = colour if filled else "none"
+    axes.plot(x[inside], y[inside], "o", ms=6, label=name, ls="none", color=colour, mfc=face)
+    for off, end, pointing in ((y < ends[0], ends[0], "v"), (y > ends[1], ends[1], "^")):
+        if off.any():
+            axes.plot(x[off], np.full(off.sum(), end), pointing, ms=6, clip_on=False, ls="none", color=colour, mfc=face)
+
+
+def draw_curves(study: StudyData, name: str) -> Figure:
+    """The metric ``name`` after every iteration of every trial that kept its curve, coloured by where it ended."""
+    figure, axes = new_axes()
+    shown = [t for t in study.trials if len(t.curve.get(name, ()))]
+    lines = [np.column_stack([np.arange(1, len(t.curve[name]) + 1), t.curve[name]]) for t in shown]
+    values = np.concatenate([line[:, 1] for line in lines])
+    low, high = worth_showing([line[-1, 1] for line in lines], up=study.up)
+    starts = np.quantile(values[np.isfinite(values)], 0.1 if study.up else 0.9)
+    low, high = min(low, float(starts)), max(high, float(starts))
+    styles = ["-" if t.level == 0 else (0, (3, 1.5)) for t in shown]
+    colours = _colours([line[-1, 1] for line in lines], study.up)
+    axes.add_collection(LineCollection(lines, colors=colours, linestyles=styles, linewidths=1.2))
+    best = study.best
+    if best is not None and len(best.curve.get(name, ())):
+        curve = best.curve[name]
+        axes.plot(range(1, len(curve) + 1), curve, "o-", color=GREEN, lw=2.5, ms=4, label=f"trial {best.number}, best")
+        axes.legend(fontsize=SMALL, loc="lower right" if study.up else "upper right")
+    axes.set_xlim(0.8, max(len(line) for line in lines) + 0.2)
+    axes.set_ylim(low, high)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("iteration", fontsize=TEXT)
+    axes.set_ylabel(plain(name), fontsize=TEXT)
+    return figure
+
+
+def _colours(values: Sequence[float], up: bool) -> Floats:
+    """A colour for each value, the best brightest; what is far worse is as dark as the worst shown."""
+    low, high = worth_showing(values, up=up)
+    scaled = np.clip((np.array(values, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
+    found: Floats = colormaps[SEQUENTIAL]((scaled if up else 1.0 - scaled) * _BRIGHTEST)
+    return found
+
+
+def draw_parallel(study: StudyData) -> Figure:
+    """Every finished trial as a line across the axes of all parameters, one below the other, coloured by its metric."""
+    dimensions = study.space.dimensions
+    height = 0.75 + 0.62 * max(len(dimensions), 2)
+    figure, axes = new_axes(height=height, left=0.3, right=0.3, top=0.05)
+    sign = 1.0 if study.up else -1.0
+    shown = sorted(study.finished, key=lambda t: sign * study.value(t))
+    rows = np.arange(len(dimensions))[::-1].astype(np.float64)
+    lines = [np.column_stack([[_place(d, t) for d in dimensions], rows]) for t in shown]
+    colours = _colours([study.value(t) for t in shown], study.up)
+    widths = [1.0] * (len(lines) - 1) + [3.0]
+    # Where a parameter was not used the line is broken: what stands alone in between is a dot.
+    axes.add_collection(LineCollection(_unbroken(lines), colors=_repeat(colours, lines), linewidths=1.1))
+    for line, colour, width in zip(lines, colours, widths, strict=True):
+        axes.plot(line[:, 0], line[:, 1], "o", color=colour, ms=3 + width)
+    if shown:
+        axes.plot(lines[-1][:, 0], lines[-1][:, 1], "-", color=colours[-1], lw=3)
+    for d, row in zip(dimensions, rows, strict=True):
+        _axis_of(axes, d, float(row))
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.45, len(dimensions) - 0.45), xticks=[], yticks=[])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.grid(False)
+    _colour_key(figure, study, shown)
+    return figure
+
+
+def _place(dimension: Dimension, trial: TrialRecord) -> float:
+    """Where a trial's value lies on the axis of a parameter, 0 to 1; NaN where it has none there."""
+    value = trial.values.get(dimension.name)
+    if value is None or not dimension.contains(value):
+        return math.nan
+    if dimension.type == "categorical":
+        return dimension.choices.index(str(value)) / max(len(dimension.choices) - 1, 1)
+    return dimension.to_unit(value)[0]
+
+
+def _unbroken(lines: Sequence[Floats]) -> list[Floats]:
+    return [np.array(pair) for line in lines for pair in pairwise(line)]
+
+
+def _repeat(colours: Floats, lines: Sequence[Floats]) -> Floats:
+    return np.repeat(colours, [max(len(line) - 1, 0) for line in lines], axis=0)
+
+
+def _axis_of(axes: Axes, dimension: Dimension, row: float) -> None:
+    """The line of a parameter, with its name above and its ends below."""
+    axes.plot([0, 1], [row, row], color="0.6", lw=0.8, zorder=0)
+    axes.text(0, row + 0.12, label(dimension.name, dimension.unit), fontsize=SMALL, va="bottom", bbox=_SHADE)
+    if dimension.type == "categorical":
+        texts = {i / max(len(dimension.choices) - 1, 1): choice for i, choice in enumerate(dimension.choices)}
+    else:
+        texts = {0.0: value_text(dimension.low), 1.0: value_text(dimension.high) + (" (log)" if dimension.log else "")}
+    for place, text in texts.items():
+        side = "left" if place == 0 else "right" if place == 1 else "center"
+        axes.text(place, row - 0.12, plain(text), fontsize=8, va="top", ha=side, color="0.35", bbox=_SHADE)
+
+
+def _colour_key(figure: Figure, study: StudyData, shown: Sequence[TrialRecord]) -> None:
+    """What the colours stand for, along the bottom."""
+    if not shown:
+        return
+    low, high = worth_showing([study.value(t) for t in shown], up=study.up)
+    bar = figure.add_axes((0.25, 0.30 / figure.get_figheight(), 0.5, 0.1 / figure.get_figheight()))
+    ramp = np.linspace(0, _BRIGHTEST, 64)[None]
+    bar.imshow(
+        ramp if study.up else ramp[:, ::-1], aspect="auto", cmap=SEQUENTIAL, vmin=0, vmax=1, extent=(low, high, 0, 1)
+    )
+    bar.set_yticks([])
+    bar.set_xticks([low, high], [f"{low:.4g}", f"{high:.4g}"], fontsize=8)
+    bar.set_xlabel(label(study.metric.name, study.metric.unit), fontsize=SMALL, labelpad=-8)
+
+
+def draw_front(study: StudyData, other: Metric) -> Figure:
+    """The tuned metric against another that it is weighed with: all full trials, and those that none beats in both."""
+    figure, axes = new_axes()
+    name = study.metric.name
+    front = {one["trial"] for one in study.result["pareto"] or ()}
+    full = [t for t in study.trials if t.answers() and other.name in t.reported]
+    for on_front, colour, text in ((False, GREY, "beaten"), (True, ORANGE, "not beaten")):
+        chosen = [t for t in full if (t.number in front) == on_front]
+        x, y = [t.reported[other.name] for t in chosen], [t.metrics[name] for t in chosen]
+        if chosen:
+            axes.plot(x, y, "o", color=colour, ms=8 if on_front else 5, mec=BLACK if on_front else colour, label=text)
+        for t, place in zip(chosen, zip(x, y, strict=True), strict=True) if on_front else ():
+            axes.annotate(f"{t.number}", place, (5, 4), textcoords="offset points", fontsize=8)
+    better = "to the right" if other.goal == "maximize" else "to the left"
+    axes.set_xlabel(f"{label(other.name, other.unit)}, better {better}", fontsize=TEXT)
+    axes.set_ylabel(label(name, study.metric.unit), fontsize=TEXT)
+    if other.name == SECONDS.name:
+        axes.set_xlim(left=0)
+    if full:
+        axes.legend(fontsize=SMALL)
+    return figure

@@ -1,0 +1,154 @@
+"""Figures of cuts through the surrogate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from autotune.report.data import StudyData
+from autotune.report.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    SEQUENTIAL,
+    SKY,
+    SMALL,
+    label,
+    new_axes,
+    plain,
+    worth_showing,
+)
+from autotune.report.surrogate import Cuts, Line, Plane
+from autotune.space import Dimension
+from autotune.store import TrialRecord
+
+BAND = 1.645
+"""Standard deviations to each side of a mean that hold 90 % of a normal distribution."""
+_SIZE = (3.7, 2.7)
+
+
+def draw_line(study: StudyData, cuts: Cuts, line: Line) -> Figure:
+    """Mean and 90 % band along one parameter, the answer, and the trials: the fainter, the farther from the cut."""
+    figure, axes = new_axes(*_SIZE)
+    d = line.dimension
+    x = np.arange(len(line.values)) if d.type == "categorical" else np.array(line.values, dtype=np.float64)
+    low, high = line.mean - BAND * line.deviation, line.mean + BAND * line.deviation
+    if d.type == "float":
+        axes.fill_between(x, low, high, color=SKY, alpha=0.45, lw=0, label="90 % band")
+        axes.plot(x, line.mean, color=BLUE, lw=2, label="mean")
+    else:
+        axes.errorbar(
+            x, line.mean, BAND * line.deviation, fmt="s", color=BLUE, ms=5, capsize=4, label="mean, 90 % band"
+        )
+    ends = worth_showing([*line.mean, *low, *high], up=study.up, always=[*line.mean])
+    _trials(axes, study, cuts, d, ends)
+    _mark_answer(axes, study, d)
+    axes.set_ylim(*ends)
+    _scale(axes.xaxis, axes.set_xscale, axes.set_xlim, d)
+    axes.set_xlabel(label(d.name, d.unit), fontsize=SMALL)
+    axes.set_ylabel(label(study.metric.name, study.metric.unit), fontsize=SMALL)
+    return figure
+
+
+def _trials(axes: Axes, study: StudyData, cuts: Cuts, dimension: Dimension, ends: tuple[float, float]) -> None:
+    """The trials that are on the axes as dots, and where all of them were along the bottom."""
+    shown = [t for t in study.finished if _has(dimension, t)]
+    places = [_number(dimension, t) for t in shown]
+    axes.plot(places, np.full(len(places), 0.015), "|", color="0.35", ms=6, transform=axes.get_xaxis_transform())
+    for trial, place in zip(shown, places, strict=True):
+        value = study.value(trial)
+        if ends[0] <= value <= ends[1]:
+            face = "none" if trial.level else BLACK
+            shade = 0.25 + 0.75 * cuts.nearness.get(trial.number, 0.0)
+            axes.plot(place, value, "o", color=BLACK, ms=4.5, alpha=shade, mew=0.9, mfc=face)
+
+
+def _mark_answer(axes: Axes, study: StudyData, dimension: Dimension) -> None:
+    """The estimate as a line, the interval as a bar along the top."""
+    known = study.result["parameters"][dimension.name]
+    if dimension.type == "categorical":
+        return
+    if known["interval"] is not None:
+        axes.axvspan(*known["interval"], color=GREEN, alpha=0.22, lw=0)
+    estimate = known["best"] if known["estimate"] is None else known["estimate"]
+    if estimate is not None:
+        axes.axvline(estimate, color=GREEN, lw=1.5)
+
+
+def _has(dimension: Dimension, trial: TrialRecord) -> bool:
+    return dimension.name in trial.values and dimension.contains(trial.values[dimension.name])
+
+
+def _number(dimension: Dimension, trial: TrialRecord) -> float:
+    value = trial.values[dimension.name]
+    return float(dimension.choices.index(str(value)) if dimension.type == "categorical" else value)
+
+
+def _scale(axis: Any, set_scale: Any, set_limits: Any, dimension: Dimension) -> None:
+    """The ticks, scale and ends of an axis that stands for a parameter."""
+    if dimension.type == "categorical":
+        axis.set_ticks(range(len(dimension.choices)), [plain(choice) for choice in dimension.choices])
+        set_limits(-0.5, len(dimension.choices) - 0.5)
+        return
+    if dimension.log:
+        set_scale("log")
+    elif dimension.type == "int":
+        axis.get_major_locator().set_params(integer=True)
+    low, high = dimension.edges()
+    set_limits(low, high)
+
+
+def draw_plane(study: StudyData, plane: Plane) -> Figure:
+    """Mean over two parameters in colours, its standard deviation as white contours, the answer and the trials."""
+    figure, axes = new_axes(3.9, 3.1, right=0.85)
+    low, high = worth_showing(plane.mean.ravel(), up=study.up)
+    low, high = max(low, float(plane.mean.min())), min(high, float(plane.mean.max()))
+    shown = axes.pcolormesh(
+        plane.x_values,
+        plane.y_values,
+        plane.mean,
+        cmap=SEQUENTIAL if study.up else f"{SEQUENTIAL}_r",
+        vmin=low,
+        vmax=high,
+        shading="gouraud",
+        rasterized=True,
+    )
+    if np.ptp(plane.deviation) > 1e-3 * float(plane.deviation.max()):
+        contours = axes.contour(
+            plane.x_values, plane.y_values, plane.deviation, 3, colors="w", linewidths=0.8, linestyles="dashed"
+        )
+        axes.clabel(contours, fmt="%.1g", fontsize=7)
+    _scale(axes.xaxis, axes.set_xscale, axes.set_xlim, plane.x)
+    _scale(axes.yaxis, axes.set_yscale, axes.set_ylim, plane.y)
+    axes.grid(False)
+    for trial in study.finished:
+        if _has(plane.x, trial) and _has(plane.y, trial):
+            face = "none" if trial.level else "w"
+            place = _number(plane.x, trial), _number(plane.y, trial)
+            axes.plot(*place, "o", mfc=face, mec="w" if trial.level else BLACK, ms=4.5, mew=0.9, clip_on=False)
+    _mark_answers(axes, study, (plane.x, plane.y))
+    bar = figure.colorbar(shown, cax=axes.inset_axes((1.03, 0, 0.05, 1)))
+    bar.ax.tick_params(labelsize=7)
+    bar.ax.set_title(plain(study.metric.name), fontsize=7, loc="left", pad=3)
+    axes.set_xlabel(label(plane.x.name, plane.x.unit), fontsize=SMALL)
+    axes.set_ylabel(label(plane.y.name, plane.y.unit), fontsize=SMALL)
+    return figure
+
+
+def _mark_answers(axes: Axes, study: StudyData, pair: Sequence[Dimension]) -> None:
+    """The answer as a star, its intervals as a cross."""
+    known = [study.result["parameters"][d.name] for d in pair]
+    at = [p["best"] if p["estimate"] is None else p["estimate"] for p in known]
+    if None in at:
+        return
+    x, y = at
+    if all(p["interval"] for p in known):
+        (left, right), (bottom, top) = (p["interval"] for p in known)
+        axes.plot([left, right], [y, y], "-", color=ORANGE, lw=1.8)
+        axes.plot([x, x], [bottom, top], "-", color=ORANGE, lw=1.8)
+    axes.plot(x, y, "*", color=ORANGE, mec=BLACK, mew=0.6, ms=12, clip_on=False)

@@ -1,0 +1,87 @@
+"""Sections that are tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+
+from autotune.report.data import StudyData
+from autotune.report.parts import Cell, Section, Table, number
+
+MOST_ROWS = 300
+"""Trials from which on only the best are listed."""
+
+
+def failures(study: StudyData) -> Iterator[Section]:
+    """The trials that failed, where and why."""
+    if study.failed:
+        rows = [
+            [
+                number(t.number),
+                Cell(", ".join(f"{name} {number(v).text}" for name, v in t.values.items())),
+                Cell(t.reason),
+            ]
+            for t in study.failed[:MOST_ROWS]
+        ]
+        text = f"{len(study.failed)} of {len(study.trials)} trials failed" + (
+            "." if len(rows) == len(study.failed) else f"; the first {len(rows)} of them:"
+        )
+        yield Section("Failed trials", [text], tables=[Table(("trial", "at", "reason"), rows)])
+
+
+def confirmation(study: StudyData) -> Iterator[Section]:
+    """What ``autotune confirm`` has found."""
+    found = study.result["confirmation"]
+    if not found:
+        return
+    rows = [
+        [
+            Cell("the estimate" if c["trial"] is None else f"trial {c['trial']}"),
+            _mean(c["on_data"]),
+            _mean(c["on_repeated"]),
+            Cell("–" if c["behind"] is None else _plus_minus(c["behind"])),
+            Cell("–" if c["best_in"] is None else f"{c['best_in']} of {found['rounds']}"),
+        ]
+        for c in found["candidates"]
+    ]
+    head = ("candidate", f"{found['metric']} again", "measurement repeated", "behind the best trial by", "best in")
+    tables = [Table(head, rows)]
+    if found["metrics"]:
+        examined = [
+            [Cell(name), number(m["value"]), Cell("" if m["unit"] == "1" else m["unit"]), Cell(m["description"])]
+            for name, m in found["metrics"].items()
+        ]
+        tables.append(Table(("looked at closely", "value", "unit", "what it is"), examined))
+    text = [f"The best trials evaluated again: {found['verdict']}."]
+    text += [f"The surrogate's optimum: {found['estimate']}."] if found["estimate"] else []
+    yield Section("Second opinion", text, tables=tables)
+
+
+def _mean(values: Sequence[float | None]) -> Cell:
+    known = [value for value in values if value is not None]
+    return number(fmean(known), 6) if known else Cell("–")
+
+
+def _plus_minus(behind: Mapping[str, float]) -> str:
+    text = f"{behind['mean']:.2g} ± {behind['half_width']:.1g}" if behind["half_width"] else f"{behind['mean']:.2g}"
+    return text.replace("-", "−")
+
+
+def every_trial(study: StudyData) -> Iterator[Section]:
+    """All trials, or the best of many."""
+    if not study.trials:
+        return
+    name, sign = study.metric.name, 1.0 if study.up else -1.0
+    best_first = sorted(study.trials, key=lambda t: -sign * t.metrics[name] if name in t.metrics else math.inf)
+    rows = [
+        [number(t.number), Cell(t.state + (" (cheap)" if t.level else "")), number(t.metrics.get(name))]
+        + [number(t.values.get(parameter)) for parameter in study.space.names]
+        + [number(t.equivalents), number(t.seconds)]
+        for t in sorted(best_first[:MOST_ROWS], key=lambda t: t.number)
+    ]
+    parameters = [d.name if d.unit == "1" else f"{d.name} ({d.unit})" for d in study.space.dimensions]
+    head = ("trial", "state", name, *parameters, "cost", "seconds")
+    count = len(study.trials)
+    title = f"{count} trials" if count == len(rows) else f"The best {len(rows)} of {count} trials"
+    yield Section("Every trial", tables=[Table(head, rows, title)])
