@@ -9,9 +9,9 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from autotune.objective import DrawsPictures, Evaluation, Objective
+from autotune.emd import write_emd
+from autotune.objective import ArrayDescription, DescribesArrays, DrawsPictures, Evaluation, Objective
 
 _UNFINISHED = ".tmp"
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def keep_evaluation(folder: Path, evaluation: Evaluation, objective: Objective) 
     temporary = folder.with_name(f".{folder.name}{_UNFINISHED}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    _write_arrays(temporary / "reconstruction.h5", evaluation)
+    _write_arrays(temporary / "reconstruction.h5", folder, evaluation, objective)
     for name, png in _pictures(folder, evaluation, objective).items():
         (temporary / f"{name}.png").write_bytes(png)
     temporary.rename(folder)
@@ -52,13 +52,19 @@ def _pictures(folder: Path, evaluation: Evaluation, objective: Objective) -> Map
         return {}
 
 
-def _write_arrays(path: Path, evaluation: Evaluation) -> None:
-    """Arrays as datasets; metrics and attributes as attributes of the file."""
-    import h5py
+def _write_arrays(path: Path, folder: Path, evaluation: Evaluation, objective: Objective) -> None:
+    """Arrays with their units and axes; metrics and attributes as attributes of the file."""
+    known = _descriptions(folder, evaluation, objective)
+    write_emd(path, evaluation.arrays, {**evaluation.attributes, **evaluation.metrics}, known)
 
-    attributes: Mapping[str, Any] = {**evaluation.attributes, **evaluation.metrics}
-    with h5py.File(path, "w") as file:
-        for name, array in evaluation.arrays.items():
-            file.create_dataset(name, data=array)
-        for name, value in attributes.items():
-            file.attrs[name] = value
+
+def _descriptions(folder: Path, evaluation: Evaluation, objective: Objective) -> Mapping[str, ArrayDescription]:
+    """The objective's descriptions of the arrays; none where it fails to, which is no reason to lose a trial."""
+    if not isinstance(objective, DescribesArrays):
+        return {}
+    try:
+        return objective.describe_arrays(evaluation)
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        _log.warning("Trial %s has arrays without units: describing them failed (%s)", folder.name, text)
+        return {}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from autotune.answer import find_answer
+from autotune.bestfile import keep_best
 from autotune.criteria import Limit
+from autotune.patience import passing_trouble
 from autotune.replicates import Replicates
 from autotune.result import build_result, write_json
 from autotune.running import RunningStudy
 from autotune.store import TrialRecord, best_of
 
-_CONCLUDED = "concluded"  # fact of a study: how many trials it had when its end was written down
+_CONCLUSION = "conclusion"  # fact of a study: how it ended last, and with what
 _LOCK_SECONDS = 2.0
 """A run that was told to end waits for the others no longer."""
 
@@ -22,14 +25,18 @@ def write_down(study: RunningStudy, status: str, reason: str, replicates: Replic
     ``replicates`` tell what the noise of the measurement does to the answer; None where that is not to be known.
 
     A study of which every trial failed has failed itself. One that other runs go on with has not ended, and of several
-    runs that come to the end together, the first writes it down.
+    runs that come to the same end, together or later, the first writes it down.
     """
     with study.locked(timeout=-1 if status == "finished" else _LOCK_SECONDS):
         if status != "finished" and study.others():
             return status, reason
         trials, facts = study.store.trials(), study.store.facts
-        if status == "finished" and facts.get(_CONCLUDED) == len(trials):
-            return facts["status"], facts["reason"]
+        came_from = {"trials": len(trials), "replicates": None if replicates is None else replicates.count}
+        if status == "finished" and (known := facts.get(_CONCLUSION, {})).items() >= came_from.items():
+            study.store.note("status", known["status"])
+            study.store.note("reason", known["reason"])
+            return known["status"], known["reason"]
+        ended = status == "finished"
         if status == "finished" and best_of(trials, study.plan.metric, study.plan.aims.limits) is None:
             status, reason = "failed", _why_none_finished(study, reason)
         study.store.note("status", status)
@@ -38,8 +45,9 @@ def write_down(study: RunningStudy, status: str, reason: str, replicates: Replic
         write_result(study)  # before what may take time or fail
         if status == "finished":
             _keep_answer(study, replicates)
-            write_result(study)
-        study.store.note(_CONCLUDED, len(trials))
+            _keep_best(study, write_result(study))
+        if ended:
+            study.store.note(_CONCLUSION, came_from | {"status": status, "reason": reason})
     return status, reason
 
 
@@ -48,6 +56,21 @@ def write_result(study: RunningStudy) -> dict[str, Any]:
     result = build_result(study.store, study.home, live=bool(study.others()))
     write_json(study.folder / "result.json", result)
     return result
+
+
+def keep_report(study: RunningStudy) -> None:
+    """Write the report, unless the study says not to; a failure of it is noted, and is no reason to fail."""
+    if not study.file.spec.report:
+        return
+    error = ""
+    try:
+        from autotune.report import write_report  # imports matplotlib and torch
+
+        write_report(study.store, study.home, live=bool(study.others()))
+    except Exception as failure:
+        error = f"{type(failure).__name__}: {failure}"
+    with suppress(Exception):
+        study.store.note("report_error", error or None)
 
 
 def _keep_answer(study: RunningStudy, replicates: Replicates | None) -> None:
@@ -68,8 +91,12 @@ def _keep_answer(study: RunningStudy, replicates: Replicates | None) -> None:
             sources=search.sources,
             again=replicates,
             ambiguous=study.plan.made_up_by,
+            limits=study.plan.limits,
+            check=None if replicates is None else replicates.check,
         )
     except Exception as error:  # what the study found must not be lost for a number about it
+        if passing_trouble(error):
+            raise
         study.store.note("answer_error", f"{type(error).__name__}: {error}")
         return
     if answer is not None:
@@ -78,6 +105,16 @@ def _keep_answer(study: RunningStudy, replicates: Replicates | None) -> None:
             answer |= {"noise": noise}
         write_json(study.folder / "posterior.json", answer)
         study.store.note("answer", {key: part for key, part in answer.items() if key != "samples"})
+
+
+def _keep_best(study: RunningStudy, result: dict[str, Any]) -> None:
+    """Write the answer as files to go on with."""
+    try:
+        keep_best(study.file, result, study.home)
+    except OSError:
+        raise  # a full disk, which may pass
+    except Exception as error:  # the answer is in the store anyway
+        study.store.note("best_error", f"{type(error).__name__}: {error}")
 
 
 def _why_none_finished(study: RunningStudy, end: str) -> str:

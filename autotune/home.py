@@ -4,7 +4,7 @@ trials.db                    the trial store (Optuna, SQLite), unless AUTOTUNE_S
 locks/                       one per study, held for moments
 mlflow.db, mlflow-artifacts/ the MLflow projection
 data/                        simulated measurements
-studies/NAME/                study.yaml as run, result.json
+studies/NAME/                study.yaml as run, result.json, environment.json, best.yaml, best.h5
 studies/NAME/workers/        what the worker processes printed
 studies/NAME/trials/00003/   what trial 3 kept: reconstruction.h5, pictures
 """

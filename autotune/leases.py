@@ -27,6 +27,7 @@ LEASE_SECONDS = 60.0
 """A run that has not renewed its lease for so long counts as dead."""
 _PREFIX = "autotune:lease:"
 _RENEWALS = 4.0  # in the time of a lease
+_STARTED = Path("/proc/sys/kernel/random/boot_id")  # Linux alone has it
 
 
 def alive(store: TrialStore) -> frozenset[str]:
@@ -104,12 +105,18 @@ def _holds(lease: Mapping[str, Any]) -> bool:
 
 
 def _machine() -> str:
-    """This machine and, where there are several, the group of processes that see each other on it."""
+    """This machine since it was started, and the group of processes that see each other on it, as far as is known.
+
+    A name alone would not do: machines made from one image may have the same.
+    """
     try:
         processes = (Path("/proc/self/ns/pid")).readlink().name
     except OSError:
         processes = ""
-    return f"{socket.gethostname()}/{processes.removeprefix('pid:')}"
+    started = ""
+    with suppress(OSError):
+        started = _STARTED.read_text(encoding="ascii").strip()
+    return f"{socket.gethostname()}/{started}/{processes.removeprefix('pid:')}"
 
 
 def _began(pid: int) -> str:

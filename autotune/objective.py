@@ -180,6 +180,7 @@ class Evaluation:
         attributes: scalar facts about ``arrays`` that a reader needs (pixel sizes with units in the key).
         seconds: wall-clock cost of the evaluation.
         reason: one sentence where ``status`` is not complete.
+        resources: what the evaluation took of its machine, such as ``cpu_seconds``; measured where it is left empty.
     """
 
     status: Status
@@ -190,6 +191,7 @@ class Evaluation:
     attributes: Mapping[str, float | int | str] = field(default_factory=dict)
     seconds: float = 0.0
     reason: str = ""
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.status is Status.COMPLETE:

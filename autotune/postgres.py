@@ -52,7 +52,7 @@ def server_url(url: str) -> URL:
     except (ArgumentError, ValueError):  # these may quote the URL, with the password in it
         raise InputError(Problem(VARIABLE, "is not a database URL", _EXPECTED)) from None
     kind = parsed.get_backend_name()
-    if kind != "postgresql":
+    if kind not in ("postgresql", "postgres"):  # libpq, and with it many a hosting service, knows both
         raise InputError(Problem(VARIABLE, f"{kind} is no kind of store that several processes can share", _EXPECTED))
     try:
         import psycopg  # noqa: F401
@@ -64,10 +64,17 @@ def server_url(url: str) -> URL:
 
 
 def cannot_connect(url: URL, error: Exception) -> InputError:
-    """What to tell where the server could not be reached at the start; without the password."""
+    """What to tell where the server could not be reached at the start; without user and password."""
     text = " ".join(str(getattr(error, "orig", error)).split())
-    what = f"{url.render_as_string(hide_password=True)} cannot be opened: {text}"
+    what = f"{_address(url)} cannot be opened: {text}"
     return InputError(Problem(VARIABLE, what, "see that the server runs and lets you in"))
+
+
+def _address(url: URL) -> str:
+    """Where a database is, and nothing else of its URL: a password may be among the options of its query too."""
+    host = url.host or ", ".join(url.normalized_query.get("host", ())) or "this machine"
+    port = url.port or ", ".join(url.normalized_query.get("port", ())) or 5432
+    return f"PostgreSQL on {host}, port {port}, database {url.database or 'of the user'}"
 
 
 @contextmanager

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+from autotune.bestfile import STUDY
+from autotune.environment import FILE as ENVIRONMENT
+from autotune.provenance import measured_data, tags_of
 from autotune.running import RunningStudy
 from autotune.space import describe
 from autotune.store import TrialRecord
@@ -13,6 +17,13 @@ from autotune.tracking import PARENT_STATUS, Recorder, StudyFacts, study_summary
 _TIMEOUT = 60.0
 _SHORT_TIMEOUT = 3.0
 """Who pressed Ctrl-C, or a batch system that wants the machine, does not wait."""
+
+_FILES = (STUDY, ENVIRONMENT, "report.html", "figures")
+
+
+def artifacts_of(folder: Path) -> list[Path]:
+    """Those files and folders of a study's folder that are kept with its run in MLflow when it ends."""
+    return [folder / name for name in _FILES if (folder / name).exists()]
 
 
 class Record:
@@ -34,10 +45,11 @@ class Record:
         if self._recorder is not None:
             self._recorder.submit(trial)
 
-    def close(self, status: str) -> str:
+    def close(self, status: str, *, hurry: bool = False) -> str:
         """Bring MLflow up to date and end the study's run; returns a line for the user where that failed.
 
-        While other runs are alive, the one of them that records does so at its own end.
+        While other runs are alive, the one of them that records does so at its own end. One in a ``hurry`` waits for
+        MLflow no longer than one that was stopped.
         """
         study = self._study
         if not study.file.spec.tracking.enabled or (study.others() and self._recorder is None):
@@ -46,8 +58,8 @@ class Record:
         trials = study.store.trials()
         summary = study_summary(study.plan.metric, trials, study.plan.aims.limits)
         ended = [trial for trial in trials if trial.state != "running"]
-        timeout = _SHORT_TIMEOUT if status == "stopped" else _TIMEOUT
-        report = recorder.finish(PARENT_STATUS[status], summary, [], ended, timeout)
+        timeout = _SHORT_TIMEOUT if hurry or status == "stopped" else _TIMEOUT
+        report = recorder.finish(PARENT_STATUS[status], summary, artifacts_of(study.folder), ended, timeout)
         if report.parent_run_id is not None:
             study.store.note("mlflow", study.store.facts["mlflow"] | {"run_id": report.parent_run_id})
         return without_password(report.error)
@@ -73,12 +85,8 @@ def _recorder(study: RunningStudy) -> Recorder:
         parameters=_ranges(plan),
         units={d.name: d.unit for d in plan.space.dimensions},
         log_parameters=frozenset(d.name for d in plan.space.dimensions if d.log),
-        tags={
-            "autotune.objective": spec.objective.name,
-            "autotune.sampler": spec.search.sampler,
-            "autotune.seed": str(spec.search.seed),
-            **{f"autotune.{key.replace(' ', '_')}": value for key, value in study.summary.items()},
-        },
+        tags=tags_of(study),
+        data=measured_data(study),
     )
     store.note("record", record.as_dict())
     return Recorder(

@@ -32,6 +32,10 @@ from autotune.study import Plan, StudyFile, plan_study
 from autotune.takeup import make_folder, sources_of, take_up
 from autotune.tuner import Search, Tuner
 
+_NO_INTERVALS = (
+    "interrupted after the search had ended, before its intervals were computed; the same command computes them"
+)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -94,7 +98,6 @@ def _take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, f
         tuner.start(alive(store))
         store.note("status", "running")
         store.note("reason", "")
-        store.note("concluded", None)
     truth = objective.truth() if isinstance(objective, KnowsTruth) else {}
     noise = objective.noise if isinstance(objective, MeasuresAgain) else ""
     earlier = float(store.facts.get("seconds", 0.0))
@@ -134,8 +137,9 @@ def make_executor(file: StudyFile, objective: Objective, metric: Metric, home: H
 
 
 def _to_the_end(study: RunningStudy, executor: Executor, watcher: Watcher) -> Outcome:
-    """Evaluate trials until the budget is used, then conclude; conclude too if interrupted."""
+    """Evaluate trials until the budget is used, then conclude; say in the store too how a run ended that did not."""
     record, patience = Record(study), Patience(watcher.paused, watcher.resumed)
+    stopped = "interrupted by the user"
     try:
         ended = [trial for trial in patience(study.tuner.counted) if trial.state != "running"]
         patience(record.start)
@@ -143,15 +147,20 @@ def _to_the_end(study: RunningStudy, executor: Executor, watcher: Watcher) -> Ou
         for warning in study.plan.warnings:
             watcher.warned(warning)
         reason = Loop(study, executor, watcher, record.add).search()
+        stopped = _NO_INTERVALS
+        replicates = patience(lambda: _replicates(study, executor, watcher))
+        status, reason = patience(lambda: write_down(study, "finished", reason, replicates))
     except KeyboardInterrupt:
-        _break_off(study, executor, record, "stopped", "interrupted by the user")
+        _break_off(study, executor, record, "stopped", stopped)
         raise
     except Exception as error:
         _break_off(study, executor, record, "failed", _in_words(error))
         raise
-    replicates = patience(lambda: _replicates(study, executor, watcher))
-    status, reason = patience(lambda: write_down(study, "finished", reason, replicates))
-    keep_report(study)
+    try:
+        keep_report(study)
+    except KeyboardInterrupt:
+        record.close(status, hurry=True)
+        raise
     warning = record.close(status)
     result = patience(lambda: write_result(study))
     if status == "failed":
@@ -164,7 +173,8 @@ def _replicates(study: RunningStudy, executor: Executor, watcher: Watcher) -> Re
     count = study.file.spec.intervals.replicates
     if not count or not study.noise or not any(trial.gradient for trial in study.store.trials()):
         return None
-    return Replicates(executor, watcher, study.plan.held(0), seed=study.tuner.search.seed, count=count)
+    held, seed = study.plan.held(0), study.tuner.search.seed
+    return Replicates(executor, watcher, held, seed=seed, count=count, metric=study.plan.metric.name)
 
 
 def _break_off(study: RunningStudy, executor: Executor, record: Record, status: str, reason: str) -> None:

@@ -260,6 +260,19 @@ class Space:
             for d in self.dimensions
         ]
 
+    @classmethod
+    def from_dict(cls, data: Iterable[Mapping[str, Any]]) -> Space:
+        """The space that :meth:`as_dict` described, less what does not identify it."""
+        return cls(
+            tuple(
+                Dimension(**{**d, "choices": tuple(d["choices"]), "when": _conditions(d.get("when", {}))}) for d in data
+            )
+        )
+
+
+def _conditions(when: Mapping[str, Sequence[Value]]) -> Conditions:
+    return tuple((name, tuple(values)) for name, values in when.items())
+
 
 def describe(when: Iterable[tuple[str, Sequence[Value]]]) -> str:
     """Conditions in words, such as ``solver is lsqml or epie and slices is 2 to 12``."""

@@ -50,7 +50,7 @@ class TrialRecord:
         state: ``finished`` has metrics; ``failed`` (diverged or crashed) and ``pruned`` have a reason;
             ``interrupted`` means the process ended first, and does not count against the budget.
         values: parameter name -> value, tuned parameters only.
-        metrics, gradient, curve, seconds, reason: as in :class:`autotune.objective.Evaluation`.
+        metrics, gradient, curve, seconds, reason, resources: as in :class:`autotune.objective.Evaluation`.
         started, ended: local wall-clock times.
         expected_improvement: by how much the sampler expected the trial to beat the best one before it, in the
             metric's unit; None where it expected nothing.
@@ -81,6 +81,7 @@ class TrialRecord:
     owner: str = ""
     cancelled: bool = False
     finish: bool = False
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def reported(self) -> Mapping[str, float]:
@@ -257,6 +258,7 @@ def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
         "curve": {name: [float(value) for value in values] for name, values in evaluation.curve.items()},
         "seconds": float(evaluation.seconds),
         "reason": evaluation.reason,
+        "resources": {name: float(value) for name, value in evaluation.resources.items()},
     }
 
 
@@ -310,6 +312,7 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         owner=asked.get("owner", ""),
         cancelled=trial.user_attrs.get(INTERRUPTED) == "cancelled",
         finish=bool(trial.user_attrs.get(FINISH)),
+        resources=kept.get("resources", {}),
     )
 
 

@@ -135,7 +135,7 @@ class Tuner:
             sources = tuple(source.study for source in self.search.sources)
             levels = Levels(self.search.costs, sources, finish, self.search.tolerance)
         return make_sampler(
-            self.search.sampler,
+            self.search.sampler if self.space.dimensions else "random",  # nothing tuned: any proposes nothing
             self.space,
             seed=self.search.seed,
             index=index,

@@ -15,10 +15,16 @@ import typer
 
 from autotune import __version__
 from autotune.cli.check import check
+from autotune.cli.compare import compare
+from autotune.cli.confirm import confirm
 from autotune.cli.init import init
+from autotune.cli.register import calibration, register
+from autotune.cli.report import report
+from autotune.cli.reproduce import reproduce
 from autotune.cli.run import result, run
 from autotune.cli.schema import schema
 from autotune.cli.simulate import simulate
+from autotune.cli.status import status
 from autotune.cli.sync import sync
 from autotune.cli.ui import ui
 from autotune.errors import INTERRUPTED, AutotuneError
@@ -35,7 +41,8 @@ class Options:
 
 # Plain help and usage errors: rich would wrap them into boxes, and costs start-up time.
 app = typer.Typer(name="autotune", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-for command in (init, check, run, result, simulate, sync, ui, schema):
+_COMMANDS = (init, check, run, status, result, compare, confirm, reproduce, register, calibration)
+for command in (*_COMMANDS, report, simulate, sync, ui, schema):
     app.command()(command)
 
 

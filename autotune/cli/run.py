@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from autotune.cli.options import SetOption, StudyArgument
+from autotune.cli.signals import terminated_as_interrupted
 from autotune.cli.stored import StoredStudyArgument, find_stored
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from autotune.study import StudyFile
 
 
+@terminated_as_interrupted()
 def run(
     study: StudyArgument,
     trials: Annotated[int | None, typer.Option(min=1, help="Number of trials, instead of the file's.")] = None,
@@ -39,7 +41,6 @@ def run(
     """Run a study, or continue it where it was left."""
     from autotune.cli.json_lines import print_finished
     from autotune.cli.progress import watching
-    from autotune.cli.signals import terminated_as_interrupted
     from autotune.cli.tables import print_outcome
     from autotune.errors import StudyFailed
     from autotune.home import Home
@@ -55,7 +56,7 @@ def run(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     home = Home.from_environment()
     try:
-        with terminated_as_interrupted(), watching(progress, quiet) as watcher:
+        with watching(progress, quiet) as watcher:
             outcome = run_study(file, home=home, watcher=watcher, fresh=fresh)
     except (KeyboardInterrupt, StudyFailed) as end:
         _report_bad_end(end, file.spec.name, home, json_path, progress)
@@ -123,7 +124,7 @@ def result(
     study: StoredStudyArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False,
     best: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a study file fixed at the answer; print nothing.")
+        Path | None, typer.Option(metavar="FILE", help="Write a study file fixed at the answer, instead of a table.")
     ] = None,
 ) -> None:
     """Show the result of a study, finished or not."""
@@ -139,9 +140,9 @@ def result(
     document = build_result(store, home, live=bool(alive(store)))
     if best is not None:
         _write_best(best, store, home, document)
-    elif as_json:
+    if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    else:
+    elif best is None:
         print_result(document, {})
 
 

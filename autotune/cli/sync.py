@@ -14,6 +14,7 @@ def sync(study: StoredStudyArgument) -> None:
     from autotune.errors import AutotuneError, InputError, Problem
     from autotune.home import Home
     from autotune.leases import alive
+    from autotune.recording import artifacts_of
     from autotune.tracking import PARENT_STATUS, StudyFacts, study_summary, without_password
     from autotune.tracking import sync as bring_up_to_date
 
@@ -37,6 +38,7 @@ def sync(study: StoredStudyArgument) -> None:
         trial_folder=lambda number: home.trial(name, number),
         status=PARENT_STATUS.get(store.facts["status"], "KILLED"),  # "running" without a process: it was killed
         summary_metrics=study_summary(facts.metric, trials, facts.limits),
+        artifacts=artifacts_of(home.study(name)),
     )
     if report.error:
         raise AutotuneError(Problem(f"study {name}", report.error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -16,8 +17,9 @@ import typer
 from autotune.errors import AutotuneError, InputError, Problem
 from autotune.home import Home
 
-START_PAGE = "#/experiments?workflowType=machine_learning"
-"""MLflow otherwise greets its user with the tools for language models."""
+_MODE = "?workflowType=machine_learning"
+"""MLflow otherwise greets its user with the tools for language models. It does so again behind its own links, which
+lack this: the address leads past the list of experiments where there is only one."""
 
 
 def ui(
@@ -98,11 +100,25 @@ def _serve(uri: str, home: Home, host: str, port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     if _wait_until_it_listens(server, host, port):
-        typer.echo(f"MLflow shows your studies at http://{host}:{port}/{START_PAGE} (Ctrl-C ends it)")
+        address = f"http://{host}:{port}/"
+        typer.echo(f"MLflow shows your studies at {address}{_start_page(address)} (Ctrl-C ends it)")
     code = server.wait()
     if code and not asked_to_end:
         problem = Problem("MLflow", f"the server ended with exit code {code}", "its own message is above")
         raise AutotuneError(problem)
+
+
+def _start_page(address: str) -> str:
+    """The page of the one experiment that has runs of ours; the list of experiments where there are several."""
+    import json
+    import urllib.request
+
+    url = f"{address}api/2.0/mlflow/experiments/search?max_results=100"
+    found: list[str] = []
+    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=10.0) as answer:  # noqa: S310
+        experiments = json.load(answer).get("experiments", [])
+        found = [experiment["experiment_id"] for experiment in experiments if experiment["name"] != "Default"]
+    return f"#/experiments/{found[0]}/runs{_MODE}" if len(found) == 1 else f"#/experiments{_MODE}"
 
 
 def _wait_until_it_listens(server: subprocess.Popen[bytes], host: str, port: int) -> bool:

@@ -70,8 +70,11 @@ class Child:
                 rest = rest[os.write(self._requests, rest) :]
 
     def receive(self) -> tuple[list[dict[str, Any]], bool]:
-        """The messages that have come, and whether no more will: it has ended."""
-        over = False
+        """The messages that have come, and whether no more will: it has ended.
+
+        The pipe alone does not tell: a process that it forked and left behind holds the other end open.
+        """
+        over = self._process.poll() is not None  # asked first, so that what it said before is read
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(self.answers, 65536):
                 self._unread += chunk
@@ -111,7 +114,7 @@ class Child:
         return self._over()
 
     def ended(self) -> int:
-        """How it ended, once it has closed its pipe; what it has started and left behind is killed."""
+        """How it ended, once :meth:`receive` says so; what it has started and left behind is killed."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5.0)
         return self.kill()

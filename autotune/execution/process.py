@@ -7,6 +7,7 @@ are read once; one that dies or is killed is replaced. The pipes carry JSON (:mo
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import selectors
@@ -25,6 +26,8 @@ from autotune.study import StudyFile
 from autotune.study.execution import ExecutionSpec
 
 _LOOK_SECONDS = 0.2  # between two looks at a worker's memory
+_DEATH_SECONDS = 1.0  # between two looks whether workers live whose pipe a process that they forked holds open
+_executors = itertools.count()  # those of this process, whose logs differ
 
 
 @dataclass
@@ -80,11 +83,12 @@ class ProcessExecutor:
             metric: the tuned metric's name.
             logs: folder of what the workers print.
         """
-        self._file, self._spec, self._metric, self._logs = file, spec, metric, logs
+        self._file, self._spec, self._metric = file, spec, metric
+        self._logs = logs / f"{os.getpid()}-{next(_executors)}"  # the beginning of their names
         self._alive: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
         self._ready: deque[Ended] = deque()
-        self._looked = 0.0
+        self._looked = self._asked = 0.0
 
     @property
     def workers(self) -> int:
@@ -107,8 +111,9 @@ class ProcessExecutor:
             left = until - time.monotonic()
             if left <= 0 or all(worker.task is None for worker in self._alive):
                 return None
-            for key, _ in self._selector.select(min(left, self._until_a_limit())):
+            for key, _ in self._selector.select(min(left, self._until_a_limit(), _DEATH_SECONDS)):
                 self._hear(key.data, listener)
+            self._notice_deaths(listener)
             self._enforce_limits()
         return self._ready.popleft()
 
@@ -127,9 +132,9 @@ class ProcessExecutor:
     def _start(self) -> _Worker:
         taken = {worker.place for worker in self._alive}
         place = next(number for number in range(self.workers) if number not in taken)
-        cores = os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = max(1, cores // self.workers) if self.workers > 1 else None
-        worker = _Worker(place, Child(self._logs / f"{os.getpid()}-{place}.log", threads))
+        worker = _Worker(place, Child(self._logs.with_name(f"{self._logs.name}-{place}.log"), threads))
         self._alive.append(worker)
         self._selector.register(worker.child.answers, selectors.EVENT_READ, worker)
         path = str(self._file.path.absolute())
@@ -150,6 +155,13 @@ class ProcessExecutor:
             reason = how_it_ended(code) + (f": {words}" if words else "")
             outside = -code in FROM_OUTSIDE or not worker.opened
             self._end(worker, worker.task, _failure(reason, worker.seconds()), infrastructure=outside)
+
+    def _notice_deaths(self, listener: Listener) -> None:
+        """Notice those deaths too that leave the worker's pipe open."""
+        if time.monotonic() - self._asked >= _DEATH_SECONDS:
+            self._asked = time.monotonic()
+            for worker in list(self._alive):
+                self._hear(worker, listener)
 
     def _take(self, worker: _Worker, message: dict[str, Any], listener: Listener) -> None:
         if "opened" in message:

@@ -20,7 +20,7 @@ from autotune.study.spec import StudySpec, kind_of
 
 MAX_BYTES = 1_000_000
 _NO_IDENTITY: dict[str, bool | set[str]] = {
-    **dict.fromkeys(("budget", "execution", "tracking", "description"), True),
+    **dict.fromkeys(("budget", "execution", "tracking", "report", "description"), True),
     "objective": True,  # added with its defaults
     "metric": {"split"},  # says no more than which metric is tuned, which may be the default anyway
 }

@@ -5,16 +5,26 @@ Importing this imports no MLflow; that happens in the recorder's own thread.
 
 from __future__ import annotations
 
-from autotune.tracking.points import StudyFacts, study_summary
-from autotune.tracking.recorder import Recorder, RecorderReport, sync, without_password
+from autotune.tracking.points import MeasuredData, StudyFacts, study_summary
+from autotune.tracking.recorder import (
+    Recorder,
+    RecorderReport,
+    prepare_environment,
+    quiet_thread,
+    sync,
+    without_password,
+)
 from autotune.tracking.runs import PARENT_STATUS, ParentStatus
 
 __all__ = [
     "PARENT_STATUS",
+    "MeasuredData",
     "ParentStatus",
     "Recorder",
     "RecorderReport",
     "StudyFacts",
+    "prepare_environment",
+    "quiet_thread",
     "study_summary",
     "sync",
     "without_password",

@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class MeasuredData:
+    """What a study is about, as MLflow's dataset input.
+
+    Attributes:
+        name: for people.
+        content_hash: of the measurement; the first 36 characters are MLflow's digest.
+        description: further facts.
+    """
+
+    name: str
+    content_hash: str
+    description: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class StudyFacts:
     """What MLflow is told about a study.
 
@@ -31,6 +46,7 @@ class StudyFacts:
         log_parameters: names on a logarithmic scale; their children get a metric ``log10_NAME`` for plotting.
         tags: further tags of the parent run (objective, study hash, seed, ...).
         limits: what a trial must keep to be the best.
+        data: the measurement; None where its content hash is not known.
     """
 
     study_id: str
@@ -43,6 +59,7 @@ class StudyFacts:
     log_parameters: frozenset[str] = frozenset()
     tags: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+    data: MeasuredData | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.:-]+", self.study_id):
@@ -57,11 +74,12 @@ class StudyFacts:
         """The facts that :meth:`as_dict` described."""
         metric, logs = Metric(**data["metric"]), frozenset(data["log_parameters"])
         limits = tuple(Limit(**limit) for limit in data.get("limits", ()))
-        return cls(**{**data, "metric": metric, "log_parameters": logs, "limits": limits})
+        measured = MeasuredData(**data["data"]) if data.get("data") else None
+        return cls(**{**data, "metric": metric, "log_parameters": logs, "limits": limits, "data": measured})
 
 
 def trial_points(facts: StudyFacts, trial: TrialRecord, moment: int) -> list[Point]:
-    """A trial's metrics, gradient for what is tuned, ``log10_NAME`` and curve as MLflow points.
+    """A trial's metrics, gradient for what is tuned, ``log10_NAME``, resources and curve as MLflow points.
 
     Curve points have the iteration (from 1) as step, all others step 0. What is not finite is left out:
     MLflow cannot plot it.
@@ -83,30 +101,91 @@ def trial_points(facts: StudyFacts, trial: TrialRecord, moment: int) -> list[Poi
     points = [(name, value, 0) for name, value in sorted(numbers.items())]
     for name, curve in trial.curve.items():
         points += [(f"curve/{name}", value, step) for step, value in enumerate(curve, start=1)]
-    return [Point(key(name), float(value), moment, step) for name, value, step in points if math.isfinite(value)]
+    made = [Point(key(name), float(value), moment, step) for name, value, step in points if math.isfinite(value)]
+    return made + resource_points(trial, moment, step=0)
 
 
-def incumbent_curve(
-    metric: Metric, trials: Sequence[TrialRecord], limits: Sequence[Limit] = ()
-) -> Iterator[tuple[int, float, int]]:
-    """(trial number, best value so far, ms since 1970) for the answers before the first trial missing.
+class Incumbents:
+    """Goes through the trials in the order of their numbers, once, and knows the best one so far.
+
+    A trial waits until all earlier ones have ended: parallel trials give the same curve in any order.
+    """
+
+    def __init__(self, metric: Metric, limits: Sequence[Limit] = ()) -> None:
+        """Begin before the first trial.
+
+        Args:
+            metric: the tuned metric.
+            limits: what an answer must keep.
+        """
+        self._metric, self._limits = metric, limits
+        self._next = 0
+        self._best: TrialRecord | None = None
+        self._moment = 0
+
+    def advance(self, trials: Mapping[int, TrialRecord]) -> Iterator[tuple[TrialRecord, TrialRecord | None, int]]:
+        """Go on to the first trial that is missing or runs: (trial, best so far, ms since 1970) of each.
+
+        The best is None where the trial is no answer; the moment is when the last answer until then ended.
+
+        Args:
+            trials: by number; those that were gone through may be left out.
+        """
+        while (trial := trials.get(self._next)) is not None and trial.state != "running":
+            self._next += 1
+            yield trial, self._best if self._takes(trial) else None, self._moment
+
+    def _takes(self, trial: TrialRecord) -> bool:
+        value = trial.metrics.get(self._metric.name, math.nan)
+        if not (trial.answers(self._limits) and math.isfinite(value)):
+            return False
+        self._best = best_of([trial] if self._best is None else [self._best, trial], self._metric)
+        self._moment = max(self._moment, milliseconds(trial.ended or trial.started))
+        return True
+
+
+def incumbent_points(metric: Metric, number: int, best: TrialRecord, moment: int) -> list[Point]:
+    """The best trial after trial ``number`` as MLflow points: ``incumbent/NAME`` for each of its other metrics, then
+    ``best_METRIC``, which is there only once all are.
 
     Args:
         metric: the tuned metric.
-        trials: in the order of their numbers; one that still runs counts as missing.
-        limits: what an answer must keep.
+        number: the step.
+        best: the best trial so far.
+        moment: time of every point, ms since 1970.
     """
-    better = max if metric.goal == "maximize" else min
-    best: float | None = None
-    moment = 0
-    for expected, trial in enumerate(trials):
-        if trial.number != expected or trial.state == "running":
-            return
-        value = trial.metrics.get(metric.name, math.nan)
-        if trial.answers(limits) and math.isfinite(value):
-            best = value if best is None else better(best, value)
-            moment = max(moment, milliseconds(trial.ended or trial.started))
-            yield trial.number, best, moment
+    from mlflow.entities import Metric as Point
+
+    others = {f"incumbent/{name}": value for name, value in sorted(best.metrics.items()) if name != metric.name}
+    numbers = others | {best_key(metric): best.metrics[metric.name]}
+    return [Point(key(name), float(v), moment, number) for name, v in numbers.items() if math.isfinite(v)]
+
+
+def resource_points(trial: TrialRecord, moment: int, step: int) -> list[Point]:
+    """What a trial took of its machine, under names that the MLflow UI shows as system metrics."""
+    from mlflow.entities import Metric as Point
+
+    numbers = sorted(trial.resources.items())
+    return [Point(key(f"system/{name}"), float(v), moment, step) for name, v in numbers if math.isfinite(v)]
+
+
+def trial_value_points(metric: Metric, trial: TrialRecord, moment: int) -> list[Point]:
+    """The tuned metric of a trial that finished, for a chart by trial number on the parent: ``trials/METRIC``.
+
+    Cheap evaluations, which do not compare with full ones, have a chart of their own (``trials/METRIC level 1``, ...).
+    """
+    from mlflow.entities import Metric as Point
+
+    value = trial.metrics.get(metric.name, math.nan)
+    if trial.state != "finished" or not math.isfinite(value):
+        return []
+    level = f" level {trial.level}" if trial.level else ""
+    return [Point(key(f"trials/{metric.name}{level}"), float(value), moment, trial.number)]
+
+
+def best_key(metric: Metric) -> str:
+    """Key of the curve of the best value so far."""
+    return key(f"best_{metric.name}")
 
 
 def study_summary(metric: Metric, trials: Sequence[TrialRecord], limits: Sequence[Limit] = ()) -> dict[str, float]:

@@ -15,6 +15,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from autotune.store import TrialRecord
@@ -79,6 +80,7 @@ class Recorder:
         self._error = ""
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self._began = datetime.now()
 
     @property
     def run_id(self) -> str | None:
@@ -150,12 +152,12 @@ class Recorder:
     def _attempt(self, closing: _Closing | None) -> None:
         """Bring MLflow up to date. After a failure the next attempt first looks what is there."""
         try:
-            with _quiet_thread():
+            with quiet_thread():
                 runs = self._runs = self._runs or self._open()
-                runs.record(self._trials.values())
+                runs.record(self._trials)
                 if closing:
-                    runs.record_table(self._trials.values())
-                    runs.close(closing.status, closing.metrics, closing.artifacts)
+                    runs.record_table(self._trials)
+                    runs.close(closing.status, closing.metrics, closing.artifacts, self._trials)
             self._error = ""
         except Exception as error:
             self._error = _one_line(error)
@@ -171,6 +173,7 @@ class Recorder:
             tracking_uri=self._tracking_uri,
             artifact_root=self._artifact_root,
             trial_folder=self._trial_folder,
+            began=_first_start(self._trials) or self._began,
         )
         self._run_id = runs.parent_id
         if self._already_there is None:
@@ -188,6 +191,7 @@ def sync(
     trial_folder: Callable[[int], Path],
     status: ParentStatus | None = None,
     summary_metrics: Mapping[str, float] | None = None,
+    artifacts: Sequence[Path] = (),
 ) -> RecorderReport:
     """Bring MLflow up to date with a study that is not running; waits, and raises nothing because of MLflow.
 
@@ -195,19 +199,26 @@ def sync(
         facts, tracking_uri, artifact_root, trial_folder: as for :class:`Recorder`.
         trials: every trial of the store.
         status: ends the parent run with this status; ``None`` leaves its status alone.
-        summary_metrics: the study's own numbers, written when the parent run ends.
+        summary_metrics, artifacts: the study's own numbers and files, written when the parent run ends.
     """
     prepare_environment()
     runs: StudyRuns | None = None
     already_there, error = 0, ""
+    known = {trial.number: trial for trial in trials}
     try:
-        with _quiet_thread():
-            runs = StudyRuns(facts, tracking_uri=tracking_uri, artifact_root=artifact_root, trial_folder=trial_folder)
+        with quiet_thread():
+            runs = StudyRuns(
+                facts,
+                tracking_uri=tracking_uri,
+                artifact_root=artifact_root,
+                trial_folder=trial_folder,
+                began=_first_start(known),
+            )
             already_there = len(runs.complete)
-            runs.record(trials)
-            runs.record_table(trials)
+            runs.record(known)
+            runs.record_table(known)
             if status is not None:
-                runs.close(status, summary_metrics or {}, ())
+                runs.close(status, summary_metrics or {}, artifacts, known)
     except Exception as failure:
         error = _one_line(failure)
     if runs is None:
@@ -233,7 +244,7 @@ def prepare_environment() -> None:
 
 
 @contextlib.contextmanager
-def _quiet_thread() -> Iterator[None]:
+def quiet_thread() -> Iterator[None]:
     """Keep what this thread logs through MLflow, Alembic and urllib3 off the terminal.
 
     Creating the database and retrying a server print dozens of lines, tracebacks among them; a failure
@@ -258,10 +269,14 @@ def _quiet_thread() -> Iterator[None]:
             mute.removeFilter(from_elsewhere)
 
 
+def _first_start(trials: Mapping[int, TrialRecord]) -> datetime | None:
+    return min((trial.started for trial in trials.values() if trial.started), default=None)
+
+
 def _one_line(error: Exception) -> str:
-    """Kind of error and the first line of its text, at most 300 characters."""
+    """Kind of error and the first line of its text, at most 300 characters, without a password."""
     text = (str(error).strip() or "no text").splitlines()[0]
-    return f"{type(error).__name__}: {text}"[:300]
+    return without_password(f"{type(error).__name__}: {text}")[:300]
 
 
 def _explain(error: str) -> str:

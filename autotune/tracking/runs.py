@@ -6,16 +6,19 @@
         child run, trial 001     ...
 
 A child's status is written last, so a child that is still RUNNING was left half-written by a death and is
-completed in place. Timestamps come from the trial store, and MLflow drops a point that it already holds, so
-writing anything twice changes nothing. :mod:`autotune.tracking.recorder` decides when this is called.
+completed in place. All but the moment at which the parent began comes from the trial store, and MLflow drops a point
+that it already holds, so writing anything twice changes nothing. :mod:`autotune.tracking.recorder` decides when this is
+called.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -23,23 +26,29 @@ from urllib.parse import urlsplit
 from autotune.sqlite import first_touch, sqlite_path
 from autotune.store import TrialRecord
 from autotune.tracking.points import (
+    Incumbents,
+    MeasuredData,
     StudyFacts,
-    incumbent_curve,
+    best_key,
+    incumbent_points,
     key,
     milliseconds,
+    resource_points,
     trial_points,
     trial_table,
+    trial_value_points,
 )
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Run
+    from mlflow.entities import Metric as Point
 
 ParentStatus = Literal["FINISHED", "FAILED", "KILLED"]
 PARENT_STATUS: Mapping[str, ParentStatus] = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 """How a study ended -> status of its parent run."""
 
-STUDY_ID, TRIAL, STATE, REASON, NOT_COPIED = (
-    f"autotune.{name}" for name in ("study_id", "trial", "state", "reason", "not_copied")
+STUDY_ID, TRIAL, STATE, REASON, LEVEL, NOT_COPIED = (
+    f"autotune.{name}" for name in ("study_id", "trial", "state", "reason", "level", "not_copied")
 )
 PARENT = "mlflow.parentRunId"
 TABLE = "trials.json"
@@ -48,6 +57,8 @@ FILE_LIMIT_BYTES = 50_000_000
 
 _CHILD_STATUS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "interrupted": "KILLED"}
 _PAGE = 1000
+_ANALYSED_ROWS = 1000  # of each index: enough for the planner, and as quick in a large database as in a small one
+_LONGEST_DATASET_NAME, _LONGEST_DIGEST = 500, 36  # MLflow's limits
 
 
 class StudyRuns:
@@ -65,7 +76,14 @@ class StudyRuns:
         tracking_uri: str,
         artifact_root: Path | None,
         trial_folder: Callable[[int], Path],
+        began: datetime | None = None,
     ) -> None:
+        """Find the study's runs, or create the parent.
+
+        Args:
+            facts, tracking_uri, artifact_root, trial_folder: as for :class:`autotune.tracking.Recorder`.
+            began: when the study did, for a parent to be created; None for now.
+        """
         from mlflow import MlflowClient
 
         self._facts, self._trial_folder, self._database = facts, trial_folder, sqlite_path(tracking_uri)
@@ -75,37 +93,48 @@ class StudyRuns:
         location = None if remote or artifact_root is None else artifact_root.resolve().as_uri()
         self._experiment = self._find_experiment(location)
         self._unfinished: dict[int, str] = {}
-        self._incumbent_steps: set[int] = set()
+        self._incumbents = Incumbents(facts.metric, facts.limits)
+        self._known_steps: set[int] = set()
         self.complete: set[int] = set()
-        self.parent_id = self._open_parent()
+        self.parent_id = self._open_parent(milliseconds(began))
 
     def mark_running(self) -> None:
         """Show the study as running (again)."""
         self._client.update_run(self.parent_id, status="RUNNING")
 
-    def record(self, trials: Iterable[TrialRecord]) -> None:
-        """Write the ended trials that MLflow lacks, then the incumbent's curve on the parent."""
-        known = sorted(trials, key=lambda trial: trial.number)
-        for trial in known:
-            if trial.state != "running" and trial.number not in self.complete:
-                self._record_trial(trial)
-        self._record_incumbent(known)
+    def record(self, trials: Mapping[int, TrialRecord]) -> None:
+        """Write the ended trials that MLflow lacks, then what the parent tells by trial number.
 
-    def record_table(self, trials: Iterable[TrialRecord]) -> None:
+        Args:
+            trials: by number, all that are known.
+        """
+        for number in sorted(trials.keys() - self.complete):
+            if trials[number].state != "running":
+                self._record_trial(trials[number])
+        self._record_progress(trials)
+
+    def record_table(self, trials: Mapping[int, TrialRecord]) -> None:
         """Log the table of all trials on the parent, in the form that the MLflow UI shows as a table."""
-        table = trial_table(self._facts, sorted(trials, key=lambda trial: trial.number))
+        table = trial_table(self._facts, [trials[number] for number in sorted(trials)])
         self._client.log_dict(self.parent_id, table, TABLE)
 
-    def close(self, status: ParentStatus, metrics: Mapping[str, float], artifacts: Sequence[Path]) -> None:
-        """Log the study's own metrics and files, and end the parent run."""
+    def close(
+        self,
+        status: ParentStatus,
+        metrics: Mapping[str, float],
+        artifacts: Sequence[Path],
+        trials: Mapping[int, TrialRecord],
+    ) -> None:
+        """Log the study's own metrics and files, and end the parent run when the last of its trials did."""
         from mlflow.entities import Metric as Point
 
-        now = milliseconds(None)
-        points = [Point(key(name), value, now, 0) for name, value in metrics.items() if math.isfinite(value)]
+        step = max(trials, default=0)
+        end = max((milliseconds(trial.ended) for trial in trials.values() if trial.ended), default=milliseconds(None))
+        points = [Point(key(name), value, end, step) for name, value in metrics.items() if math.isfinite(value)]
         self._client.log_batch(self.parent_id, metrics=points)
         for path in artifacts:
             self._client.log_artifact(self.parent_id, str(path))
-        self._client.set_terminated(self.parent_id, status=status, end_time=now)
+        self._client.set_terminated(self.parent_id, status=status, end_time=end)
         self._refresh_statistics()
 
     def _find_experiment(self, artifact_location: str | None) -> str:
@@ -127,8 +156,8 @@ class StudyRuns:
             raise RuntimeError(f"experiment '{name}' was deleted in MLflow; restore it there or name another")
         return str(found.experiment_id)
 
-    def _open_parent(self) -> str:
-        """Find or create the parent run and bring its tags and parameters up to date."""
+    def _open_parent(self, began: int) -> str:
+        """Find or create the parent run and bring its tags, parameters and data up to date."""
         from mlflow.entities import Param, RunTag
 
         tags = {**self._facts.tags, STUDY_ID: self._facts.study_id, **self._unit_tags()}
@@ -137,10 +166,10 @@ class StudyRuns:
         if found:
             parent = found[0]
             self._find_children(parent.info.run_id)
-            history = self._client.get_metric_history(parent.info.run_id, self._incumbent_key())
-            self._incumbent_steps = {point.step for point in history}
+            history = self._client.get_metric_history(parent.info.run_id, best_key(self._facts.metric))
+            self._known_steps = {point.step for point in history}
         else:
-            parent = self._client.create_run(self._experiment, tags=tags, run_name=self._facts.name)
+            parent = self._client.create_run(self._experiment, began, tags, run_name=self._facts.name)
         run_id = str(parent.info.run_id)
         parameters = {key(name): text for name, text in self._facts.parameters.items()}
         self._client.log_batch(
@@ -148,6 +177,8 @@ class StudyRuns:
             params=[Param(name, text) for name, text in parameters.items() if name not in parent.data.params],
             tags=[RunTag(key(name), text) for name, text in tags.items()],
         )
+        if self._facts.data is not None:
+            self._client.log_inputs(run_id, [_dataset_input(self._facts.data)])
         self._client.log_text(run_id, self._facts.study_text, "study.yaml")
         return run_id
 
@@ -188,19 +219,21 @@ class StudyRuns:
         from mlflow.entities import Param, RunTag
 
         number, ended = trial.number, milliseconds(trial.ended or trial.started)
-        if number not in self._unfinished:
-            tags = {PARENT: self.parent_id, TRIAL: str(number), STATE: trial.state, **self._unit_tags()}
-            started = milliseconds(trial.started or trial.ended)
-            run = self._client.create_run(self._experiment, started, tags, run_name=f"trial {number:03d}")
-            self._unfinished[number] = run.info.run_id
-        run_id = self._unfinished[number]
         files, too_large = _files(self._trial_folder(number))
         tags = {STATE: trial.state, REASON: trial.reason, NOT_COPIED: ", ".join(map(str, too_large))}
+        tags[LEVEL] = str(trial.level) if trial.level else ""
+        told = {name: text for name, text in tags.items() if text}
+        if number not in self._unfinished:
+            first = {PARENT: self.parent_id, TRIAL: str(number), **self._unit_tags(), **told}
+            started = milliseconds(trial.started or trial.ended)
+            run = self._client.create_run(self._experiment, started, first, run_name=f"trial {number:03d}")
+            self._unfinished[number], told = run.info.run_id, {}  # once is enough
+        run_id = self._unfinished[number]
         self._client.log_batch(
             run_id,
             metrics=trial_points(self._facts, trial, ended),
             params=[Param(key(name), str(value)) for name, value in trial.values.items()],
-            tags=[RunTag(name, text) for name, text in tags.items() if text],
+            tags=[RunTag(name, text) for name, text in told.items()],
         )
         for path, folder in files:
             self._client.log_artifact(run_id, str(path), folder)
@@ -208,20 +241,18 @@ class StudyRuns:
         del self._unfinished[number]
         self.complete.add(number)
 
-    def _record_incumbent(self, trials: Sequence[TrialRecord]) -> None:
-        """Log the best metric so far at the number of every finished trial that has no point yet.
-
-        A trial waits until all earlier ones have ended: parallel trials give the same curve in any order.
-        """
-        from mlflow.entities import Metric as Point
-
-        points = [
-            Point(self._incumbent_key(), value, moment, number)
-            for number, value, moment in incumbent_curve(self._facts.metric, trials, self._facts.limits)
-            if number not in self._incumbent_steps
-        ]
+    def _record_progress(self, trials: Mapping[int, TrialRecord]) -> None:
+        """Log the incumbent and the system metrics at the number of every trial that has no point yet."""
+        points: list[Point] = []
+        for trial, best, moment in self._incumbents.advance(trials):
+            if trial.number in self._known_steps:
+                continue
+            ended = milliseconds(trial.ended or trial.started)
+            points += resource_points(trial, ended, trial.number)
+            points += trial_value_points(self._facts.metric, trial, ended)
+            if best is not None:
+                points += incumbent_points(self._facts.metric, trial.number, best, moment)
         self._client.log_batch(self.parent_id, metrics=points)
-        self._incumbent_steps |= {point.step for point in points}
 
     def _refresh_statistics(self) -> None:
         """ANALYZE, without which SQLite takes seconds to sort thousands of runs by a metric in the UI."""
@@ -231,14 +262,28 @@ class StudyRuns:
                 contextlib.suppress(sqlite3.OperationalError),
                 contextlib.closing(sqlite3.connect(self._database, timeout=5)) as connection,
             ):
+                connection.execute(f"PRAGMA analysis_limit = {_ANALYSED_ROWS}")
                 connection.execute("ANALYZE")
                 connection.commit()
 
     def _unit_tags(self) -> dict[str, str]:
         return {key(f"unit.{name}"): unit for name, unit in self._facts.units.items()}
 
-    def _incumbent_key(self) -> str:
-        return key(f"best_{self._facts.metric.name}")
+
+def _dataset_input(data: MeasuredData) -> DatasetInput:
+    """The measurement as MLflow keeps it; its whole hash is in the source."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    return DatasetInput(
+        Dataset(
+            name=data.name[:_LONGEST_DATASET_NAME],
+            digest=data.content_hash[:_LONGEST_DIGEST],
+            source_type="autotune",
+            source=json.dumps({"name": data.name, "content_hash": data.content_hash}),
+            profile=json.dumps(dict(data.description)),
+        ),
+        [InputTag("mlflow.data.context", "tuning")],
+    )
 
 
 def _files(folder: Path) -> tuple[list[tuple[Path, str | None]], list[Path]]:

@@ -47,9 +47,8 @@ def test_arrays_facts_and_pictures_are_kept(tmp_path: Path) -> None:
     with h5py.File(folder / "reconstruction.h5") as file:
         assert np.array_equal(file["object"][()], OBJECT) and file["object"].dtype == np.complex64
         assert np.array_equal(file["positions"][()], [[0, 1], [2, 3]])
-        assert dict(file.attrs) == {
-            "pixel_size_angstrom": 0.25, "solver": "lbfgs", "iterations": 12, "consistency": 0.75,
-        }  # fmt: skip
+        facts = {"pixel_size_angstrom": 0.25, "solver": "lbfgs", "iterations": 12, "consistency": 0.75}
+        assert facts.items() <= dict(file.attrs).items()
 
 
 def test_what_an_earlier_attempt_left_is_replaced(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from autotune.criteria import SECONDS, Limit, non_dominated
 from autotune.objective import Metric
 from autotune.store import TrialRecord, best_of, front_of
-from autotune.tracking.points import StudyFacts, incumbent_curve, study_summary
+from autotune.tracking.points import Incumbents, StudyFacts, study_summary
 
 CONSISTENCY = Metric("consistency", "maximize")
 ERROR = Metric("error", "minimize")
@@ -71,7 +71,8 @@ def test_the_best_keeps_the_limits() -> None:
 def test_the_incumbent_in_mlflow_keeps_the_limits() -> None:
     trials = [trial(0, 0.9, 2.0), trial(1, 0.7, 0.5), trial(2, 0.8, 0.9)]
     limits = (Limit("error", below=1.0),)
-    assert [point[:2] for point in incumbent_curve(CONSISTENCY, trials, limits)] == [(1, 0.7), (2, 0.8)]
+    told = Incumbents(CONSISTENCY, limits).advance(dict(enumerate(trials)))
+    assert [(each.number, best and best.number) for each, best, _ in told] == [(0, None), (1, 1), (2, 2)]
     assert study_summary(CONSISTENCY, trials, limits) == {"consistency": 0.8}
     facts = StudyFacts("id", "n", "e", "", CONSISTENCY, {}, limits=limits)
     assert StudyFacts.from_dict(facts.as_dict()) == facts

@@ -76,6 +76,22 @@ def test_the_dead_hold_nothing(store: TrialStore) -> None:
     assert alive(store) == frozenset()
 
 
+def test_machines_of_one_name_are_told_apart(
+    store: TrialStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    (tmp_path / "boot_id").write_text("another machine, made from the same image\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("autotune.leases._STARTED", tmp_path / "boot_id")
+        owner = f"{_machine()}:{done.stdout.strip()}:12345:aa"
+    store.note("autotune:lease:0", {"owner": owner, "expires": "2999-01-01T00:00:00+00:00"})
+    assert alive(store) == {owner}  # although no process of that number is here
+    monkeypatch.setattr("autotune.leases._STARTED", tmp_path / "boot_id")
+    assert alive(store) == frozenset()
+    monkeypatch.setattr("autotune.leases._STARTED", tmp_path / "none")
+    assert _machine().count("/") == 2
+
+
 def test_another_process_of_the_same_number_is_not_the_same(store: TrialStore) -> None:
     lease = Lease(store)
     machine, pid, began, key = lease.owner.rsplit(":", 3)

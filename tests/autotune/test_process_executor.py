@@ -119,7 +119,7 @@ def test_a_failure_has_its_reason_and_the_worker_goes_on(executors: Any, tmp_pat
     [
         (signal.SIGKILL, "its worker process was killed by signal 9 (killed)", True),
         (signal.SIGTERM, "its worker process was killed by signal 15 (terminated)", True),
-        (signal.SIGABRT, "its worker process was killed by signal 6 (aborted): in _receive (worker.py:", False),
+        (signal.SIGABRT, "its worker process was killed by signal 6 (aborted): in _", False),  # it sends, or waits to be answered
     ],
 )
 def test_the_death_of_a_worker_is_the_end_of_its_trial_alone(
@@ -140,6 +140,61 @@ def test_the_death_of_a_worker_is_the_end_of_its_trial_alone(
     assert ended.infrastructure is infrastructure
     executor.submit(task(tmp_path, 1))
     assert finish(executor, Hears())[0].evaluation.status is Status.COMPLETE
+
+
+def test_the_death_of_a_worker_that_has_forked_is_noticed(executors: Any, tmp_path: Path) -> None:
+    """The process that it leaves behind holds its pipe open, and is ended with it."""
+    (tmp_path / "gate").mkdir()
+    (tmp_path / "gate" / "do-1").write_text("fork and segfault")
+    executor = executors({"name": "tests.end_to_end.misbehaving:misbehaving", "data": "gate"})
+    before = children()
+    executor.submit(task(tmp_path, 0))
+    (worker,) = children() - before
+    (ended,) = finish(executor, Hears())
+    assert ended.evaluation.reason.startswith("its worker process was killed by signal 11 (segmentation fault): in st")
+    assert not ended.infrastructure
+    assert no_process_in_group(worker)
+    executor.submit(task(tmp_path, 1))
+    assert finish(executor, Hears())[0].evaluation.status is Status.COMPLETE
+
+
+def no_process_in_group(group: int) -> bool:
+    """Whether none is left of a group of processes, within some seconds."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            living = [p for p in psutil.process_iter(["status"]) if p.info["status"] != psutil.STATUS_ZOMBIE]
+            if group not in [os.getpgid(process.pid) for process in living]:
+                return True
+        except ProcessLookupError:  # it ended just now
+            pass
+        time.sleep(0.05)
+    return False
+
+
+def test_executors_of_one_process_have_logs_of_their_own(executors: Any, tmp_path: Path) -> None:
+    first, second, hears = executors(), executors(), Hears()
+    for number, executor in enumerate((first, second)):
+        executor.submit(task(tmp_path, number))
+        finish(executor, hears)
+    assert len(list((tmp_path / "workers").glob(f"{os.getpid()}-*-0.log"))) == 2
+
+
+def test_workers_share_the_cores_that_this_process_may_use(
+    executors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def child(log: Path, number: int | None) -> None:
+        threads.append(number)
+        raise InterruptedError
+
+    monkeypatch.setattr("autotune.execution.process.Child", child)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    with pytest.raises(InterruptedError):
+        executors(workers=2).submit(task(tmp_path, 0))
+    assert threads == [3]
 
 
 def test_time_is_limited(executors: Any, tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from autotune.errors import InputError
 from autotune.objective import Metric
 from autotune.store import TrialRecord
 from autotune.tracking import Recorder, RecorderReport, StudyFacts, sync
-from autotune.tracking.points import incumbent_curve, trial_table
+from autotune.tracking.points import Incumbents, MeasuredData, trial_table
 from autotune.tracking.runs import StudyRuns
+from tests.autotune.mlflow_snapshot import snapshot
 
 # MLflow's own models use a loader strategy that SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -45,6 +46,7 @@ FACTS = StudyFacts(
     units={"defocus": "angstrom", "step_size": "1", "solver": "1"},
     log_parameters=frozenset({"step_size"}),
     tags={"autotune.objective": "toy"},
+    data=MeasuredData("grid.h5", "0123456789abcdef" * 4, {"patterns": "576 of 64 x 64"}),
 )
 PNG = b"\x89PNG\r\n\x1a\n rest of a picture"
 
@@ -55,10 +57,11 @@ def trial(number: int, consistency: float | None, **changes: Any) -> TrialRecord
         number=number,
         state="finished",
         values={"defocus": 100.5 + number, "step_size": 0.01, "solver": "epie"},
-        metrics={} if consistency is None else {"consistency": consistency},
+        metrics={} if consistency is None else {"consistency": consistency, "error": 1 - consistency},
         gradient={"defocus": -0.25},
         curve={"consistency": [0.1, 0.2, 0.3]},
         seconds=4.5,
+        resources={"cpu_seconds": 4.25, "peak_memory_megabytes": 300.0},
         started=started,
         ended=started + timedelta(seconds=5),
     )
@@ -108,33 +111,8 @@ class Place:
         return sorted(found, key=lambda run: int(run.data.tags.get("autotune.trial", -1)))
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """All that MLflow holds about the study, less ids and the moment at which the study ended."""
-        client, runs = self.client(), self.runs()
-        names = {run.info.run_id: run.info.run_name for run in runs}
-        held = []
-        for run in runs:
-            tags = dict(run.data.tags)
-            parent = names.get(tags.pop("mlflow.parentRunId", ""))
-            points = [
-                (point.key, point.step, point.value, point.timestamp)
-                for name in run.data.metrics
-                for point in client.get_metric_history(run.info.run_id, name)
-            ]
-            root = Path(urllib.request.url2pathname(run.info.artifact_uri.removeprefix("file://")))
-            files = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-            held.append(
-                {
-                    "name": run.info.run_name,
-                    "parent": parent,
-                    "status": run.info.status,
-                    "times": (run.info.start_time, run.info.end_time) if parent else None,
-                    "params": dict(run.data.params),
-                    "tags": tags,
-                    "points": sorted(points),
-                    "files": files,
-                }
-            )
-        return held
+        """All that MLflow holds about the study, less ids and the moment at which the parent began."""
+        return snapshot(self.arguments["tracking_uri"], FACTS.experiment, self.folder)
 
 
 @pytest.fixture
@@ -181,9 +159,28 @@ def test_a_study_is_recorded_field_by_field(place: Place, tmp_path: Path) -> Non
     assert parent["params"] == dict(FACTS.parameters)
     assert parent["tags"]["autotune.study_id"] == "f3a9"
     assert parent["tags"]["autotune.objective"] == "toy"
-    incumbent = [(step, value) for name, step, value, _ in parent["points"] if name == "best_consistency"]
-    assert incumbent == [(0, 0.5), (2, 0.75)]
-    assert [value for name, _, value, _ in parent["points"] if name == "fraction_of_ceiling"] == [0.9]
+    first_end, end = milliseconds(TRIALS[0].ended), milliseconds(TRIALS[2].ended)
+    assert [point for point in parent["points"] if not point[0].startswith("system/")] == [
+        ("best_consistency", 0, 0.5, first_end),
+        ("best_consistency", 2, 0.75, end),
+        ("fraction_of_ceiling", 2, 0.9, end),
+        ("incumbent/error", 0, 0.5, first_end),
+        ("incumbent/error", 2, 0.25, end),
+        ("trials/consistency", 0, 0.5, first_end),
+        ("trials/consistency", 2, 0.75, end),
+    ]
+    used = [point[1:] for point in parent["points"] if point[0] == "system/cpu_seconds"]
+    assert used == [(each.number, 4.25, milliseconds(each.ended)) for each in TRIALS]
+    assert parent["end"] == end
+    assert parent["data"] == [
+        {
+            "name": "grid.h5",
+            "digest": "0123456789abcdef0123456789abcdef0123",
+            "source": {"name": "grid.h5", "content_hash": "0123456789abcdef" * 4},
+            "profile": {"patterns": "576 of 64 x 64"},
+            "tags": {"mlflow.data.context": "tuning"},
+        }
+    ]
     assert parent["files"]["study.yaml"] == b"name: nickel grid\n"
     assert parent["files"]["result.json"] == b"{}"
 
@@ -192,7 +189,8 @@ def test_a_study_is_recorded_field_by_field(place: Place, tmp_path: Path) -> Non
         "name": "trial 000",
         "parent": "nickel grid",
         "status": "FINISHED",
-        "times": (milliseconds(TRIALS[0].started), ended),
+        "began": milliseconds(TRIALS[0].started),
+        "end": ended,
         "params": {"defocus": "100.5", "step_size": "0.01", "solver": "epie"},
         "tags": {
             "autotune.trial": "0",
@@ -207,10 +205,14 @@ def test_a_study_is_recorded_field_by_field(place: Place, tmp_path: Path) -> Non
             ("curve/consistency", 1, 0.1, ended),
             ("curve/consistency", 2, 0.2, ended),
             ("curve/consistency", 3, 0.3, ended),
+            ("error", 0, 0.5, ended),
             ("evaluation_seconds", 0, 4.5, ended),
             ("gradient/defocus", 0, -0.25, ended),
             ("log10_step_size", 0, -2.0, ended),
+            ("system/cpu_seconds", 0, 4.25, ended),
+            ("system/peak_memory_megabytes", 0, 300.0, ended),
         ],
+        "data": [],
         "files": {},
     }
     assert failed["status"] == "FAILED"
@@ -229,11 +231,16 @@ def test_the_table_of_trials_reads_as_mlflow_writes_its_own(place: Place) -> Non
     assert table["state"].tolist() == ["finished", "failed", "finished"]
 
 
-def test_recording_again_changes_nothing(place: Place) -> None:
-    assert place.sync(TRIALS, status="FINISHED").recorded == 3
+def test_recording_again_changes_nothing(place: Place, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("<p>answer</p>")
+    closing = {"status": "FINISHED", "summary_metrics": {"consistency": 0.75}, "artifacts": [report]}
+    assert place.sync(TRIALS, **closing).recorded == 3
     before = place.snapshot()
-    assert place.sync(TRIALS) == RecorderReport(place.runs()[0].info.run_id, 0, 3)
-    assert place.snapshot() == before
+    assert before[0]["files"]["report.html"] == b"<p>answer</p>"
+    for again in ({}, closing):
+        assert place.sync(TRIALS, **again) == RecorderReport(place.runs()[0].info.run_id, 0, 3)
+        assert place.snapshot() == before
 
 
 def test_a_resumed_study_goes_on_in_the_same_runs(place: Place, tmp_path: Path, migrated: Path) -> None:
@@ -360,13 +367,26 @@ def test_a_running_trial_waits_and_a_pruned_one_is_killed(place: Place) -> None:
     assert [run.info.status for run in place.runs()] == ["RUNNING", "KILLED"]
 
 
-def test_long_curves_and_many_parameters_are_split_into_batches(place: Place) -> None:
+def test_long_curves_and_many_parameters_are_split_into_batches(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
     values = {f"p{index}": float(index) for index in range(150)}
     long = trial(0, 0.5, values=values, curve={"loss": [float(index) for index in range(2500)]})
+    batches = []
+    original = SqlAlchemyStore.log_batch
+
+    def log_batch(store: Any, run_id: str, metrics: Any, params: Any, tags: Any) -> None:
+        batches.append((len(metrics), len(params), len(tags)))
+        original(store, run_id, metrics, params, tags)
+
+    monkeypatch.setattr(SqlAlchemyStore, "log_batch", log_batch)
     assert place.sync([long]).error == ""
     child = place.snapshot()[1]
     assert len(child["params"]) == 150
     assert len([point for point in child["points"] if point[0] == "curve/loss"]) == 2500
+    assert max(metrics for metrics, _, _ in batches) <= 1000
+    assert max(params for _, params, _ in batches) <= 100 and max(tags for _, _, tags in batches) <= 100
+    assert max(map(sum, batches)) <= 1000
 
 
 def test_a_large_file_stays_in_the_trial_folder_and_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,13 +398,23 @@ def test_a_large_file_stays_in_the_trial_folder_and_is_named(place: Place, monke
 
 
 def test_the_incumbent_does_not_depend_on_the_order_in_which_parallel_trials_end() -> None:
-    parallel = [trial(0, 0.5), trial(1, None, state="running"), trial(2, 0.75)]
-    assert [point[:2] for point in incumbent_curve(CONSISTENCY, parallel)] == [(0, 0.5)]
+    def told(incumbents: Incumbents, trials: dict[int, TrialRecord]) -> list[tuple[int, int | None]]:
+        return [(each.number, best and best.number) for each, best, _ in incumbents.advance(trials)]
+
+    parallel = {0: trial(0, 0.5), 1: trial(1, None, state="running"), 2: trial(2, 0.75)}
+    step_by_step = Incumbents(CONSISTENCY)
+    assert told(step_by_step, parallel) == [(0, 0)]
+    assert told(step_by_step, parallel) == []
     parallel[1] = trial(1, 0.25)
-    assert [point[:2] for point in incumbent_curve(CONSISTENCY, parallel)] == [(0, 0.5), (1, 0.5), (2, 0.75)]
-    lowest = Metric("consistency", "minimize")
-    assert [point[:2] for point in incumbent_curve(lowest, parallel)] == [(0, 0.5), (1, 0.25), (2, 0.25)]
-    assert [point[:2] for point in incumbent_curve(CONSISTENCY, parallel[1:])] == []
+    assert told(step_by_step, parallel) == [(1, 0), (2, 2)]
+    assert told(Incumbents(CONSISTENCY), parallel) == [(0, 0), (1, 0), (2, 2)]
+    assert told(Incumbents(Metric("consistency", "minimize")), parallel) == [(0, 0), (1, 1), (2, 1)]
+    assert told(Incumbents(CONSISTENCY), {1: parallel[1]}) == []
+
+
+def test_of_equal_trials_the_earliest_is_the_incumbent() -> None:
+    equal = {number: trial(number, 0.5) for number in range(3)}
+    assert [best and best.number for _, best, _ in Incumbents(CONSISTENCY).advance(equal)] == [0, 0, 0]
 
 
 def test_the_table_is_strict_json() -> None:
@@ -398,6 +428,33 @@ def test_closing_refreshes_the_statistics_of_sqlite(place: Place) -> None:
         tables = {row[0] for row in connection.execute("SELECT tbl FROM sqlite_stat1")}
     connection.close()
     assert {"runs", "metrics"} <= tables
+
+
+def test_the_database_is_asked_nothing_while_a_study_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    asked: list[str] = []
+    runs = StudyRuns(FACTS, **place.arguments)
+    for name in ("search_runs", "get_metric_history", "get_run", "list_artifacts", "get_experiment_by_name"):
+        monkeypatch.setattr(MlflowClient, name, lambda *_, name=name, **__: asked.append(name))
+    for count in range(1, 4):
+        runs.record({each.number: each for each in TRIALS[:count]})
+    monkeypatch.undo()
+    monkeypatch.chdir(place.folder.parent / "current")
+    assert asked == [] and len(place.runs()) == 4
+
+
+def test_a_cheap_trial_is_marked(place: Place) -> None:
+    place.sync([trial(0, 0.5), trial(1, 0.9, level=2)])
+    parent, full, cheap = place.runs()
+    assert "autotune.level" not in full.data.tags and cheap.data.tags["autotune.level"] == "2"
+    assert parent.data.metrics["best_consistency"] == parent.data.metrics["trials/consistency"] == 0.5
+    assert parent.data.metrics["trials/consistency level 2"] == 0.9
+
+
+def test_a_password_is_not_in_the_message(place: Place) -> None:
+    report = place.sync(TRIALS, tracking_uri="carrier-pigeon://ada:secret@loft")
+    assert "carrier-pigeon" in report.error and "secret" not in report.error
 
 
 def test_a_deleted_experiment_is_named(place: Place) -> None:

@@ -42,6 +42,10 @@ def misbehave(how: str) -> Evaluation:
     print(f"about to {how}", flush=True)
     if how == "segfault":
         ctypes.string_at(0)
+    elif how == "fork and segfault":
+        if os.fork() == 0:  # holds open whatever the worker holds open
+            time.sleep(1000)
+        ctypes.string_at(0)
     elif how == "exit":
         os._exit(7)
     elif how == "be killed":

@@ -30,6 +30,7 @@ STUDY: dict[str, Any] = {
     "search": {"sampler": "random", "seed": 3},
     "budget": {"trials": 4},
     "tracking": {"enabled": False},
+    "report": False,
     "execution": {"executor": "inline"},  # quicker
 }
 GATED: dict[str, Any] = STUDY | {

@@ -32,6 +32,7 @@ BRANCHES: dict[str, Any] = {
     "parameters": {"step": {"low": 0.1, "high": 2, "log": True, "when": {"solver": ["lsqml", "epie"]}}, "solver": {}},
     "search": {"sampler": "random", "seed": 3},
     "budget": {"trials": 6},
+    "report": False,
 }
 
 

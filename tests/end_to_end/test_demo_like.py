@@ -30,6 +30,7 @@ STUDY = {
     "search": {"sampler": "gp", "seed": 0},
     "budget": {"trials": 9},
     "tracking": {"enabled": False},
+    "report": False,
 }
 
 

@@ -93,7 +93,7 @@ def test_the_password_is_nobodys_business(
     before = capsys.readouterr()
     assert autotune("run", "study.yaml") == 2
     said = capsys.readouterr()
-    assert "Error: AUTOTUNE_STORAGE: postgresql+psycopg://tuner:***@127.0.0.1" in said.err
+    assert "Error: AUTOTUNE_STORAGE: PostgreSQL on 127.0.0.1, port " in said.err
     assert "password authentication failed" in said.err and "Traceback" not in said.err
     for text in (before.out, before.err, said.out, said.err):
         assert PASSWORD not in text
@@ -107,7 +107,7 @@ def test_a_server_that_is_not_there_is_named(
     for command in (["run", place.write()], ["result", "toy"]):
         assert autotune(*command) == 2
         said = capsys.readouterr().err
-        assert "tuner:***@127.0.0.1:1/postgres cannot be opened" in said and PASSWORD not in said
+        assert "PostgreSQL on 127.0.0.1, port 1, database postgres cannot be opened" in said and PASSWORD not in said
 
 
 def test_one_holder_at_a_time(server: Server) -> None:

@@ -241,8 +241,8 @@ def test_a_run_goes_on_without_mlflow_and_is_recorded_later(
     place: Place, migrated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    study = place.write(tracking={"uri": "http://ada:secret@127.0.0.1:9"})
-    assert autotune("run", study) == 0
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:secret@127.0.0.1:9")
+    assert autotune("run", place.write(tracking={})) == 0
     out, err = capsys.readouterr()
     assert err.startswith("Warning: MLflow lacks part of this study (")
     assert err.count("\n") == 1

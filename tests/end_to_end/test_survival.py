@@ -147,6 +147,7 @@ DEEDS = {
     11: ("be killed", r"its worker process was killed by signal 9 \(killed\): about to be killed; tried 2 times"),
     12: ("be killed", r""),
     13: ("speak", r""),
+    14: ("fork and segfault", r"its worker process was killed by signal 11 \(segmentation fault\): in string_at .*"),
 }
 """Evaluation -> what it does, and the reason of the failure."""
 
@@ -156,22 +157,24 @@ def test_each_misdeed_is_one_failed_trial(place: Place) -> None:
     for number, (deed, _) in DEEDS.items():
         (gate / f"do-{number}").write_text(deed)
     limits = {"executor": "process", "timeout": 3, "memory": "1 GB"}
-    study = place.write(PROCESS, budget={"trials": 12}, execution=limits)
+    study = place.write(PROCESS, budget={"trials": 13}, execution=limits)
     assert autotune("run", study, "--quiet") == 0
     trials = place.trials()
     # Evaluations 9 and 10 are of trial 8, 11 and 12 of trial 9.
-    reasons = {0: 1, 1: 2, 3: 4, 4: 5, 5: 6, 6: 7, 7: 8, 9: 11}
+    reasons = {0: 1, 1: 2, 3: 4, 4: 5, 5: 6, 6: 7, 7: 8, 9: 11, 11: 14}
     for trial in trials:
         if trial.number in reasons:
             assert trial.state == "failed"
             assert re.fullmatch(DEEDS[reasons[trial.number]][1], trial.reason), trial.reason
         else:
             assert (trial.state, trial.reason) == ("finished", "")
-    assert len(trials) == 12
+    assert len(trials) == 13
     assert trials[4].seconds == pytest.approx(3, abs=1)
     processes = [int(line) for line in (gate / "began").read_text().split()]
-    assert len(processes) == 14
-    assert len(set(processes)) == 7 + 1  # a new one after each of the seven deaths
+    assert len(processes) == 15
+    assert len(set(processes)) == 8 + 1  # a new one after each of the eight deaths
+    time.sleep(0.5)
+    assert no_process_of(place)
 
 
 def test_a_killer_of_its_run_is_failed_at_last(place: Place) -> None:

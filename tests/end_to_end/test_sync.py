@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autotune.objective import Metric
-from autotune.tracking import StudyFacts
+from autotune.tracking import MeasuredData, StudyFacts
 from tests.end_to_end.studies import Place, autotune
 from tests.end_to_end.test_run import recorded
 
@@ -17,10 +18,14 @@ from tests.end_to_end.test_run import recorded
 def test_what_an_absent_server_missed_is_recorded_later_and_once(
     place: Place, migrated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from mlflow import MlflowClient
+
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert autotune("run", place.write(tracking={"uri": "http://ada:secret@127.0.0.1:9"}), "--quiet") == 0
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:secret@127.0.0.1:9")
+    assert autotune("run", place.write(tracking={}), "--quiet") == 0
     assert "`autotune sync STUDY` records them" in capsys.readouterr().err
 
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert autotune("sync", "toy") == 2
     assert "http://ada:***@127.0.0.1:9: needs its password again; set MLFLOW_TRACKING_URI" in capsys.readouterr().err
 
@@ -39,6 +44,8 @@ def test_what_an_absent_server_missed_is_recorded_later_and_once(
     # As an undisturbed run would have left it, the study's own numbers included.
     metric = place.result()["metric"]
     assert parent.data.metrics[metric["name"]] == metric["best"]
+    kept = {file.path for file in MlflowClient(tracking_uri=uri).list_artifacts(parent.info.run_id)}
+    assert {"best.yaml", "environment.json", "study.yaml"} <= kept
 
 
 @pytest.mark.parametrize(
@@ -53,7 +60,16 @@ def test_what_cannot_be_recorded_is_refused(
     assert message in capsys.readouterr().err
 
 
+def test_a_study_file_with_a_password_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert autotune("run", place.write(tracking={"uri": "https://ada:secret@mlflow.example.org"})) == 2
+    err = capsys.readouterr().err
+    assert "holds a password" in err and "MLFLOW_TRACKING_PASSWORD" in err and "secret" not in err
+    assert not place.home.folder.exists()
+
+
 def test_facts_survive_the_store() -> None:
     metric = Metric("consistency", "maximize", noise_ceiling=0.9)
     facts = StudyFacts("id", "toy", "autotune", "name: toy", metric, {"a": "0 .. 1"}, {"a": "mm"}, frozenset({"a"}))
+    assert StudyFacts.from_dict(json.loads(json.dumps(facts.as_dict()))) == facts
+    facts = replace(facts, data=MeasuredData("scan.h5", "abc", {"patterns": "9"}))
     assert StudyFacts.from_dict(json.loads(json.dumps(facts.as_dict()))) == facts

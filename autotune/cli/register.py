@@ -1,0 +1,72 @@
+"""``autotune register`` and ``autotune calibration``: a study's answer under a name, and back."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autotune.cli.stored import StoredStudyArgument, find_stored
+
+if TYPE_CHECKING:
+    from autotune.registry import CalibratedParameter
+
+_ALIAS = "champion"
+
+
+def register(
+    study: StoredStudyArgument,
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help="Name of the calibration, such as titan-300kv.")],
+    alias: Annotated[str, typer.Option(help="What is to name this version from now on.")] = _ALIAS,
+) -> None:
+    """Register a finished study's answer in MLflow's model registry, as the calibration of something."""
+    from autotune.home import Home
+    from autotune.registry import register as put_under
+
+    home = Home.from_environment()
+    version, new = put_under(find_stored(study, home), home, name, alias)
+    was = "registered as" if new else "is already"
+    typer.echo(f"{study} {was} {name} version {version}, alias {alias}")
+
+
+def calibration(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name that a study was registered under.")],
+    alias: Annotated[str, typer.Option(help="Which version of it.")] = _ALIAS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the calibration that is registered under a name: parameters with units and intervals."""
+    import dataclasses
+    import json
+
+    from autotune.registry import calibration as look_up
+
+    found = look_up(name, alias)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(found), indent=2, ensure_ascii=False))
+        return
+    from rich.table import Table
+
+    from autotune.cli.console import make_console
+
+    console = make_console()
+    console.print(f"{found.name} version {found.version} ({alias}): study {found.study}")
+    console.print(f"{found.metric} {found.metric_value:.6f}")
+    table = Table("parameter", "value", "estimate", "90 % interval", "unit", "verdict", box=None, padding=(0, 2))
+    for parameter, known in found.parameters.items():
+        verdict = (known.verdict or "").replace("_", " ")
+        table.add_row(parameter, _number(known.value), _number(known.estimate), _interval(known), known.unit, verdict)
+    console.print(table)
+
+
+def _number(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _interval(known: CalibratedParameter) -> str:
+    """Its ends, to two digits of their distance."""
+    if known.interval is None:
+        return ""
+    low, high = known.interval
+    digits = max(0, 1 - math.floor(math.log10(high - low))) if high > low else 5
+    return f"{low:.{digits}f} .. {high:.{digits}f}"

@@ -1,0 +1,199 @@
+"""Reproduce a trial: evaluate it again from what is kept of its study, and compare.
+
+What decides a trial is its study's file, its parameters, the seed and the measurement, all of which are kept or, of the
+measurement, known by its hash; the software that evaluates is what may differ, and is named where it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from autotune.environment import differences, environment, environment_of
+from autotune.errors import InputError, Problem, StudyFailed
+from autotune.execution.executor import Ended, Task
+from autotune.execution.process import ProcessExecutor
+from autotune.home import Home
+from autotune.objective import Evaluation, Metric, Objective, Status
+from autotune.origin import kept_file
+from autotune.space import Space
+from autotune.store import TrialRecord, TrialStore, best_of
+from autotune.study import Plan, StudyFile, plan_study
+from autotune.study.execution import ExecutionSpec
+
+TOLERANCE = 1e-5
+_WAIT_SECONDS = 1.0
+_HASH = "content hash"
+
+
+class Follower(Protocol):
+    """Who wants to know how the evaluation goes."""
+
+    def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+        """An iteration is done; whether to go on."""
+
+    def paused(self, reason: str) -> None:
+        """It waits for something that passes by itself."""
+
+    def resumed(self) -> None:
+        """It goes on."""
+
+
+def reproduce(
+    store: TrialStore,
+    home: Home,
+    follower: Follower,
+    *,
+    number: int | None = None,
+    tolerance: float = TOLERANCE,
+    folder: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Evaluate a trial again, in a worker process of its own, and compare.
+
+    A metric agrees where it differs by at most ``tolerance``, relative to its size where that is above 1; the gradient
+    where what it says of a way through a parameter's whole range does, relative to the largest of these where that is
+    above 1.
+
+    Args:
+        store: the study.
+        home: where it is kept.
+        follower: told how the evaluation goes.
+        number: of the trial; None for the best one.
+        tolerance: above 0.
+        folder, overrides: as for :func:`autotune.origin.kept_file`: where the measurement is now.
+
+    Returns:
+        plain data: ``agrees``; ``metrics`` and ``gradient`` (name -> ``then``, ``now``, ``difference``, ``agrees``);
+        ``reason`` where the evaluation failed; the trial's ``values``, ``seed``, ``content_hash`` (None where the
+        objective tells none), ``overrides``; ``environment`` (``then``, which may be None, and ``now``) and
+        ``differences`` between the two (name -> [then, now]; None where that is not known).
+
+    Raises:
+        InputError: no such trial, one that did not finish, another measurement, or a file that is not valid any more.
+        StudyFailed: no evaluation can be made.
+    """
+    trial = trial_of(store, number)
+    file = kept_file(store, home, folder=folder, overrides=overrides)
+    objective = file.open()
+    content_hash = _same_measurement(store, objective)
+    plan = plan_study(file, objective)
+    now = environment(file.spec.objective.name)
+    del objective  # the worker reads the data for itself
+    seed = int(store.facts["seed"])
+    values = {**plan.held(trial.level), **trial.values}
+    ended = _evaluate(file, plan, Task(trial.number, values, seed, None), home, follower)
+    evaluation = ended.evaluation
+    done = evaluation.status is Status.COMPLETE
+    then = environment_of(store, trial)
+    return {
+        "study": store.study.study_name,
+        "trial": trial.number,
+        "metric": plan.metric.name,
+        "tolerance": tolerance,
+        **compare(trial, evaluation if done else None, plan.space, plan.metric, tolerance),
+        "reason": "" if done else evaluation.reason or f"the evaluation ended as {evaluation.status}",
+        "overrides": list(overrides),
+        "values": values,
+        "seed": seed,
+        "content_hash": content_hash,
+        "seconds": {"then": trial.seconds, "now": evaluation.seconds},
+        "environment": {"then": then, "now": now},
+        "differences": None if then is None else {k: list(pair) for k, pair in differences(then, now).items()},
+    }
+
+
+def trial_of(store: TrialStore, number: int | None) -> TrialRecord:
+    """The trial to reproduce; the best one for None.
+
+    Raises:
+        InputError: there is none, or it has no metrics to compare with.
+    """
+    from autotune.criteria import Limit
+
+    name, trials, facts = store.study.study_name, store.trials(), store.facts
+    if number is None:
+        limits = [Limit(**limit) for limit in facts.get("limits", ())]
+        best = best_of(trials, Metric(**facts["metric"]), limits)
+        if best is None:
+            raise InputError(Problem(f"study {name}", "has no best trial yet", "name one that finished with --trial"))
+        return best
+    finished = [trial.number for trial in trials if trial.state == "finished"]
+    known = f"finished: {_ranges(finished)}" if finished else "none has finished"
+    found = next((trial for trial in trials if trial.number == number), None)
+    if found is None:
+        raise InputError(Problem(f"--trial {number}", f"study {name} has no such trial", known))
+    if found.state != "finished":
+        why = f": {found.reason}" if found.reason else ""
+        what = f"is {found.state}{why}, so there is nothing to compare with"
+        raise InputError(Problem(f"--trial {number}", what, known))
+    return found
+
+
+def compare(
+    trial: TrialRecord, evaluation: Evaluation | None, space: Space, metric: Metric, tolerance: float
+) -> dict[str, Any]:
+    """Metrics and gradient of a trial beside those of its repetition, None where that failed; see :func:`reproduce`."""
+    if evaluation is None:
+        return {"agrees": False, "metrics": {}, "gradient": {}}
+    metrics = {
+        name: _beside(value, evaluation.metrics.get(name), tolerance * max(1.0, abs(value)))
+        for name, value in trial.metrics.items()
+    }
+    through = space.gradient_to_unit(trial.values, trial.gradient)  # its range: name -> change of the metric
+    allowed = tolerance * max([1.0, *(abs(change) for change in through.values())])
+    ranges = space.gradient_to_unit(trial.values, dict.fromkeys(through, 1.0))
+    gradient = {
+        name: _beside(trial.gradient[name], evaluation.gradient.get(name), allowed / abs(ranges[name]))
+        for name in through
+    }
+    compared = [metrics[metric.name], *gradient.values()]
+    return {"agrees": all(one["agrees"] for one in compared), "metrics": metrics, "gradient": gradient}
+
+
+def _beside(then: float, now: float | None, allowed: float) -> dict[str, Any]:
+    difference = None if now is None else now - then
+    same = then == now or (difference is not None and abs(difference) <= allowed)
+    return {"then": then, "now": now, "difference": difference, "agrees": same}
+
+
+def _same_measurement(store: TrialStore, objective: Objective) -> str | None:
+    """The measurement's hash; None where the objective tells none.
+
+    Raises:
+        InputError: it is another measurement than the study's.
+    """
+    then, now = store.facts["identity"].get("content_hash"), objective.summary().get(_HASH)
+    if then != now:
+        what = f"the data have changed: their hash is {now}, and was {then} when the study was run"
+        remedy = "name the folder of the study's own data with --folder, or their place with --set"
+        raise InputError(Problem(f"study {store.study.study_name}", what, remedy))
+    return now
+
+
+def _evaluate(file: StudyFile, plan: Plan, task: Task, home: Home, follower: Follower) -> Ended:
+    """Evaluate in a fresh worker process, whatever executor the study has."""
+    spec = file.spec.execution
+    alone = ExecutionSpec(timeout=spec.timeout, memory=spec.memory)
+    executor = ProcessExecutor(file, alone, plan.metric.name, home.workers(file.spec.name))
+    try:
+        executor.submit(task)
+        while (ended := executor.wait(follower, _WAIT_SECONDS)) is None:
+            pass
+    finally:
+        executor.close()
+    if ended.infrastructure:
+        raise StudyFailed(Problem(f"trial {task.number}", ended.evaluation.reason))
+    return ended
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Numbers, ascending, as ``0-3, 5``."""
+    groups: list[list[int]] = []
+    for number in numbers:
+        if groups and number == groups[-1][-1] + 1:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return ", ".join(str(group[0]) if len(group) == 1 else f"{group[0]}-{group[-1]}" for group in groups)

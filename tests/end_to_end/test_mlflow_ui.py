@@ -1,0 +1,272 @@
+"""A person opens the MLflow UI on the finished demo: the study, its trials, charts, pictures and the report are there.
+
+With ``AUTOTUNE_SCREENSHOTS`` naming a folder, the pictures of docs/mlflow.md are written there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from autotune.store import TrialRecord
+from tests.end_to_end.mlflow_server import free_port
+from tests.end_to_end.studies import ROOT, Place, autotune, make_place
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM.exists() and DRIVER.exists()), reason="needs Debian's chromium, chromium-driver"),
+]
+CLOSE_ASSISTANT = '[data-component-id="mlflow.assistant.chat_panel.close"]'
+EXPAND = '[role=gridcell] button[data-component-id*="runnamecellrenderer"]'
+SHOW_COLUMNS = 'button[data-component-id*="addcolumncta"]'
+CARD = '[data-testid="experiment-view-compare-runs-card"]'
+CELLS = """
+const found = {};
+for (const cell of document.querySelectorAll('[role=gridcell]')) {
+    const row = cell.closest('[role=row]').getAttribute('row-index');
+    (found[row] ??= {})[cell.getAttribute('col-id')] = cell.innerText.trim();
+}
+return found;
+"""
+CHARTS = """
+return [...document.querySelectorAll(arguments[0] + ' .js-plotly-plot')]
+    .filter(chart => chart.data && chart.data.length).map(chart => [...chart.data[0].y]);
+"""
+NO_PATHS = """
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+    walker.currentNode.data = walker.currentNode.data.replace(/file:.*mlflow-artifacts/, '.autotune/mlflow-artifacts');
+}
+"""
+LOADED = "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Place]:
+    """The demo, simulated and run."""
+    with pytest.MonkeyPatch.context() as patch:
+        place = make_place(tmp_path_factory.mktemp("demo") / "user", patch)
+        place.home.folder.mkdir()
+        shutil.copy(migrated, place.home.folder / "mlflow.db")
+        shutil.copy(ROOT / "studies" / "demo.yaml", place.folder)
+        assert autotune("simulate", "demo.yaml") == 0
+        assert autotune("run", "demo.yaml", "--quiet") == 0
+        yield place
+
+
+@pytest.fixture(scope="module")
+def address(finished: Place) -> Iterator[str]:
+    """The address that ``autotune ui`` prints."""
+    port = free_port()
+    process = finished.start("ui", "--port", str(port))
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found and f":{port}/" in found[0], line
+        yield found[0]
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+@pytest.fixture
+def browser() -> Iterator[Chrome]:
+    selenium = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+    options = selenium.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(argument)
+    options.add_argument("--window-size=1600,1040")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = selenium.ChromeService(str(DRIVER))
+    driver: Chrome = selenium.Chrome(options=options, service=service)
+    try:
+        yield driver
+    finally:
+        driver.quit()
+        service.stop()
+
+
+def until(found: Callable[[], Any], what: str, seconds: float = 90.0) -> Any:
+    """The first thing found that is not empty; the page may be redrawn meanwhile."""
+    from selenium.common.exceptions import WebDriverException
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if thing := found():
+                return thing
+        except WebDriverException as error:
+            what = f"{what} ({type(error).__name__})" if "(" not in what else what
+        assert time.monotonic() < deadline, f"{what} did not appear"
+        time.sleep(0.3)
+
+
+def click(browser: Chrome, by: str, selector: str) -> None:
+    """Click what is there, once it is."""
+
+    def clicked() -> bool:
+        browser.find_element(by, selector).click()
+        return True
+
+    until(clicked, selector)
+
+
+def open_page(browser: Chrome, address: str) -> None:
+    browser.get("about:blank")
+    browser.get(address)
+    until(lambda: "mlflow" in browser.page_source.lower(), "the UI")
+    if "panelOpen" not in str(browser.execute_script("return sessionStorage.getItem('panelOpen')")):
+        click(browser, "css selector", CLOSE_ASSISTANT)
+        browser.execute_script("sessionStorage.setItem('panelOpen', 'panelOpen')")
+
+
+def screenshot(browser: Chrome, name: str) -> None:
+    if folder := os.environ.get("AUTOTUNE_SCREENSHOTS"):
+        time.sleep(2.0)  # what moves comes to rest
+        browser.execute_script(NO_PATHS)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        assert browser.save_screenshot(str(Path(folder) / f"{name}.png"))
+
+
+def severe(browser: Chrome) -> list[str]:
+    """Script errors; MLflow asks servers without accounts in vain who is logged in, and observes its own resizing."""
+    known = ("users/current", "ResizeObserver loop")
+    messages = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    return [message for message in messages if not any(words in message for words in known)]
+
+
+def close_to(text: str, value: object) -> bool:
+    """Whether a cell, which may be cut short, shows a value."""
+    shown = text.removesuffix("...").removesuffix("\N{HORIZONTAL ELLIPSIS}")
+    return bool(shown) and (str(value).startswith(shown) or abs(float(shown) - float(str(value))) < 1e-6)
+
+
+def row_names(browser: Chrome) -> dict[str, str]:
+    cells = browser.execute_script(CELLS)
+    return {row: name_of(text) for row, text in cells.items()}
+
+
+def name_of(cells: dict[str, str]) -> str:
+    """A run's name, which stands behind its colour; empty for other rows."""
+    return (cells.get("attributes.`Run Name`", "").splitlines() or [""])[-1]
+
+
+def choose_columns(browser: Chrome, names: list[str]) -> None:
+    """Tick, or untick, columns of the table."""
+    from selenium.webdriver.common.keys import Keys
+
+    click(browser, "css selector", SHOW_COLUMNS)
+    for name in names:
+        click(browser, "xpath", f"(//*[text()='{name}'])[last()]")  # the list is behind all else in the page
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+
+
+def test_the_table_shows_the_study_and_its_trials(finished: Place, address: str, browser: Chrome) -> None:
+    trials = finished.trials("demo")
+    open_page(browser, address)
+    until(lambda: "demo" in row_names(browser).values(), "the parent run")
+    click(browser, "css selector", EXPAND)
+    expected = {"demo", *(f"trial {trial.number:03d}" for trial in trials)}
+    until(lambda: set(row_names(browser).values()) >= expected, "all trials")
+    tuned = list(trials[0].values)
+    choose_columns(browser, ["Dataset", "Source", "Models", "consistency", *tuned, "autotune.state"])
+    last = f"params.`{tuned[-1]}`"
+    until(lambda: all(last in cells for cells in browser.execute_script(CELLS).values()), "the columns")
+    screenshot(browser, "mlflow_runs")
+    names = {name_of(cells): cells for cells in browser.execute_script(CELLS).values()}
+    for trial in trials:
+        cells = names[f"trial {trial.number:03d}"]
+        assert close_to(cells["metrics.`consistency`"], trial.metrics["consistency"]), cells
+        for name in tuned:
+            assert close_to(cells[f"params.`{name}`"], trial.values[name]), cells
+    assert "degree" in names["demo"]["params.`scan_rotation`"]
+    assert severe(browser) == []
+
+
+def open_run(browser: Chrome, address: str, name: str) -> None:
+    """Open a run from the table, as a person does."""
+    open_page(browser, address)
+    until(lambda: "demo" in row_names(browser).values(), "the parent run")
+    if name != "demo":
+        click(browser, "css selector", EXPAND)
+    click(browser, "link text", name)
+    until(lambda: browser.find_elements("css selector", '[data-testid="runs-header"]'), "the run")
+
+
+def best_so_far(trials: list[TrialRecord]) -> dict[int, float]:
+    best, found = float("-inf"), {}
+    for trial in trials:
+        if trial.answers():
+            best = max(best, trial.metrics["consistency"])
+            found[trial.number] = best
+    return found
+
+
+def test_charts_show_the_search(finished: Place, address: str, browser: Chrome) -> None:
+    trials = finished.trials("demo")
+    open_run(browser, address, "demo")
+    screenshot(browser, "mlflow_study")
+    click(browser, "xpath", "//*[text()='Model metrics']")
+    browser.set_window_size(1600, 1700)  # charts are drawn where they are seen
+    until(lambda: len(browser.find_elements("css selector", f"{CARD} .js-plotly-plot")) >= 3, "charts")
+    screenshot(browser, "mlflow_metrics")
+    cheap = {t.number: t.metrics["consistency"] for t in trials if t.level == 1}
+    curves = [best_so_far(trials), cheap]
+    until(lambda: all(drawn(browser, curve) for curve in curves if curve), "the curves, as numbers")
+    click(browser, "xpath", "//*[text()='System metrics']")
+    seconds = {trial.number: trial.resources["cpu_seconds"] for trial in trials}
+    until(lambda: drawn(browser, seconds), "the processor's time")
+    assert severe(browser) == []
+
+
+def drawn(browser: Chrome, curve: dict[int, float]) -> bool:
+    """Whether some chart shows these values, in order."""
+    wanted = [value for _, value in sorted(curve.items())]
+    return any(
+        len(values) == len(wanted) and all(abs(float(a) - b) < 1e-6 for a, b in zip(values, wanted, strict=True))
+        for values in browser.execute_script(CHARTS, CARD)
+    )
+
+
+def test_the_report_and_the_pictures_are_shown(finished: Place, address: str, browser: Chrome) -> None:
+    open_run(browser, address, "demo")
+    click(browser, "xpath", "//*[text()='Artifacts']")
+    click(browser, "xpath", "//*[text()='report.html']")
+    frame = until(lambda: browser.find_elements("css selector", "iframe#html"), "the report")[0]
+    screenshot(browser, "mlflow_report")
+    browser.switch_to.frame(frame)
+    until(lambda: browser.find_elements("css selector", "h1"), "the report's title")
+    assert browser.find_element("css selector", "h1").text == "demo"
+    text = browser.find_element("css selector", "body").text
+    best = finished.result("demo")["metric"]["best"]
+    assert f"{best:.6g}" in text and "scan_rotation" in text
+    until(lambda: (loaded := browser.execute_script(LOADED)) and all(loaded), "the report's pictures")
+    browser.switch_to.default_content()
+
+    open_run(browser, address, f"trial {finished.result('demo')['best_trial']:03d}")
+    assert "unit.defocus" in browser.find_element("css selector", "body").text
+    click(browser, "xpath", "//*[text()='Artifacts']")
+    click(browser, "xpath", "//*[text()='reconstruction.png']")
+    shown = "return [...document.images].some(i => i.src.startsWith('blob:') && i.naturalWidth > 100)"
+    until(lambda: browser.execute_script(shown), "the picture")
+    screenshot(browser, "mlflow_picture")
+    assert severe(browser) == []
