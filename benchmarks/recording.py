@@ -1,7 +1,9 @@
 """What recording in MLflow costs a study, in an empty SQLite database and in one that holds thousands of runs.
 
-Run `python -m benchmarks.recording`. A study of an evaluation that takes no time (the worst case: the recorder has no
-waiting to hide in) is run without a record, with one in an empty database, and with one among earlier runs, in turns.
+Run `python -m benchmarks.recording`. A study is run without a record, with one in an empty database, and with one among
+earlier runs, in turns. Its evaluations leave this process free for `--seconds`, as those on a GPU or in a worker do;
+with 0, the recorder has nothing to hide behind, and the study waits for all it does.
+
 Every trial has four metrics, six slopes, a curve of 100 points and an array. Columns, in ms per trial:
 
 - between trials: median time from the end of one trial to the end of the next;
@@ -45,10 +47,14 @@ SEED_TRIALS = 20
 
 class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+    seconds: float = 0.0
 
 
 class Talkative:
-    """An objective that does nothing and tells as much as a reconstruction does."""
+    """An objective that waits, and tells as much as a reconstruction does."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
     def parameters(self) -> Sequence[Parameter]:
         return [Parameter(name, "1", "mismatch", 0.5, low=0.1, high=1.0, log=True) for name in NAMES]
@@ -62,6 +68,7 @@ class Talkative:
     def evaluate(
         self, values: Mapping[str, Value], *, metric: str, seed: int, progress: Progress = never_stop
     ) -> Evaluation:
+        time.sleep(self.seconds)
         value = float(values["a"])
         return Evaluation(
             Status.COMPLETE,
@@ -77,7 +84,8 @@ class TalkativeType:
     settings = Settings
 
     def open(self, settings: BaseModel, *, folder: Path) -> Talkative:
-        return Talkative()
+        assert isinstance(settings, Settings)  # noqa: S101
+        return Talkative(settings.seconds)
 
 
 talkative = TalkativeType()
@@ -92,7 +100,7 @@ class Cost:
     processor: float
 
 
-def run(folder: Path, trials: int, database: Path | None) -> Cost:
+def run(folder: Path, trials: int, database: Path | None, seconds: float = 0.0) -> Cost:
     """Run a study in a new home; with ``database``, a copy of it is where it is recorded."""
     home = Home(Path(tempfile.mkdtemp(dir=folder)))
     if database is not None:
@@ -100,7 +108,7 @@ def run(folder: Path, trials: int, database: Path | None) -> Cost:
     path = home.folder / "study.yaml"
     study = {
         "name": "talkative",
-        "objective": {"name": "benchmarks.recording:talkative"},
+        "objective": {"name": "benchmarks.recording:talkative", "seconds": seconds},
         "parameters": {name: {} for name in NAMES},
         "search": {"sampler": "random"},
         "budget": {"trials": trials},
@@ -166,6 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--earlier", type=int, default=5000, help="runs in the database that is not empty")
+    parser.add_argument("--seconds", type=float, default=0.2, help="that an evaluation takes")
     parser.add_argument("--repeats", type=int, default=3, help="of which the quickest counts: other work only adds")
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -177,10 +186,13 @@ def main() -> None:
         costs: dict[str, list[Cost]] = {kind: [] for kind in kinds}
         for _ in range(given.repeats):
             for kind, database in kinds.items():
-                costs[kind].append(run(folder, given.trials, database))
+                costs[kind].append(run(folder, given.trials, database, given.seconds))
     best = {kind: _quickest(found) for kind, found in costs.items()}
     without, first, last = best.values()
-    print(f"| ms per trial, {given.trials} trials | between trials | whole run | processor |\n|---|---|---|---|")
+    print(
+        f"| ms per trial, {given.trials} trials of {given.seconds:g} s | between trials | whole run | processor |\n"
+        "|---|---|---|---|"
+    )
     for kind, cost in best.items():
         print(f"| {kind} | {cost.between:.1f} | {cost.whole:.1f} | {cost.processor:.1f} |")
     for name, cost in (("in an empty database", first), (f"among {given.earlier} runs", last)):

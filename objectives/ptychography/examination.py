@@ -44,7 +44,7 @@ _FEWEST_POSITIONS = 8
 """Of two halves that can be compared."""
 
 _OF_COUNTS = (
-    Metric("poisson_deviance", "minimize", description="per pixel; of a true model about 1, less where counts are few"),
+    Metric("poisson_deviance", "minimize", description="per pixel; of a true model 1 to 1.16, less below half a count"),
     Metric("fraction_of_ceiling", "maximize", description="consistency over its noise ceiling; above 1: over-fitting"),
     Metric("held_out_fraction_of_ceiling", "maximize", description="the held-out one over the ceiling of its counts"),
 )

@@ -9,7 +9,7 @@ from autotune.postgres import cannot_connect, server_url
 
 pytest.importorskip("psycopg", reason="needs the extra postgres")
 
-SECRET = "hush"
+SECRET = "hush"  # noqa: S105
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "postgres", "postgresql+psycopg2"])

@@ -119,7 +119,7 @@ def test_a_failure_has_its_reason_and_the_worker_goes_on(executors: Any, tmp_pat
     [
         (signal.SIGKILL, "its worker process was killed by signal 9 (killed)", True),
         (signal.SIGTERM, "its worker process was killed by signal 15 (terminated)", True),
-        (signal.SIGABRT, "its worker process was killed by signal 6 (aborted): in _", False),  # it sends, or waits to be answered
+        (signal.SIGABRT, "its worker process was killed by signal 6 (aborted): in _", False),  # send or receive
     ],
 )
 def test_the_death_of_a_worker_is_the_end_of_its_trial_alone(

@@ -16,6 +16,7 @@ from autotune.errors import InputError, NoneSucceeded, StudyFailed
 from autotune.home import Home
 from autotune.leases import Lease, alive
 from autotune.objective import Metric, Value
+from autotune.recording import Record
 from autotune.result import build_result
 from autotune.run import run_study
 from autotune.store import TrialRecord, TrialStore
@@ -182,56 +183,65 @@ def test_result_json_is_there_although_mlflow_is_not_waited_for(home: Home, monk
     assert json.loads((home.study("toy") / "result.json").read_text())["status"] == "finished"
 
 
+class Answers:
+    """Stands for the search for the answer, which finds none: how often it was made, and what it is to raise first."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.raises: list[BaseException] = []
+
+    def __call__(self, *arguments: Any, **named: Any) -> None:
+        self.made += 1
+        if self.raises:
+            raise self.raises.pop()
+
+
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
-    """What the search for the answer raises next, from the end; and ``None`` is put first for each that was made."""
-    raises: list[Any] = []
-
-    def find(*arguments: Any, **named: Any) -> None:
-        raises.insert(0, None)
-        if raises[-1] is not None:
-            raise raises.pop()
-
-    monkeypatch.setattr("autotune.conclusion.find_answer", find)
-    return raises
+def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    found = Answers()
+    monkeypatch.setattr("autotune.conclusion.find_answer", found)
+    return found
 
 
 def test_a_study_interrupted_at_its_intervals_computes_them_later_and_once(
-    home: Home, answers: list[BaseException], monkeypatch: pytest.MonkeyPatch
+    home: Home, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[str] = []
-    monkeypatch.setattr("autotune.run.Record.close", lambda self, status: closed.append(status) or "")
-    answers.append(KeyboardInterrupt())
+
+    def close(self: Record, status: str) -> str:
+        closed.append(status)
+        return ""
+
+    monkeypatch.setattr("autotune.run.Record.close", close)
+    answers.raises.append(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run_study(study(home), home=home, watcher=Listener())
     result = json.loads((home.study("toy") / "result.json").read_text())
     assert (result["status"], result["trials"]["finished"]) == ("stopped", 3)
     assert result["reason"].startswith("interrupted after the search had ended, before its intervals were computed")
-    assert len(answers) == 1
+    assert answers.made == 1
     first = run_study(study(home), home=home, watcher=Listener()).result
-    assert (first["status"], first["reason"], len(answers)) == ("finished", "3 trials were made", 2)
+    assert (first["status"], first["reason"], answers.made) == ("finished", "the budget of 3 trials is used", 2)
     again = run_study(study(home), home=home, watcher=Listener()).result
-    assert (again["status"], again["reason"], len(answers)) == ("finished", first["reason"], 2)
+    assert (again["status"], again["reason"], answers.made) == ("finished", first["reason"], 2)
     more = run_study(study(home, budget={"trials": 4}), home=home, watcher=Listener()).result
-    assert (more["status"], more["trials"]["finished"], len(answers)) == ("finished", 4, 3)
+    assert (more["status"], more["trials"]["finished"], answers.made) == ("finished", 4, 3)
     assert closed == ["stopped", "finished", "finished", "finished"]
 
 
-def test_intervals_wait_for_what_passes(
-    home: Home, answers: list[BaseException], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_intervals_wait_for_what_passes(home: Home, answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autotune.patience.FIRST_WAIT", 0.01)
-    answers.append(OSError(errno.ENOSPC, "No space left on device"))
+    answers.raises.append(OSError(errno.ENOSPC, "No space left on device"))
     listener = Listener()
     run_study(study(home), home=home, watcher=listener)
     assert listener.heard[-2:] == ["paused: the disk is full", "resumed"]
     store = TrialStore.open(home.store_url, "toy")
     assert store is not None and "answer_error" not in store.facts
-    assert len(answers) == 2
+    assert answers.made == 2
 
 
-def test_intervals_that_fail_are_no_reason_to_fail(home: Home, answers: list[BaseException]) -> None:
-    answers.append(ValueError("no optimum"))
+def test_intervals_that_fail_are_no_reason_to_fail(home: Home, answers: Answers) -> None:
+    answers.raises.append(ValueError("no optimum"))
     assert run_study(study(home), home=home, watcher=Listener()).result["status"] == "finished"
     store = TrialStore.open(home.store_url, "toy")
     assert store is not None and store.facts["answer_error"] == "ValueError: no optimum"
