@@ -87,6 +87,12 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
         console.print(table)
     if covered:
         _print_remarks(console, document, covered)
+    for name, parameter in document["parameters"].items():
+        if _outside(parameter):
+            estimate = _number(parameter["estimate"])
+            console.print(f"{name}: the interval is of the estimate {estimate}, not of the best trial", soft_wrap=True)
+        if parameter["note"] and parameter["verdict"] != "identified":
+            console.print(f"{name}: {parameter['note']}", soft_wrap=True)
     for limit in document["limits"]:
         ends = " and ".join(f"{side} {_number(limit[side])}" for side in ("above", "below") if limit[side] is not None)
         console.print(f"Limit: {limit['metric']} {ends}, broken by {limit['broken_by']} trials")
@@ -110,17 +116,11 @@ def _print_remarks(console: Console, document: Mapping[str, Any], covered: Set[s
         )
     if fraction is not None and fraction < EXPLAINED:
         console.print(
-            f"The best {metric['name']} is {100 * (1 - fraction):.1f} % below the noise ceiling: something beside noise "
-            "is left, in the model or in what is not tuned. Intervals cover what of it differs from pattern to pattern, "
-            "and not what is common to all.",
+            f"The best {metric['name']} is {100 * (1 - fraction):.1f} % below the noise ceiling: something beside "
+            "noise is left, in the model or in what is not tuned. Intervals cover what of it differs from pattern to "
+            "pattern, and not what is common to all.",
             soft_wrap=True,
         )
-    for name, parameter in document["parameters"].items():
-        if _outside(parameter):
-            estimate = _number(parameter["estimate"])
-            console.print(f"{name}: the interval is of the estimate {estimate}, not of the best trial", soft_wrap=True)
-        if parameter["note"] and parameter["verdict"] != "identified":
-            console.print(f"{name}: {parameter['note']}", soft_wrap=True)
 
 
 def _print_front(console: Console, front: Sequence[Mapping[str, Any]]) -> None:

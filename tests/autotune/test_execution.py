@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def test_what_an_objective_is_given() -> None:
         given.append((values, named))
         return Evaluation(Status.COMPLETE, {"consistency": 0.5}, seconds=2.0)
 
-    assert run(act) == Evaluation(Status.COMPLETE, {"consistency": 0.5}, seconds=2.0)
+    found = run(act)
+    assert set(found.resources) >= {"cpu_seconds", "peak_memory_megabytes"}
+    assert replace(found, resources={}) == Evaluation(Status.COMPLETE, {"consistency": 0.5}, seconds=2.0)
     assert given == [
         ({"shift": 0.5}, {"metric": "consistency", "seed": 11, "progress": never_stop}),
     ]
