@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -39,6 +41,15 @@ GATED: dict[str, Any] = STUDY | {
 }
 
 
+def _content(path: Path) -> bytes | None:
+    if not path.is_file():
+        return None
+    if path.suffix != ".db":
+        return path.read_bytes()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return "\n".join(connection.iterdump()).encode()
+
+
 @dataclass(frozen=True)
 class Place:
     """A working folder of one user, with a home of its own."""
@@ -69,11 +80,14 @@ class Place:
         return document
 
     def files(self) -> dict[str, bytes | None]:
-        """All files and folders, for "nothing was changed"; less the memory that users of an SQLite file share."""
+        """All files and folders, for "nothing was changed".
+
+        Of an SQLite file what it holds: when its log moves into it is SQLite's own business.
+        """
         return {
-            str(path.relative_to(self.folder)): path.read_bytes() if path.is_file() else None
+            str(path.relative_to(self.folder)): _content(path)
             for path in self.folder.rglob("*")
-            if not path.name.endswith("-shm")
+            if not path.name.endswith(("-shm", "-wal"))
         }
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

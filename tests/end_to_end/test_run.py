@@ -46,7 +46,8 @@ def test_a_run_off_a_terminal_prints_a_line_per_trial(place: Place, capsys: pyte
     assert lines[0] == "Study toy begun: maximize consistency (noise ceiling 1.00000)"
     trials = place.trials()
     best = None
-    for line, trial in zip(lines[1:4], trials, strict=True):
+    assert lines[1].startswith("Warning: rate is tuned by consistency in-sample: data error rewards over-fitting")
+    for line, trial in zip(lines[2:5], trials, strict=True):
         start = f"trial {trial.number} ({trial.number + 1}/3) {trial.state}: "
         if trial.state == "finished":
             value = trial.metrics["consistency"]
@@ -57,7 +58,7 @@ def test_a_run_off_a_terminal_prints_a_line_per_trial(place: Place, capsys: pyte
         start += "best none yet; " if best is None else f"best {best[0]:.5f} (trial {-best[1]}); "
         assert re.fullmatch(re.escape(start) + r"\d+:\d\d left", line), line
     assert {trial.state for trial in trials} == {"finished", "failed"}
-    assert lines[5].startswith("Study toy: finished (the budget of 3 trials is used); ")
+    assert lines[6].startswith("Study toy: finished (the budget of 3 trials is used); ")
     assert "truth (revealed)" in out and "angstrom" in out
     assert lines[-1].endswith(str(place.home.study("toy")))
     assert "\x1b" not in out  # no colours in a log
