@@ -26,8 +26,9 @@ demo: $(STAMP)
 	@echo "Every trial, curve and picture:  $(BIN)/autotune ui"
 	@echo "The answer as data:              $(BIN)/autotune result demo --json"
 
+# Two at a time; the tests of a file stay together, for what they share.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

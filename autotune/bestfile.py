@@ -35,7 +35,9 @@ def keep_best(file: StudyFile, result: Mapping[str, Any], home: Home) -> None:
         return
     write_best(folder / STUDY, file, result)
     arrays = home.trial(file.spec.name, result["best_trial"]) / "reconstruction.h5"
-    if arrays.is_file():
+    if not arrays.is_file():
+        (folder / RECONSTRUCTION).unlink(missing_ok=True)  # of an earlier best trial
+    else:
         # A copy: who opens it may write to it, and the trial's own must stay as it was.
         temporary = folder / f".{RECONSTRUCTION}.{uuid.uuid4().hex}.tmp"
         try:

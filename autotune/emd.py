@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import h5py
 
 ROOT = "reconstruction"
+_BUNDLE = "metadatabundle"
 _PIXEL = "pixels"  # what EMD readers call an axis that counts
 
 
@@ -58,11 +59,17 @@ def write_emd(
         root = _group(file, ROOT, "root", "Root")
         for name, array in arrays.items():
             if np.ndim(array) == 0:
-                file.create_dataset(name, data=array)
+                file.create_dataset(_free(file, name), data=array)
                 continue
-            _write_array(root, name, np.asarray(array), (descriptions or {}).get(name))
-            file[name] = root[name]["data"]
+            within = f"{name}_" if name == _BUNDLE else name
+            _write_array(root, within, np.asarray(array), (descriptions or {}).get(name))
+            file[_free(file, name)] = root[within]["data"]
         _write_metadata(root, attributes)
+
+
+def _free(file: h5py.File, name: str) -> str:
+    """The name, or one like it where EMD's own group has it."""
+    return f"{name}_" if name in file else name
 
 
 def _write_array(root: h5py.Group, name: str, array: Any, description: ArrayDescription | None) -> None:
@@ -78,8 +85,8 @@ def _write_array(root: h5py.Group, name: str, array: Any, description: ArrayDesc
 
 
 def _write_metadata(root: h5py.Group, attributes: Mapping[str, Any]) -> None:
-    bundle = root.create_group("metadatabundle")
-    bundle.attrs["emd_group_type"] = "metadatabundle"
+    bundle = root.create_group(_BUNDLE)
+    bundle.attrs["emd_group_type"] = _BUNDLE
     metadata = _group(bundle, "evaluation", "metadata", "Metadata")
     for name, value in attributes.items():
         text = isinstance(value, str)

@@ -58,7 +58,7 @@ def server_url(url: str) -> URL:
         import psycopg  # noqa: F401
     except ImportError as error:
         raise InputError(
-            Problem(VARIABLE, f"PostgreSQL needs its driver: {error}", "pip install 'autotune[postgres]'")
+            Problem(VARIABLE, f"PostgreSQL needs its driver: {error}", "pip install '.[postgres]' (in the checkout)")
         ) from error
     return parsed.set(drivername="postgresql+psycopg")
 

@@ -166,7 +166,7 @@ def _uri_of(store: TrialStore, result: Mapping[str, Any]) -> str:
         )
         raise InputError(Problem(where, "is not recorded in MLflow", remedy))
     uri = str(os.environ.get("MLFLOW_TRACKING_URI") or result["mlflow"]["tracking_uri"])
-    if ":***@" in uri:  # passwords are not kept
+    if "***" in uri:  # passwords are not kept
         raise InputError(Problem(uri, "needs its password again", "set MLFLOW_TRACKING_URI to the whole address"))
     return uri
 

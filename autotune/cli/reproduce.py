@@ -81,7 +81,8 @@ def _write_lock(store: TrialStore, number: int | None, path: Path) -> None:
     except OSError as error:
         what = f"cannot be written: {error.strerror}"
         raise InputError(Problem(f"--lock {path}", what, "name a file in a folder that exists")) from error
-    typer.echo(f"{len(then['packages'])} package versions of trial {found.number}: pip install -c {path} autotune")
+    count = len(then["packages"])
+    typer.echo(f"{count} package versions of trial {found.number}: in a checkout of autotune, pip install -c {path} .")
 
 
 class _Patient:
@@ -144,7 +145,8 @@ def _print_environment(console: Console, document: Mapping[str, Any]) -> None:
             table.add_row(key, _plain(then), _plain(now))
         console.print(table)
         console.print(
-            "The same versions: autotune reproduce STUDY --lock FILE, then pip install -c FILE autotune", soft_wrap=True
+            "The same versions: autotune reproduce STUDY --lock FILE, then, in a checkout, pip install -c FILE .",
+            soft_wrap=True,
         )
 
 

@@ -26,7 +26,7 @@ def sync(study: StoredStudyArgument) -> None:
     if alive(store):
         raise InputError(Problem(f"study {name}", "is being run, and recorded, by another process", "wait for it"))
     uri = os.environ.get("MLFLOW_TRACKING_URI") or store.facts["mlflow"]["tracking_uri"]
-    if ":***@" in uri:  # passwords are not kept
+    if "***" in uri:  # passwords are not kept
         raise InputError(Problem(uri, "needs its password again", "set MLFLOW_TRACKING_URI to the whole address"))
     facts = StudyFacts.from_dict(store.facts["record"])
     trials = [trial for trial in store.trials() if trial.state != "running"]

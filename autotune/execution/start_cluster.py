@@ -37,7 +37,7 @@ def check_execution(file: StudyFile) -> None:
             import dask_jobqueue  # noqa: F401
     except ImportError as error:
         what = f"dask cannot be used: {error}"
-        raise InputError(file.problem("execution.executor", what, "pip install 'autotune[dask]'")) from error
+        raise InputError(file.problem("execution.executor", what, "pip install '.[dask]' (in the checkout)")) from error
     if spec.cluster is not None:
         for name in spec.cluster.options:
             if name in _OWN:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from autotune.objective import Metric
 from autotune.report.answer_figures import draw_choices, draw_correlations, draw_intervals, draw_sensitivities
 from autotune.report.comparisons import before_and_after, neighbours
@@ -162,7 +164,7 @@ def _correlations(study: StudyData) -> Iterator[Section]:
 
 def _curves(study: StudyData) -> Iterator[Section]:
     names = [name for name in (study.metric.name, study.metric.held_out_of) if name]
-    name = next((name for name in names if any(t.curve.get(name) for t in study.trials)), None)
+    name = next((name for name in names if any(np.isfinite(t.curve.get(name, ())).any() for t in study.trials)), None)
     if name is None:
         return
     text = f"The {name} after every iteration; the brighter, the better it ended"

@@ -108,7 +108,7 @@ def _scatter(
 def draw_curves(study: StudyData, name: str) -> Figure:
     """The metric ``name`` after every iteration of every trial that kept its curve, coloured by where it ended."""
     figure, axes = new_axes()
-    shown = [t for t in study.trials if len(t.curve.get(name, ()))]
+    shown = [t for t in study.trials if np.isfinite(t.curve.get(name, ())).any()]
     lines = [np.column_stack([np.arange(1, len(t.curve[name]) + 1), t.curve[name]]) for t in shown]
     values = np.concatenate([line[:, 1] for line in lines])
     low, high = worth_showing([line[-1, 1] for line in lines], up=study.up)

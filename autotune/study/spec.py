@@ -24,6 +24,7 @@ from autotune.objective import Value
 from autotune.pruners import Pruner
 from autotune.samplers import SAMPLERS, TAKES_STARTUP, Sampler
 from autotune.study.execution import ExecutionSpec
+from autotune.urls import without_password
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -304,7 +305,7 @@ class TrackingSpec(_Model):
     @field_validator("uri")
     @classmethod
     def _without_password(cls, uri: str | None) -> str | None:
-        if uri is not None and re.search(r"://[^/@\s]*:[^/@\s]*@", uri):
+        if uri is not None and without_password(uri) != uri:
             raise ValueError(
                 "holds a password, but a study file is passed on and recorded; leave it out here, and set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_URI to the whole address"

@@ -12,9 +12,9 @@ from autotune.tracking.recorder import (
     prepare_environment,
     quiet_thread,
     sync,
-    without_password,
 )
 from autotune.tracking.runs import PARENT_STATUS, ParentStatus
+from autotune.urls import without_password
 
 __all__ = [
     "PARENT_STATUS",

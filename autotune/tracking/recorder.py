@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import queue
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from autotune.store import TrialRecord
 from autotune.tracking.points import StudyFacts
 from autotune.tracking.runs import ParentStatus, StudyRuns
+from autotune.urls import without_password
 
 
 @dataclass(frozen=True)
@@ -224,11 +224,6 @@ def sync(
     if runs is None:
         return RecorderReport(None, 0, 0, _explain(error))
     return RecorderReport(runs.parent_id, len(runs.complete) - already_there, already_there, _explain(error))
-
-
-def without_password(text: str) -> str:
-    """A tracking URI, or a message that holds it, for others' eyes: result.json and logs are passed around."""
-    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
 
 
 def prepare_environment() -> None:

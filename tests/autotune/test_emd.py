@@ -70,3 +70,13 @@ def test_emdfile_reads_it(path: Path) -> None:
     # In a process of its own: it walks through all modules that are loaded, and some load others when looked at.
     done = subprocess.run([sys.executable, "-P", "-c", READ, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["reconstruction", "metadatabundle"])
+def test_an_array_may_be_called_as_what_emd_keeps(name: str, tmp_path: Path) -> None:
+    write_emd(tmp_path / "a.h5", {name: OBJECT, "other": OBJECT}, ATTRIBUTES)
+    with h5py.File(tmp_path / "a.h5") as file:
+        found = file["reconstruction_" if name == "reconstruction" else name]
+        assert np.array_equal(found[()], OBJECT) and file["reconstruction"].attrs["emd_group_type"] == "root"
+        assert np.array_equal(file["other"][()], OBJECT)
+        assert file.attrs["consistency"] == 0.75

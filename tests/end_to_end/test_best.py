@@ -11,7 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from autotune import conclusion
-from autotune.bestfile import best_text
+from autotune.bestfile import best_text, keep_best
+from autotune.origin import kept_file
+from autotune.store import TrialStore
 from autotune.study import load_study
 from tests.autotune.toy import BareToyType, ToySettings
 from tests.end_to_end.studies import STUDY, Place, Quick, autotune
@@ -153,6 +155,10 @@ def test_the_best_reconstruction_is_a_copy(place: Place, study: Path) -> None:
     with h5py.File(best) as file:
         assert file.attrs["error"] == place.result()["metric"]["best"]
     assert not [path for path in best.parent.iterdir() if path.name.startswith(".")]
+    kept.unlink()
+    file = kept_file(TrialStore.open(place.home.store_url, "toy"), place.home)  # type: ignore[arg-type]
+    keep_best(file, place.result(), place.home)
+    assert not best.exists()  # rather than that of another trial
 
 
 def test_nothing_is_written_where_no_trial_is_the_answer(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from objectives.ptychography.simulation.settings import LAYERS, SpecimenSettings
 
 Floats = NDArray[np.float64]
 
-EXTRA = "pip install 'autotune[sim]'"
+EXTRA = "pip install '.[sim]' (in the checkout)"
 _FORMATS = {".cif": "cif", ".xyz": "extxyz"}
 _VACUUM_ANGSTROM = 1.0
 """Free space above and below a specimen that ends of its own accord."""

@@ -105,7 +105,7 @@ class SimulationSettings(BaseModel):
 
     Attributes:
         engine: ``direct``: a monolayer of analytic phase, single slice, quick; ``abtem``: multislice through the atoms
-            of ``specimen`` by abTEM (``pip install 'autotune[sim]'``); ``model``: the forward model that reconstructs,
+            of ``specimen`` by abTEM (``pip install '.[sim]'``); ``model``: the forward model that reconstructs,
             through ``slices`` monolayers, for tests of solvers.
         specimen: what the engine ``abtem`` illuminates.
         slices: of the engine ``model``; more than one need ``mismatch.thickness``.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,17 @@ def test_curves_are_those_of_the_trials(kept: tuple[StudyData, TrialStore]) -> N
     assert study.best is not None
     assert list(axes.lines[0].get_ydata()) == study.best.curve["consistency"]
     assert len(axes.collections[0].get_segments()) == sum(bool(trial.curve) for trial in study.trials)
+
+
+def test_a_study_whose_curves_hold_no_number_has_no_picture_of_them(kept: tuple[StudyData, TrialStore]) -> None:
+    from autotune.report.evidence import _curves
+
+    study = kept[0]
+    assert len(list(_curves(study))) == 1
+    lost = [replace(trial, curve={name: [math.nan] * 3 for name in trial.curve}) for trial in study.trials]
+    assert list(_curves(replace(study, trials=lost))) == []
+    some = [lost[0], *study.trials[1:]]
+    assert len(list(_curves(replace(study, trials=some)))) == 1
 
 
 def test_sensitivities_and_correlations(kept: tuple[StudyData, TrialStore]) -> None:

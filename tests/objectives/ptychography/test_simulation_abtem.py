@@ -224,5 +224,5 @@ def test_without_abtem_one_error_names_the_extra(tmp_path: Path, monkeypatch: py
     with pytest.raises(InputError) as caught:
         ptychography.simulate(settings, folder=tmp_path, output=None)
     message = str(caught.value)
-    assert "'abtem'" in message and "pip install 'autotune[sim]'" in message and "engine: direct" in message
+    assert "'abtem'" in message and "pip install '.[sim]'" in message and "engine: direct" in message
     assert list(tmp_path.iterdir()) == []
