@@ -114,7 +114,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for execution, module in ((here, "distributed"), (own, "dask_jobqueue")):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, module, None)
-            with pytest.raises(InputError, match=r"execution.executor: .*pip install 'autotune\[dask\]'"):
+            with pytest.raises(InputError, match=r"execution.executor: .*pip install '\.\[dask\]'"):
                 check_execution(study(tmp_path, **execution))
 
 

@@ -1,4 +1,4 @@
-"""Make the reference data of test_abtem.py: diffraction of SrTiO3 [001] by abTEM (``pip install 'autotune[sim]'``).
+"""Make the reference data of test_abtem.py: diffraction of SrTiO3 [001] by abTEM (``pip install '.[sim]'``).
 
     python -m tests.objectives.ptychography.make_abtem_reference
 

@@ -175,7 +175,7 @@ def test_data_are_small_complete_and_normalised(stored: Mapping[str, NDArray[Any
 
 
 def test_the_script_makes_the_stored_data(stored: Mapping[str, NDArray[Any]]) -> None:
-    pytest.importorskip("abtem", reason="abTEM is not installed: pip install 'autotune[sim]'")
+    pytest.importorskip("abtem", reason="abTEM is not installed: pip install '.[sim]'")
     made = make()
     assert set(made) == set(stored)
     for name, array in made.items():

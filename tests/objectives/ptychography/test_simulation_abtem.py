@@ -39,7 +39,7 @@ VALUES = dict.fromkeys(MISMATCH, 0.0) | {"convergence_angle": SEMI_CONVERGENCE}
 
 @pytest.fixture
 def _abtem() -> None:
-    pytest.importorskip("abtem", reason="abTEM is not installed: pip install 'autotune[sim]'")
+    pytest.importorskip("abtem", reason="abTEM is not installed: pip install '.[sim]'")
 
 
 def xyz(path: Path, atoms: list[tuple[str, float, float, float]] | tuple[Any, ...]) -> Path:

@@ -12,7 +12,7 @@ from autotune.objective import InputError
 from objectives.ptychography.simulation.crystals import Block, cut_block, specimen_name
 from objectives.ptychography.simulation.settings import SpecimenSettings
 
-pytest.importorskip("ase", reason="ASE is not installed: pip install 'autotune[sim]'")
+pytest.importorskip("ase", reason="ASE is not installed: pip install '.[sim]'")
 
 A = 3.905
 DATA = Path(os.environ.get("AUTOTUNE_DATA") or Path(__file__).resolve().parents[3].parent / "shared" / "data")
