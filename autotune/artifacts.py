@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from autotune.emd import write_emd
 from autotune.objective import ArrayDescription, DescribesArrays, DrawsPictures, Evaluation, Objective
 
+T = TypeVar("T")
 _UNFINISHED = ".tmp"
 _log = logging.getLogger(__name__)
 
@@ -41,30 +43,24 @@ def discard_unfinished(trials: Path) -> None:
 
 
 def _pictures(folder: Path, evaluation: Evaluation, objective: Objective) -> Mapping[str, bytes]:
-    """The objective's pictures; none where it fails to draw them, which is no reason to lose a trial."""
     if not isinstance(objective, DrawsPictures):
         return {}
-    try:
-        return objective.pictures(evaluation)
-    except Exception as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        _log.warning("Trial %s has no pictures: drawing them failed (%s)", folder.name, text)
-        return {}
+    return _asked(lambda: objective.pictures(evaluation), folder, "no pictures: drawing them")
 
 
 def _write_arrays(path: Path, folder: Path, evaluation: Evaluation, objective: Objective) -> None:
     """Arrays with their units and axes; metrics and attributes as attributes of the file."""
-    known = _descriptions(folder, evaluation, objective)
+    known: Mapping[str, ArrayDescription] = {}
+    if isinstance(objective, DescribesArrays):
+        known = _asked(lambda: objective.describe_arrays(evaluation), folder, "arrays without units: describing them")
     write_emd(path, evaluation.arrays, {**evaluation.attributes, **evaluation.metrics}, known)
 
 
-def _descriptions(folder: Path, evaluation: Evaluation, objective: Objective) -> Mapping[str, ArrayDescription]:
-    """The objective's descriptions of the arrays; none where it fails to, which is no reason to lose a trial."""
-    if not isinstance(objective, DescribesArrays):
-        return {}
+def _asked(ask: Callable[[], Mapping[str, T]], folder: Path, without: str) -> Mapping[str, T]:
+    """What the objective says; nothing where it fails to, which is no reason to lose a trial."""
     try:
-        return objective.describe_arrays(evaluation)
+        return ask()
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        _log.warning("Trial %s has arrays without units: describing them failed (%s)", folder.name, text)
+        _log.warning("Trial %s has %s failed (%s)", folder.name, without, text)
         return {}

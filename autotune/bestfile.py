@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
+from autotune.files import whole, write_whole
 from autotune.home import Home
 from autotune.study import ParameterSpec, StudyFile
 
@@ -39,22 +39,13 @@ def keep_best(file: StudyFile, result: Mapping[str, Any], home: Home) -> None:
         (folder / RECONSTRUCTION).unlink(missing_ok=True)  # of an earlier best trial
     else:
         # A copy: who opens it may write to it, and the trial's own must stay as it was.
-        temporary = folder / f".{RECONSTRUCTION}.{uuid.uuid4().hex}.tmp"
-        try:
+        with whole(folder / RECONSTRUCTION) as temporary:
             shutil.copyfile(arrays, temporary)
-            temporary.replace(folder / RECONSTRUCTION)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def write_best(path: Path, file: StudyFile, result: Mapping[str, Any]) -> None:
     """Write :func:`best_text`; the file appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_text(best_text(file, result), encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, best_text(file, result))
 
 
 def best_text(file: StudyFile, result: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autotune.errors import InputError, Problem
+from autotune.files import write_whole
 from autotune.home import Home
 from autotune.store import TrialStore
 from autotune.study import StudyFile, parse_study
@@ -19,7 +20,7 @@ BUDGET = "budget"
 def note_origin(store: TrialStore, file: StudyFile, home: Home) -> None:
     """Keep where the study's file is, its text, and its budget."""
     path = file.path.absolute()
-    (home.study(file.spec.name) / "study.yaml").write_text(file.text, encoding="utf-8")
+    write_whole(home.study(file.spec.name) / "study.yaml", file.text)
     store.note(_ORIGIN, {"path": str(path), "from_home": os.path.relpath(path, home.folder)})
     store.note(BUDGET, file.spec.budget.model_dump(mode="json"))
 

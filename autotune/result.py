@@ -16,6 +16,7 @@ from typing import Any
 
 from autotune import __version__
 from autotune.criteria import Limit
+from autotune.files import write_whole
 from autotune.home import Home
 from autotune.objective import Metric
 from autotune.space import describe
@@ -150,15 +151,6 @@ def software() -> dict[str, str]:
 
 
 def write_json(path: Path, document: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write JSON through a temporary name, so that the file is whole or not there.
-
-    A device, a pipe or a link (``/dev/stdout``) is written as it is: it must not be replaced by a file.
-    """
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        path.write_text(text, encoding="utf-8")
-        return
+    """Write JSON as :func:`autotune.files.write_whole` does, in a folder that is made where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from autotune.files import write_whole
 from autotune.home import Home
 from autotune.report.answer import answer_table, cost, headline, remarks, verdicts
 from autotune.report.data import StudyData, read_study
@@ -52,7 +53,8 @@ def write_report(store: TrialStore, home: Home, *, live: bool, output: Path | No
     folder = home.study(study.name)
     figures = _write_figures(folder / FIGURES, sections)
     page = folder / "report.html" if output is None else output
-    _write_whole(page, render(study, sections))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(page, render(study, sections))
     return Written(page, figures)
 
 
@@ -114,14 +116,3 @@ def _write_figures(folder: Path, sections: Sequence[Section]) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
     return folder
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write through a temporary name, so that the file is whole or not there; a device or a link as it is."""
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        path.write_text(text, encoding="utf-8")
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

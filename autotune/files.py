@@ -1,0 +1,31 @@
+"""Files that are whole or not there, whatever dies while they are written."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` to write to, which replaces it at the end of the block.
+
+    The name is nobody else's: several runs of a study write the same files.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text so. A device, a pipe or a link (``/dev/stdout``) is written as it is, not replaced by a file."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_text(text, encoding="utf-8")
+        return
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
