@@ -41,7 +41,7 @@ def summary(store: TrialStore, home: Home) -> dict[str, Any]:
         "trials": {state: states[state] for state in ("finished", "failed", "pruned", "running")},
         "metric": {"name": store.facts.get("metric", {}).get("name"), "best": None, "fraction_of_ceiling": None},
         "best_trial": None,
-        "equivalents": sum(trial.equivalents for trial in trials if trial.state != "running"),
+        "equivalents": sum(trial.spent for trial in trials),
         "seconds": store.facts.get("seconds", 0.0),
         "first_active": _iso(min((t.started for t in trials if t.started), default=None)),
         "last_active": _iso(max((t.ended or t.started for t in trials if t.started), default=None)),
@@ -104,9 +104,8 @@ def _budget(
     """What is used of each limit that the study has."""
     if limits is None:
         return None
-    ended = [trial for trial in trials if trial.state != "running"]
-    cost = sum(trial.equivalents for trial in ended)
-    used = {"trials": len(ended), "reconstructions": cost, "seconds": seconds}
+    ended = sum(trial.state not in ("running", "interrupted") for trial in trials)
+    used = {"trials": ended, "reconstructions": sum(trial.spent for trial in trials), "seconds": seconds}
     return {name: {"used": spent, "of": limits[name]} for name, spent in used.items() if limits.get(name) is not None}
 
 

@@ -64,7 +64,7 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> dict[str, Any]
         "cost": {
             "seconds": facts.get("seconds", 0.0),
             "evaluation_seconds": sum(trial.seconds for trial in trials),
-            "reconstruction_equivalents": sum(trial.equivalents for trial in trials if trial.state != "running"),
+            "reconstruction_equivalents": sum(trial.spent for trial in trials),
             "interval_equivalents": float(answer.get("noise", {}).get("equivalents", 0.0)),
         },
         "mlflow": facts.get("mlflow", {"tracking_uri": None, "experiment": None, "run_id": None}),

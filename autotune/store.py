@@ -84,6 +84,11 @@ class TrialRecord:
     resources: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def spent(self) -> float:
+        """Its cost in full evaluations; 0 while it runs, and where it is as if it had never been asked."""
+        return 0.0 if self.state in ("running", "interrupted") else self.equivalents
+
+    @property
     def reported(self) -> Mapping[str, float]:
         """Its metrics, and ``seconds``."""
         return {**self.metrics, SECONDS.name: self.seconds}

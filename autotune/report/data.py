@@ -89,7 +89,7 @@ class StudyData:
 
     def spent(self) -> list[float]:
         """What the search had cost when each of the trials ended, in full evaluations."""
-        return list(accumulate(trial.equivalents for trial in self.trials))
+        return list(accumulate(trial.spent for trial in self.trials))
 
 
 def read_study(store: TrialStore, home: Home, *, live: bool) -> StudyData:

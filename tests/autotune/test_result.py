@@ -13,6 +13,7 @@ import pytest
 
 from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Status
+from autotune.overview import summary
 from autotune.result import build_result, software, write_json
 from autotune.space import Dimension, Space
 from autotune.store import TrialStore
@@ -177,3 +178,14 @@ def test_a_link_and_a_pipe_are_written_not_replaced(tmp_path: Path) -> None:
     write_json(pipe, [2])
     reader.join(timeout=10)
     assert json.loads(received[0]) == [2] and pipe.is_fifo()
+
+
+def test_an_interrupted_trial_costs_nothing_as_if_it_had_never_been_asked(home: Home) -> None:
+    store = make_store(home, Metric("c", "maximize"), [0.5, 0.6])
+    before = build_result(store, home, live=False)["cost"]["reconstruction_equivalents"]
+    store.study.ask()
+    assert build_result(store, home, live=True)["cost"]["reconstruction_equivalents"] == before
+    store.release(store.trials()[-1])
+    assert store.trials()[-1].state == "interrupted"
+    assert build_result(store, home, live=False)["cost"]["reconstruction_equivalents"] == before == 2.0
+    assert summary(store, home)["equivalents"] == 2.0
