@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,10 @@ from autotune.store import TrialRecord
 from autotune.tracking.points import StudyFacts
 from autotune.tracking.runs import ParentStatus, StudyRuns
 from autotune.urls import without_password
+
+_GATHER_SECONDS = 1.0
+"""Between the end of a trial and its record. Right after the end the study stores it and proposes the next one, and two
+threads of Python hold each other up; and the parent run needs a batch each time, not for each trial."""
 
 
 @dataclass(frozen=True)
@@ -137,17 +142,19 @@ class Recorder:
         self._ended.set()
 
     def _take(self) -> _Closing | None:
-        """Wait for a message and take those behind it too, so that a backlog is worked off in one go."""
-        block = True
+        """Wait for a message and take those that come within the next moment too, in which a trial is proposed."""
+        wait_until: float | None = None
         while True:
             try:
-                trials, closing = self._messages.get(block)
+                timeout = None if wait_until is None else max(0.0, wait_until - time.monotonic())
+                trials, closing = self._messages.get(timeout=timeout)
             except queue.Empty:
                 return None
             self._trials.update({trial.number: trial for trial in trials})
             if closing:
                 return closing
-            block = False
+            if wait_until is None:
+                wait_until = time.monotonic() + (_GATHER_SECONDS if self._runs is not None else 0.0)
 
     def _attempt(self, closing: _Closing | None) -> None:
         """Bring MLflow up to date. After a failure the next attempt first looks what is there."""
@@ -155,6 +162,7 @@ class Recorder:
             with quiet_thread():
                 runs = self._runs = self._runs or self._open()
                 runs.record(self._trials)
+                runs.record_progress(self._trials)
                 if closing:
                     runs.record_table(self._trials)
                     runs.close(closing.status, closing.metrics, closing.artifacts, self._trials)
@@ -216,6 +224,7 @@ def sync(
             )
             already_there = len(runs.complete)
             runs.record(known)
+            runs.record_progress(known)
             runs.record_table(known)
             if status is not None:
                 runs.close(status, summary_metrics or {}, artifacts, known)

@@ -42,6 +42,7 @@ from autotune.tracking.points import (
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
     from mlflow.entities import Metric as Point
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 ParentStatus = Literal["FINISHED", "FAILED", "KILLED"]
 PARENT_STATUS: Mapping[str, ParentStatus] = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
@@ -92,7 +93,7 @@ class StudyRuns:
         remote = urlsplit(tracking_uri).scheme in ("http", "https", "databricks", "databricks-uc")
         location = None if remote or artifact_root is None else artifact_root.resolve().as_uri()
         self._experiment = self._find_experiment(location)
-        self._unfinished: dict[int, str] = {}
+        self._unfinished: dict[int, Run] = {}
         self._incumbents = Incumbents(facts.metric, facts.limits)
         self._known_steps: set[int] = set()
         self.complete: set[int] = set()
@@ -103,7 +104,7 @@ class StudyRuns:
         self._client.update_run(self.parent_id, status="RUNNING")
 
     def record(self, trials: Mapping[int, TrialRecord]) -> None:
-        """Write the ended trials that MLflow lacks, then what the parent tells by trial number.
+        """Write the ended trials that MLflow lacks.
 
         Args:
             trials: by number, all that are known.
@@ -111,7 +112,23 @@ class StudyRuns:
         for number in sorted(trials.keys() - self.complete):
             if trials[number].state != "running":
                 self._record_trial(trials[number])
-        self._record_progress(trials)
+
+    def record_progress(self, trials: Mapping[int, TrialRecord]) -> None:
+        """Log what the parent tells by trial number, at the number of every trial that has no point yet.
+
+        Args:
+            trials: by number, all that are known.
+        """
+        points: list[Point] = []
+        for trial, best, moment in self._incumbents.advance(trials):
+            if trial.number in self._known_steps:
+                continue
+            ended = milliseconds(trial.ended or trial.started)
+            points += resource_points(trial, ended, trial.number)
+            points += trial_value_points(self._facts.metric, trial, ended)
+            if best is not None:
+                points += incumbent_points(self._facts.metric, trial.number, best, moment)
+        self._client.log_batch(self.parent_id, metrics=points)
 
     def record_table(self, trials: Mapping[int, TrialRecord]) -> None:
         """Log the table of all trials on the parent, in the form that the MLflow UI shows as a table."""
@@ -193,7 +210,7 @@ class StudyRuns:
             if number in self.complete or number in self._unfinished:
                 self._client.delete_run(run.info.run_id)
             elif run.info.status == "RUNNING":
-                self._unfinished[number] = run.info.run_id
+                self._unfinished[number] = run
             else:
                 self.complete.add(number)
 
@@ -227,32 +244,27 @@ class StudyRuns:
             first = {PARENT: self.parent_id, TRIAL: str(number), **self._unit_tags(), **told}
             started = milliseconds(trial.started or trial.ended)
             run = self._client.create_run(self._experiment, started, first, run_name=f"trial {number:03d}")
-            self._unfinished[number], told = run.info.run_id, {}  # once is enough
-        run_id = self._unfinished[number]
+            self._unfinished[number], told = run, {}  # once is enough
+        run_id = self._unfinished[number].info.run_id
         self._client.log_batch(
             run_id,
             metrics=trial_points(self._facts, trial, ended),
             params=[Param(key(name), str(value)) for name, value in trial.values.items()],
             tags=[RunTag(name, text) for name, text in told.items()],
         )
-        for path, folder in files:
-            self._client.log_artifact(run_id, str(path), folder)
+        if files:
+            place = self._artifacts(self._unfinished[number])
+            for path, folder in files:
+                place.log_artifact(str(path), folder)  # type: ignore[no-untyped-call]
         self._client.set_terminated(run_id, status=_CHILD_STATUS[trial.state], end_time=ended)
         del self._unfinished[number]
         self.complete.add(number)
 
-    def _record_progress(self, trials: Mapping[int, TrialRecord]) -> None:
-        """Log the incumbent and the system metrics at the number of every trial that has no point yet."""
-        points: list[Point] = []
-        for trial, best, moment in self._incumbents.advance(trials):
-            if trial.number in self._known_steps:
-                continue
-            ended = milliseconds(trial.ended or trial.started)
-            points += resource_points(trial, ended, trial.number)
-            points += trial_value_points(self._facts.metric, trial, ended)
-            if best is not None:
-                points += incumbent_points(self._facts.metric, trial.number, best, moment)
-        self._client.log_batch(self.parent_id, metrics=points)
+    def _artifacts(self, run: Run) -> ArtifactRepository:
+        """Where a run's files go. The client's own ``log_artifact`` reads the whole run first to find that out."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(run.info.artifact_uri, self._client.tracking_uri)
 
     def _refresh_statistics(self) -> None:
         """ANALYZE, without which SQLite takes seconds to sort thousands of runs by a metric in the UI."""

@@ -256,23 +256,47 @@ def test_a_resumed_study_goes_on_in_the_same_runs(place: Place, tmp_path: Path, 
     assert place.snapshot() == undisturbed.snapshot()
 
 
+def test_the_end_does_not_wait_for_further_trials(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autotune.tracking import recorder as module
+
+    monkeypatch.setattr(module, "_GATHER_SECONDS", 3600.0)
+    batches: list[str] = []
+    original = StudyRuns.record_progress
+    monkeypatch.setattr(
+        StudyRuns, "record_progress", lambda runs, trials: (batches.append(runs.parent_id), original(runs, trials))[1]
+    )
+    recorder = Recorder(FACTS, **place.arguments)
+    recorder.start([])
+    while recorder.run_id is None:
+        time.sleep(0.01)
+    for each in TRIALS:
+        recorder.submit(each)
+    assert recorder.finish("FINISHED", {}, [], TRIALS).recorded == 3
+    assert len(batches) <= 2  # when it began, and at the end
+
+
 @pytest.mark.parametrize("dies_in", ["create_run", "log_batch", "log_artifact", "set_terminated"])
 def test_a_half_written_record_is_completed_not_repeated(
     place: Place, tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch, dies_in: str
 ) -> None:
     from mlflow import MlflowClient
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-    original = getattr(MlflowClient, dies_in)
+    owner = LocalArtifactRepository if dies_in == "log_artifact" else MlflowClient
+    original = getattr(owner, dies_in)
 
-    def die_at_trial_2(client: Any, first: Any, *rest: Any, **named: Any) -> Any:
+    def die_at_trial_2(caller: Any, first: Any, *rest: Any, **named: Any) -> Any:
         """The data arrive, the status does not."""
-        done = None if dies_in == "set_terminated" else original(client, first, *rest, **named)
-        run = done if dies_in == "create_run" else client.get_run(first)
+        done = None if dies_in == "set_terminated" else original(caller, first, *rest, **named)
+        if dies_in == "log_artifact":
+            run = place.client().get_run(Path(caller.artifact_dir).parent.name)
+        else:
+            run = done if dies_in == "create_run" else caller.get_run(first)
         if run.data.tags.get("autotune.trial") == "2":
             raise OSError("the process died here")
-        return original(client, first, *rest, **named) if dies_in == "set_terminated" else done
+        return original(caller, first, *rest, **named) if dies_in == "set_terminated" else done
 
-    monkeypatch.setattr(MlflowClient, dies_in, die_at_trial_2)
+    monkeypatch.setattr(owner, dies_in, die_at_trial_2)
     report = place.sync(TRIALS)
     assert "the process died here" in report.error
     assert report.recorded == 2
@@ -438,7 +462,9 @@ def test_the_database_is_asked_nothing_while_a_study_runs(place: Place, monkeypa
     for name in ("search_runs", "get_metric_history", "get_run", "list_artifacts", "get_experiment_by_name"):
         monkeypatch.setattr(MlflowClient, name, lambda *_, name=name, **__: asked.append(name))
     for count in range(1, 4):
-        runs.record({each.number: each for each in TRIALS[:count]})
+        known = {each.number: each for each in TRIALS[:count]}
+        runs.record(known)
+        runs.record_progress(known)
     monkeypatch.undo()
     monkeypatch.chdir(place.folder.parent / "current")
     assert asked == [] and len(place.runs()) == 4
