@@ -42,10 +42,11 @@ def write_down(study: RunningStudy, status: str, reason: str, replicates: Replic
         study.store.note("status", status)
         study.store.note("reason", reason)
         study.note_seconds()
-        write_result(study)  # before what may take time or fail
+        result = write_result(study)  # before what may take time or fail
         if status == "finished":
             _keep_answer(study, replicates)
-            _keep_best(study, write_result(study))
+            result = write_result(study)
+        _keep_best(study, result)
         if ended:
             study.store.note(_CONCLUSION, came_from | {"status": status, "reason": reason})
     return status, reason

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from autotune.bestfile import STUDY
 from autotune.environment import FILE as ENVIRONMENT
+from autotune.errors import InputError, Problem
 from autotune.provenance import measured_data, tags_of
 from autotune.running import RunningStudy
 from autotune.space import describe
-from autotune.store import TrialRecord
+from autotune.store import TrialRecord, TrialStore
 from autotune.study import Plan
 from autotune.tracking import PARENT_STATUS, Recorder, StudyFacts, study_summary, without_password
 
@@ -65,6 +66,20 @@ class Record:
         return without_password(report.error)
 
 
+def record_address(store: TrialStore) -> str:
+    """Tracking URI at which a study that was recorded is to be found: in the order in which its runs look for one.
+
+    Raises:
+        InputError: that needs a password, which is not kept.
+    """
+    kept = store.facts["mlflow"]
+    here = None if kept.get("stated") else os.environ.get("MLFLOW_TRACKING_URI")
+    uri = str(here or kept["tracking_uri"])
+    if "***" in uri:
+        raise InputError(Problem(uri, "needs its password again", "set MLFLOW_TRACKING_URI to the whole address"))
+    return uri
+
+
 def _recorder(study: RunningStudy) -> Recorder:
     """The MLflow recorder of a study; notes in the store where that is."""
     spec, plan, store = study.file.spec, study.plan, study.store
@@ -74,7 +89,8 @@ def _recorder(study: RunningStudy) -> Recorder:
     place = {"tracking_uri": without_password(uri), "experiment": experiment}
     known = facts.get("mlflow", {})
     same_place = all(known.get(key) == value for key, value in place.items())
-    store.note("mlflow", place | {"run_id": known["run_id"] if same_place else None})
+    stated = spec.tracking.uri is not None
+    store.note("mlflow", place | {"run_id": known["run_id"] if same_place else None, "stated": stated})
     record = StudyFacts(
         study_id=facts["study_id"],
         name=spec.name,

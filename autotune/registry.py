@@ -28,10 +28,11 @@ from autotune.home import Home
 from autotune.leases import alive
 from autotune.objective import Value
 from autotune.origin import kept_file
+from autotune.recording import record_address
 from autotune.result import build_result, write_json
 from autotune.sqlite import sqlite_path
 from autotune.store import TrialStore
-from autotune.tracking import prepare_environment, quiet_thread, without_password
+from autotune.tracking import one_line, open_client, prepare_environment, quiet_thread, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -165,10 +166,7 @@ def _uri_of(store: TrialStore, result: Mapping[str, Any]) -> str:
             "bring MLflow up to date with `autotune sync STUDY`" if tracked else "run it with tracking.enabled: true"
         )
         raise InputError(Problem(where, "is not recorded in MLflow", remedy))
-    uri = str(os.environ.get("MLFLOW_TRACKING_URI") or result["mlflow"]["tracking_uri"])
-    if "***" in uri:  # passwords are not kept
-        raise InputError(Problem(uri, "needs its password again", "set MLFLOW_TRACKING_URI to the whole address"))
-    return uri
+    return record_address(store)
 
 
 def _tags(store: TrialStore, result: Mapping[str, Any]) -> dict[str, str]:
@@ -288,13 +286,16 @@ def _talking(where: str, uri: str) -> Iterator[MlflowClient]:
         remedy = "run a study, or set MLFLOW_TRACKING_URI to the one that has it"
         raise InputError(Problem(where, f"there is no MLflow database at {database}", remedy))
     prepare_environment()
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     with quiet_thread():
         try:
-            yield MlflowClient(tracking_uri=uri)
+            yield open_client(uri)
+        except AutotuneError:
+            raise
         except MlflowException as error:
             text = without_password(str(error).splitlines()[0])
             kind = InputError if error.error_code == "INVALID_PARAMETER_VALUE" else AutotuneError
             raise kind(Problem(where, f"MLflow refuses: {text}")) from error
+        except Exception as error:
+            raise AutotuneError(Problem(where, f"MLflow fails: {one_line(error)}")) from error

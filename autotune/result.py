@@ -67,7 +67,7 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> dict[str, Any]
             "reconstruction_equivalents": sum(trial.spent for trial in trials),
             "interval_equivalents": float(answer.get("noise", {}).get("equivalents", 0.0)),
         },
-        "mlflow": facts.get("mlflow", {"tracking_uri": None, "experiment": None, "run_id": None}),
+        "mlflow": {key: facts.get("mlflow", {}).get(key) for key in ("tracking_uri", "experiment", "run_id")},
         "artifacts": str(home.study(name)),
         "software": software(),
         "seed": facts["seed"],

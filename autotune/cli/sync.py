@@ -9,12 +9,12 @@ from autotune.cli.stored import StoredStudyArgument, find_stored
 
 def sync(study: StoredStudyArgument) -> None:
     """Record in MLflow whatever it lacks of a study, and nothing twice."""
-    import os
+    from dataclasses import replace
 
     from autotune.errors import AutotuneError, InputError, Problem
     from autotune.home import Home
     from autotune.leases import alive
-    from autotune.recording import artifacts_of
+    from autotune.recording import artifacts_of, record_address
     from autotune.tracking import PARENT_STATUS, StudyFacts, study_summary, without_password
     from autotune.tracking import sync as bring_up_to_date
 
@@ -25,11 +25,10 @@ def sync(study: StoredStudyArgument) -> None:
         raise InputError(Problem(f"study {name}", "was run with tracking off", "run it with tracking.enabled: true"))
     if alive(store):
         raise InputError(Problem(f"study {name}", "is being run, and recorded, by another process", "wait for it"))
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or store.facts["mlflow"]["tracking_uri"]
-    if "***" in uri:  # passwords are not kept
-        raise InputError(Problem(uri, "needs its password again", "set MLFLOW_TRACKING_URI to the whole address"))
+    uri = record_address(store)
     facts = StudyFacts.from_dict(store.facts["record"])
-    trials = [trial for trial in store.trials() if trial.state != "running"]
+    # Nothing runs: what is marked so was being evaluated when its process was killed.
+    trials = [replace(trial, state="interrupted") if trial.state == "running" else trial for trial in store.trials()]
     report = bring_up_to_date(
         facts,
         trials,

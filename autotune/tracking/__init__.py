@@ -5,6 +5,7 @@ Importing this imports no MLflow; that happens in the recorder's own thread.
 
 from __future__ import annotations
 
+from autotune.tracking.client import one_line, open_client
 from autotune.tracking.points import MeasuredData, StudyFacts, study_summary
 from autotune.tracking.recorder import (
     Recorder,
@@ -23,6 +24,8 @@ __all__ = [
     "Recorder",
     "RecorderReport",
     "StudyFacts",
+    "one_line",
+    "open_client",
     "prepare_environment",
     "quiet_thread",
     "study_summary",

@@ -202,7 +202,7 @@ def trial_table(facts: StudyFacts, trials: Sequence[TrialRecord]) -> dict[str, l
     units = {name: facts.units.get(name, "1") for name in names}
     headers = [name if units[name] == "1" else f"{name} ({units[name]})" for name in names]
     rows = [
-        [trial.number, trial.state, trial.equivalents]
+        [trial.number, trial.state, trial.spent]
         + [trial.values.get(name) for name in names]
         + [_finite(trial.metrics.get(name)) for name in metrics]
         + [trial.seconds, trial.reason]

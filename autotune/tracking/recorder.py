@@ -19,9 +19,9 @@ from datetime import datetime
 from pathlib import Path
 
 from autotune.store import TrialRecord
+from autotune.tracking.client import one_line
 from autotune.tracking.points import StudyFacts
 from autotune.tracking.runs import ParentStatus, StudyRuns
-from autotune.urls import without_password
 
 _GATHER_SECONDS = 1.0
 """Between the end of a trial and its record. Right after the end the study stores it and proposes the next one, and two
@@ -168,7 +168,7 @@ class Recorder:
                     runs.close(closing.status, closing.metrics, closing.artifacts, self._trials)
             self._error = ""
         except Exception as error:
-            self._error = _one_line(error)
+            self._error = one_line(error)
         if self._runs is not None:
             self._recorded = len(self._runs.complete) - (self._already_there or 0)
         if self._error:
@@ -229,7 +229,7 @@ def sync(
             if status is not None:
                 runs.close(status, summary_metrics or {}, artifacts, known)
     except Exception as failure:
-        error = _one_line(failure)
+        error = one_line(failure)
     if runs is None:
         return RecorderReport(None, 0, 0, _explain(error))
     return RecorderReport(runs.parent_id, len(runs.complete) - already_there, already_there, _explain(error))
@@ -275,12 +275,6 @@ def quiet_thread() -> Iterator[None]:
 
 def _first_start(trials: Mapping[int, TrialRecord]) -> datetime | None:
     return min((trial.started for trial in trials.values() if trial.started), default=None)
-
-
-def _one_line(error: Exception) -> str:
-    """Kind of error and the first line of its text, at most 300 characters, without a password."""
-    text = (str(error).strip() or "no text").splitlines()[0]
-    return without_password(f"{type(error).__name__}: {text}")[:300]
 
 
 def _explain(error: str) -> str:

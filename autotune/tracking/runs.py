@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from autotune.sqlite import first_touch, sqlite_path
+from autotune.sqlite import sqlite_path
 from autotune.store import TrialRecord
+from autotune.tracking.client import open_client
 from autotune.tracking.points import (
     Incumbents,
     MeasuredData,
@@ -85,11 +86,8 @@ class StudyRuns:
             facts, tracking_uri, artifact_root, trial_folder: as for :class:`autotune.tracking.Recorder`.
             began: when the study did, for a parent to be created; None for now.
         """
-        from mlflow import MlflowClient
-
         self._facts, self._trial_folder, self._database = facts, trial_folder, sqlite_path(tracking_uri)
-        with first_touch(self._database):
-            self._client = MlflowClient(tracking_uri=tracking_uri)
+        self._client = open_client(tracking_uri)
         remote = urlsplit(tracking_uri).scheme in ("http", "https", "databricks", "databricks-uc")
         location = None if remote or artifact_root is None else artifact_root.resolve().as_uri()
         self._experiment = self._find_experiment(location)

@@ -123,6 +123,24 @@ def test_another_mlflow_is_told_from_the_studys_own(
     assert "study toy: has no run " in err and "`autotune sync STUDY`" in err
 
 
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("sqlite:///study.yaml", "MLflow fails: DatabaseError: (sqlite3.DatabaseError) file is not a database"),
+        ("postgresql+psycopg://ada:secret@127.0.0.1:9/mlflow", "MLflow fails: OperationalError: "),
+        ("nowhere://mlflow", "MLflow refuses: "),
+    ],
+)
+def test_a_place_that_is_no_mlflow_is_one_line(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, uri: str, message: str
+) -> None:
+    place.write()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert autotune("calibration", "titan") in (2, 3)
+    err = capsys.readouterr().err
+    assert err.startswith(f"Error: calibration titan: {message}") and "secret" not in err and "Traceback" not in err
+
+
 def test_what_has_no_answer_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert autotune("run", place.write(), "--quiet", "--trials", "1") == 0
     assert autotune("register", "toy", "--as", "titan") == 2

@@ -115,6 +115,15 @@ def test_ctrl_c_says_how_to_continue(
     assert place.result()["status"] == "finished"
 
 
+def test_a_stopped_run_leaves_the_best_so_far_as_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = make_place(tmp_path / "interrupted", monkeypatch)
+    gate = make_gate(place, 3)
+    place.write(GATED)
+    assert killed(place, gate, 3, signal.SIGINT)[0] == 130
+    best = (place.home.study("toy") / "best.yaml").read_text()
+    assert best.startswith(f"# Trial {place.result()['best_trial']} of study toy: ")
+
+
 def test_a_changed_study_is_refused_and_left_alone(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     study = place.write()
     assert autotune("run", study, "--quiet") == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +48,41 @@ def test_what_an_absent_server_missed_is_recorded_later_and_once(
     assert parent.data.metrics[metric["name"]] == metric["best"]
     kept = {file.path for file in MlflowClient(tracking_uri=uri).list_artifacts(parent.info.run_id)}
     assert {"best.yaml", "environment.json", "study.yaml"} <= kept
+
+
+def test_the_curves_go_on_past_a_trial_whose_process_was_killed(
+    place: Place, migrated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow import MlflowClient
+
+    place.home.folder.mkdir()
+    shutil.copy(migrated, place.home.folder / "mlflow.db")
+    assert autotune("run", place.write(tracking={}), "--quiet") == 0
+    shutil.copy(migrated, place.home.folder / "mlflow.db")  # an empty one again
+    with closing(sqlite3.connect(place.home.folder / "trials.db")) as connection:
+        connection.execute("UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE number = 1")
+        connection.commit()
+    assert autotune("sync", "toy") == 0
+    assert "4 trials recorded now" in capsys.readouterr().out
+    parent, *children = recorded(place.home.tracking_uri)
+    assert [run.info.status for run in children] == ["FINISHED", "KILLED", "FINISHED", "FINISHED"]
+    history = MlflowClient(tracking_uri=place.home.tracking_uri).get_metric_history(
+        parent.info.run_id, "best_consistency"
+    )
+    assert [point.step for point in history] == [0, 2, 3]
+
+
+def test_a_study_that_says_where_it_is_recorded_is_recorded_there(
+    place: Place, migrated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = (f"sqlite:///{place.folder / name}" for name in ("own.db", "other.db"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
+    shutil.copy(migrated, place.folder / "own.db")
+    assert autotune("run", place.write(tracking={"uri": own}), "--quiet") == 0
+    assert autotune("sync", "toy") == 0
+    assert "0 trials recorded now, 4 before" in capsys.readouterr().out
+    assert autotune("register", "toy", "--as", "titan") == 0
+    assert not (place.folder / "other.db").exists()
 
 
 @pytest.mark.parametrize(
