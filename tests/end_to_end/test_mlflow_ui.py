@@ -262,8 +262,13 @@ def test_the_report_and_the_pictures_are_shown(finished: Place, address: str, br
     until(lambda: (loaded := browser.execute_script(LOADED)) and all(loaded), "the report's pictures")
     browser.switch_to.default_content()
 
-    open_run(browser, address, f"trial {finished.result('demo')['best_trial']:03d}")
+    best_trial = finished.trials("demo")[finished.result("demo")["best_trial"]]
+    open_run(browser, address, f"trial {best_trial.number:03d}")
     assert "unit.defocus" in browser.find_element("css selector", "body").text
+    click(browser, "xpath", "//*[text()='Model metrics']")
+    curve = dict(enumerate(best_trial.curve["consistency"], start=1))
+    until(lambda: drawn(browser, curve), "the curve of the trial")
+    screenshot(browser, "mlflow_curve")
     click(browser, "xpath", "//*[text()='Artifacts']")
     click(browser, "xpath", "//*[text()='reconstruction.png']")
     shown = "return [...document.images].some(i => i.src.startsWith('blob:') && i.naturalWidth > 100)"
