@@ -11,6 +11,7 @@ from autotune.errors import Problem, StudyFailed
 from autotune.execution.executor import Ended, Executor, Task
 from autotune.leases import alive
 from autotune.patience import Patience
+from autotune.recording import Record
 from autotune.running import RunningStudy, Watcher
 from autotune.store import TrialRecord
 from autotune.tuner import Trial
@@ -46,9 +47,9 @@ class Loop:
         study: RunningStudy,
         executor: Executor,
         watcher: Watcher,
-        record: Callable[[TrialRecord], None],
+        record: Record,
     ) -> None:
-        """``record`` is told of every trial that has ended here."""
+        """``record`` is told of every trial that has ended."""
         self._study, self._executor, self._watcher, self._record = study, executor, watcher, record
         self._metric, self._spec = study.plan.metric.name, study.file.spec
         cheap, by_model = max(study.plan.costs[1:], default=None), self._spec.search.sampler == "gp"
@@ -110,7 +111,9 @@ class Loop:
         with study.locked():
             study.lease.take()
             study.tuner.release_abandoned(alive(study.store))
-            trials = self._without_lost(study.tuner.counted())
+            known = study.store.trials()
+            self._record.follow(known)
+            trials = self._without_lost([trial for trial in known if trial.state != "interrupted"])
             running = sum(trial.state == "running" for trial in trials)
             if running and self._waited_at == (len(trials), running):
                 return _Next()  # nothing has ended since
@@ -154,13 +157,14 @@ class Loop:
         record = self._patience(lambda: self._tell(evaluating.trial, ended))
         if record.state == "interrupted":
             return  # the lease had expired, and another run has taken the trial for lost
-        self._record(record)
+        self._record.add(record)
         self._watcher.ended(record, self._patience(lambda: self._study.tuner.best))
         self._count_failures(record)
 
     def _tell(self, trial: Trial, ended: Ended) -> TrialRecord:
+        kept = self._study.home.trial(self._study.name, trial.number).is_dir()
         with self._study.locked():
-            record = self._study.tuner.tell(trial, ended.evaluation, done=ended.done)
+            record = self._study.tuner.tell(trial, ended.evaluation, done=ended.done, kept=kept)
         self._study.note_seconds()
         return record
 

@@ -93,7 +93,7 @@ def _take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, f
         lease = Lease(store)
         lease.take()
         note_origin(store, file, home)
-        note_environment(store, lease.owner, file.spec.objective.name, folder)
+        note_environment(store, lease.owner, file.spec, folder)
         tuner = Tuner(store, plan.space, plan.metric, _search(file, plan, sources))
         tuner.start(alive(store))
         store.note("status", "running")
@@ -146,7 +146,7 @@ def _to_the_end(study: RunningStudy, executor: Executor, watcher: Watcher) -> Ou
         watcher.started(study.name, study.plan.metric, ended, study.file.spec.budget.trials)
         for warning in study.plan.warnings:
             watcher.warned(warning)
-        reason = Loop(study, executor, watcher, record.add).search()
+        reason = Loop(study, executor, watcher, record).search()
         stopped = _NO_INTERVALS
         replicates = patience(lambda: _replicates(study, executor, watcher))
         status, reason = patience(lambda: write_down(study, "finished", reason, replicates))

@@ -62,6 +62,7 @@ class TrialRecord:
         owner: the run that evaluates it; empty where it said nothing.
         cancelled: whether the user interrupted it, not the death of its process.
         finish: whether it is a full evaluation of what the model took for the answer.
+        kept: whether it left files in its folder, on the machine of the run that evaluated it.
     """
 
     number: int
@@ -81,6 +82,7 @@ class TrialRecord:
     owner: str = ""
     cancelled: bool = False
     finish: bool = False
+    kept: bool = False
     resources: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -203,6 +205,8 @@ class TrialStore:
         value: float | None,
         equivalents: float = 1.0,
         heading_for: float | None = None,
+        *,
+        kept: bool = False,
     ) -> TrialRecord:
         """Keep what an evaluation yielded, then end its trial: nothing else sees the result before it is stored.
 
@@ -214,14 +218,15 @@ class TrialStore:
             value: the tuned metric where the evaluation is complete.
             equivalents: what it cost, in units of one full evaluation.
             heading_for: what the tuned metric of a stopped trial would probably have become.
+            kept: whether it left files in its folder.
         """
         from optuna.trial import TrialState as State
 
         trial_id = self.trial_id(number)
         if (before := self.study._storage.get_trial(trial_id)).state.is_finished():
             return _record(before)
-        kept = plain_evaluation(evaluation) | {"equivalents": equivalents, "heading_for": heading_for}
-        self.study._storage.set_trial_user_attr(trial_id, _EVALUATION, kept)
+        known = {"equivalents": equivalents, "heading_for": heading_for, "kept": kept}
+        self.study._storage.set_trial_user_attr(trial_id, _EVALUATION, plain_evaluation(evaluation) | known)
         if value is not None:
             self.study.tell(number, value)
         else:
@@ -317,6 +322,7 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         owner=asked.get("owner", ""),
         cancelled=trial.user_attrs.get(INTERRUPTED) == "cancelled",
         finish=bool(trial.user_attrs.get(FINISH)),
+        kept=kept.get("kept", False),
         resources=kept.get("resources", {}),
     )
 

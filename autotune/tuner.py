@@ -181,20 +181,22 @@ class Tuner:
         found = self._curves(trial.level).heading_for(len(curve), self._sign * curve[-1])
         return None if found is None else self._sign * found
 
-    def tell(self, trial: Trial, evaluation: Evaluation, *, done: float = 1.0) -> TrialRecord:
+    def tell(self, trial: Trial, evaluation: Evaluation, *, done: float = 1.0, kept: bool = False) -> TrialRecord:
         """Store what a trial yielded. A complete evaluation without a finite tuned metric counts as failed.
 
         Args:
             trial: as asked.
             evaluation: what it yielded.
             done: share of the evaluation that was done before it was stopped.
+            kept: whether it left files in its folder.
         """
         value = evaluation.metrics.get(self.metric.name) if evaluation.status is Status.COMPLETE else None
         if evaluation.status is Status.COMPLETE and (value is None or not math.isfinite(value)):
             reason = f"the evaluation reported {self.metric.name} = {value}"
             evaluation, value = replace(evaluation, status=Status.FAILED, reason=reason), None
         cost = self.search.costs[trial.level] * done
-        return self.store.tell(trial.number, evaluation, value, cost, self._heading_for(trial, evaluation))
+        heading_for = self._heading_for(trial, evaluation)
+        return self.store.tell(trial.number, evaluation, value, cost, heading_for, kept=kept)
 
     def counted(self) -> list[TrialRecord]:
         """The trials that count against the budget: all that were started, less the interrupted."""

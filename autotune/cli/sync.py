@@ -14,7 +14,7 @@ def sync(study: StoredStudyArgument) -> None:
     from autotune.errors import AutotuneError, InputError, Problem
     from autotune.home import Home
     from autotune.leases import alive
-    from autotune.recording import artifacts_of, record_address
+    from autotune.recording import artifacts_beside, artifacts_of, record_address
     from autotune.tracking import PARENT_STATUS, StudyFacts, study_summary, without_password
     from autotune.tracking import sync as bring_up_to_date
 
@@ -33,7 +33,7 @@ def sync(study: StoredStudyArgument) -> None:
         facts,
         trials,
         tracking_uri=uri,
-        artifact_root=home.mlflow_artifacts,
+        artifact_root=artifacts_beside(uri, home),
         trial_folder=lambda number: home.trial(name, number),
         status=PARENT_STATUS.get(store.facts["status"], "KILLED"),  # "running" without a process: it was killed
         summary_metrics=study_summary(facts.metric, trials, facts.limits),
@@ -41,6 +41,12 @@ def sync(study: StoredStudyArgument) -> None:
     )
     if report.error:
         raise AutotuneError(Problem(f"study {name}", report.error))
-    place = {"tracking_uri": without_password(uri), "run_id": report.parent_run_id}
-    store.note("mlflow", store.facts["mlflow"] | place)
+    kept, here = store.facts["mlflow"], without_password(uri)
+    copied = kept["run_id"] is not None and kept["tracking_uri"] != here
+    if not copied:
+        store.note("mlflow", kept | {"tracking_uri": here, "run_id": report.parent_run_id})
     typer.echo(f"MLflow holds study {name}: {report.recorded} trials recorded now, {report.already_there} before")
+    if copied:
+        typer.echo(f"That is a copy, in {here}; the study's own record stays in {kept['tracking_uri']}")
+    if report.lacking:
+        typer.echo(f"{report.lacking} trials are there without their files: run this where those were evaluated")

@@ -81,6 +81,7 @@ class StudyFacts:
 def trial_points(facts: StudyFacts, trial: TrialRecord, moment: int) -> list[Point]:
     """A trial's metrics, gradient for what is tuned, ``log10_NAME``, resources and curve as MLflow points.
 
+    The metrics of a cheap evaluation are called ``NAME level N``: in a table sorted by NAME the best full one is first.
     Curve points have the iteration (from 1) as step, all others step 0. What is not finite is left out:
     MLflow cannot plot it.
 
@@ -92,7 +93,7 @@ def trial_points(facts: StudyFacts, trial: TrialRecord, moment: int) -> list[Poi
     from mlflow.entities import Metric as Point
 
     numbers: dict[str, float] = {"evaluation_seconds": trial.seconds} if trial.seconds else {}
-    numbers.update(trial.metrics)
+    numbers.update({f"{name}{_level(trial)}": value for name, value in trial.metrics.items()})
     numbers.update({f"gradient/{name}": slope for name, slope in trial.gradient.items() if name in trial.values})
     for name in facts.log_parameters & trial.values.keys():
         value = trial.values[name]
@@ -179,8 +180,11 @@ def trial_value_points(metric: Metric, trial: TrialRecord, moment: int) -> list[
     value = trial.metrics.get(metric.name, math.nan)
     if trial.state != "finished" or not math.isfinite(value):
         return []
-    level = f" level {trial.level}" if trial.level else ""
-    return [Point(key(f"trials/{metric.name}{level}"), float(value), moment, trial.number)]
+    return [Point(key(f"trials/{metric.name}{_level(trial)}"), float(value), moment, trial.number)]
+
+
+def _level(trial: TrialRecord) -> str:
+    return f" level {trial.level}" if trial.level else ""
 
 
 def best_key(metric: Metric) -> str:

@@ -37,25 +37,41 @@ class RecorderReport:
         recorded: trials written now.
         already_there: trials that MLflow held before.
         error: one line for the user where something is missing in MLflow; empty where nothing is.
+        lacking: trials in MLflow whose files are not there, nor here: another machine has them.
     """
 
     parent_run_id: str | None
     recorded: int
     already_there: int
     error: str = ""
+    lacking: int = 0
 
 
 @dataclass(frozen=True)
 class _Closing:
-    """How the parent run ends."""
+    """How the parent run ends; ``status`` is None where others go on with it."""
 
-    status: ParentStatus
+    status: ParentStatus | None
     metrics: Mapping[str, float]
     artifacts: Sequence[Path]
 
 
+@dataclass(frozen=True)
+class _Message:
+    """What the thread is told: trials to write, others that are only to be known, whether to look what is there."""
+
+    trials: Sequence[TrialRecord] = ()
+    others: Sequence[TrialRecord] = ()
+    look: bool = False
+    closing: _Closing | None = None
+
+
 class Recorder:
-    """Records a running study in MLflow. No method raises because of MLflow; only :meth:`finish` waits."""
+    """Records a running study in MLflow. No method raises because of MLflow; only :meth:`finish` waits.
+
+    Of several runs of a study at once, each has a recorder, which writes the trials of that run; one of them leads, and
+    keeps the parent run.
+    """
 
     def __init__(
         self,
@@ -64,6 +80,7 @@ class Recorder:
         tracking_uri: str,
         artifact_root: Path | None,
         trial_folder: Callable[[int], Path],
+        leads: bool = True,
     ) -> None:
         """Do nothing yet.
 
@@ -73,15 +90,20 @@ class Recorder:
             artifact_root: where a new experiment keeps its artifacts; not used where the URI is a server,
                 which has its own place for them. ``None`` leaves it to MLflow (``mlruns`` where one stands).
             trial_folder: trial number -> folder whose files become the child's artifacts (may not exist).
+            leads: whether it keeps the parent run; one that does not must find it there.
         """
         self._facts, self._tracking_uri = facts, tracking_uri
         self._artifact_root, self._trial_folder = artifact_root, trial_folder
-        self._messages: queue.SimpleQueue[tuple[Sequence[TrialRecord], _Closing | None]] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._trials: dict[int, TrialRecord] = {}
+        self._others: dict[int, TrialRecord] = {}
+        self._told: set[int] = set()  # in the caller's thread
+        self._leads = leads
         self._runs: StudyRuns | None = None
         self._run_id: str | None = None
-        self._recorded = 0
+        self._written: set[int] = set()
         self._already_there: int | None = None
+        self._lacking = 0
         self._error = ""
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -92,44 +114,76 @@ class Recorder:
         """MLflow run id of the study's parent run; ``None`` until MLflow has answered."""
         return self._run_id
 
-    def start(self, trials: Sequence[TrialRecord] = ()) -> None:
+    @property
+    def started(self) -> bool:
+        """Whether it has begun to work."""
+        return self._thread is not None
+
+    def start(self, trials: Sequence[TrialRecord] = (), others: Sequence[TrialRecord] = ()) -> None:
         """Start the thread, which imports MLflow (a second) and may create its database (seconds).
 
         Args:
             trials: those the store already holds when a study is resumed, recorded where MLflow lacks them.
+            others: those that another run records.
         """
         prepare_environment()
-        self._messages.put((tuple(trials), None))
+        self._tell(trials, others, look=False)
         self._thread = threading.Thread(target=self._work, name="autotune-recorder", daemon=True)
         self._thread.start()
 
     def submit(self, trial: TrialRecord) -> None:
         """Have an ended trial recorded; returns at once. The files in the trial's folder must be complete."""
-        self._messages.put(((trial,), None))
+        self._tell((trial,), (), look=False)
+
+    def lead(self, trials: Sequence[TrialRecord], others: Sequence[TrialRecord]) -> None:
+        """Keep the parent run from now on, and record trials whose run has died; returns at once.
+
+        Args:
+            trials: those that no other run records; some of them may have been, by a run that has died since.
+            others: those that another run records.
+        """
+        self._leads = True
+        self._tell(trials, others, look=bool(trials))
 
     def finish(
         self,
-        status: ParentStatus,
+        status: ParentStatus | None,
         summary_metrics: Mapping[str, float],
         artifacts: Sequence[Path],
         trials: Sequence[TrialRecord],
         timeout: float = 60.0,
+        others: Sequence[TrialRecord] = (),
     ) -> RecorderReport:
         """Record whatever is missing, end the parent run and report.
 
         Args:
-            status: of the parent run.
+            status: of the parent run; None leaves it to other runs of the study.
             summary_metrics: the study's own numbers.
             artifacts: files to keep with the parent run.
-            trials: every trial of the store.
+            trials: every trial of the store, but for ``others``.
             timeout: seconds to wait; the thread goes on after that for as long as the process lives.
+            others: trials that another run records.
         """
         if self._thread is None:
             self.start()
-        self._messages.put((tuple(trials), _Closing(status, summary_metrics, tuple(artifacts))))
+        foreign = any(trial.number not in self._told for trial in trials)
+        self._tell(trials, others, look=foreign, closing=_Closing(status, summary_metrics, tuple(artifacts)))
         in_time = self._ended.wait(timeout)
         error = self._error or ("" if in_time else f"no answer within {timeout:g} s")
-        return RecorderReport(self._run_id, self._recorded, self._already_there or 0, _explain(error))
+        return RecorderReport(
+            self._run_id, len(self._written), self._already_there or 0, _explain(error), self._lacking
+        )
+
+    def _tell(
+        self,
+        trials: Sequence[TrialRecord],
+        others: Sequence[TrialRecord],
+        *,
+        look: bool,
+        closing: _Closing | None = None,
+    ) -> None:
+        self._told.update(trial.number for trial in trials)
+        self._messages.put(_Message(tuple(trials), tuple(others), look, closing))
 
     def _work(self) -> None:
         """Body of the thread: take all that waits, bring MLflow up to date, and wait again."""
@@ -147,31 +201,39 @@ class Recorder:
         while True:
             try:
                 timeout = None if wait_until is None else max(0.0, wait_until - time.monotonic())
-                trials, closing = self._messages.get(timeout=timeout)
+                message = self._messages.get(timeout=timeout)
             except queue.Empty:
                 return None
-            self._trials.update({trial.number: trial for trial in trials})
-            if closing:
-                return closing
+            self._trials.update({trial.number: trial for trial in message.trials})
+            self._others.update({trial.number: trial for trial in message.others})
+            if message.look:
+                self._runs = None
+            if message.closing:
+                return message.closing
             if wait_until is None:
                 wait_until = time.monotonic() + (_GATHER_SECONDS if self._runs is not None else 0.0)
 
     def _attempt(self, closing: _Closing | None) -> None:
         """Bring MLflow up to date. After a failure the next attempt first looks what is there."""
+        known = {**self._others, **self._trials}
         try:
             with quiet_thread():
                 runs = self._runs = self._runs or self._open()
                 runs.record(self._trials)
-                runs.record_progress(self._trials)
-                if closing:
-                    runs.record_table(self._trials)
-                    runs.close(closing.status, closing.metrics, closing.artifacts, self._trials)
-            self._error = ""
+                if self._leads:
+                    runs.record_progress(known)
+                if closing and closing.status is not None:
+                    runs.record_table(known)
+                    runs.close(closing.status, closing.metrics, closing.artifacts, known)
+            self._error = _refusals(runs)
         except Exception as error:
-            self._error = one_line(error)
+            self._error, failed = one_line(error), True
+        else:
+            failed = False
         if self._runs is not None:
-            self._recorded = len(self._runs.complete) - (self._already_there or 0)
-        if self._error:
+            self._written |= self._runs.written
+            self._lacking = len(self._runs.lacking)
+        if failed:
             self._runs = None
 
     def _open(self) -> StudyRuns:
@@ -182,11 +244,13 @@ class Recorder:
             artifact_root=self._artifact_root,
             trial_folder=self._trial_folder,
             began=_first_start(self._trials) or self._began,
+            keeps_parent=self._leads,
         )
         self._run_id = runs.parent_id
         if self._already_there is None:
             self._already_there = len(runs.complete)
-        runs.mark_running()
+        if self._leads:
+            runs.mark_running()
         return runs
 
 
@@ -228,11 +292,20 @@ def sync(
             runs.record_table(known)
             if status is not None:
                 runs.close(status, summary_metrics or {}, artifacts, known)
+        error = _refusals(runs)
     except Exception as failure:
         error = one_line(failure)
     if runs is None:
         return RecorderReport(None, 0, 0, _explain(error))
-    return RecorderReport(runs.parent_id, len(runs.complete) - already_there, already_there, _explain(error))
+    return RecorderReport(runs.parent_id, len(runs.written), already_there, _explain(error), len(runs.lacking))
+
+
+def _refusals(runs: StudyRuns) -> str:
+    """What MLflow did not take, in one line; empty where it took all."""
+    if not runs.refused:
+        return ""
+    first = min(runs.refused)
+    return f"{len(runs.refused)} trials refused, trial {first}: {runs.refused[first]}"
 
 
 def prepare_environment() -> None:

@@ -1,14 +1,16 @@
-"""The MLflow runs of one study: a parent run, and a nested child run per trial. One thread writes at a time.
+"""The MLflow runs of one study: a parent run, and a nested child run per trial. One thread writes the parent at
+a time, and each child.
 
     experiment                   one per facility, project, ... (the study file says)
       parent run                 tag autotune.study_id; parameters = ranges; best_<metric> by trial number
         child run, trial 000     tags autotune.trial, mlflow.parentRunId; values, metrics, curve/<metric>
         child run, trial 001     ...
 
+Cheap evaluations (``autotune.level``) have metrics of names of their own, since they do not compare with full ones.
 A child's status is written last, so a child that is still RUNNING was left half-written by a death and is
-completed in place. All but the moment at which the parent began comes from the trial store, and MLflow drops a point
-that it already holds, so writing anything twice changes nothing. :mod:`autotune.tracking.recorder` decides when this is
-called.
+completed in place. All but the moment at which the parent began comes from the trial store, and MLflow's databases
+drop a point that they already hold, so writing anything twice changes nothing. :mod:`autotune.tracking.recorder`
+decides when this is called.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from urllib.parse import urlsplit
 
 from autotune.sqlite import sqlite_path
 from autotune.store import TrialRecord
-from autotune.tracking.client import open_client
+from autotune.tracking.client import one_line, open_client
 from autotune.tracking.points import (
     Incumbents,
     MeasuredData,
@@ -49,8 +51,8 @@ ParentStatus = Literal["FINISHED", "FAILED", "KILLED"]
 PARENT_STATUS: Mapping[str, ParentStatus] = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 """How a study ended -> status of its parent run."""
 
-STUDY_ID, TRIAL, STATE, REASON, LEVEL, NOT_COPIED = (
-    f"autotune.{name}" for name in ("study_id", "trial", "state", "reason", "level", "not_copied")
+STUDY_ID, TRIAL, STATE, REASON, LEVEL, NOT_COPIED, LACKING = (
+    f"autotune.{name}" for name in ("study_id", "trial", "state", "reason", "level", "not_copied", "files_missing")
 )
 PARENT = "mlflow.parentRunId"
 TABLE = "trials.json"
@@ -60,7 +62,8 @@ FILE_LIMIT_BYTES = 50_000_000
 _CHILD_STATUS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "interrupted": "KILLED"}
 _PAGE = 1000
 _ANALYSED_ROWS = 1000  # of each index: enough for the planner, and as quick in a large database as in a small one
-_LONGEST_DATASET_NAME, _LONGEST_DIGEST = 500, 36  # MLflow's limits
+_LONGEST_DATASET_NAME, _LONGEST_DIGEST, _LONGEST_TAG, _LONGEST_PARAMETER = 500, 36, 8000, 6000  # MLflow's limits
+_REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # of what is written, not of who asks or when
 
 
 class StudyRuns:
@@ -69,6 +72,9 @@ class StudyRuns:
     Attributes:
         parent_id: run id of the parent.
         complete: numbers of the trials whose child run is complete.
+        written: those of them that were written now.
+        lacking: number -> child run of those whose files were kept by another machine, and are not here.
+        refused: number -> why, of the trials that MLflow does not take.
     """
 
     def __init__(
@@ -79,22 +85,28 @@ class StudyRuns:
         artifact_root: Path | None,
         trial_folder: Callable[[int], Path],
         began: datetime | None = None,
+        keeps_parent: bool = True,
     ) -> None:
         """Find the study's runs, or create the parent.
 
         Args:
             facts, tracking_uri, artifact_root, trial_folder: as for :class:`autotune.tracking.Recorder`.
             began: when the study did, for a parent to be created; None for now.
+            keeps_parent: False where another run of the study does that; the parent must be there then.
         """
         self._facts, self._trial_folder, self._database = facts, trial_folder, sqlite_path(tracking_uri)
         self._client = open_client(tracking_uri)
         remote = urlsplit(tracking_uri).scheme in ("http", "https", "databricks", "databricks-uc")
         location = None if remote or artifact_root is None else artifact_root.resolve().as_uri()
+        self._keeps_parent = keeps_parent
         self._experiment = self._find_experiment(location)
         self._unfinished: dict[int, Run] = {}
         self._incumbents = Incumbents(facts.metric, facts.limits)
         self._known_steps: set[int] = set()
         self.complete: set[int] = set()
+        self.written: set[int] = set()
+        self.lacking: dict[int, Run] = {}
+        self.refused: dict[int, str] = {}
         self.parent_id = self._open_parent(milliseconds(began))
 
     def mark_running(self) -> None:
@@ -102,14 +114,24 @@ class StudyRuns:
         self._client.update_run(self.parent_id, status="RUNNING")
 
     def record(self, trials: Mapping[int, TrialRecord]) -> None:
-        """Write the ended trials that MLflow lacks.
+        """Write the ended trials that MLflow lacks, and files that were elsewhere when their trial was written.
 
         Args:
-            trials: by number, all that are known.
+            trials: by number.
         """
-        for number in sorted(trials.keys() - self.complete):
-            if trials[number].state != "running":
+        from mlflow.exceptions import MlflowException
+
+        for number in sorted(trials.keys() - self.complete - self.refused.keys()):
+            if trials[number].state == "running":
+                continue
+            try:
                 self._record_trial(trials[number])
+            except MlflowException as error:
+                if error.error_code not in _REFUSALS:
+                    raise
+                self.refused[number] = one_line(error)  # of this trial alone
+        for number in sorted(self.lacking.keys() & trials.keys()):
+            self._deliver(number)
 
     def record_progress(self, trials: Mapping[int, TrialRecord]) -> None:
         """Log what the parent tells by trial number, at the number of every trial that has no point yet.
@@ -183,14 +205,18 @@ class StudyRuns:
             self._find_children(parent.info.run_id)
             history = self._client.get_metric_history(parent.info.run_id, best_key(self._facts.metric))
             self._known_steps = {point.step for point in history}
+            if not self._keeps_parent:
+                return str(parent.info.run_id)
+        elif not self._keeps_parent:
+            raise LookupError("the study's run is not in MLflow")
         else:
             parent = self._client.create_run(self._experiment, began, tags, run_name=self._facts.name)
         run_id = str(parent.info.run_id)
-        parameters = {key(name): text for name, text in self._facts.parameters.items()}
+        parameters = {key(name): _fitting(text, _LONGEST_PARAMETER) for name, text in self._facts.parameters.items()}
         self._client.log_batch(
             run_id,
             params=[Param(name, text) for name, text in parameters.items() if name not in parent.data.params],
-            tags=[RunTag(key(name), text) for name, text in tags.items()],
+            tags=[RunTag(key(name), _fitting(text, _LONGEST_TAG)) for name, text in tags.items()],
         )
         if self._facts.data is not None:
             self._client.log_inputs(run_id, [_dataset_input(self._facts.data)])
@@ -205,6 +231,8 @@ class StudyRuns:
         found = [run for run in self._search(f"tags.`{PARENT}` = '{parent_id}'") if TRIAL in run.data.tags]
         for run in sorted(found, key=lambda run: bool(run.info.status == "RUNNING")):
             number = int(run.data.tags[TRIAL])
+            if LACKING in run.data.tags:
+                self.lacking[number] = run
             if number in self.complete or number in self._unfinished:
                 self._client.delete_run(run.info.run_id)
             elif run.info.status == "RUNNING":
@@ -234,10 +262,11 @@ class StudyRuns:
         from mlflow.entities import Param, RunTag
 
         number, ended = trial.number, milliseconds(trial.ended or trial.started)
-        files, too_large = _files(self._trial_folder(number))
-        tags = {STATE: trial.state, REASON: trial.reason, NOT_COPIED: ", ".join(map(str, too_large))}
-        tags[LEVEL] = str(trial.level) if trial.level else ""
-        told = {name: text for name, text in tags.items() if text}
+        folder = self._trial_folder(number)
+        tags = {STATE: trial.state, REASON: trial.reason, LEVEL: str(trial.level) if trial.level else ""}
+        lacking = trial.kept and not folder.is_dir()
+        tags[LACKING] = "true" if lacking else ""
+        told = {name: _fitting(text, _LONGEST_TAG) for name, text in tags.items() if text}
         if number not in self._unfinished:
             first = {PARENT: self.parent_id, TRIAL: str(number), **self._unit_tags(), **told}
             started = milliseconds(trial.started or trial.ended)
@@ -247,16 +276,34 @@ class StudyRuns:
         self._client.log_batch(
             run_id,
             metrics=trial_points(self._facts, trial, ended),
-            params=[Param(key(name), str(value)) for name, value in trial.values.items()],
+            params=[Param(key(name), _fitting(str(value), _LONGEST_PARAMETER)) for name, value in trial.values.items()],
             tags=[RunTag(name, text) for name, text in told.items()],
         )
-        if files:
-            place = self._artifacts(self._unfinished[number])
-            for path, folder in files:
-                place.log_artifact(str(path), folder)  # type: ignore[no-untyped-call]
+        self._copy_files(self._unfinished[number], folder)
         self._client.set_terminated(run_id, status=_CHILD_STATUS[trial.state], end_time=ended)
-        del self._unfinished[number]
+        run = self._unfinished.pop(number)
         self.complete.add(number)
+        self.written.add(number)
+        if lacking:
+            self.lacking[number] = run
+
+    def _deliver(self, number: int) -> None:
+        """Add a trial's files to its child, where they are here."""
+        folder = self._trial_folder(number)
+        if folder.is_dir():
+            run = self.lacking[number]
+            self._copy_files(run, folder)
+            self._client.delete_tag(run.info.run_id, LACKING)
+            del self.lacking[number]
+
+    def _copy_files(self, run: Run, folder: Path) -> None:
+        files, too_large = _files(folder)
+        if files:
+            place = self._artifacts(run)
+            for path, into in files:
+                place.log_artifact(str(path), into)  # type: ignore[no-untyped-call]
+        if too_large:
+            self._client.set_tag(run.info.run_id, NOT_COPIED, _fitting(", ".join(map(str, too_large)), _LONGEST_TAG))
 
     def _artifacts(self, run: Run) -> ArtifactRepository:
         """Where a run's files go. The client's own ``log_artifact`` reads the whole run first to find that out."""
@@ -294,6 +341,12 @@ def _dataset_input(data: MeasuredData) -> DatasetInput:
         ),
         [InputTag("mlflow.data.context", "tuning")],
     )
+
+
+def _fitting(text: str, longest: int) -> str:
+    """The text as MLflow's columns hold it; SQLite takes any, PostgreSQL neither more nor a NUL."""
+    text = text.replace("\0", "")
+    return text if len(text) <= longest else f"{text[: longest - 4]} ..."
 
 
 def _files(folder: Path) -> tuple[list[tuple[Path, str | None]], list[Path]]:

@@ -349,7 +349,7 @@ def test_the_live_record_goes_on_after_an_interruption(home: Home, monkeypatch: 
         def __init__(self, *arguments: Any, **named: Any) -> None:
             pass
 
-        def start(self, trials: list[TrialRecord]) -> None:
+        def start(self, trials: list[TrialRecord], others: list[TrialRecord]) -> None:
             told.append([trial.state for trial in trials])
             raise KeyboardInterrupt
 

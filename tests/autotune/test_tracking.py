@@ -476,6 +476,78 @@ def test_a_cheap_trial_is_marked(place: Place) -> None:
     assert "autotune.level" not in full.data.tags and cheap.data.tags["autotune.level"] == "2"
     assert parent.data.metrics["best_consistency"] == parent.data.metrics["trials/consistency"] == 0.5
     assert parent.data.metrics["trials/consistency level 2"] == 0.9
+    assert full.data.metrics["consistency"] == 0.5
+    assert "consistency" not in cheap.data.metrics and cheap.data.metrics["consistency level 2"] == 0.9
+
+
+def test_files_that_are_elsewhere_are_added_where_they_are(place: Place, tmp_path: Path, migrated: Path) -> None:
+    kept = [replace(each, kept=each.number == 2) for each in TRIALS]
+    (place.folder / "trials").rename(place.folder / "on the other machine")
+    for known in (0, 3):
+        report = place.sync(kept, status="FINISHED")
+        assert (report.already_there, report.lacking, report.error) == (known, 1, "")
+        lacking = [run.data.tags.get("autotune.files_missing") for run in place.runs()]
+        assert lacking == [None, None, None, "true"]
+    (place.folder / "on the other machine").rename(place.folder / "trials")
+    assert place.sync(kept, status="FINISHED").lacking == 0
+    undisturbed = make_place(tmp_path / "undisturbed", migrated)
+    undisturbed.sync(kept, status="FINISHED")
+    assert place.snapshot() == undisturbed.snapshot()
+    assert place.snapshot()[3]["files"].keys() == {"facts.txt", "pictures/object.png"}
+
+
+def test_what_a_trial_says_at_length_is_cut_to_what_mlflow_holds(place: Place) -> None:
+    place.sync([trial(0, None, state="failed", reason="no\0 end " + 20_000 * "x", values={"solver": 7000 * "y"})])
+    child = place.runs()[1]
+    reason = child.data.tags["autotune.reason"]
+    assert len(reason) == 8000 and reason.startswith("no end xxx") and reason.endswith("x ...")
+    assert len(child.data.params["solver"]) == 6000
+
+
+def test_a_trial_that_mlflow_refuses_holds_up_no_other(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    original = MlflowClient.log_batch
+
+    def refuse(client: Any, run_id: str, *rest: Any, **named: Any) -> None:
+        if client.get_run(run_id).data.tags.get("autotune.trial") == "1":
+            raise MlflowException.invalid_parameter_value("not like this")
+        original(client, run_id, *rest, **named)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", refuse)
+    recorder = Recorder(FACTS, **place.arguments)
+    recorder.start()
+    for each in TRIALS:
+        recorder.submit(each)
+    report = recorder.finish("FINISHED", {}, [], TRIALS)
+    assert report.recorded == 2
+    assert "1 trials refused, trial 1: MlflowException: not like this" in report.error
+    assert [run.info.status for run in place.runs()] == ["FINISHED", "FINISHED", "RUNNING", "FINISHED"]
+    monkeypatch.undo()
+    monkeypatch.chdir(place.folder.parent / "current")
+    assert place.sync(TRIALS, status="FINISHED").recorded == 1
+
+
+def test_a_recorder_that_does_not_lead_writes_its_own_trials_alone(place: Place, tmp_path: Path) -> None:
+    early = Recorder(FACTS, **place.arguments, leads=False)
+    early.start()
+    assert "the study's run is not in MLflow" in early.finish(None, {}, [], []).error
+    place.sync([TRIALS[0]])
+    before = place.snapshot()
+    beside = Recorder(FACTS, **place.arguments, leads=False)
+    beside.start()
+    beside.submit(TRIALS[2])
+    assert beside.finish(None, {"consistency": 1.0}, [tmp_path / "none"], [TRIALS[2]], others=[TRIALS[0]]).error == ""
+    after = place.snapshot()
+    assert after[:2] == before and after[2]["name"] == "trial 002"
+    beside = Recorder(FACTS, **place.arguments, leads=False)
+    beside.start()
+    beside.lead([TRIALS[1]], [TRIALS[0]])
+    report = beside.finish("FINISHED", {}, [], TRIALS)
+    assert (report.recorded, report.error) == (1, "")
+    assert [run.info.status for run in place.runs()] == ["FINISHED", "FINISHED", "FAILED", "FINISHED"]
+    assert place.runs()[0].data.metrics["best_consistency"] == 0.75
 
 
 def test_a_password_is_not_in_the_message(place: Place) -> None:

@@ -72,6 +72,29 @@ def test_the_curves_go_on_past_a_trial_whose_process_was_killed(
     assert [point.step for point in history] == [0, 2, 3]
 
 
+def test_a_copy_elsewhere_leaves_the_studys_own_place_alone(
+    place: Place, migrated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.home.folder.mkdir()
+    shutil.copy(migrated, place.home.folder / "mlflow.db")
+    objective = {"name": "tests.autotune.toy:toy"}  # with files
+    assert autotune("run", place.write(tracking={}, objective=objective), "--quiet") == 0
+    own = place.result()["mlflow"]
+    (place.folder / "copy").mkdir()
+    shutil.copy(migrated, place.folder / "copy" / "mlflow.db")
+    uri = f"sqlite:///{place.folder / 'copy' / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert autotune("sync", "toy") == 0
+    out = capsys.readouterr().out
+    assert "4 trials recorded now, 0 before" in out and f"a copy, in {uri}" in out and own["tracking_uri"] in out
+    assert len(list((place.folder / "copy" / "mlflow-artifacts").rglob("reconstruction.h5"))) == 4
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert autotune("sync", "toy") == 0
+    assert capsys.readouterr().out == "MLflow holds study toy: 0 trials recorded now, 4 before\n"
+    assert autotune("result", "toy", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["mlflow"] == own
+
+
 def test_a_study_that_says_where_it_is_recorded_is_recorded_there(
     place: Place, migrated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
