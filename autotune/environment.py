@@ -1,4 +1,4 @@
-"""What a study ran with: versions of all packages that matter, Python, machine, threads, commit.
+"""What a study ran with: versions of all packages that matter, hashes of other code, Python, machine, threads, commit.
 
 Kept with the study for every run of it that had another environment than those before, so that each trial knows its
 own; the latest is in the study's folder as ``environment.json``, too.
@@ -19,54 +19,72 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import autotune
+from autotune.codehash import code_hashes
+from autotune.execution.threads import worker_threads
 from autotune.result import write_json
 from autotune.store import TrialRecord, TrialStore
+
+if TYPE_CHECKING:
+    from autotune.study import StudySpec
+    from autotune.study.execution import ExecutionSpec
 
 FILE = "environment.json"
 _OF = "environment:"  # fact of a study: this and a digest -> the environment
 _RAN_IN = "environments"  # fact of a study: run -> digest of its environment, the latest last
 _EXTRAS = frozenset({"dask", "postgres", "sim"})
 """Extras of this package that may decide a number; its tests and linters do not."""
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_DIRTY = "-dirty"
 _GIT_SECONDS = 5.0
 
 
-def environment(objective: str) -> dict[str, Any]:
-    """The environment of this process as plain data.
+def environment(objective: str, threads: Mapping[str, str] | None) -> dict[str, Any]:
+    """The environment of this process and its workers as plain data.
 
     Args:
         objective: the objective's name in the study; the package that it comes from counts, with its requirements.
+        threads: what sets those of the workers, as of :func:`threads_of`.
 
     Keys: ``python``, ``platform``, ``cpu``, ``cores`` that this process may use, ``threads`` (environment variables
-    that set them), ``accelerator`` (null where there is none, or torch was not needed), ``commit`` of the checkout that
-    autotune is run from (null for an installed one; ``-dirty`` appended where tracked files are changed), ``packages``
-    (name -> version).
+    that set those of a worker; null where that is not known), ``accelerator`` (null where there is none, or torch was
+    not needed), ``commit`` of the checkout that autotune is run from (null for an installed one; ``-dirty`` appended
+    where tracked files are changed), ``packages`` (name -> version), ``sources`` (name -> SHA-256 of the objective's
+    code that is in none of these: :func:`autotune.codehash.code_hashes`).
+
+    Raises:
+        InputError: there is no such objective.
     """
+    own = _distributions(objective)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": {name: os.environ[name] for name in _THREADS if name in os.environ},
+        "threads": None if threads is None else dict(threads),
         "accelerator": _accelerator(),
         "commit": _commit(),
-        "packages": dict(_packages(_distributions(objective))),
+        "packages": dict(_packages(own)),
+        "sources": code_hashes(objective, own),
     }
 
 
-def note_environment(store: TrialStore, owner: str, objective: str, folder: Path) -> None:
+def threads_of(execution: ExecutionSpec) -> dict[str, str] | None:
+    """The environment variables that set the threads of a study's workers; None where that is left to a cluster."""
+    return None if execution.executor == "dask" else worker_threads(execution.workers)
+
+
+def note_environment(store: TrialStore, owner: str, spec: StudySpec, folder: Path) -> None:
     """Keep what a run of a study runs in. The study's lock must be held.
 
     Args:
         store: the study.
         owner: the run, as its trials name it.
-        objective: the objective's name in the study.
+        spec: what its file says.
         folder: the study's folder, for ``environment.json``.
     """
-    found = environment(objective)
+    found = environment(spec.objective.name, threads_of(spec.execution))
     digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
     facts = store.facts
     if _OF + digest not in facts:
@@ -84,10 +102,21 @@ def environment_of(store: TrialStore, trial: TrialRecord) -> dict[str, Any] | No
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Where two environments differ: name -> (then, now), packages by their names; None for what is not there."""
-    flat = [{**{k: v for k, v in one.items() if k != "packages"}, **one["packages"]} for one in (then, now)]
-    names = [*flat[0], *(name for name in flat[1] if name not in flat[0])]
-    return {name: (flat[0].get(name), flat[1].get(name)) for name in names if flat[0].get(name) != flat[1].get(name)}
+    """Where two environments are not known to be the same: name -> (then, now), None for what is not there.
+
+    Packages by their names, other code as ``source of NAME``. A commit with changed files is never known to be the
+    same: its two values may be equal.
+    """
+    old, new = _flat(then), _flat(now)
+    names = [*old, *(name for name in new if name not in old)]
+    pairs = {name: (old.get(name), new.get(name)) for name in names}
+    return {name: (a, b) for name, (a, b) in pairs.items() if a != b or (name == "commit" and str(a).endswith(_DIRTY))}
+
+
+def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
+    rest = {name: value for name, value in found.items() if name not in ("packages", "sources")}
+    sources = {f"source of {name}": digest for name, digest in found.get("sources", {}).items()}
+    return {**rest, **sources, **found["packages"]}
 
 
 def constraints(found: Mapping[str, Any]) -> str:
@@ -99,6 +128,8 @@ def constraints(found: Mapping[str, Any]) -> str:
         lines.append(
             "# A version with a '+' comes from an index of its own, such as https://download.pytorch.org/whl/cpu."
         )
+    for name, digest in found.get("sources", {}).items():
+        lines.append(f"# no version tells the code of {name}; the SHA-256 of its source was {digest}")
     lines += [f"{name}=={version}" for name, version in found["packages"].items() if name != "autotune"]
     return "\n".join(lines) + "\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -59,12 +59,13 @@ def details(store: TrialStore, home: Home) -> dict[str, Any]:
     Further keys: ``reason`` of its end; ``latest`` trials (``trial``, ``state``, ``level``, ``metric``, ``values``,
     ``seconds``, ``reason``); ``failures`` (``reason``, ``count``, the latest such ``trial``); ``incumbent`` (parameter
     -> ``value``, ``unit``); ``budget`` (what of it -> ``used`` and ``of``; None where it was not kept);
-    ``trials_per_hour`` of the latest ones, and ``seconds_left`` at most at that rate (None where none runs, or that is
-    not known).
+    ``trials_per_hour`` of the latest ones of all runs that are alive (of the last one where none is), and
+    ``seconds_left`` at most at that rate (None where none runs, or that is not known).
     """
-    trials, result = store.trials(), build_result(store, home, live=bool(alive(store)))
+    live, trials = alive(store), store.trials()
+    result = build_result(store, home, live=bool(live))
     counted = [trial for trial in trials if trial.state != "interrupted"]
-    rate = _rate(counted)
+    rate = _rate(counted, live)
     budget = _budget(store.facts.get(BUDGET), counted, store.facts.get("seconds", 0.0))
     found = summary(store, home)
     return found | {
@@ -109,10 +110,14 @@ def _budget(
     return {name: {"used": spent, "of": limits[name]} for name, spent in used.items() if limits.get(name) is not None}
 
 
-def _rate(trials: Sequence[TrialRecord]) -> float | None:
-    """Trials per second, by the ends of the latest ones of the run that ended one last; None where too few have."""
+def _rate(trials: Sequence[TrialRecord], live: Set[str]) -> float | None:
+    """Trials per second, by the ends of the latest ones of the runs that are alive; None where too few have ended.
+
+    Where no run is alive, it is that of the one that ended a trial last.
+    """
     ended = sorted((t for t in trials if t.ended is not None), key=lambda t: t.ended or datetime.min)
-    latest = [t.ended for t in ended if t.owner == ended[-1].owner and t.ended is not None][-LATEST:]
+    runs = live or {t.owner for t in ended[-1:]}
+    latest = [t.ended for t in ended if t.owner in runs and t.ended is not None][-LATEST:]
     if len(latest) < 2 or latest[-1] <= latest[0]:
         return None
     return (len(latest) - 1) / (latest[-1] - latest[0]).total_seconds()

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from autotune.environment import commit_of, environment
+from autotune.environment import commit_of, environment, threads_of
 from autotune.running import RunningStudy
 from autotune.study import StudyFile
 from autotune.tracking import MeasuredData
@@ -23,7 +23,8 @@ def tags_of(study: RunningStudy) -> dict[str, str]:
 
     The keys that begin with ``mlflow.`` are those from which MLflow's UI fills its own columns.
     """
-    spec, found = study.file.spec, environment(study.file.spec.objective.name)
+    spec = study.file.spec
+    found = environment(spec.objective.name, threads_of(spec.execution))
     tags = {
         f"autotune.{_BACKEND}": spec.objective.name,  # unless the objective says it better
         **{f"autotune.{key.replace(' ', '_')}": value for key, value in study.summary.items()},

@@ -1,7 +1,8 @@
 """Reproduce a trial: evaluate it again from what is kept of its study, and compare.
 
 What decides a trial is its study's file, its parameters, the seed and the measurement, all of which are kept or, of the
-measurement, known by its hash; the software that evaluates is what may differ, and is named where it does.
+measurement, known by its hash; the software that evaluates is what may differ, and is named where it does. How many
+threads it adds with is made the same.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from autotune.environment import differences, environment, environment_of
 from autotune.errors import InputError, Problem, StudyFailed
 from autotune.execution.executor import Ended, Task
 from autotune.execution.process import ProcessExecutor
+from autotune.execution.threads import worker_threads
 from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Objective, Status
 from autotune.origin import kept_file
@@ -50,25 +52,27 @@ def reproduce(
     folder: Path | None = None,
     overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Evaluate a trial again, in a worker process of its own, and compare.
+    """Evaluate a trial again, in a worker process of its own with as many threads as then, and compare.
 
-    A metric agrees where it differs by at most ``tolerance``, relative to its size where that is above 1; the gradient
-    where what it says of a way through a parameter's whole range does, relative to the largest of these where that is
-    above 1.
+    A metric agrees where it differs by at most ``tolerance`` times its scale: its size, or that in the study's best
+    trial where it is larger there (:func:`scale_of`). The gradient agrees where what it says of a way through a
+    parameter's whole range differs by at most ``tolerance`` times the tuned metric's scale, or times the largest such
+    change where that is larger.
 
     Args:
         store: the study.
         home: where it is kept.
         follower: told how the evaluation goes.
         number: of the trial; None for the best one.
-        tolerance: above 0.
+        tolerance: relative, above 0.
         folder, overrides: as for :func:`autotune.origin.kept_file`: where the measurement is now.
 
     Returns:
-        plain data: ``agrees``; ``metrics`` and ``gradient`` (name -> ``then``, ``now``, ``difference``, ``agrees``);
-        ``reason`` where the evaluation failed; the trial's ``values``, ``seed``, ``content_hash`` (None where the
-        objective tells none), ``overrides``; ``environment`` (``then``, which may be None, and ``now``) and
-        ``differences`` between the two (name -> [then, now]; None where that is not known).
+        plain data: ``agrees``; ``metrics`` and ``gradient`` (name -> ``then``, ``now``, ``difference``, ``relative``,
+        which is compared with ``tolerance`` and None where there is no scale, ``agrees``); ``reason`` where the
+        evaluation failed; the trial's ``values``, ``seed``, ``content_hash`` (None where the objective tells none),
+        ``overrides``; ``environment`` (``then``, which may be None, and ``now``) and ``differences``: what is not known
+        to be the same (name -> [then, now], which may be equal; None where ``then`` is).
 
     Raises:
         InputError: no such trial, one that did not finish, another measurement, or a file that is not valid any more.
@@ -79,20 +83,21 @@ def reproduce(
     objective = file.open()
     content_hash = _same_measurement(store, objective)
     plan = plan_study(file, objective)
-    now = environment(file.spec.objective.name)
+    then = environment_of(store, trial)
+    threads = _threads(then)
+    now = environment(file.spec.objective.name, threads)
     del objective  # the worker reads the data for itself
     seed = int(store.facts["seed"])
     values = {**plan.held(trial.level), **trial.values}
-    ended = _evaluate(file, plan, Task(trial.number, values, seed, None), home, follower)
+    ended = _evaluate(file, plan, Task(trial.number, values, seed, None), home, follower, threads)
     evaluation = ended.evaluation
     done = evaluation.status is Status.COMPLETE
-    then = environment_of(store, trial)
     return {
         "study": store.study.study_name,
         "trial": trial.number,
         "metric": plan.metric.name,
         "tolerance": tolerance,
-        **compare(trial, evaluation if done else None, plan.space, plan.metric, tolerance),
+        **compare(trial, evaluation if done else None, plan.space, plan.metric, tolerance, store.trials()),
         "reason": "" if done else evaluation.reason or f"the evaluation ended as {evaluation.status}",
         "overrides": list(overrides),
         "values": values,
@@ -132,30 +137,64 @@ def trial_of(store: TrialStore, number: int | None) -> TrialRecord:
 
 
 def compare(
-    trial: TrialRecord, evaluation: Evaluation | None, space: Space, metric: Metric, tolerance: float
+    trial: TrialRecord,
+    evaluation: Evaluation | None,
+    space: Space,
+    metric: Metric,
+    tolerance: float,
+    trials: Sequence[TrialRecord],
 ) -> dict[str, Any]:
     """Metrics and gradient of a trial beside those of its repetition, None where that failed; see :func:`reproduce`."""
     if evaluation is None:
         return {"agrees": False, "metrics": {}, "gradient": {}}
+    scales = {name: scale_of(name, trial, metric, trials) for name in trial.metrics}
     metrics = {
-        name: _beside(value, evaluation.metrics.get(name), tolerance * max(1.0, abs(value)))
+        name: _beside(value, evaluation.metrics.get(name), scales[name], tolerance)
         for name, value in trial.metrics.items()
     }
     through = space.gradient_to_unit(trial.values, trial.gradient)  # its range: name -> change of the metric
-    allowed = tolerance * max([1.0, *(abs(change) for change in through.values())])
+    scale = max([scales[metric.name], *(abs(change) for change in through.values())])
     ranges = space.gradient_to_unit(trial.values, dict.fromkeys(through, 1.0))
     gradient = {
-        name: _beside(trial.gradient[name], evaluation.gradient.get(name), allowed / abs(ranges[name]))
+        name: _beside(trial.gradient[name], evaluation.gradient.get(name), scale / abs(ranges[name]), tolerance)
         for name in through
     }
     compared = [metrics[metric.name], *gradient.values()]
     return {"agrees": all(one["agrees"] for one in compared), "metrics": metrics, "gradient": gradient}
 
 
-def _beside(then: float, now: float | None, allowed: float) -> dict[str, Any]:
+def scale_of(name: str, trial: TrialRecord, metric: Metric, trials: Sequence[TrialRecord]) -> float:
+    """What a difference in a trial's metric is to be compared with.
+
+    The metric's size in the trial, or in the study's best trial where it is larger there. So a loss, which is the
+    better the nearer it is to 0, is compared with itself, however small it is; and a score with what the study has
+    reached: that a poor one is near 0 does not make it more exact. Where both are exactly 0, it is the smallest size
+    that any trial has; 0 where none has another.
+
+    Args:
+        name: of the metric.
+        trial: one that has finished.
+        metric: the tuned one, which says what the best trial is.
+        trials: of the study; only those evaluated at the trial's level compare with it.
+    """
+    sign = 1.0 if metric.goal == "maximize" else -1.0
+    peers = [trial, *(one for one in trials if one.state == "finished" and one.level == trial.level)]
+    best = max(peers, key=lambda one: sign * one.metrics[metric.name])
+    sizes = [abs(one.metrics[name]) for one in peers if name in one.metrics]
+    return max(abs(trial.metrics[name]), abs(best.metrics.get(name, 0.0))) or min(filter(None, sizes), default=0.0)
+
+
+def _beside(then: float, now: float | None, scale: float, tolerance: float) -> dict[str, Any]:
     difference = None if now is None else now - then
-    same = then == now or (difference is not None and abs(difference) <= allowed)
-    return {"then": then, "now": now, "difference": difference, "agrees": same}
+    relative = 0.0 if then == now else None if difference is None or scale == 0 else difference / scale
+    agrees = relative is not None and abs(relative) <= tolerance
+    return {"then": then, "now": now, "difference": difference, "relative": relative, "agrees": agrees}
+
+
+def _threads(then: Mapping[str, Any] | None) -> dict[str, str]:
+    """What sets the threads of the worker: as then, where that is known."""
+    known = None if then is None else then["threads"]
+    return worker_threads(1) if known is None else known
 
 
 def _same_measurement(store: TrialStore, objective: Objective) -> str | None:
@@ -172,11 +211,13 @@ def _same_measurement(store: TrialStore, objective: Objective) -> str | None:
     return now
 
 
-def _evaluate(file: StudyFile, plan: Plan, task: Task, home: Home, follower: Follower) -> Ended:
+def _evaluate(
+    file: StudyFile, plan: Plan, task: Task, home: Home, follower: Follower, threads: Mapping[str, str]
+) -> Ended:
     """Evaluate in a fresh worker process, whatever executor the study has."""
     spec = file.spec.execution
     alone = ExecutionSpec(timeout=spec.timeout, memory=spec.memory)
-    executor = ProcessExecutor(file, alone, plan.metric.name, home.workers(file.spec.name))
+    executor = ProcessExecutor(file, alone, plan.metric.name, home.workers(file.spec.name), threads)
     try:
         executor.submit(task)
         while (ended := executor.wait(follower, _WAIT_SECONDS)) is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autotune.cli.options import SetOption, StudyArgument
+from autotune.numbers import metric_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -127,7 +128,7 @@ def _aim_facts(plan: Plan) -> dict[str, str]:
 def _search_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
     metric, search, budget = plan.metric, spec.search, spec.budget
     split = "in-sample" if metric.held_out_of is None else "on data withheld from the solver"
-    ceiling = "" if metric.noise_ceiling is None else f", noise ceiling {metric.noise_ceiling:.5f}"
+    ceiling = "" if metric.noise_ceiling is None else f", noise ceiling {metric_text(metric.noise_ceiling, 5)}"
     startup = "" if search.startup_trials is None else f", {search.startup_trials} startup trials"
     limit = "" if budget.seconds is None else f", at most {_number(budget.seconds)} s"
     cost = "" if budget.reconstructions is None else f", at most {_number(budget.reconstructions)} reconstructions"

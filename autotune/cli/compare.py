@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autotune.cli.stored import find_stored
+from autotune.numbers import metric_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,7 +60,7 @@ def _print_studies(console: Console, found: Mapping[str, Any]) -> None:
             one["study"],
             one["status"],
             metric["name"],
-            "-" if metric["best"] is None else f"{metric['best']:.6f}",
+            "-" if metric["best"] is None else metric_text(metric["best"]),
             "" if share is None else f"{100 * share:.2f} %",
             str(sum(one["trials"].values())),
             f"{cost['reconstruction_equivalents'] + cost['interval_equivalents']:.3g}",

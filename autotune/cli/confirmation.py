@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from autotune.cli.console import make_console
+from autotune.numbers import metric_text
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_MOST_DECIMALS = 6
 
 
 def print_confirmation(found: Mapping[str, Any]) -> None:
@@ -97,7 +100,7 @@ def _score(values: Sequence[float | None]) -> str:
     if not known:
         return "-"
     spread = stdev(known) if len(set(known)) > 1 else 0.0
-    return f"{fmean(known):.6f}" + (f"\n± {spread:.1g}" if spread > 0 else "")
+    return metric_text(fmean(known)) + (f"\n± {spread:.1g}" if spread > 0 else "")
 
 
 def _behind(candidate: Mapping[str, Any]) -> str:
@@ -108,6 +111,8 @@ def _behind(candidate: Mapping[str, Any]) -> str:
     if not behind["half_width"]:
         return f"{behind['mean']:.2g}"
     digits = max(0, -math.floor(math.log10(behind["half_width"])))
+    if digits > _MOST_DECIMALS:
+        return f"{behind['mean']:.2g}\n± {behind['half_width']:.1g}"
     return f"{behind['mean']:.{digits}f}\n± {behind['half_width']:.{digits}f}"
 
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from autotune.cli.console import make_console
 from autotune.cli.json_lines import JsonLines
+from autotune.numbers import metric_text
 from autotune.objective import Metric
 from autotune.running import Watcher
 from autotune.store import TrialRecord
@@ -68,7 +69,7 @@ class ProgressLine:
         self._metric, self._budget = metric, budget
         self._done = self._done_before = len(trials)
         self._began = time.monotonic()
-        ceiling = "" if metric.noise_ceiling is None else f" (noise ceiling {metric.noise_ceiling:.5f})"
+        ceiling = "" if metric.noise_ceiling is None else f" (noise ceiling {_short(metric.noise_ceiling)})"
         verb = f"continued after {len(trials)} trial{'s' * (len(trials) > 1)}" if trials else "begun"
         self._progress.console.print(f"Study {name} {verb}: {metric.goal} {metric.name}{ceiling}")
         self._progress.update(self._task, total=budget, completed=self._done)
@@ -84,21 +85,21 @@ class ProgressLine:
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
         """Show the iteration of the trial that was heard of last."""
         value = metrics.get(self._metric.name)
-        text = "" if value is None else f" {value:.5f}"
+        text = "" if value is None else f" {_short(value)}"
         self._progress.update(self._task, now=f"trial {number}, iteration {iteration}/{iterations}{text}")
 
     def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         """Count the trial; on a terminal update the bar, elsewhere print its line."""
         self._done += 1
-        incumbent = "none yet" if best is None else f"{best.metrics[self._metric.name]:.5f} (trial {best.number})"
+        incumbent = "none yet" if best is None else f"{_short(best.metrics[self._metric.name])} (trial {best.number})"
         left = self._time_left()
         if self._terminal:
             self._progress.update(self._task, completed=self._done, best=f"best {incumbent}", left=left)
         else:
             value = trial.metrics.get(self._metric.name)
-            cheap = " (cheap)" if trial.level else ""
-            finished = trial.state == "finished" and value is not None
-            what = f"{self._metric.name} {value:.5f}{cheap}" if finished else trial.reason
+            what = trial.reason
+            if trial.state == "finished" and value is not None:
+                what = f"{self._metric.name} {_short(value)}{' (cheap)' if trial.level else ''}"
             self._progress.console.print(
                 f"trial {trial.number} ({self._done}/{self._budget}) {trial.state}: {what}; best {incumbent}; {left}",
                 soft_wrap=True,  # a line per trial, for grep
@@ -120,6 +121,10 @@ class ProgressLine:
         each = (time.monotonic() - self._began) / max(1, self._done - self._done_before)
         seconds = round(each * max(0, self._budget - self._done))
         return f"{seconds // 60}:{seconds % 60:02d} left"
+
+
+def _short(metric: float) -> str:
+    return metric_text(metric, 5)
 
 
 def _waiting(reason: str) -> str:

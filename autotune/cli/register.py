@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autotune.cli.stored import StoredStudyArgument, find_stored
+from autotune.numbers import metric_text
 
 if TYPE_CHECKING:
     from autotune.registry import CalibratedParameter
@@ -24,6 +25,7 @@ def register(
     from autotune.home import Home
     from autotune.registry import register as put_under
 
+    _require_name("--as", name)
     home = Home.from_environment()
     version, new = put_under(find_stored(study, home), home, name, alias)
     was = "registered as" if new else "is already"
@@ -41,6 +43,7 @@ def calibration(
 
     from autotune.registry import calibration as look_up
 
+    _require_name("calibration", name)
     found = look_up(name, alias)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2, ensure_ascii=False))
@@ -51,12 +54,19 @@ def calibration(
 
     console = make_console()
     console.print(f"{found.name} version {found.version} ({alias}): study {found.study}")
-    console.print(f"{found.metric} {found.metric_value:.6f}")
+    console.print(f"{found.metric} {metric_text(found.metric_value)}")
     table = Table("parameter", "value", "estimate", "90 % interval", "unit", "verdict", box=None, padding=(0, 2))
     for parameter, known in found.parameters.items():
         verdict = (known.verdict or "").replace("_", " ")
         table.add_row(parameter, _number(known.value), _number(known.estimate), _interval(known), known.unit, verdict)
     console.print(table)
+
+
+def _require_name(where: str, name: str) -> None:
+    from autotune.errors import InputError, Problem
+
+    if not name.strip():
+        raise InputError(Problem(f"{where} '{name}'", "is no name", "name what is calibrated, such as titan-300kv"))
 
 
 def _number(value: object) -> str:

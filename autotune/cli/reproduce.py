@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from autotune.store import TrialStore
 
 DISAGREES = 3
+_MAY_BE_REPLACED = "objective.KEY, such as the place of the data, execution.timeout or execution.memory"
 
 
 def reproduce(
     study: StoredStudyArgument,
     trial: Annotated[int | None, typer.Option(min=0, help="Number of the trial, instead of the best one.")] = None,
-    tolerance: Annotated[float, typer.Option(help="How much the metric may differ.")] = 1e-5,
+    tolerance: Annotated[float, typer.Option(help="How much the metric may differ, relative to its scale.")] = 1e-5,
     folder: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="What the study's relative paths start from, if moved.")
     ] = None,
@@ -42,9 +44,13 @@ def reproduce(
 
     home = Home.from_environment()
     store = find_stored(study, home)
-    if not tolerance > 0:
-        raise InputError(Problem(f"--tolerance {tolerance:g}", "is not above 0", "1e-5 is usual"))
+    if not 0 < tolerance < math.inf:
+        raise InputError(Problem(f"--tolerance {tolerance:g}", "is not a number above 0", "1e-5 is usual"))
+    _check_overrides(overrides or ())
     if lock is not None:
+        given = {"--json": json_path, "--folder": folder, "--set": overrides}
+        for option in (option for option, value in given.items() if value):
+            raise InputError(Problem(option, "contradicts --lock, which evaluates nothing", "give one of them"))
         _write_lock(store, trial, lock)
         return
     check_json_path(json_path)
@@ -64,6 +70,19 @@ def reproduce(
     _print(document)
     if not document["agrees"]:
         raise typer.Exit(DISAGREES)
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    """Refuse to replace what makes the trial what it is: its parameters, its seed, its metric."""
+    from autotune.errors import InputError, Problem
+
+    problems = [
+        Problem(f"--set {override}", "is part of the trial, or has no effect on it", f"replace {_MAY_BE_REPLACED}")
+        for override in overrides
+        if "=" in override and not override.strip().startswith(("objective.", "execution.timeout", "execution.memory"))
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def _write_lock(store: TrialStore, number: int | None, path: Path) -> None:
@@ -111,16 +130,12 @@ def _print(document: Mapping[str, Any]) -> None:
         console.print(f"NOT reproduced: {name} failed when evaluated again: {document['reason']}", soft_wrap=True)
     else:
         verdict = "Reproduced" if document["agrees"] else "NOT reproduced"
-        console.print(f"{verdict}: {name}, within {document['tolerance']:g} of {document['metric']}")
-        table = Table("", "then", "now", "difference", "", box=None, padding=(0, 2))
+        console.print(f"{verdict}: {name}; allowed: {document['tolerance']:g} of the scale of {document['metric']}")
+        table = Table("", "then", "now", "difference", "of the scale", "", box=None, padding=(0, 2))
         for kind, title in (("metrics", "{}"), ("gradient", "d/d {}")):
             for key, one in document[kind].items():
-                now, difference = (
-                    ("-", "-") if one["now"] is None else (f"{one['now']:.8g}", f"{one['difference']:.2g}")
-                )
-                table.add_row(
-                    title.format(key), f"{one['then']:.8g}", now, difference, "" if one["agrees"] else "differs"
-                )
+                numbers = (_short(one["now"], 8), _short(one["difference"], 2), _short(one["relative"], 2))
+                table.add_row(title.format(key), _short(one["then"], 8), *numbers, "" if one["agrees"] else "differs")
         console.print(table)
     hashed = document["content_hash"]
     console.print(f"Data: {'hash not told by the objective' if hashed is None else f'the same ({hashed})'}")
@@ -137,20 +152,33 @@ def _print_environment(console: Console, document: Mapping[str, Any]) -> None:
         console.print("Software then: not kept (an older version ran it)")
     elif not document["differences"]:
         count = len(document["environment"]["now"]["packages"])
-        console.print(f"Software and machine: the same ({count} packages)")
+        console.print(f"Recorded software and machine: the same ({count} packages)")
     else:
-        console.print("What differs from then:")
+        console.print("What is not known to be the same as then:")
         table = Table("", "then", "now", box=None, padding=(0, 2))
         for key, (then, now) in document["differences"].items():
-            table.add_row(key, _plain(then), _plain(now))
+            table.add_row(
+                key, _plain(key, then), _plain(key, now) if now != then else "the same, but with changed files"
+            )
         console.print(table)
-        console.print(
-            "The same versions: autotune reproduce STUDY --lock FILE, then, in a checkout, pip install -c FILE .",
-            soft_wrap=True,
-        )
+        if document["differences"].keys() & _packages(document["environment"]):
+            console.print(
+                "The same versions: autotune reproduce STUDY --lock FILE, then, in a checkout, pip install -c FILE .",
+                soft_wrap=True,
+            )
 
 
-def _plain(value: Any) -> str:
+def _packages(environments: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    return {name for one in environments.values() for name in one["packages"]}
+
+
+def _short(number: float | None, digits: int) -> str:
+    return "-" if number is None else f"{number:.{digits}g}"
+
+
+def _plain(name: str, value: Any) -> str:
+    if value is None:
+        return "not recorded" if name.startswith("source of") or name == "threads" else "-"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={one}" for name, one in value.items()) or "-"
-    return "-" if value is None else str(value)
+        return ", ".join(f"{key}={one}" for key, one in value.items()) or "as the libraries choose"
+    return f"SHA-256 {value[:12]}" if name.startswith("source of") else str(value)

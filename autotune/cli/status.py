@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autotune.numbers import metric_text
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -51,7 +53,7 @@ def _print_all(studies: Sequence[Mapping[str, Any]], place: str) -> None:
         table.add_column(heading, no_wrap=heading != "study")
     for one in studies:
         metric = one["metric"]
-        best = "-" if metric["best"] is None else f"{metric['best']:.6g} {metric['name']}"
+        best = "-" if metric["best"] is None else f"{metric_text(metric['best'])} {metric['name']}"
         share = metric["fraction_of_ceiling"]
         table.add_row(
             one["study"],
@@ -79,7 +81,7 @@ def _print_one(one: Mapping[str, Any]) -> None:
     if metric["best"] is not None:
         share = metric["fraction_of_ceiling"]
         of = "" if share is None else f", {100 * share:.2f} % of the noise ceiling"
-        console.print(f"Best: {metric['name']} {metric['best']:.6f} in trial {one['best_trial']}{of}")
+        console.print(f"Best: {metric['name']} {metric_text(metric['best'])} in trial {one['best_trial']}{of}")
         values = (
             f"{name} {_number(p['value'])} {p['unit']}".removesuffix(" 1") for name, p in one["incumbent"].items()
         )
@@ -106,7 +108,7 @@ def _print_latest(console: Console, trials: Sequence[Mapping[str, Any]], metric:
     table = Table("trial", "state", metric, "seconds", *names, box=None, padding=(0, 2))
     for trial in trials:
         state = f"{trial['state']}, cheap" if trial["level"] else trial["state"]
-        value = "" if trial["metric"] is None else f"{trial['metric']:.6f}"
+        value = "" if trial["metric"] is None else metric_text(trial["metric"])
         values = (_number(trial["values"].get(name, "-")) for name in names)
         table.add_row(str(trial["trial"]), state, value, f"{trial['seconds']:.3g}", *values)
     console.print("\nLatest trials")

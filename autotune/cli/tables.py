@@ -11,6 +11,7 @@ from rich.table import Table
 
 from autotune.cli.confirmation import print_confirmation
 from autotune.cli.console import command_name, make_console
+from autotune.numbers import metric_text
 from autotune.result import NOISE_AND_SEARCH
 
 if TYPE_CHECKING:
@@ -54,12 +55,10 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
         broken = trials["finished"] and document["limits"]
         console.print("No full trial keeps the limits." if broken else "No trial has finished.")
         return
-    ceiling = (
-        ""
-        if metric["fraction_of_ceiling"] is None
-        else (f", {100 * metric['fraction_of_ceiling']:.2f} % of the noise ceiling {metric['noise_ceiling']:.5f}")
-    )
-    console.print(f"Best {metric['name']} {metric['best']:.6f} in trial {document['best_trial']}{ceiling}")
+    share, ceiling = metric["fraction_of_ceiling"], ""
+    if share is not None:
+        ceiling = f", {100 * share:.2f} % of the noise ceiling {metric_text(metric['noise_ceiling'], 5)}"
+    console.print(f"Best {metric['name']} {metric_text(metric['best'])} in trial {document['best_trial']}{ceiling}")
     known = {name: value for name, value in truth.items() if name in document["parameters"]}
     table = Table(box=None, padding=(0, 1))
     table.add_column("parameter", no_wrap=True)

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autotune.execution.threads import THREAD_VARIABLES
+
 _START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -30,21 +32,20 @@ FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, si
 class Child:
     """A worker process. Its modules are found where this process finds them, and what it prints goes to ``log``."""
 
-    def __init__(self, log: Path, threads: int | None) -> None:
+    def __init__(self, log: Path, threads: Mapping[str, str]) -> None:
         """Start it.
 
         Args:
             log: file that all it prints is added to.
-            threads: for its numerical libraries, where the environment does not say; None for their own choice.
+            threads: environment variables that set those of its numerical libraries, instead of this process's own.
         """
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         requests, self._requests = os.pipe()
         self.answers, answers = os.pipe()
         life, self._life = os.pipe()
-        environment = {name: value for name, value in os.environ.items() if name != "AUTOTUNE_STORAGE"}  # may be secret
-        if threads is not None:
-            environment.setdefault("OMP_NUM_THREADS", str(threads))
+        left_out = ("AUTOTUNE_STORAGE", *THREAD_VARIABLES)  # the first may hold a secret
+        environment = {name: value for name, value in os.environ.items() if name not in left_out} | dict(threads)
         path = json.dumps([str(Path(folder).absolute()) for folder in sys.path])
         with log.open("ab") as printed:
             self._process = subprocess.Popen(

@@ -13,6 +13,7 @@ import os
 import selectors
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from autotune.errors import Problem, StudyFailed
 from autotune.execution.child import FROM_OUTSIDE, Child, how_it_ended
 from autotune.execution.executor import Ended, Listener, Task
+from autotune.execution.threads import worker_threads
 from autotune.objective import Evaluation, Status
 from autotune.store import evaluation_of
 from autotune.study import StudyFile
@@ -74,7 +76,14 @@ class _Worker:
 class ProcessExecutor:
     """Evaluates in ``spec.workers`` processes at once, each within the limits of time and memory."""
 
-    def __init__(self, file: StudyFile, spec: ExecutionSpec, metric: str, logs: Path) -> None:
+    def __init__(
+        self,
+        file: StudyFile,
+        spec: ExecutionSpec,
+        metric: str,
+        logs: Path,
+        threads: Mapping[str, str] | None = None,
+    ) -> None:
         """Start nothing yet.
 
         Args:
@@ -82,7 +91,9 @@ class ProcessExecutor:
             spec: how many workers, and their limits.
             metric: the tuned metric's name.
             logs: folder of what the workers print.
+            threads: as of :func:`autotune.execution.threads.worker_threads`, for which None stands.
         """
+        self._threads = threads
         self._file, self._spec, self._metric = file, spec, metric
         self._logs = logs / f"{os.getpid()}-{next(_executors)}"  # the beginning of their names
         self._alive: list[_Worker] = []
@@ -132,8 +143,7 @@ class ProcessExecutor:
     def _start(self) -> _Worker:
         taken = {worker.place for worker in self._alive}
         place = next(number for number in range(self.workers) if number not in taken)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = max(1, cores // self.workers) if self.workers > 1 else None
+        threads = worker_threads(self.workers) if self._threads is None else self._threads
         worker = _Worker(place, Child(self._logs.with_name(f"{self._logs.name}-{place}.log"), threads))
         self._alive.append(worker)
         self._selector.register(worker.child.answers, selectors.EVENT_READ, worker)

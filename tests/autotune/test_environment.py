@@ -11,20 +11,22 @@ from typing import Any
 import pytest
 
 from autotune import environment as module
-from autotune.environment import constraints, differences, environment, environment_of, note_environment
+from autotune.environment import constraints, differences, environment, environment_of, note_environment, threads_of
+from autotune.execution.threads import worker_threads
 from autotune.objective import Metric
 from autotune.store import TrialRecord, TrialStore
+from autotune.study import ExecutionSpec, StudySpec
 
 
-def test_it_names_everything_that_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    found = environment("ptychography")
+def test_it_names_everything_that_matters() -> None:
+    found = environment("ptychography", {"OMP_NUM_THREADS": "3"})
     for name in ("numpy", "torch", "optuna", "scipy"):  # scipy: of others' requirements, too
         assert found["packages"][name] == metadata.version(name)
     assert not {"pytest", "ruff", "mypy"} & set(found["packages"])
     assert list(found["packages"]) == sorted(found["packages"])
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["threads"]["OMP_NUM_THREADS"] == "3"
+    assert found["threads"] == {"OMP_NUM_THREADS": "3"}
+    assert environment("tests.autotune.toy:toy", None)["sources"].keys() >= {"tests"}
     assert found["cores"] >= 1 and found["cpu"] and found["platform"]
 
 
@@ -84,11 +86,12 @@ def test_the_commit_is_that_of_our_own_checkout(tmp_path: Path, monkeypatch: pyt
 def test_each_trial_knows_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = TrialStore.create(f"sqlite:///{tmp_path / 'trials.db'}", "s", Metric("c", "maximize"), {})
     versions = {"packages": {"numpy": "1"}}
-    monkeypatch.setattr(module, "environment", lambda objective: versions)
+    monkeypatch.setattr(module, "environment", lambda objective, threads: versions)
+    spec = StudySpec.model_validate({"name": "s", "objective": {"name": "toy"}, "parameters": {"shift": {}}})
     for owner in ("a", "b"):
-        note_environment(store, owner, "toy", tmp_path)
+        note_environment(store, owner, spec, tmp_path)
     versions = {"packages": {"numpy": "2"}}
-    note_environment(store, "c", "toy", tmp_path)
+    note_environment(store, "c", spec, tmp_path)
 
     def of(owner: str) -> Any:
         return environment_of(store, TrialRecord(0, "finished", {}, owner=owner))
@@ -109,12 +112,43 @@ def test_differences_are_named() -> None:
     assert differences(then, then) == {}
 
 
+def test_other_code_is_a_difference_by_its_name() -> None:
+    then, now = ({"packages": {}, "sources": {"toy": digest, "same": "s"}} for digest in "ab")
+    assert differences(then, now) == {"source of toy": ("a", "b")}
+    assert differences({"packages": {}}, now).keys() == {"source of toy", "source of same"}  # an older version ran it
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "known"),
+    [("c", "c", True), (None, None, True), ("c-dirty", "c-dirty", False), ("c", "c-dirty", False), ("c", "d", False)],
+)
+def test_a_commit_with_changed_files_is_not_known_to_be_the_same(then: str, now: str, known: bool) -> None:
+    found = differences({"commit": then, "packages": {}}, {"commit": now, "packages": {}})
+    assert found == ({} if known else {"commit": (then, now)})
+
+
+def test_threads_are_those_that_a_worker_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(9)), raising=False)
+    assert worker_threads(1) == {} and worker_threads(2) == {"OMP_NUM_THREADS": "4"}
+    assert worker_threads(20) == {"OMP_NUM_THREADS": "1"}
+    assert threads_of(ExecutionSpec(workers=3)) == {"OMP_NUM_THREADS": "3"}
+    assert threads_of(ExecutionSpec(executor="inline")) == {}
+    assert threads_of(ExecutionSpec(executor="dask", scheduler="tcp://host:1")) is None
+    monkeypatch.setenv("MKL_NUM_THREADS", "5")
+    assert worker_threads(2) == {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "5"}
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert worker_threads(2) == worker_threads(1) == {"OMP_NUM_THREADS": "7", "MKL_NUM_THREADS": "5"}
+
+
 def test_the_lock_is_a_constraint_file() -> None:
     found = {
         "python": "3.11.1", "platform": "Linux", "commit": "abc",
-        "packages": {"autotune": "0.1", "numpy": "2.0", "torch": "2.6+cpu"},
+        "packages": {"autotune": "0.1", "numpy": "2.0", "torch": "2.6+cpu"}, "sources": {"toy": "f00"},
     }  # fmt: skip
     lines = constraints(found).splitlines()
     assert lines[0] == "# autotune 0.1, commit abc; Python 3.11.1, Linux"
     assert [line for line in lines if not line.startswith("#")] == ["numpy==2.0", "torch==2.6+cpu"]
     assert any("index of its own" in line for line in lines)
+    assert any("no version tells the code of toy" in line and "f00" in line for line in lines)

@@ -16,6 +16,7 @@ import pytest
 from autotune.errors import StudyFailed
 from autotune.execution.executor import Ended, Task
 from autotune.execution.process import ProcessExecutor
+from autotune.execution.threads import THREAD_VARIABLES
 from autotune.objective import Status
 from autotune.study import load_study
 from tests.autotune.test_execution import Hears
@@ -185,16 +186,18 @@ def test_workers_share_the_cores_that_this_process_may_use(
 ) -> None:
     threads = []
 
-    def child(log: Path, number: int | None) -> None:
-        threads.append(number)
+    def child(log: Path, found: dict[str, str]) -> None:
+        threads.append(found)
         raise InterruptedError
 
+    for name in THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("autotune.execution.process.Child", child)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     with pytest.raises(InterruptedError):
         executors(workers=2).submit(task(tmp_path, 0))
-    assert threads == [3]
+    assert threads == [{"OMP_NUM_THREADS": "3"}]
 
 
 def test_time_is_limited(executors: Any, tmp_path: Path) -> None:

@@ -141,6 +141,13 @@ def test_a_place_that_is_no_mlflow_is_one_line(
     assert err.startswith(f"Error: calibration titan: {message}") and "secret" not in err and "Traceback" not in err
 
 
+def test_no_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert autotune("register", "toy", "--as", " ") == 2
+    assert "--as ' ': is no name" in capsys.readouterr().err
+    assert autotune("calibration", "") == 2
+    assert "calibration '': is no name" in capsys.readouterr().err
+
+
 def test_what_has_no_answer_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert autotune("run", place.write(), "--quiet", "--trials", "1") == 0
     assert autotune("register", "toy", "--as", "titan") == 2

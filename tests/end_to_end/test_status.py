@@ -49,7 +49,7 @@ def test_all_studies_and_nothing_changed(place: Place, capsys: pytest.CaptureFix
     assert (hand["status"], hand["metric"]["best"], hand["last_active"]) == ("by hand", None, None)
     assert autotune("status") == 0
     out = capsys.readouterr().out
-    assert "finished" in out and "by hand" in out and f"{toy['metric']['best']:.6g} consistency" in out
+    assert "finished" in out and "by hand" in out and f"{toy['metric']['best']:.6f} consistency" in out
 
     details = said(capsys, "status", "some", "--json")
     reasons = [one["reason"] for one in details["failures"]]
@@ -88,8 +88,17 @@ def ended(number: int, seconds: float, owner: str = "a") -> TrialRecord:
 
 def test_the_rate_is_that_of_the_latest_run() -> None:
     trials = [ended(0, 0.0, "before"), *(ended(i, 1000.0 + 10 * i) for i in range(1, 15))]
-    assert _rate(trials) == pytest.approx(0.1)
-    assert _rate(trials[:2]) is None and _rate([]) is None
+    assert _rate(trials, frozenset()) == pytest.approx(0.1)
+    assert _rate(trials, {"a"}) == pytest.approx(0.1)
+    assert _rate(trials[:2], frozenset()) is None and _rate([], frozenset()) is None
+    assert _rate(trials, {"new"}) is None  # which has ended no trial yet
+
+
+def test_the_rate_is_that_of_all_runs_that_are_alive() -> None:
+    dead = [ended(i, 1000.0 + i, "dead") for i in range(9)]
+    both = [ended(i, 1000.0 + 5 * i, "ab"[i % 2]) for i in range(30)]
+    assert _rate([*dead, *both], {"a", "b"}) == pytest.approx(0.2)
+    assert _rate([*dead, *both], {"b"}) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
