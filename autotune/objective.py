@@ -50,6 +50,7 @@ __all__ = [
     "Parameter",
     "Problem",
     "Progress",
+    "ShowsFits",
     "ShowsReconstructions",
     "Simulates",
     "Status",
@@ -456,6 +457,7 @@ class View:
         pixel_y, pixel_x: size of a pixel, in ``length_unit``.
         length_unit: unit of lengths in the picture.
         colours: a colour map of matplotlib's in which equal steps look equal to everyone.
+        limits: of the colours; None for those that hold all but the outliers.
     """
 
     name: str
@@ -465,6 +467,7 @@ class View:
     pixel_x: float
     length_unit: str
     colours: str = "cividis"
+    limits: tuple[float, float] | None = None
 
 
 @runtime_checkable
@@ -475,6 +478,22 @@ class ShowsReconstructions(Protocol):
         self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]
     ) -> Sequence[View]:
         """What people look at first, the most telling first; none where the arrays hold nothing to show.
+
+        Args:
+            arrays, attributes: those of an :class:`Evaluation`.
+        """
+
+
+@runtime_checkable
+class ShowsFits(Protocol):
+    """An objective type that can show how the trials it kept fit the measurement, without it (``autotune report``)."""
+
+    def fits(
+        self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]
+    ) -> Sequence[View]:
+        """What was measured, what the model says and what is left, then the probe; none where it was not kept.
+
+        Each has limits: equal ones where images are compared, symmetric ones about zero for a difference.
 
         Args:
             arrays, attributes: those of an :class:`Evaluation`.

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autotune.numbers import metric_text
 from autotune.report.data import StudyData
 from autotune.report.parts import Cell, Table, number
 from autotune.result import NOISE_AND_SEARCH
 
 _NOT_EXPLAINED = 0.995
 """Fraction of the noise ceiling below which something beside noise is left."""
+NOTHING_TUNED = "Nothing was tuned: every parameter has the value that the study file states."
 _SAID = {
     "identified": "identified",
     "flat": "flat: the data hardly depend on it",
@@ -30,8 +32,10 @@ def headline(study: StudyData) -> str:
             return "No full evaluation keeps the limits."
         return "No trial has finished, so there is no answer."
     ceiling, fraction = metric["noise_ceiling"], metric["fraction_of_ceiling"]
-    compared = "" if fraction is None else f", {100 * fraction:.2f} % of the noise ceiling {ceiling:.5f}"
-    return f"Best {metric['name']} {metric['best']:.6f}{_unit(study)} in trial {result['best_trial']}{compared}."
+    compared = "" if fraction is None else f", {100 * fraction:.2f} % of the noise ceiling {metric_text(ceiling, 5)}"
+    return (
+        f"Best {metric['name']} {metric_text(metric['best'])}{_unit(study)} in trial {result['best_trial']}{compared}."
+    )
 
 
 def verdicts(study: StudyData) -> str:
@@ -51,18 +55,21 @@ def verdicts(study: StudyData) -> str:
 def remarks(study: StudyData) -> list[str]:
     """What has to be known to read the table."""
     result, metric = study.result, study.result["metric"]
-    said = []
+    said = [] if study.space.dimensions else [NOTHING_TUNED]
     covered = {p["interval_of"] for p in result["parameters"].values()} - {None}
     if covered and covered != {NOISE_AND_SEARCH}:
         said.append("* Interval of the search alone: what the noise of the measurement does to it is not known.")
-    if not covered and metric["best"] is not None:
+    if not covered and metric["best"] is not None and study.space.dimensions:
         said.append("There are no intervals: they are made when a study ends with at least four finished trials.")
     fraction = metric["fraction_of_ceiling"]
     if fraction is not None and fraction < _NOT_EXPLAINED:
         said.append(
             f"The best {metric['name']} is {100 * (1 - fraction):.1f} % below the noise ceiling: something beside "
-            "noise is left, in the model or in what is not tuned. Intervals cover what of it differs from pattern to "
-            "pattern, and not what is common to all."
+            "noise is left, in the model or in what is not tuned."
+            + (
+                " Intervals cover what of it differs from pattern to pattern, and not what is common to all."
+                * bool(covered)
+            )
         )
     for limit in result["limits"]:
         ends = [f"{side} {limit[side]:g}" for side in ("above", "below") if limit[side] is not None]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from autotune.numbers import metric_text
 from autotune.objective import View
 from autotune.report.data import StudyData
 from autotune.report.parts import Picture, Section, drawing, number
@@ -24,9 +25,44 @@ def before_and_after(study: StudyData, gallery: Gallery) -> Iterator[Section]:
     views = {one.trial.number: gallery.views(one.trial) for one in shown}
     best = views[shown[-1].trial.number]
     if best and not _alike([of_one[0] for of_one in views.values() if of_one]):
-        whole = [_view(study, shown[-1], v, limits_of(v), size_of(v), f"best_{k}") for k, v in enumerate(best[:2])]
+        said = _said(study, shown[-1])
+        whole = [_view(shown[-1], v, limits_of(v), size_of(v), f"best_{k}", said) for k, v in enumerate(best[:2])]
         groups.append(("All of the best reconstruction", whole))
-    yield Section("Before and after", [_explained(gallery, shown)], groups=groups, layout="side")
+    if len(shown) == 1:
+        yield Section("The reconstruction", [] if best else [_OWN_LIMITS], groups=groups, layout="side")
+    else:
+        yield Section("Before and after", [_explained(gallery, shown)], groups=groups, layout="side")
+
+
+def fit_to_the_data(study: StudyData, gallery: Gallery) -> Iterator[Section]:
+    """What was measured beside what the model says, and the probe, before and after."""
+    shown = [(one, views) for one in gallery.first_and_best() if (views := gallery.fits(one.trial))]
+    if not shown or shown[-1][0].trial != study.best:
+        return
+    alike = list(zip(*(views for _, views in shown), strict=False))
+    limits = [_widest([limits_of(view) for view in of_one]) for of_one in alike]
+    frames = [common_frame(of_one) for of_one in alike]
+    groups: Groups = []
+    for k, (one, views) in enumerate(shown):
+        parts = enumerate(zip(views, limits, frames, strict=False))
+        pictures = [_view(one, v, to, frame, f"fit_{k}_{i}", _headed(v)) for i, (v, to, frame) in parts]
+        groups.append((_said(study, one), pictures))
+    text = "What was measured, what the model makes of it, and what is left."
+    if len(shown) > 1:
+        text += " The same limits and the same scale in both trials."
+    if any(one.trial.level for one, _ in shown):
+        text += " A cheap evaluation may show another pattern than a full one."
+    yield Section("Fit to the data", [text], groups=groups, layout="side")
+
+
+def _widest(limits: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    lows, highs = zip(*limits, strict=True)
+    return min(lows), max(highs)
+
+
+def _headed(view: View) -> str:
+    name = view.name[0].upper() + view.name[1:]
+    return name if view.unit == "1" else f"{name} ({view.unit})"
 
 
 def neighbours(study: StudyData, gallery: Gallery) -> Iterator[Section]:
@@ -69,7 +105,10 @@ def _compared(
     for i, view in enumerate(views[best.trial.number][:most]):
         row = [(one, of_one[i]) for one in shown if len(of_one := views[one.trial.number]) > i]
         frame, limits = common_frame([v for _, v in row]), limits_of(view)
-        pictures = [_view(study, one, v, limits, frame, f"{name}_{i}_{k}", parameter) for k, (one, v) in enumerate(row)]
+        pictures = [
+            _view(one, v, limits, frame, f"{name}_{i}_{k}", _said(study, one, parameter))
+            for k, (one, v) in enumerate(row)
+        ]
         groups.append((view.name + ("" if view.unit == "1" else f" ({view.unit})"), pictures))
     return groups or _as_drawn(study, gallery, shown, name, parameter)
 
@@ -87,23 +126,17 @@ def _as_drawn(study: StudyData, gallery: Gallery, shown: Sequence[Shown], name: 
 
 
 def _view(
-    study: StudyData,
-    one: Shown,
-    view: View,
-    limits: tuple[float, float],
-    frame: tuple[float, float],
-    name: str,
-    parameter: str = "",
+    one: Shown, view: View, limits: tuple[float, float], frame: tuple[float, float], name: str, caption: str
 ) -> Picture:
     low, high = limits
     alt = f"{view.name} of trial {one.trial.number}, {one.role}; colours from {low:.3g} to {high:.3g} {view.unit}"
-    return drawing(name, draw_view(view, limits, frame), alt, _said(study, one, parameter), raster=True)
+    return drawing(name, draw_view(view, limits, frame), alt, caption, raster=True)
 
 
-def _said(study: StudyData, one: Shown, parameter: str) -> str:
+def _said(study: StudyData, one: Shown, parameter: str = "") -> str:
     """Which trial it is."""
     trial = one.trial
     kind = f", a cheap evaluation ({trial.equivalents:.2g} of a full one)" if trial.level else ""
     at = f"; {parameter} {number(trial.values[parameter]).text} {study.unit(parameter)}" if parameter else ""
     role = one.role[0].upper() + one.role[1:]
-    return f"{role}: trial {trial.number}{kind}{at}; {study.metric.name} {study.value(trial):.5f}"
+    return f"{role}: trial {trial.number}{kind}{at}; {study.metric.name} {metric_text(study.value(trial), 5)}"

@@ -75,6 +75,25 @@ class StudyData:
         return sorted((trial for trial in self.trials if trial.state == "finished"), key=lambda trial: trial.number)
 
     @property
+    def answers(self) -> list[TrialRecord]:
+        """The trials that may be the answer, in the order in which they ended."""
+        return [trial for trial in self.trials if trial.answers(self.limits)]
+
+    @property
+    def compared(self) -> list[TrialRecord]:
+        """The trials that are compared with each other: the answers; all that have finished where there are none."""
+        return self.answers or self.finished
+
+    @property
+    def scaling(self) -> list[TrialRecord]:
+        """The trials that axes are scaled to: the answers, and those that have finished and score no better.
+
+        A cheap evaluation that scores better does not compare with the answer, and would push it off the axis.
+        """
+        best, sign = self.best, 1.0 if self.up else -1.0
+        return [t for t in self.finished if best is None or sign * self.value(t) <= sign * self.value(best)]
+
+    @property
     def failed(self) -> list[TrialRecord]:
         """The trials that diverged or crashed."""
         return [trial for trial in self.trials if trial.state == "failed"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from autotune.objective import Metric
 from autotune.report.answer_figures import draw_choices, draw_correlations, draw_intervals, draw_sensitivities
-from autotune.report.comparisons import before_and_after, neighbours
+from autotune.report.comparisons import before_and_after, fit_to_the_data, neighbours
 from autotune.report.data import StudyData
 from autotune.report.parts import Section, Table, drawing, number
 from autotune.report.reconstructions import Gallery
@@ -16,6 +16,7 @@ from autotune.report.search_figures import draw_convergence, draw_curves, draw_f
 from autotune.report.slice_figures import draw_line, draw_plane
 from autotune.report.surrogate import Cuts
 from autotune.report.tables import confirmation, every_trial, failures
+from autotune.store import TrialRecord
 
 MANY = 300
 """Trials from which on figures are written as points, not as outlines."""
@@ -31,6 +32,7 @@ def evidence(study: StudyData, cuts: Cuts | str, gallery: Gallery) -> list[Secti
     """
     return [
         *before_and_after(study, gallery),
+        *fit_to_the_data(study, gallery),
         *_convergence(study),
         *_intervals(study),
         *_slices(study, cuts),
@@ -55,7 +57,7 @@ def _convergence(study: StudyData) -> Iterator[Section]:
     alt = f"{name} of every trial, and the best so far, against cost, from 0 to {spent:.3g} full evaluations."
     text = f"The {name} of every trial against what the search had cost by then; triangles are off the axis."
     if study.own_levels > 1:
-        text += " Values of cheap evaluations (open circles) do not compare with those of full ones."
+        text += " Values of cheap evaluations (grey) do not compare with those of full ones."
     picture = drawing("convergence", draw_convergence(study), alt, raster=len(study.trials) > MANY)
     yield Section("Convergence", [text], [picture])
 
@@ -69,6 +71,8 @@ def _intervals(study: StudyData) -> Iterator[Section]:
 
 
 def _slices(study: StudyData, cuts: Cuts | str) -> Iterator[Section]:
+    if not study.space.dimensions:
+        return
     if isinstance(cuts, str):
         yield Section("Slices of the surrogate", [cuts])
         return
@@ -116,12 +120,26 @@ def _planes(study: StudyData, cuts: Cuts | str) -> Iterator[Section]:
 
 
 def _parallel(study: StudyData) -> Iterator[Section]:
-    if not study.finished:
+    if not study.finished or not study.space.dimensions:
         return
     alt = f"Lines of {len(study.finished)} trials across the axes of all parameters, coloured by {study.metric.name}."
     text = "A line is a trial, from the axis of the first parameter to that of the last; the brighter, the better."
+    text += " The thick one is the best." if study.best else ""
+    text += _greys(study, study.finished)
     picture = drawing("parallel_coordinates", draw_parallel(study), alt, raster=len(study.trials) > MANY)
     yield Section("All trials at a glance", [text], [picture])
+
+
+def _greys(study: StudyData, shown: Sequence[TrialRecord]) -> str:
+    """What the grey lines are, as a sentence; empty where there are none."""
+    compared = {trial.number for trial in study.compared}
+    behind = [trial for trial in shown if trial.number not in compared]
+    kinds = {
+        "cheap evaluations": any(t.level for t in behind),
+        "full ones that break a limit": any(t.answers() for t in behind),
+        "ones that did not finish": any(t.level == 0 and not t.answers() for t in behind),
+    }
+    return f" Grey: {', '.join(kind for kind, there in kinds.items() if there)}." if behind else ""
 
 
 def _sensitivities(study: StudyData) -> Iterator[Section]:
@@ -169,6 +187,7 @@ def _curves(study: StudyData) -> Iterator[Section]:
         return
     text = f"The {name} after every iteration; the brighter, the better it ended"
     text += "; dashed: cheap evaluations." if study.own_levels > 1 else "."
+    text += _greys(study, [trial for trial in study.trials if trial.curve.get(name)])
     alt = f"{name} after every iteration of every trial."
     picture = drawing("curves", draw_curves(study, name), alt, raster=len(study.trials) > MANY)
     yield Section("Curves of the reconstructions", [text], [picture])

@@ -14,7 +14,7 @@ from typing import Any
 
 from autotune.files import write_whole
 from autotune.home import Home
-from autotune.report.answer import answer_table, cost, headline, remarks, verdicts
+from autotune.report.answer import NOTHING_TUNED, answer_table, cost, headline, remarks, verdicts
 from autotune.report.data import StudyData, read_study
 from autotune.report.evidence import evidence
 from autotune.report.parts import Section
@@ -82,6 +82,8 @@ def render(study: StudyData, sections: Sequence[Section]) -> str:
 
 def _cuts(study: StudyData, store: TrialStore, home: Home) -> Any:
     """Cuts through the surrogate; a sentence where there are none."""
+    if not study.space.dimensions:
+        return NOTHING_TUNED
     from autotune.report.surrogate import cut
 
     sources = [TrialStore.open(home.store_url, name) for name in study.warm_start]

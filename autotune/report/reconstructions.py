@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from autotune.errors import InputError
-from autotune.objective import ShowsReconstructions, View, find_objective_type
+from autotune.objective import ShowsFits, ShowsReconstructions, View, find_objective_type
 from autotune.report.data import StudyData
 from autotune.report.style import plain
 from autotune.space import Dimension
@@ -42,21 +42,29 @@ class Gallery:
     study: StudyData
 
     @cached_property
-    def _type(self) -> ShowsReconstructions | None:
-        """What can show them; None where the objective cannot, or is not installed here."""
+    def _type(self) -> object:
+        """What may be able to show them; None where the objective is not installed here."""
         try:
-            found = find_objective_type(self.study.objective)
+            return find_objective_type(self.study.objective)
         except InputError:
             return None
-        return found if isinstance(found, ShowsReconstructions) else None
 
     def views(self, trial: TrialRecord) -> Sequence[View]:
         """What a trial looks like as data; nothing where it kept nothing that can be shown."""
+        known = self._type
+        return self._shown(trial, known.views) if isinstance(known, ShowsReconstructions) else ()
+
+    def fits(self, trial: TrialRecord) -> Sequence[View]:
+        """How a trial fits the measurement; nothing where it kept nothing that can be shown."""
+        known = self._type
+        return self._shown(trial, known.fits) if isinstance(known, ShowsFits) else ()
+
+    def _shown(self, trial: TrialRecord, show: Callable[..., Sequence[View]]) -> Sequence[View]:
         path = self._path(trial)
-        if self._type is None or not path.is_file():
+        if not path.is_file():
             return ()
         try:
-            return self._type.views(*_read(path))
+            return show(*_read(path))
         except Exception as error:  # of whoever wrote the objective, or of a damaged file: no reason for no report
             _log.warning("Trial %d cannot be shown (%s: %s)", trial.number, type(error).__name__, error)
             return ()
@@ -83,6 +91,18 @@ class Gallery:
             alike = max((t for t in kept if t.level == first.level), key=lambda t: sign * self.study.value(t))
             shown += [Shown(alike, "the best of the same kind")] if alike != first else []
         return [*shown, Shown(best, "after: the best trial")]
+
+    def first_and_best(self) -> list[Shown]:
+        """The first full evaluation and the best one; where these are the same, the first of all and the best."""
+        best, kept = self.study.best, [trial for trial in self.study.finished if self.kept(trial)]
+        if best is None or best not in kept:
+            return []
+        full = next(trial for trial in kept if trial.level == 0)
+        if full != best:
+            return [Shown(full, "before: the first full evaluation"), Shown(best, "after: the best trial")]
+        if kept[0] != best:
+            return [Shown(kept[0], "before: the first trial"), Shown(best, "after: the best trial")]
+        return [Shown(best, "the best trial, and the first")]
 
     def neighbours(self) -> tuple[Dimension, list[Shown]] | None:
         """The trials nearest to the answer below and above it in the mismatch that matters most, the best between.
@@ -147,7 +167,9 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], Mapping[str, Any
 
 
 def limits_of(view: View) -> tuple[float, float]:
-    """The range that holds all but the outliers of an image."""
+    """Those of the view, or the range that holds all but the outliers of its image."""
+    if view.limits is not None:
+        return view.limits
     known = view.image[np.isfinite(view.image)]
     low, high = (float(q) for q in np.quantile(known, (0.005, 0.995))) if known.size else (0.0, 1.0)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
@@ -186,7 +208,9 @@ def _scale_bar(axes: Axes, unit: str, width: float) -> None:
     """A bar of a round length, about a quarter of the width of what is shown."""
     length = _round_length(width / 4)
     place = axes.transAxes
-    axes.plot([0.04, 0.04 + length / width], [0.05, 0.05], "-", color="w", lw=5, solid_capstyle="butt", transform=place)
+    for colour, thick in (("k", 7), ("w", 5)):  # rimmed, to be seen on white
+        ends = [0.04, 0.04 + length / width]
+        axes.plot(ends, [0.05, 0.05], "-", color=colour, lw=thick, solid_capstyle="butt", transform=place)
     shade = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 2}
     text = plain(_length(length, unit))
     axes.text(0.045, 0.09, text, color="w", fontsize=12, va="bottom", bbox=shade, transform=place)

@@ -23,7 +23,6 @@ from autotune.report.style import (
     GREY,
     ORANGE,
     SEQUENTIAL,
-    SKY,
     SMALL,
     TEXT,
     VERMILION,
@@ -43,33 +42,36 @@ _SHADE = {"facecolor": "w", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
 
 def draw_convergence(study: StudyData) -> Figure:
     """The metric of every trial, and the best one so far, against what the search had cost by then."""
-    figure, axes = new_axes(height=3.6, top=0.7)
+    figure, axes = new_axes(height=3.9, top=1.0)
     spent = study.spent()
     ended = list(zip(study.trials, spent, strict=True))
-    full = [(cost, study.value(t)) for t, cost in ended if t.answers()]
+    full = [(cost, study.value(t)) for t, cost in ended if t.answers(study.limits)]
+    broken = [(cost, study.value(t)) for t, cost in ended if t.answers() and not t.answers(study.limits)]
     cheap = [(cost, study.value(t)) for t, cost in ended if t.state == "finished" and t.level > 0]
     ceiling = study.metric.noise_ceiling
-    low, high = worth_showing(
-        [value for _, value in full + cheap], up=study.up, always=[] if ceiling is None else [ceiling]
-    )
-    _scatter(axes, cheap, (low, high), "cheap evaluation", SKY, filled=False)
+    low, high = worth_showing(map(study.value, study.scaling), up=study.up, always=[] if ceiling is None else [ceiling])
+    _scatter(axes, cheap, (low, high), "cheap evaluation", GREY, filled=False)
+    _scatter(axes, broken, (low, high), "breaks a limit", ORANGE, filled=False)
     _scatter(axes, full, (low, high), "full evaluation", BLUE)
     lost = [cost for t, cost in ended if t.state in ("failed", "pruned")]
     if lost:
         edge = low if study.up else high
         axes.plot(lost, [edge] * len(lost), "x", color=VERMILION, ms=7, mew=2, clip_on=False, label="failed or stopped")
-    for full_ones, style, name in ((False, ":", "best cheap so far"), (True, "-", "best so far")):
+    for full_ones, style, name, colour in (
+        (False, ":", "best cheap so far", GREY),
+        (True, "-", "best so far", GREEN),
+    ):
         steps = incumbents(study, full=full_ones)
-        if steps:
+        if any(low <= value <= high for _, value in steps):
             x, y = zip(*steps, strict=True)
-            axes.plot([*x, spent[-1]], [*y, y[-1]], style, drawstyle="steps-post", color=GREEN, lw=2, label=name)
+            axes.plot([*x, spent[-1]], [*y, y[-1]], style, drawstyle="steps-post", color=colour, lw=2, label=name)
     if ceiling is not None:
         axes.axhline(ceiling, color=GREY, ls="--", lw=1.2, label="noise ceiling")
     axes.set_ylim(low, high)
     axes.set_xlim(0, (spent[-1] if spent else 1) * 1.03)
     axes.set_xlabel("cost (full evaluations)", fontsize=TEXT)
     axes.set_ylabel(label(study.metric.name, study.metric.unit), fontsize=TEXT)
-    axes.legend(fontsize=SMALL, frameon=False, loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=2)
+    axes.legend(fontsize=SMALL, frameon=False, loc="lower left", bbox_to_anchor=(-0.1, 1.06), ncols=2)
     return figure
 
 
@@ -106,16 +108,22 @@ def _scatter(
 
 
 def draw_curves(study: StudyData, name: str) -> Figure:
-    """The metric ``name`` after every iteration of every trial that kept its curve, coloured by where it ended."""
+    """The metric ``name`` after every iteration of every trial that kept its curve, coloured by where it ended.
+
+    Grey and behind are trials that cannot be the answer.
+    """
     figure, axes = new_axes()
     shown = [t for t in study.trials if np.isfinite(t.curve.get(name, ())).any()]
+    kinds = _kinds(study)
+    shown.sort(key=lambda t: kinds[t.number], reverse=True)
     lines = [np.column_stack([np.arange(1, len(t.curve[name]) + 1), t.curve[name]]) for t in shown]
-    values = np.concatenate([line[:, 1] for line in lines])
-    low, high = worth_showing([line[-1, 1] for line in lines], up=study.up)
+    scaling = {t.number for t in study.scaling}.intersection(t.number for t in shown) or {t.number for t in shown}
+    values = np.concatenate([line[:, 1] for t, line in zip(shown, lines, strict=True) if t.number in scaling])
+    low, high = worth_showing([t.curve[name][-1] for t in shown if t.number in scaling], up=study.up)
     starts = np.quantile(values[np.isfinite(values)], 0.1 if study.up else 0.9)
     low, high = min(low, float(starts)), max(high, float(starts))
     styles = ["-" if t.level == 0 else (0, (3, 1.5)) for t in shown]
-    colours = _colours([line[-1, 1] for line in lines], study.up)
+    colours = _colours([line[-1, 1] for line in lines], [kinds[t.number] for t in shown], study.up)
     axes.add_collection(LineCollection(lines, colors=colours, linestyles=styles, linewidths=1.2))
     best = study.best
     if best is not None and len(best.curve.get(name, ())):
@@ -130,37 +138,54 @@ def draw_curves(study: StudyData, name: str) -> Figure:
     return figure
 
 
-def _colours(values: Sequence[float], up: bool) -> Floats:
-    """A colour for each value, the best brightest; what is far worse is as dark as the worst shown."""
-    low, high = worth_showing(values, up=up)
-    scaled = np.clip((np.array(values, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
-    found: Floats = colormaps[SEQUENTIAL]((scaled if up else 1.0 - scaled) * _BRIGHTEST)
+def _kinds(study: StudyData) -> dict[int, int]:
+    """Number of each trial -> what its metric compares with, that of others of its kind: -1 for those that count."""
+    return {t.number: t.level for t in study.trials} | {t.number: -1 for t in study.compared}
+
+
+def _colours(values: Sequence[float], kinds: Sequence[int], up: bool) -> Floats:
+    """A colour for each value, the best of kind -1 brightest; what is far worse is as dark as the worst shown.
+
+    All other kinds are grey, the best of each the darkest.
+    """
+    given, of_kind = np.array(values, dtype=np.float64), np.array(kinds)
+    found = np.zeros((len(given), 4))
+    for kind in np.unique(of_kind):
+        chosen = of_kind == kind
+        low, high = worth_showing(given[chosen], up=up)
+        scaled = np.clip((given[chosen] - low) / (high - low), 0.0, 1.0)
+        good = scaled if up else 1.0 - scaled
+        found[chosen] = colormaps[SEQUENTIAL](good * _BRIGHTEST) if kind == -1 else colormaps["Greys"](0.2 + 0.3 * good)
     return found
 
 
 def draw_parallel(study: StudyData) -> Figure:
-    """Every finished trial as a line across the axes of all parameters, one below the other, coloured by its metric."""
+    """Every finished trial as a line across the axes of all parameters, one below the other, coloured by its metric.
+
+    Grey and behind are trials that cannot be the answer; the best one is thick and in front.
+    """
     dimensions = study.space.dimensions
     height = 0.75 + 0.62 * max(len(dimensions), 2)
     figure, axes = new_axes(height=height, left=0.3, right=0.3, top=0.05)
-    sign = 1.0 if study.up else -1.0
-    shown = sorted(study.finished, key=lambda t: sign * study.value(t))
+    sign, best = 1.0 if study.up else -1.0, study.best
+    kinds = _kinds(study)
+    shown = sorted(study.finished, key=lambda t: (t == best, -kinds[t.number], sign * study.value(t)))
     rows = np.arange(len(dimensions))[::-1].astype(np.float64)
     lines = [np.column_stack([[_place(d, t) for d in dimensions], rows]) for t in shown]
-    colours = _colours([study.value(t) for t in shown], study.up)
-    widths = [1.0] * (len(lines) - 1) + [3.0]
+    colours = _colours([study.value(t) for t in shown], [kinds[t.number] for t in shown], study.up)
+    widths = [3.0 if t == best else 1.0 for t in shown]
     # Where a parameter was not used the line is broken: what stands alone in between is a dot.
     axes.add_collection(LineCollection(_unbroken(lines), colors=_repeat(colours, lines), linewidths=1.1))
     for line, colour, width in zip(lines, colours, widths, strict=True):
         axes.plot(line[:, 0], line[:, 1], "o", color=colour, ms=3 + width)
-    if shown:
+    if best is not None:
         axes.plot(lines[-1][:, 0], lines[-1][:, 1], "-", color=colours[-1], lw=3)
     for d, row in zip(dimensions, rows, strict=True):
         _axis_of(axes, d, float(row))
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.45, len(dimensions) - 0.45), xticks=[], yticks=[])
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.grid(False)
-    _colour_key(figure, study, shown)
+    _colour_key(figure, study)
     return figure
 
 
@@ -195,11 +220,12 @@ def _axis_of(axes: Axes, dimension: Dimension, row: float) -> None:
         axes.text(place, row - 0.12, plain(text), fontsize=8, va="top", ha=side, color="0.35", bbox=_SHADE)
 
 
-def _colour_key(figure: Figure, study: StudyData, shown: Sequence[TrialRecord]) -> None:
+def _colour_key(figure: Figure, study: StudyData) -> None:
     """What the colours stand for, along the bottom."""
-    if not shown:
+    values = set(map(study.value, study.compared))
+    if len(values) < 2:
         return
-    low, high = worth_showing([study.value(t) for t in shown], up=study.up)
+    low, high = worth_showing(values, up=study.up)
     bar = figure.add_axes((0.25, 0.30 / figure.get_figheight(), 0.5, 0.1 / figure.get_figheight()))
     ramp = np.linspace(0, _BRIGHTEST, 64)[None]
     bar.imshow(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from autotune.report.data import StudyData
 from autotune.report.style import (
@@ -21,6 +23,7 @@ from autotune.report.style import (
     label,
     new_axes,
     plain,
+    value_text,
     worth_showing,
 )
 from autotune.report.surrogate import Cuts, Line, Plane
@@ -30,6 +33,8 @@ from autotune.store import TrialRecord
 BAND = 1.645
 """Standard deviations to each side of a mean that hold 90 % of a normal distribution."""
 _SIZE = (3.7, 2.7)
+_FEW_DECADES = 2.0
+"""Below, 1, 2 and 5 of each decade are labelled."""
 
 
 def draw_line(study: StudyData, cuts: Cuts, line: Line) -> Figure:
@@ -97,15 +102,26 @@ def _scale(axis: Any, set_scale: Any, set_limits: Any, dimension: Dimension) -> 
         return
     if dimension.log:
         set_scale("log")
-    elif dimension.type == "int":
-        axis.get_major_locator().set_params(integer=True)
+        _round_ticks(axis, dimension)
+    else:
+        axis.get_major_formatter().set_powerlimits((-3, 5))  # beyond, the numbers are too long for the margin
+        axis.get_major_locator().set_params(integer=dimension.type == "int")
     low, high = dimension.edges()
     set_limits(low, high)
 
 
+def _round_ticks(axis: Any, dimension: Dimension) -> None:
+    """Few and plain numbers along a logarithmic axis, and none at what lies between."""
+    decades = math.log10(dimension.high / dimension.low)
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < _FEW_DECADES else (1.0,)))
+    if decades < _FEW_DECADES:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: value_text(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def draw_plane(study: StudyData, plane: Plane) -> Figure:
     """Mean over two parameters in colours, its standard deviation as white contours, the answer and the trials."""
-    figure, axes = new_axes(3.9, 3.1, right=0.85)
+    figure, axes = new_axes(4.1, 3.1, left=0.95, right=0.85)
     low, high = worth_showing(plane.mean.ravel(), up=study.up)
     low, high = max(low, float(plane.mean.min())), min(high, float(plane.mean.max()))
     shown = axes.pcolormesh(
@@ -134,7 +150,11 @@ def draw_plane(study: StudyData, plane: Plane) -> Figure:
     _mark_answers(axes, study, (plane.x, plane.y))
     bar = figure.colorbar(shown, cax=axes.inset_axes((1.03, 0, 0.05, 1)))
     bar.ax.tick_params(labelsize=7)
-    bar.ax.set_title(plain(study.metric.name), fontsize=7, loc="left", pad=3)
+    bar.formatter.set_locs(list(bar.get_ticks()))
+    power = bar.formatter.get_offset()  # where matplotlib would write it, the name is
+    bar.ax.yaxis.get_offset_text().set_visible(False)
+    head = f"{plain(study.metric.name)} {power}" if power else plain(study.metric.name)
+    bar.ax.text(0, 1.02, head, fontsize=7, transform=bar.ax.transAxes)
     axes.set_xlabel(label(plane.x.name, plane.x.unit), fontsize=SMALL)
     axes.set_ylabel(label(plane.y.name, plane.y.unit), fontsize=SMALL)
     return figure

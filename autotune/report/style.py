@@ -39,6 +39,8 @@ def new_axes(
     place = (left / width, _BOTTOM / height, 1 - (left + right) / width, 1 - (_BOTTOM + top) / height)
     axes = figure.add_axes(place)
     axes.tick_params(labelsize=SMALL)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_offset_text().set_fontsize(SMALL)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)

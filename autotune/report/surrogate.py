@@ -94,12 +94,15 @@ def cut(study: StudyData, store: TrialStore, sources: Sequence[TrialStore]) -> C
     if len(read_history(store.study, None, study.space).y) < FEWEST_TRIALS:
         return None
     history = read_histories(store.study, [source.study for source in sources], study.space, study.own_levels)
+    unit = history.spread  # as the answer is found: what is small is not taken for what is uncertain
     with quiet_and_seeded(study.result["seed"]):
-        model, top = fit_with_maximum(history, study.space, study.own_levels + len(sources), study.own_levels)
+        model, top = fit_with_maximum(
+            history.divided(unit), study.space, study.own_levels + len(sources), study.own_levels
+        )
     best = study.best
     if study.result["metric"]["estimate"] is None and best is not None and study.space.contains(best.values):
         top = study.space.to_unit(best.values)
-    cutter = _Cutter(model, Coordinates(study.space), top, 1.0 if study.up else -1.0)
+    cutter = _Cutter(model, Coordinates(study.space), top, unit, 1.0 if study.up else -1.0)
     at = study.space.from_unit(top)
     lines = tuple(cutter.line(d, start) for d, start in cutter.coordinates.columns if d.name in at)
     mean, deviation = cutter.moments(top[None])
@@ -111,18 +114,20 @@ def cut(study: StudyData, store: TrialStore, sources: Sequence[TrialStore]) -> C
 
 @dataclass(frozen=True)
 class _Cutter:
-    """The model, and the point (D,) that the cuts go through."""
+    """The model of the metric over ``unit``, larger is better, and the point (D,) that the cuts go through."""
 
     model: GradientGP
     coordinates: Coordinates
     top: Floats
+    unit: float
     sign: float
 
     def moments(self, points: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the metric at points (n, D), each (n,)."""
         with torch.no_grad():
             posterior = self.model.posterior(torch.as_tensor(points)[:, None])
-        return self.sign * posterior.mean[:, 0, 0].numpy(), posterior.variance[:, 0, 0].clamp(min=0).sqrt().numpy()
+        mean, deviation = posterior.mean[:, 0, 0].numpy(), posterior.variance[:, 0, 0].clamp(min=0).sqrt().numpy()
+        return self.sign * self.unit * mean, self.unit * deviation
 
     def line(self, dimension: Dimension, start: int) -> Line:
         values = _values(dimension)

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from autotune.report.data import StudyData
 from autotune.report.parts import Cell, Section, Table, number
+from autotune.store import TrialRecord
 
 MOST_ROWS = 300
 """Trials from which on only the best are listed."""
@@ -72,8 +73,7 @@ def every_trial(study: StudyData) -> Iterator[Section]:
     """All trials, or the best of many."""
     if not study.trials:
         return
-    name, sign = study.metric.name, 1.0 if study.up else -1.0
-    best_first = sorted(study.trials, key=lambda t: -sign * t.metrics[name] if name in t.metrics else math.inf)
+    name, best_first = study.metric.name, sorted(study.trials, key=lambda trial: _place(study, trial))
     rows = [
         [number(t.number), Cell(t.state + (" (cheap)" if t.level else "")), number(t.metrics.get(name))]
         + [number(t.values.get(parameter)) for parameter in study.space.names]
@@ -83,5 +83,14 @@ def every_trial(study: StudyData) -> Iterator[Section]:
     parameters = [d.name if d.unit == "1" else f"{d.name} ({d.unit})" for d in study.space.dimensions]
     head = ("trial", "state", name, *parameters, "cost", "seconds")
     count = len(study.trials)
-    title = f"{count} trials" if count == len(rows) else f"The best {len(rows)} of {count} trials"
+    title = (
+        f"{count} trial{'s' if count > 1 else ''}" if count == len(rows) else f"The best {len(rows)} of {count} trials"
+    )
     yield Section("Every trial", tables=[Table(head, rows, title)])
+
+
+def _place(study: StudyData, trial: TrialRecord) -> tuple[bool, bool, int, float]:
+    """What trials are sorted by: answers (the best is first), full ones that break a limit, cheap ones, all others."""
+    value = trial.metrics.get(study.metric.name, math.nan)
+    known = math.isfinite(value)
+    return not trial.answers(study.limits), not known, trial.level, (-value if study.up else value) if known else 0.0

@@ -72,6 +72,20 @@ class History:
     def _all_reports(self) -> tuple[Mapping[str, float], ...]:
         return self.reports or ({},) * len(self.y)
 
+    @property
+    def spread(self) -> float:
+        """Of the values about the mean of their level: the power of two next below their standard deviation.
+
+        Values divided by it are not rounded.
+        """
+        centred = [self.y[self.levels == level] - self.y[self.levels == level].mean() for level in set(self.levels)]
+        deviation = float(np.concatenate(centred).std()) if centred else 0.0
+        return 2.0 ** math.floor(math.log2(deviation)) if deviation > 0 else 1.0
+
+    def divided(self, by: float) -> History:
+        """The values and their derivatives divided: what is left of them is in another unit."""
+        return replace(self, y=self.y / by, gradient=None if self.gradient is None else self.gradient / by)
+
     def known(self, level: int = 0) -> Floats:
         """Every point that need not be asked again at that level, shape (k, D)."""
         parts = [self.X[self.levels == level], self.pending]

@@ -8,7 +8,7 @@ one that the value hardly depends on comes out as wide as its range.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -101,6 +101,42 @@ def find_optimum(
         check: evaluates what is taken for the maximum; where that falls short of what the model expects, the model
             learns of it, and nothing is called identified if that does not settle it. None to take its word.
     """
+    # Limits and tolerances below it are absolute (gpytorch takes no variance below 1e-10 for one).
+    unit = history.spread
+    found = _find_optimum(
+        history.divided(unit), space, levels, own_levels, seed, _divided(again, unit), ambiguous, _checked(check, unit)
+    )
+    return replace(found, metric=unit * found.metric, deviation=unit * found.deviation)
+
+
+def _divided(again: Again | None, unit: float) -> Again | None:
+    """The same, of the metric over ``unit``."""
+    if again is None:
+        return None
+    return lambda values: [{name: slope / unit for name, slope in one.items()} for one in again(values)]
+
+
+def _checked(check: Check | None, unit: float) -> Check | None:
+    """The same, of the metric over ``unit``."""
+
+    def checked(values: Mapping[str, Value]) -> tuple[float, Mapping[str, float]] | None:
+        found = None if check is None else check(values)
+        return None if found is None else (found[0] / unit, {name: slope / unit for name, slope in found[1].items()})
+
+    return None if check is None else checked
+
+
+def _find_optimum(
+    history: History,
+    space: Space,
+    levels: int,
+    own_levels: int,
+    seed: int,
+    again: Again | None,
+    ambiguous: Ambiguous | None,
+    check: Check | None,
+) -> Optimum:
+    """As :func:`find_optimum`, of values whose standard deviation is about 1."""
     coordinates = Coordinates(space)
     model, top, settled = _settled(history, space, levels, own_levels, check)
     with torch.no_grad():

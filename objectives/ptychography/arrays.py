@@ -20,7 +20,11 @@ def describe_arrays(evaluation: Evaluation) -> Mapping[str, ArrayDescription]:
         for name in ("y", "x")
         if f"object_pixel_{name}" in attributes
     )
-    detector = (ArrayAxis("detector_y"), ArrayAxis("detector_x"))
+    of_detector = str(attributes.get("detector_unit", "1"))
+    detector = tuple(
+        ArrayAxis(name, of_detector, float(attributes.get(name.replace("_", "_pixel_"), 1.0)))
+        for name in ("detector_y", "detector_x")
+    )
     known = {
         "object": ArrayDescription("1", (ArrayAxis("slice"), *plane)),
         "probe": ArrayDescription("sqrt counts", (ArrayAxis("mode"), *plane)),

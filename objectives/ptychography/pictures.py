@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,12 @@ def draw_reconstruction(evaluation: Evaluation) -> bytes:
     # Fixed places: matplotlib's automatic layouts take longer than a small reconstruction.
     figure.subplots_adjust(left=0.02, right=0.955, bottom=0.09, top=0.94, wspace=0.26, hspace=0.18)
     axes = figure.subplots(2, 4)
-    for place, view in zip((axes[0, 0], axes[0, 1]), (phase, amplitude), strict=True):
-        title = f"{view.name} ({view.unit})"
-        _panel(place, view.image, title, view.colours, view.pixel_y / view.pixel_x, _limits(view.image))
-        _scale_bar(place, view.image.shape[1], view.pixel_x, view.length_unit)
-    _probe(axes[0, 2], axes[0, 3], arrays["probe"], phase)
-    _patterns(axes[1, :3], arrays)
+    measured, modelled, residual, *probe = fits_of(arrays, attributes)
+    for place, view in zip(axes[0], (phase, amplitude, *probe), strict=True):
+        _panel(place, view)
+    _panel(axes[1, 0], measured, bar=False)  # that of the next
+    _panel(axes[1, 1], modelled)
+    _panel(axes[1, 2], residual)
     _curve(axes[1, 3], evaluation)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 3})
@@ -63,30 +63,39 @@ def views_of(arrays: Arrays, attributes: Attributes) -> tuple[View, View]:
     )
 
 
-def _probe(amplitude_axes: Axes, phase_axes: Axes, modes: Image, like: View) -> None:
+def _probe(modes: Image, attributes: Attributes) -> tuple[View, View]:
     """Amplitude of the probe, all modes (m, y, x) together, and the phase of the first where it is not dark."""
-    aspect = like.pixel_y / like.pixel_x
     amplitude = np.sqrt(np.square(np.abs(modes)).sum(axis=0))
     limits = (0.0, float(amplitude.max()) or 1.0)
-    _panel(amplitude_axes, amplitude, "probe amplitude (sqrt counts)", "viridis", aspect, limits)
-    _scale_bar(amplitude_axes, amplitude.shape[1], like.pixel_x, like.length_unit)
     first = np.abs(modes[0])
     bright = np.where(first > _DARK * first.max(), np.angle(modes[0]), np.nan)
-    title = "probe phase (rad)" if len(modes) == 1 else f"phase of the first of {len(modes)} modes (rad)"
-    _panel(phase_axes, bright, title, "twilight", aspect, (-math.pi, math.pi))
-    phase_axes.set_facecolor("0.8")
+    name = "probe phase" if len(modes) == 1 else f"phase of the first of {len(modes)} modes"
+    size = float(attributes["object_pixel_y"]), float(attributes["object_pixel_x"]), str(attributes["length_unit"])
+    return (
+        View("probe amplitude", amplitude, "sqrt counts", *size, "viridis", limits),
+        View(name, bright, "rad", *size, "twilight", (-math.pi, math.pi)),
+    )
 
 
-def _patterns(axes: Sequence[Axes], arrays: Arrays) -> None:
+def _patterns(arrays: Arrays, attributes: Attributes) -> tuple[View, View, View]:
     """One pattern measured and modelled on the same limits, and what is left on symmetric ones."""
     measured, modelled = (np.sqrt(np.maximum(arrays[f"pattern_{name}"], 0)) for name in ("measured", "modelled"))
     shared = (0.0, float(np.quantile(measured, 0.999)) or 1.0)
-    _panel(axes[0], measured, "one pattern, measured (sqrt counts)", "viridis", 1.0, shared, bar=False)
-    _panel(axes[1], modelled, "the same, modelled (sqrt counts)", "viridis", 1.0, shared)
     # Counting gives the square root of a count a standard deviation of about a half, whatever the count.
     residual = measured - modelled
     most = float(np.quantile(np.abs(residual), 0.995)) or 1.0
-    _panel(axes[2], residual, "measured - modelled (sqrt counts)", "RdBu_r", 1.0, (-most, most))
+    pixel_y, pixel_x = (float(attributes.get(f"detector_pixel_{axis}", 1.0)) for axis in "yx")
+    size = pixel_y, pixel_x, str(attributes.get("detector_unit", "pixel"))
+    return (
+        View("one pattern, measured", measured, "sqrt counts", *size, "viridis", shared),
+        View("the same, modelled", modelled, "sqrt counts", *size, "viridis", shared),
+        View("measured - modelled", residual, "sqrt counts", *size, "RdBu_r", (-most, most)),
+    )
+
+
+def fits_of(arrays: Arrays, attributes: Attributes) -> tuple[View, View, View, View, View]:
+    """One pattern measured and modelled, what is left, and amplitude and phase of the probe."""
+    return (*_patterns(arrays, attributes), *_probe(arrays["probe"], attributes))
 
 
 def _scanned(attributes: Attributes) -> tuple[slice, slice]:
@@ -102,13 +111,16 @@ def _limits(image: Any) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _panel(
-    axes: Axes, image: Any, title: str, colours: str, aspect: float, limits: tuple[float, float], bar: bool = True
-) -> None:
-    shown = axes.imshow(image, cmap=colours, vmin=limits[0], vmax=limits[1], aspect=aspect, interpolation="nearest")
-    axes.set_title(title, fontsize=10)
-    axes.set_xticks([])
-    axes.set_yticks([])
+def _panel(axes: Axes, view: View, *, bar: bool = True) -> None:
+    """A view with a scale bar, and a colour bar beside it."""
+    limits = view.limits or _limits(view.image)
+    aspect = view.pixel_y / view.pixel_x
+    shown = axes.imshow(
+        view.image, cmap=view.colours, vmin=limits[0], vmax=limits[1], aspect=aspect, interpolation="nearest"
+    )
+    axes.set_title(f"{view.name} ({view.unit})", fontsize=10)
+    axes.set(xticks=[], yticks=[], facecolor="0.8")
+    _scale_bar(axes, view.image.shape[1], view.pixel_x, view.length_unit)
     if bar:
         _colour_bar(axes, shown, limits)
 
@@ -139,7 +151,9 @@ def _scale_bar(axes: Axes, columns: int, pixel: float, unit: str) -> None:
         label = f"{length / 10:g} nm"
     else:
         label = f"{length:g} {unit}"
-    axes.plot([0.04, 0.04 + length / (columns * pixel)], [0.05, 0.05], "w-", lw=4, transform=axes.transAxes)
+    for colour, width in (("k", 6), ("w", 4)):  # rimmed, to be seen on white
+        ends = [0.04, 0.04 + length / (columns * pixel)]
+        axes.plot(ends, [0.05, 0.05], color=colour, lw=width, solid_capstyle="butt", transform=axes.transAxes)
     shade = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.5}
     axes.text(0.045, 0.09, label, color="w", fontsize=9, transform=axes.transAxes, bbox=shade)
 

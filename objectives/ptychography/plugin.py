@@ -86,6 +86,14 @@ class Ptychography:
 
         return views_of(arrays, attributes) if "object" in arrays else ()
 
+    def fits(
+        self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]
+    ) -> Sequence[View]:
+        """One pattern measured and modelled, and the probe; see :class:`autotune.objective.ShowsFits`."""
+        from objectives.ptychography.pictures import fits_of
+
+        return fits_of(arrays, attributes) if {"probe", "pattern_measured"} <= set(arrays) else ()
+
     def _file(self, settings: PtychographySettings, folder: Path) -> Path:
         if settings.data.file is None:
             raise InputError(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from autotune.objective import Evaluation, Parameter, Status, Value
+from objectives.data.measurement import FarField, NearField
 from objectives.ptychography.fidelity import Level
 from objectives.ptychography.forward import ForwardModel, Layout, field_of, spectrum_of, spectrum_seen_as
 from objectives.ptychography.frozen import Frozen, frozen_gradient, frozen_metrics, frozen_pass
@@ -172,7 +173,7 @@ class Reconstruction:
     def _attributes(self) -> dict[str, float | int | str]:
         model = self.misfit.model
         pixel_y, pixel_x = (float(size) for size in model.scene.pixel)
-        corners = model.layout.corners
+        corners, detector = model.layout.corners, _detector_pixel(self._level.measurement.geometry)
         half = [n // 2 for n in model.layout.detector_shape]
         return {
             "length_unit": self._level.measurement.position_unit,
@@ -182,4 +183,16 @@ class Reconstruction:
             "scan_last_row": int(corners[:, 0].max()) + half[0],
             "scan_first_column": int(corners[:, 1].min()) + half[1],
             "scan_last_column": int(corners[:, 1].max()) + half[1],
+            **detector,
         }
+
+
+def _detector_pixel(geometry: FarField | NearField) -> dict[str, float | str]:
+    """Nominal size of a detector's pixel, as attributes: an angle in the far field; nothing where it is not known."""
+    if isinstance(geometry, FarField):
+        size, unit = geometry.angular_sampling_mrad, "mrad"
+    else:
+        size, unit = geometry.detector_pixel_um, "µm"
+    if size is None:
+        return {}
+    return {"detector_unit": unit, "detector_pixel_y": float(size[0]), "detector_pixel_x": float(size[1])}

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.autotune.report.stored import page_of
+from autotune.home import Home
+from autotune.report import write_report
+from tests.autotune.report.stored import SHIFT, TILT, keep_study, page_of
 from tests.end_to_end.studies import Place, autotune
 
 if TYPE_CHECKING:
@@ -115,5 +117,38 @@ def test_a_browser_shows_it(place: Place, browser: Chrome, width: int, scheme: s
         entry["message"] for entry in browser.get_log("performance") if "requestWillBeSent" in entry["message"]
     ]
     assert not [message for message in requested if '"url":"http' in message]
+    sizes = browser.execute_script(
+        "return [...document.querySelectorAll('.side')].map(side => [...side.querySelectorAll('img')]"
+        ".map(image => image.getBoundingClientRect().width))"
+    )
+    assert max(map(len, sizes)) >= 3  # two beside each other and one below, on a phone
+    assert len({round(one, 1) for of_one in sizes for one in of_one}) == 1, "not the same scale in all"
     paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert paper == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(13, 17, 23)")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Chromium is looked for on the PATH")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_interval_and_verdict_are_seen_without_scrolling(tmp_path: Path, browser: Chrome, width: int) -> None:
+    home = Home(tmp_path / "home")
+    store = keep_study(home, (SHIFT, TILT), count=6, answer=True)
+    answer = store.facts["answer"]
+    for parameter in answer["parameters"].values():
+        parameter |= {"verdict": "identified", "note": "these data fix it to within 0.58 angstrom (90 %), as it seems"}
+    store.note("answer", answer)
+    page = write_report(store, home, live=False).page
+    screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.get(page.as_uri())
+    table = browser.find_element("css selector", "#answer .scroll")
+    assert table.get_property("scrollWidth") <= table.get_property("clientWidth")
+    cells = [cell for cell in table.find_elements("css selector", "td") if cell.is_displayed()]
+    intervals = [cell for cell in cells if "…" in cell.text]
+    verdicts = table.find_elements("css selector", ".verdict.identified")
+    assert len(intervals) == len(verdicts) == 2
+    for seen in (*intervals, *verdicts):
+        assert seen.is_displayed() and seen.rect["x"] >= 0 and seen.rect["x"] + seen.rect["width"] <= width
+    labels = [browser.execute_script("return getComputedStyle(arguments[0], '::before').content", one) for one in cells]
+    assert ('"90 % interval"' in labels) == (width < 600)
+    assert table.find_element("css selector", "thead").is_displayed() == (width > 600)

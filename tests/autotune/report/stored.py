@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from autotune.answer import find_answer
 from autotune.artifacts import keep_evaluation
 from autotune.home import Home
-from autotune.objective import Metric, Status, Value, View
+from autotune.objective import Evaluation, Metric, Status, Value, View
 from autotune.space import Dimension, Space
 from autotune.store import LEVEL, TrialStore
 from tests.autotune.toy import Toy, ToySettings, ToyType
@@ -35,8 +35,32 @@ class ShownType(ToyType):
         ramp = arrays["object"] * np.linspace(0, 1, 4)
         return [View("height", ramp, "nm", 2.0, 2.0, "angstrom"), View("width", ramp.T, "1", 2.0, 2.0, "angstrom")]
 
+    def fits(self, arrays: Mapping[str, Any], attributes: Mapping[str, float | int | str]) -> Sequence[View]:
+        measured = np.arange(16.0).reshape(4, 4) / 15
+        left, size = measured - arrays["object"], (2.0, 2.0, "mrad")
+        most = float(np.abs(left).max())
+        return [
+            View("measured", measured, "counts", *size, "viridis", (0.0, 1.0)),
+            View("modelled", arrays["object"], "counts", *size, "viridis", (0.0, 1.0)),
+            View("measured - modelled", left, "counts", *size, "RdBu_r", (-most, most)),
+        ]
+
 
 shown = ShownType()
+
+
+def times(factor: float) -> Callable[[int, Evaluation], Evaluation]:
+    """All metrics, their gradient and their curves in another unit."""
+
+    def adjusted(_: int, evaluation: Evaluation) -> Evaluation:
+        return dataclasses.replace(
+            evaluation,
+            metrics={name: factor * value for name, value in evaluation.metrics.items()},
+            gradient={name: factor * slope for name, slope in evaluation.gradient.items()},
+            curve={name: [factor * value for value in curve] for name, curve in evaluation.curve.items()},
+        )
+
+    return adjusted
 
 
 def keep_study(
@@ -50,9 +74,13 @@ def keep_study(
     objective: str = "tests.autotune.report.stored:shown",
     answer: bool = False,
     gradients: bool = True,
+    adjusted: Callable[[int, Evaluation], Evaluation] = lambda _, evaluation: evaluation,
     **facts: Any,
 ) -> TrialStore:
-    """A study of ``count`` trials at random values; those in ``failing`` failed, those in ``cheap`` are of level 1."""
+    """A study of ``count`` trials at random values; those in ``failing`` failed, those in ``cheap`` are of level 1.
+
+    What the toy says of trial i is ``adjusted(i, evaluation)`` first.
+    """
     space, toy = Space(tuple(dimensions)), Toy(ToySettings(gradients=gradients))
     search = {"sampler": "random", "fidelity": [{"iterations": 1}] if cheap else []}
     identity = {"objective": {"name": objective}, "search": search, "content_hash": "c0ffee"}
@@ -68,7 +96,7 @@ def keep_study(
         space.suggest(trial)
         if i in cheap:
             trial.set_user_attr(LEVEL, 1)
-        evaluation = toy.evaluate(values, metric=metric.name, seed=0)
+        evaluation = adjusted(i, toy.evaluate(values, metric=metric.name, seed=0))
         if i in failing:
             evaluation = dataclasses.replace(evaluation, status=Status.FAILED, metrics={}, reason=SCRIPT, arrays={})
         keep_evaluation(home.trial("toy", i), evaluation, NoPictures())  # type: ignore[arg-type]

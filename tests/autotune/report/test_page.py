@@ -77,9 +77,10 @@ def test_its_numbers_are_those_of_the_result(whole: tuple[Page, dict[str, Any], 
 
 def test_sections_come_in_the_order_in_which_people_ask(whole: tuple[Page, dict[str, Any], Path, str]) -> None:
     titles = [
-        "Best consistency", "Before and after", "Convergence", "Intervals", "Slices of the surrogate",
-        "Pairs of parameters", "All trials at a glance", "Which parameters matter", "Choices", "Correlations",
-        "Curves of the reconstructions", "Failed trials", "Every trial", "How to reproduce it",
+        "Best consistency", "Before and after", "Fit to the data", "Convergence", "Intervals",
+        "Slices of the surrogate", "Pairs of parameters", "All trials at a glance", "Which parameters matter",
+        "Choices", "Correlations", "Curves of the reconstructions", "Failed trials", "Every trial",
+        "How to reproduce it",
     ]  # fmt: skip
     headings = whole[3]
     places = [headings.index(f"<h2>{title}" if i else title) for i, title in enumerate(titles)]
@@ -132,6 +133,18 @@ def test_one_parameter_without_gradients(tmp_path: Path) -> None:
     page = reported(Home(tmp_path / "home"), (SHIFT,), count=5, gradients=False, answer=True)
     assert "Slices of the surrogate" in page.text and "Pairs of parameters" not in page.text
     assert "Correlations" not in page.text and "Which parameters matter" in page.text
+
+
+@pytest.mark.usefixtures("outlines")
+def test_nothing_was_tuned(tmp_path: Path) -> None:
+    """As where ``best.yaml`` is run: no warning, no empty part, and no promise of intervals."""
+    page = reported(Home(tmp_path / "home"), (), count=1)
+    assert "Nothing was tuned: every parameter has the value that the study file states." in page.text
+    assert "There are no intervals" not in page.text and "Intervals" not in page.text
+    for part in ("Slices", "All trials at a glance", "Pairs of parameters", "Before and after", "what it means"):
+        assert part not in page.text
+    for part in ("The reconstruction", "Fit to the data", "Convergence", "1 trial\n"):
+        assert part in page.text
 
 
 @pytest.mark.usefixtures("outlines")

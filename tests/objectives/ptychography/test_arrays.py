@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -10,8 +11,9 @@ import pytest
 
 from autotune.artifacts import keep_evaluation
 from autotune.objective import ArrayAxis, Evaluation, Status
+from objectives.data.measurement import FarField, Measurement
 from objectives.ptychography.arrays import describe_arrays
-from tests.objectives.ptychography.scenes import TRUTH, lens, objective
+from tests.objectives.ptychography.scenes import TRUTH, free, lens, near, objective
 
 
 def evaluation(**attributes: float | str) -> Evaluation:
@@ -30,6 +32,22 @@ def test_lengths_are_in_angstrom_where_they_are_known() -> None:
 def test_and_in_pixels_where_they_are_not() -> None:
     known = describe_arrays(evaluation(length_unit="object pixel", object_pixel_y=1.0, object_pixel_x=1.0))
     assert known["object"].axes == (ArrayAxis("slice"), ArrayAxis("y"), ArrayAxis("x"))
+
+
+@pytest.mark.parametrize(("measured", "unit"), [(lens, "mrad"), (near, "µm")])
+def test_the_detector_has_the_size_that_the_geometry_says(measured: Callable[[], Measurement], unit: str) -> None:
+    m = measured()
+    size = m.geometry.angular_sampling_mrad if isinstance(m.geometry, FarField) else m.geometry.detector_pixel_um
+    assert size is not None
+    found = objective(m).evaluate({"iterations": 1}, metric="consistency", seed=0)
+    expected = (ArrayAxis("detector_y", unit, size[0]), ArrayAxis("detector_x", unit, size[1]))
+    assert describe_arrays(found)["pattern_measured"].axes == expected
+    assert [found.attributes[f"detector_pixel_{axis}"] for axis in "yx"] == list(size)
+
+
+def test_and_pixels_where_it_says_none() -> None:
+    found = objective(free()).evaluate({"iterations": 1}, metric="consistency", seed=0)
+    assert describe_arrays(found)["pattern_measured"].axes == (ArrayAxis("detector_y"), ArrayAxis("detector_x"))
 
 
 def test_a_kept_reconstruction_is_calibrated(tmp_path: Path) -> None:

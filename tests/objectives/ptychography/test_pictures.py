@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from autotune.objective import Evaluation, ShowsReconstructions, Status
+from autotune.objective import Evaluation, ShowsFits, ShowsReconstructions, Status
 from objectives.ptychography import pictures
 from objectives.ptychography.plugin import ptychography
 
@@ -61,6 +61,25 @@ def test_the_objective_type_shows_them() -> None:
     assert ptychography.views({}, {}) == ()
 
 
+def test_the_objective_type_shows_fits() -> None:
+    assert isinstance(ptychography, ShowsFits)
+    one = evaluation(modes=2)
+    measured, modelled, residual, amplitude, phase = ptychography.fits(one.arrays, ATTRIBUTES)
+    assert measured.limits == modelled.limits and measured.limits is not None and measured.limits[0] == 0.0
+    assert residual.limits is not None and residual.limits[0] == -residual.limits[1]
+    assert residual.image == pytest.approx(measured.image - modelled.image)
+    assert measured.image == pytest.approx(np.sqrt(one.arrays["pattern_measured"]))
+    assert (measured.pixel_y, measured.pixel_x, measured.length_unit) == (1.0, 1.0, "pixel")
+    known = {**ATTRIBUTES, "detector_unit": "mrad", "detector_pixel_y": 1.5, "detector_pixel_x": 2.5}
+    for view in ptychography.fits(one.arrays, known)[:3]:
+        assert (view.pixel_y, view.pixel_x, view.length_unit) == (1.5, 2.5, "mrad")
+    both = np.sqrt(np.square(np.abs(one.arrays["probe"])).sum(axis=0))
+    assert amplitude.image == pytest.approx(both) and amplitude.limits == (0.0, both.max())
+    assert phase.limits == pytest.approx((-np.pi, np.pi))
+    assert (phase.pixel_y, phase.pixel_x, phase.length_unit) == (0.5, 0.25, "angstrom")
+    assert ptychography.fits({"object": one.arrays["object"]}, ATTRIBUTES) == ()
+
+
 def test_patterns_share_their_limits_and_the_residual_is_symmetric(figure: Figure) -> None:
     panels = {axes.get_title(): axes for axes in figure.axes}
     measured, modelled, residual = (
@@ -82,3 +101,6 @@ def test_cyclic_colours_are_for_phases_of_the_whole_circle_only(figure: Figure) 
     assert 0 < dark.sum() < dark.size
     bars = {title: [text.get_text() for text in axes.texts] for title, axes in panels.items()}
     assert bars["object phase (rad)"] == bars["object amplitude (1)"] == ["0.5 angstrom"]
+    assert bars["probe amplitude (sqrt counts)"] == bars[cyclic[0]] == ["0.5 angstrom"]
+    patterns = [texts for title, texts in bars.items() if "modelled" in title or "measured" in title]
+    assert patterns == [["2 pixel"]] * 3
