@@ -83,8 +83,10 @@ class History:
         return 2.0 ** math.floor(math.log2(deviation)) if deviation > 0 else 1.0
 
     def divided(self, by: float) -> History:
-        """The values and their derivatives divided: what is left of them is in another unit."""
-        return replace(self, y=self.y / by, gradient=None if self.gradient is None else self.gradient / by)
+        """The values, their derivatives and what was expected of them divided: all of it is in another unit."""
+        gradient = None if self.gradient is None else self.gradient / by
+        expected = tuple(None if each is None else each / by for each in self.expected)
+        return replace(self, y=self.y / by, gradient=gradient, expected=expected)
 
     def known(self, level: int = 0) -> Floats:
         """Every point that need not be asked again at that level, shape (k, D)."""

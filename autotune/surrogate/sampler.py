@@ -21,7 +21,7 @@ import itertools
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -181,7 +181,14 @@ class GaussianProcessSampler(BaseSampler):
         return default_startup_trials(self._space)
 
     def ask(self, history: History) -> Asked:
-        """What to try after ``history``."""
+        """What to try after ``history``, whatever the unit of its values: limits of numerics are absolute."""
+        unit = history.spread
+        asked = self._ask(history.divided(unit), unit)
+        expected = asked.expected_improvement
+        return asked if expected is None else replace(asked, expected_improvement=unit * expected)
+
+    def _ask(self, history: History, unit: float) -> Asked:
+        """As :meth:`ask`, of values over ``unit``."""
         words = np.random.SeedSequence([self._seed, history.position]).generate_state(2)
         elsewhere = partial(startup_point, self._space, seed=self._start_seed, position=history.position)
         finish = self._levels.finish
@@ -205,7 +212,7 @@ class GaussianProcessSampler(BaseSampler):
                 answer = incumbent(fitted, own, self._space, steering.chances)
                 again = is_known(answer, own.at_level(0), 0)
                 return Asked(proposal.point if again else answer, 0, improvement, finish=True)
-            if self._probes(own, improvement):
+            if self._probes(own, improvement, unit):
                 return Asked(elsewhere(), self._levels.cheapest, improvement)
             return Asked(proposal.point, self._level(fitted, own, proposal.point), improvement)
 
@@ -215,7 +222,7 @@ class GaussianProcessSampler(BaseSampler):
             return 0
         return most_telling(cast("GradientGP", fitted.model), point, history, self._levels.costs)
 
-    def _probes(self, history: History, expected_improvement: float | None) -> bool:
+    def _probes(self, history: History, expected_improvement: float | None, unit: float) -> bool:
         """Whether to look elsewhere in the starting sequence: once the model expects nothing that matters, and every
         other trial once it expects little.
 
@@ -225,7 +232,7 @@ class GaussianProcessSampler(BaseSampler):
         """
         if not history.has_gradient or expected_improvement is None:
             return False
-        if self._levels.tolerance is not None and expected_improvement < self._levels.tolerance:
+        if self._levels.tolerance is not None and expected_improvement < self._levels.tolerance / unit:
             return True
         # A search that began with many cheap trials has looked around already.
         little = PROBE_BELOW * float(history.y.std())

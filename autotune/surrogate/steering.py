@@ -115,8 +115,10 @@ def _chances(limits: Sequence[Limit], history: History, space: Space, levels: in
         told = replace(
             history, X=history.X[known], y=values[known], level=history.levels[known], gradient=None, reports=()
         )
-        model = fit_history(told, space, levels)
-        found.append(keeps(model, told.y, below=limit.below, above=limit.above))
+        unit = told.spread
+        told = told.divided(unit)
+        below, above = (None if end is None else end / unit for end in (limit.below, limit.above))
+        found.append(keeps(fit_history(told, space, levels), told.y, below=below, above=above))
     return found
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from autotune.objective import Value
+from autotune.samplers import Levels
 from autotune.space import Dimension, Space
 from autotune.surrogate.history import History
 from autotune.surrogate.optimum import find_optimum
-from autotune.surrogate.sampler import quiet_and_seeded
+from autotune.surrogate.sampler import Asked, GaussianProcessSampler, quiet_and_seeded
 
 SPACE = Space((Dimension("x", low=0.0, high=2.0), Dimension("y", low=0.0, high=2.0)))
 POINTS = np.random.default_rng(3).uniform(size=(9, 2))
@@ -57,3 +58,19 @@ def test_the_spread_of_values_is_about_the_mean_of_each_level() -> None:
     alike = History(POINTS[:2], np.array([5.0, 5.0]), np.zeros((0, 2)), 2)
     assert alike.spread == 1.0
     assert History(POINTS[:0], np.zeros(0), np.zeros((0, 2)), 0).spread == 1.0
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("unit", [2.0**-30, 2.0**30])
+def test_a_proposal_is_the_same_in_any_unit(unit: float, gradients: bool) -> None:
+    y = np.array([hill(SPACE.from_unit(point)) for point in POINTS])  # type: ignore[arg-type]
+    slopes = np.random.default_rng(4).normal(size=POINTS.shape) if gradients else None
+
+    def ask(by: float) -> Asked:
+        sampler = GaussianProcessSampler(SPACE, seed=1, levels=Levels(tolerance=1e-6 * by))
+        return sampler.ask(History(POINTS, by * y, np.zeros((0, 2)), 9, None if slopes is None else by * slopes))
+
+    asked = [ask(by) for by in (1.0, unit)]
+    assert asked[0].expected_improvement is not None
+    assert np.array_equal(asked[0].point, asked[1].point)
+    assert asked[1].expected_improvement == unit * asked[0].expected_improvement
