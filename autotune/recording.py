@@ -9,6 +9,7 @@ from pathlib import Path
 from autotune.bestfile import STUDY
 from autotune.environment import FILE as ENVIRONMENT
 from autotune.errors import InputError, Problem
+from autotune.exclusive import exclusive
 from autotune.home import Home
 from autotune.provenance import measured_data, tags_of
 from autotune.running import RunningStudy
@@ -26,11 +27,6 @@ _LOCK_SECONDS = 2.0
 """A run that was told to end waits for the others no longer."""
 
 _RUNS = "recording"  # fact of a study: the runs that record it, and whether each goes on; the first that does leads
-_NOT_BEGUN = (
-    "MLflow lacks part of this study (the run that began the record has not reached it); no trial is lost: "
-    "`autotune sync STUDY` records them"
-)
-
 _FILES = (STUDY, ENVIRONMENT, "report.html", "figures")
 
 
@@ -53,7 +49,7 @@ class Record:
         self._leads = self._told_where = False
         self._recorder: Recorder | None = None
         self._passed_on: set[int] = set()  # to the recorder, to be written
-        self._noticed: set[int] = set()  # written by another run
+        self._noticed: dict[int, str] = {}  # written by another run -> which
         self._waiting: list[TrialRecord] = []
 
     def start(self) -> None:
@@ -96,8 +92,8 @@ class Record:
                 self._recorder.start(self._waiting)
             self._recorder.lead((), ())
         self._note_run_id()
-        new = [t for t in trials if t.state != "running" and t.number not in self._passed_on | self._noticed]
-        gone = self._noticed and not self._study.others()
+        new = [t for t in trials if t.state != "running" and t.number not in self._passed_on | self._noticed.keys()]
+        gone = bool(self._noticed) and not set(self._noticed.values()) <= self._runs().keys()
         if self._recorder is not None and (new or gone):
             own, theirs = self._shared_out(trials)
             if own or theirs:
@@ -122,7 +118,7 @@ class Record:
             if self._recorder is None:
                 self._join()
         if self._recorder is None and not last:
-            return _NOT_BEGUN if own else ""
+            return ""  # the run that leads has been left the trials of this one
         self._recorder = self._recorder or _recorder(study)
         if last and not self._leads:
             self._recorder.lead((), ())
@@ -146,11 +142,17 @@ class Record:
         self._study.store.note(_RUNS, [[run, goes_on] for run, goes_on in runs.items()])
 
     def _leave(self, patience: float) -> bool:
-        """Whether this is the last run that records the study."""
+        """Whether this is the last run that records the study.
+
+        Until it has ended, others leave its trials to it, unless it has not begun to record.
+        """
         try:
             with self._study.locked(patience):
-                self._note_runs({**self._runs(), self._own: False})
-                return not self._open_runs()
+                rest = {run: goes_on for run, goes_on in self._runs().items() if run != self._own}
+                last = not any(rest.values())
+                begins = last or self._recorder is not None or self._parent_is_there()
+                self._note_runs({**rest, self._own: False} if begins else rest)
+                return last
         except TimeoutError:
             return not self._study.others()
 
@@ -158,19 +160,24 @@ class Record:
         """What is new of the ended trials: those that this run is to record, and those that another one does."""
         runs = self._runs().keys() - {self._own}
         ended = [trial for trial in trials if trial.state != "running" and trial.number not in self._passed_on]
-        foreign = [trial for trial in ended if trial.owner in runs and trial.state != "interrupted"]
+        foreign = [trial for trial in ended if trial.owner in runs]
         numbers = {trial.number for trial in foreign}
         own = [trial for trial in ended if trial.number not in numbers]
         new = [trial for trial in foreign if trial.number not in self._noticed]
         self._passed_on.update(trial.number for trial in own)
-        self._noticed.update(numbers)
+        for trial in own:
+            self._noticed.pop(trial.number, None)
+        self._noticed.update({trial.number: trial.owner for trial in foreign})
         return own, new
 
     def _join(self) -> None:
         """Begin to record beside a run that leads, as soon as it has made the parent run."""
-        if self._study.store.facts.get("mlflow", {}).get("run_id") is not None:
+        if self._parent_is_there():
             self._recorder = _recorder(self._study, leads=False)
             self._recorder.start(self._waiting)
+
+    def _parent_is_there(self) -> bool:
+        return self._study.store.facts.get("mlflow", {}).get("run_id") is not None
 
     def _note_run_id(self) -> None:
         """Let the other runs, and who asks later, know where the parent run is."""
@@ -227,6 +234,7 @@ def _recorder(study: RunningStudy, *, leads: bool = True) -> Recorder:
         artifact_root=artifacts_beside(uri, study.home),
         trial_folder=lambda number: study.home.trial(spec.name, number),
         leads=leads,
+        opening=lambda: exclusive(study.home.store_url, f"{spec.name}: record"),
     )
 
 

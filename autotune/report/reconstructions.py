@@ -98,11 +98,15 @@ class Gallery:
         if best is None or best not in kept:
             return []
         full = next(trial for trial in kept if trial.level == 0)
+        every = next(trial for trial in self.study.finished if trial.level == 0)
         if full != best:
-            return [Shown(full, "before: the first full evaluation"), Shown(best, "after: the best trial")]
+            before = f"before: the first full evaluation{'' if full == every else ' kept here'}"
+            return [Shown(full, before), Shown(best, "after: the best trial")]
+        everything = kept[0] == self.study.finished[0]
         if kept[0] != best:
-            return [Shown(kept[0], "before: the first trial"), Shown(best, "after: the best trial")]
-        return [Shown(best, "the best trial, and the first")]
+            before = f"before: the first trial{'' if everything else ' kept here'}"
+            return [Shown(kept[0], before), Shown(best, "after: the best trial")]
+        return [Shown(best, "the best trial, and the first" if everything else "the best trial")]
 
     def neighbours(self) -> tuple[Dimension, list[Shown]] | None:
         """The trials nearest to the answer below and above it in the mismatch that matters most, the best between.

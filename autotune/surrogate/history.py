@@ -78,9 +78,12 @@ class History:
 
         Values divided by it are not rounded.
         """
-        centred = [self.y[self.levels == level] - self.y[self.levels == level].mean() for level in set(self.levels)]
-        deviation = float(np.concatenate(centred).std()) if centred else 0.0
-        return 2.0 ** math.floor(math.log2(deviation)) if deviation > 0 else 1.0
+        largest = float(np.abs(self.y).max(initial=0.0))
+        if largest == 0:
+            return 1.0
+        of_levels = [self.y[self.levels == level] / largest for level in set(self.levels)]  # squares stay finite
+        deviation = float(np.concatenate([values - values.mean() for values in of_levels]).std())
+        return 2.0 ** math.floor(math.log2(deviation) + math.log2(largest)) if deviation > 0 else 1.0
 
     def divided(self, by: float) -> History:
         """The values, their derivatives and what was expected of them divided: all of it is in another unit."""

@@ -14,6 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -81,6 +82,7 @@ class Recorder:
         artifact_root: Path | None,
         trial_folder: Callable[[int], Path],
         leads: bool = True,
+        opening: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         """Do nothing yet.
 
@@ -91,6 +93,7 @@ class Recorder:
                 which has its own place for them. ``None`` leaves it to MLflow (``mlruns`` where one stands).
             trial_folder: trial number -> folder whose files become the child's artifacts (may not exist).
             leads: whether it keeps the parent run; one that does not must find it there.
+            opening: holds off who else may find no parent run, and make one.
         """
         self._facts, self._tracking_uri = facts, tracking_uri
         self._artifact_root, self._trial_folder = artifact_root, trial_folder
@@ -98,7 +101,7 @@ class Recorder:
         self._trials: dict[int, TrialRecord] = {}
         self._others: dict[int, TrialRecord] = {}
         self._told: set[int] = set()  # in the caller's thread
-        self._leads = leads
+        self._leads, self._opening = leads, opening
         self._runs: StudyRuns | None = None
         self._run_id: str | None = None
         self._written: set[int] = set()
@@ -218,7 +221,7 @@ class Recorder:
         known = {**self._others, **self._trials}
         try:
             with quiet_thread():
-                runs = self._runs = self._runs or self._open()
+                runs = self._runs = self._runs or self._open(ends=closing is not None)
                 runs.record(self._trials)
                 if self._leads:
                     runs.record_progress(known)
@@ -236,20 +239,21 @@ class Recorder:
         if failed:
             self._runs = None
 
-    def _open(self) -> StudyRuns:
-        """Find or create the study's runs."""
-        runs = StudyRuns(
-            self._facts,
-            tracking_uri=self._tracking_uri,
-            artifact_root=self._artifact_root,
-            trial_folder=self._trial_folder,
-            began=_first_start(self._trials) or self._began,
-            keeps_parent=self._leads,
-        )
+    def _open(self, *, ends: bool) -> StudyRuns:
+        """Find or create the study's runs; not shown as running by one that ``ends``: another may have ended it."""
+        with self._opening():
+            runs = StudyRuns(
+                self._facts,
+                tracking_uri=self._tracking_uri,
+                artifact_root=self._artifact_root,
+                trial_folder=self._trial_folder,
+                began=_first_start(self._trials) or self._began,
+                keeps_parent=self._leads,
+            )
         self._run_id = runs.parent_id
         if self._already_there is None:
             self._already_there = len(runs.complete)
-        if self._leads:
+        if self._leads and not ends:
             runs.mark_running()
         return runs
 

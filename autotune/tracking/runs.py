@@ -201,7 +201,9 @@ class StudyRuns:
         tags["mlflow.loggedArtifacts"] = f'[{{"path": "{TABLE}", "type": "table"}}]'
         found = self._search(f"tags.`{STUDY_ID}` = '{self._facts.study_id}'")
         if found:
-            parent = found[0]
+            parent, *others = sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+            for other in others:
+                self._delete(other)
             self._find_children(parent.info.run_id)
             history = self._client.get_metric_history(parent.info.run_id, best_key(self._facts.metric))
             self._known_steps = {point.step for point in history}
@@ -222,6 +224,11 @@ class StudyRuns:
             self._client.log_inputs(run_id, [_dataset_input(self._facts.data)])
         self._client.log_text(run_id, self._facts.study_text, "study.yaml")
         return run_id
+
+    def _delete(self, parent: Run) -> None:
+        """Delete a parent that was made a second time, with its children: two that saw none made one at once."""
+        for run in (parent, *self._search(f"tags.`{PARENT}` = '{parent.info.run_id}'")):
+            self._client.delete_run(run.info.run_id)
 
     def _find_children(self, parent_id: str) -> None:
         """Sort the children into complete and unfinished; one that repeats a trial is deleted.

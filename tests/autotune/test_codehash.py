@@ -23,7 +23,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(found))
     yield found
     for name in set(sys.modules) - before:
-        del sys.modules[name]
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(found)):
+            del sys.modules[name]
 
 
 def write(file: Path, text: str) -> None:
@@ -49,14 +50,14 @@ def test_a_module_of_ones_own_is_told_by_its_source(folder: Path) -> None:
 @pytest.mark.parametrize("changed", ["deep/solver.py", "__init__.py", "new.py"])
 def test_a_package_is_told_by_all_its_sources(folder: Path, changed: str) -> None:
     for name in ("__init__.py", "deep/__init__.py", "deep/solver.py"):
-        write(folder / "box" / name, "")
-    write(folder / "box" / "deep" / "door.py", TYPE)
-    before = hashes("box.deep.door:mine")
-    assert list(before) == ["box"]
-    write(folder / "box" / "notes.txt", "no code")
-    assert hashes("box.deep.door:mine") == before
-    write(folder / "box" / changed, "x = 1\n")
-    assert hashes("box.deep.door:mine") != before
+        write(folder / "parcel_of_tests" / name, "")
+    write(folder / "parcel_of_tests" / "deep" / "door.py", TYPE)
+    before = hashes("parcel_of_tests.deep.door:mine")
+    assert list(before) == ["parcel_of_tests"]
+    write(folder / "parcel_of_tests" / "notes.txt", "no code")
+    assert hashes("parcel_of_tests.deep.door:mine") == before
+    write(folder / "parcel_of_tests" / changed, "x = 1\n")
+    assert hashes("parcel_of_tests.deep.door:mine") != before
 
 
 def test_what_it_imports_from_beside_itself_belongs_to_it(folder: Path) -> None:

@@ -529,6 +529,20 @@ def test_a_trial_that_mlflow_refuses_holds_up_no_other(place: Place, monkeypatch
     assert place.sync(TRIALS, status="FINISHED").recorded == 1
 
 
+def test_a_parent_that_was_made_twice_is_kept_once(place: Place, tmp_path: Path, migrated: Path) -> None:
+    place.sync(TRIALS, status="FINISHED")
+    first = place.runs()[0]
+    tags = {"autotune.study_id": FACTS.study_id}
+    again = place.client().create_run(first.info.experiment_id, first.info.start_time + 1, tags).info.run_id
+    child = {"mlflow.parentRunId": again, "autotune.trial": "0"}
+    place.client().create_run(first.info.experiment_id, 5, child)
+    assert len(place.runs()) == 6
+    assert place.sync(TRIALS, status="FINISHED").recorded == 0
+    undisturbed = make_place(tmp_path / "undisturbed", migrated)
+    undisturbed.sync(TRIALS, status="FINISHED")
+    assert place.snapshot() == undisturbed.snapshot()
+
+
 def test_a_recorder_that_does_not_lead_writes_its_own_trials_alone(place: Place, tmp_path: Path) -> None:
     early = Recorder(FACTS, **place.arguments, leads=False)
     early.start()

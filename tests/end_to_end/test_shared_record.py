@@ -70,6 +70,36 @@ def test_two_machines_with_a_home_each(
         assert capsys.readouterr().out == "MLflow holds study toy: 0 trials recorded now, 40 before\n"
 
 
+@pytest.mark.parametrize("slow", [(5.0, 0.0), (0.0, 5.0), (5.0, 5.0)])
+def test_runs_that_end_before_mlflow_has_answered(
+    slow: tuple[float, float], place: Place, migrated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The study ends in a second; its record is made once, whoever comes to make it."""
+    place.home.folder.mkdir()
+    shutil.copy(migrated, place.home.folder / "mlflow.db")
+    objective = {"name": "tests.end_to_end.slow_mlflow:slow", "iterations": 4, "seconds_per_iteration": 0.01}
+    place.write(STUDY, objective=objective, budget={"trials": 14}, tracking={})
+    runs = [start(place.folder, place.home.folder, SLOW_MLFLOW=str(seconds)) for seconds in slow]
+    assert [(run.communicate(timeout=120)[1], run.returncode) for run in runs] == [("", 0), ("", 0)]
+    assert autotune("sync", "toy") == 0
+    assert "0 trials recorded now, 14 before" in capsys.readouterr().out
+    parent, *children = recorded(place.home.tracking_uri)
+    assert parent.info.status == "FINISHED"
+    assert [child.data.tags["autotune.trial"] for child in children] == [str(number) for number in range(14)]
+
+
+def test_a_run_that_records_nothing_beside_one_that_does(place: Place, migrated: Path) -> None:
+    place.home.folder.mkdir()
+    shutil.copy(migrated, place.home.folder / "mlflow.db")
+    objective = {"name": "tests.end_to_end.studies:quick", "iterations": 4, "seconds_per_iteration": 0.05}
+    place.write(STUDY, objective=objective, budget={"trials": 30}, tracking={})
+    runs = [place.start("run", "study.yaml", "--quiet", *more) for more in ((), ("--set", "tracking.enabled=false"))]
+    assert [run.communicate(timeout=120)[1] for run in runs] == ["", ""]
+    assert len({trial.owner for trial in place.trials()}) == 2
+    parent, *children = recorded(place.home.tracking_uri)
+    assert (parent.info.status, len(children)) == ("FINISHED", 30)
+
+
 def test_the_lead_passes_on_and_the_study_goes_on_in_mlflow(place: Place, migrated: Path) -> None:
     place.home.folder.mkdir()
     shutil.copy(migrated, place.home.folder / "mlflow.db")

@@ -60,6 +60,15 @@ def test_the_spread_of_values_is_about_the_mean_of_each_level() -> None:
     assert History(POINTS[:0], np.zeros(0), np.zeros((0, 2)), 0).spread == 1.0
 
 
+def test_the_largest_values_have_a_spread() -> None:
+    y = np.array([1.7e308, -1.7e308, 1e299, 0.0])
+    history = History(POINTS[:4], y, np.zeros((0, 2)), 4)
+    assert np.isfinite(history.spread) and np.abs(history.divided(history.spread).y).max() < 10
+    with quiet_and_seeded(0):
+        asked = GaussianProcessSampler(SPACE, seed=1).ask(history)
+    assert np.isfinite(asked.point).all()
+
+
 @pytest.mark.parametrize("gradients", [False, True])
 @pytest.mark.parametrize("unit", [2.0**-30, 2.0**30])
 def test_a_proposal_is_the_same_in_any_unit(unit: float, gradients: bool) -> None:
