@@ -15,6 +15,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autotune.errors import InputError, Problem
+
 
 @dataclass(frozen=True)
 class Home:
@@ -31,8 +33,14 @@ class Home:
 
     @classmethod
     def from_environment(cls) -> Home:
-        """``AUTOTUNE_HOME`` where set, else ``.autotune`` in the current folder; the store of ``AUTOTUNE_STORAGE``."""
+        """``AUTOTUNE_HOME`` where set, else ``.autotune`` in the current folder; the store of ``AUTOTUNE_STORAGE``.
+
+        Raises:
+            InputError: there is a file in the folder's place.
+        """
         folder = Path(os.environ.get("AUTOTUNE_HOME") or ".autotune").expanduser().resolve()
+        if folder.exists() and not folder.is_dir():
+            raise InputError(Problem(str(folder), "is a file", "name a folder in AUTOTUNE_HOME"))
         return cls(folder, os.environ.get("AUTOTUNE_STORAGE", ""))
 
     @property

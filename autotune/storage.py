@@ -6,6 +6,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING
 
+from autotune.errors import InputError, Problem
 from autotune.sqlite import BUSY_SECONDS, first_touch, make_durable, readable_url, sqlite_path
 
 if TYPE_CHECKING:
@@ -16,9 +17,10 @@ def open_storage(url: str) -> RDBStorage:
     """Optuna's storage at ``url``, created where there is none.
 
     Raises:
-        InputError: it is neither SQLite nor PostgreSQL, or the server cannot be reached.
+        InputError: it is neither SQLite nor PostgreSQL, the file is damaged, or the server cannot be reached.
     """
     from optuna.storages import RDBStorage
+    from sqlalchemy.exc import DatabaseError
 
     if not url.startswith("sqlite"):
         return _open_on_server(url)
@@ -28,7 +30,13 @@ def open_storage(url: str) -> RDBStorage:
     with first_touch(path):
         # Wait a while for another process's write instead of failing at once.
         waits = {"connect_args": {"timeout": BUSY_SECONDS}}
-        storage = RDBStorage(readable_url(url, path), engine_kwargs=waits)
+        try:
+            storage = RDBStorage(readable_url(url, path), engine_kwargs=waits)
+        except DatabaseError as error:
+            if getattr(error.orig, "sqlite_errorname", "") not in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+                raise
+            what = f"is no SQLite database, or a damaged one ({error.orig})"
+            raise InputError(Problem(str(path), what, "restore it, or move it away to begin anew")) from error
         if os.access(path, os.W_OK):
             make_durable(storage.engine)
         return storage

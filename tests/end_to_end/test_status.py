@@ -212,3 +212,20 @@ def test_compare_prints_and_changes_nothing(place: Place, capsys: pytest.Capture
     assert "toy is one study; name two or more" in capsys.readouterr().err
     assert autotune("compare", "toy", "toy") == 2
     assert autotune("compare", "toy", "nix") == 2
+
+
+def test_a_home_that_is_none_and_a_store_that_is_damaged_are_bad_input(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = place.write()
+    place.home.folder.mkdir()
+    store = place.home.folder / "trials.db"
+    store.write_text("not a database, but long enough to look like one" * 100)
+    for command in (("status",), ("run", study), ("result", "toy")):
+        assert autotune(*command) == 2
+        assert f"Error: {store}: is no SQLite database, or a damaged one" in capsys.readouterr().err
+    assert store.read_text().startswith("not a database")
+    monkeypatch.setenv("AUTOTUNE_HOME", str(study))
+    for command in (("status",), ("run", study)):
+        assert autotune(*command) == 2
+        assert capsys.readouterr().err == f"Error: {study}: is a file; name a folder in AUTOTUNE_HOME\n"
