@@ -192,7 +192,7 @@ def test_a_home_that_cannot_be_made_is_bad_input(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = place.write()
-    monkeypatch.setenv("AUTOTUNE_HOME", study)
+    monkeypatch.setenv("AUTOTUNE_HOME", f"{study}/below a file")
     assert autotune("run", study) == 2
     err = capsys.readouterr().err
     assert "the folder cannot be made" in err and "set AUTOTUNE_HOME to a folder you may write to" in err
