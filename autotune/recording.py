@@ -87,8 +87,8 @@ class Record:
             if next(iter(self._open_runs()), self._own) != self._own:
                 return
             self._leads = True
-            self._recorder = self._recorder or _recorder(self._study)
-            if not self._recorder.started:
+            if self._recorder is None:
+                self._recorder = _recorder(self._study)
                 self._recorder.start(self._waiting)
             self._recorder.lead((), ())
         self._note_run_id()

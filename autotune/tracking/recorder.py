@@ -117,11 +117,6 @@ class Recorder:
         """MLflow run id of the study's parent run; ``None`` until MLflow has answered."""
         return self._run_id
 
-    @property
-    def started(self) -> bool:
-        """Whether it has begun to work."""
-        return self._thread is not None
-
     def start(self, trials: Sequence[TrialRecord] = (), others: Sequence[TrialRecord] = ()) -> None:
         """Start the thread, which imports MLflow (a second) and may create its database (seconds).
 

@@ -158,5 +158,6 @@ def test_with_gradients_the_optimum_is_found_where_random_is_far(tmp_path: Path)
 
 @pytest.mark.slow
 def test_from_values_alone_the_gaussian_process_is_ahead_of_random(tmp_path: Path) -> None:
-    random = median(best_values(tmp_path, "random", 24, seeds=10))
-    assert median(best_values(tmp_path, "gp", 20, seeds=5)) > 0.7 * random  # the optimum is at 0
+    found, random = best_values(tmp_path, "gp", 20, seeds=5), best_values(tmp_path, "random", 24, seeds=10)
+    assert median(found) > max(random)
+    assert min(found) > median(random)
