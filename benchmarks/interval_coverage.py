@@ -25,7 +25,7 @@ import yaml
 from autotune.cli.progress import Quiet
 from autotune.home import Home
 from autotune.objective import Simulates
-from autotune.run import run_study
+from autotune.runs.run import run_study
 from autotune.study import load_study
 
 TRUTH = {

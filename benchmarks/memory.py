@@ -37,9 +37,9 @@ def measure(path: Path, tiny: Path, solver: str) -> dict[str, Any]:
     """Open and reconstruct in this process; sizes in bytes."""
     import torch
 
-    from objectives.data.reading import open_measurement
-    from objectives.data.settings import DataSettings, GeometrySettings
-    from objectives.ptychography.machine import Machine
+    from objectives.diffraction.data.open.reading import open_measurement
+    from objectives.diffraction.data.settings import DataSettings, GeometrySettings
+    from objectives.ptychography.model.device import Machine
     from objectives.ptychography.objective import PtychographyObjective
 
     def reconstruct(file: Path) -> tuple[int, int, dict[str, int]]:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from autotune.cli.progress import Quiet
 from autotune.home import Home
 from autotune.objective import Evaluation, Simulates, Value
-from autotune.run import run_study
+from autotune.runs.run import run_study
 from autotune.study import StudyFile, load_study
 from objectives.metrics import aligned_phases, correlation
 from objectives.ptychography.settings import PtychographySettings

@@ -26,12 +26,12 @@ from pydantic import BaseModel, ConfigDict
 from autotune.cli.progress import Quiet
 from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Parameter, Progress, Status, Value, never_stop
-from autotune.run import run_study
-from autotune.samplers import Sampler
-from autotune.space import Dimension, Floats, Space
-from autotune.store import TrialRecord, TrialStore, plain_evaluation
+from autotune.problem.space import Dimension, Floats, Space
+from autotune.runs.run import run_study
+from autotune.search.samplers import Sampler
+from autotune.search.tuner import Search, Trial, Tuner
+from autotune.store.trials import TrialRecord, TrialStore, plain_evaluation
 from autotune.study import load_study
-from autotune.tuner import Search, Trial, Tuner
 
 NAMES = tuple("abcdef")
 METRIC = Metric("value", "maximize")

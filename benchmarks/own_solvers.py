@@ -14,10 +14,10 @@ from fft_floor import Transform, TransformsOnly, floor_seconds, recorded_transfo
 from ptychography_data import Scan
 
 from autotune.objective import Value
-from objectives.data.reading import open_measurement
-from objectives.data.settings import DataSettings, GeometrySettings
-from objectives.ptychography import reconstruction as reconstruction_module
-from objectives.ptychography.machine import Machine
+from objectives.diffraction.data.open.reading import open_measurement
+from objectives.diffraction.data.settings import DataSettings, GeometrySettings
+from objectives.ptychography.evaluation import reconstruction as reconstruction_module
+from objectives.ptychography.model.device import Machine
 from objectives.ptychography.objective import PtychographyObjective
 
 Point = dict[str, float]

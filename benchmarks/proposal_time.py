@@ -12,10 +12,10 @@ import time
 import numpy as np
 import torch
 
-from autotune.samplers import Levels
-from autotune.space import Dimension, Floats, Space
-from autotune.surrogate.history import History
-from autotune.surrogate.sampler import GaussianProcessSampler
+from autotune.problem.space import Dimension, Floats, Space
+from autotune.search.gp_sampler import GaussianProcessSampler
+from autotune.search.samplers import Levels
+from autotune.surrogate.model.history import History
 
 DIMENSIONS = 6
 REPEATS = 3

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from objectives.data.hdf5 import write_measurement
-from objectives.data.measurement import FarField, Measurement
-from objectives.data.radiation import wavelength_angstrom
+from objectives.diffraction.data.formats.own import write_measurement
+from objectives.diffraction.data.measurement import FarField, Measurement
+from objectives.diffraction.data.radiation import wavelength_angstrom
 from objectives.ptychography.simulation.settings import SimulationSettings
 from objectives.ptychography.simulation.simulate import simulate_patterns
 

@@ -34,7 +34,7 @@ from pydantic import BaseModel, ConfigDict
 
 from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Parameter, Progress, Status, Value, never_stop
-from autotune.run import run_study
+from autotune.runs.run import run_study
 from autotune.study import load_study
 from benchmarks.overhead import Clock
 
@@ -120,7 +120,7 @@ def run(folder: Path, trials: int, database: Path | None, seconds: float = 0.0) 
     path.write_text(json.dumps(study), encoding="utf-8")
     clock = Clock()
     began, processor = time.perf_counter(), time.process_time()
-    with patch("autotune.conclusion.find_answer", return_value=None):  # takes seconds that vary
+    with patch("autotune.runs.finish.find_answer", return_value=None):  # takes seconds that vary
         outcome = run_study(load_study(path), home=home, watcher=clock)
     whole, processor = time.perf_counter() - began, time.process_time() - processor
     if outcome.warning:

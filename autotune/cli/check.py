@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autotune.cli.options import SetOption, StudyArgument
-from autotune.numbers import metric_text
+from autotune.text import metric_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from autotune.objective import Parameter
-    from autotune.space import Dimension
+    from autotune.problem.space import Dimension
     from autotune.study import Plan, StudySpec
     from autotune.study.execution import ExecutionSpec
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def check(study: StudyArgument, overrides: SetOption = None) -> None:
     """Check a study file and its data, and show the plan. Runs nothing and writes nothing."""
     from autotune.cli.console import make_console
-    from autotune.execution.start_cluster import check_execution
+    from autotune.execution.cluster_start import check_execution
     from autotune.home import Home
+    from autotune.runs.resume import sources_of
     from autotune.study import load_study, plan_study
-    from autotune.takeup import sources_of
 
     file = load_study(study, overrides or ())
     check_execution(file)
@@ -59,7 +59,7 @@ def _print_facts(console: Console, title: str, facts: Mapping[str, str]) -> None
 def _print_tuned(console: Console, dimensions: Sequence[Dimension]) -> None:
     from rich.table import Table
 
-    from autotune.space import describe
+    from autotune.problem.space import describe
 
     if not dimensions:
         console.print("\nNothing is tuned: a single evaluation")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autotune.cli.stored import find_stored
-from autotune.numbers import metric_text
+from autotune.cli.find_study import find_stored
+from autotune.text import metric_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,9 +21,9 @@ def compare(
     """Show studies side by side: metric, cost, and whether parameters agree within their intervals. Changes nothing."""
     import json
 
-    from autotune.contrast import contrast
     from autotune.errors import InputError, Problem
     from autotune.home import Home
+    from autotune.results.side_by_side import contrast
 
     home = Home.from_environment()
     stores = {store.study.study_name: store for store in (find_stored(study, home) for study in studies)}

@@ -15,7 +15,7 @@ from autotune.cli.options import SetOption, StudyArgument
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from autotune.confirm import Follower
+    from autotune.rerun.confirm import Follower
 
 
 def confirm(
@@ -33,7 +33,7 @@ def confirm(
 
     They are evaluated with other seeds and other noise: does their ranking hold? The best one is looked at closely.
     """
-    from autotune.cli.confirmation import print_confirmation
+    from autotune.cli.confirm_tables import print_confirmation
     from autotune.cli.run import check_json_path, load
     from autotune.cli.signals import terminated_as_interrupted
     from autotune.home import Home
@@ -42,8 +42,8 @@ def confirm(
     check_json_path(json_path)
     import optuna
 
-    from autotune.confirm import confirm_study
-    from autotune.result import write_json
+    from autotune.rerun.confirm import confirm_study
+    from autotune.results.document import write_json
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

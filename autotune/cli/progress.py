@@ -10,12 +10,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from autotune.cli.console import make_console
-from autotune.cli.json_lines import JsonLines
-from autotune.numbers import metric_text
+from autotune.events import JsonLines
 from autotune.objective import Metric
-from autotune.running import Watcher
-from autotune.store import TrialRecord
-from autotune.tuner import Trial
+from autotune.search.tuner import Trial
+from autotune.session import Watcher
+from autotune.store.trials import TrialRecord
+from autotune.text import metric_text
 
 
 class Quiet:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autotune.cli.stored import StoredStudyArgument, find_stored
-from autotune.numbers import metric_text
+from autotune.cli.find_study import StoredStudyArgument, find_stored
+from autotune.text import metric_text
 
 if TYPE_CHECKING:
-    from autotune.registry import CalibratedParameter
+    from autotune.tracking.registry import CalibratedParameter
 
 _ALIAS = "champion"
 
@@ -23,7 +23,7 @@ def register(
 ) -> None:
     """Register a finished study's answer in MLflow's model registry, as the calibration of something."""
     from autotune.home import Home
-    from autotune.registry import register as put_under
+    from autotune.tracking.registry import register as put_under
 
     _require_name("--as", name)
     home = Home.from_environment()
@@ -41,7 +41,7 @@ def calibration(
     import dataclasses
     import json
 
-    from autotune.registry import calibration as look_up
+    from autotune.tracking.registry import calibration as look_up
 
     _require_name("calibration", name)
     found = look_up(name, alias)

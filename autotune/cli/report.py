@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autotune.cli.stored import StoredStudyArgument, find_stored
+from autotune.cli.find_study import StoredStudyArgument, find_stored
 
 
 def report(
@@ -20,7 +20,7 @@ def report(
     """Write a study's report, finished or not: one HTML file that opens anywhere, without network."""
     from autotune.errors import InputError, Problem
     from autotune.home import Home
-    from autotune.leases import alive
+    from autotune.store.leases import alive
 
     if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
         what = "is a folder" if output.is_dir() else "its folder does not exist"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autotune.cli.find_study import StoredStudyArgument, find_stored
 from autotune.cli.options import SetOption
-from autotune.cli.stored import StoredStudyArgument, find_stored
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from autotune.store import TrialStore
+    from autotune.store.trials import TrialStore
 
 DISAGREES = 3
 _MAY_BE_REPLACED = "objective.KEY, such as the place of the data, execution.timeout or execution.memory"
@@ -57,8 +57,8 @@ def reproduce(
     import optuna
 
     from autotune.cli.signals import terminated_as_interrupted
-    from autotune.reproduction import reproduce as evaluate_again
-    from autotune.result import write_json
+    from autotune.rerun.reproduce import reproduce as evaluate_again
+    from autotune.results.document import write_json
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with terminated_as_interrupted():
@@ -86,9 +86,9 @@ def _check_overrides(overrides: Sequence[str]) -> None:
 
 
 def _write_lock(store: TrialStore, number: int | None, path: Path) -> None:
-    from autotune.environment import constraints, environment_of
     from autotune.errors import InputError, Problem
-    from autotune.reproduction import trial_of
+    from autotune.provenance.environment import constraints, environment_of
+    from autotune.rerun.reproduce import trial_of
 
     found = trial_of(store, number)
     then = environment_of(store, found)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from autotune.cli.find_study import StoredStudyArgument, find_stored
 from autotune.cli.options import SetOption, StudyArgument
 from autotune.cli.signals import terminated_as_interrupted
-from autotune.cli.stored import StoredStudyArgument, find_stored
 
 if TYPE_CHECKING:
     from autotune.home import Home
-    from autotune.store import TrialStore
+    from autotune.store.trials import TrialStore
     from autotune.study import StudyFile
 
 
@@ -39,10 +39,10 @@ def run(
     ] = "line",
 ) -> None:
     """Run a study, or continue it where it was left."""
-    from autotune.cli.json_lines import print_finished
     from autotune.cli.progress import watching
-    from autotune.cli.tables import print_outcome
+    from autotune.cli.result_tables import print_outcome
     from autotune.errors import StudyFailed
+    from autotune.events import print_finished
     from autotune.home import Home
 
     file = load(study, overrides or [], trials, seed)
@@ -50,8 +50,8 @@ def run(
     _check_progress(progress, quiet)
     import optuna
 
-    from autotune.result import write_json
-    from autotune.run import run_study
+    from autotune.results.document import write_json
+    from autotune.runs.run import run_study
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     home = Home.from_environment()
@@ -80,11 +80,11 @@ def _report_bad_end(end: BaseException, name: str, home: Home, path: Path | None
     """
     from contextlib import suppress
 
-    from autotune.cli.json_lines import print_finished
     from autotune.errors import INTERRUPTED, StudyFailed
-    from autotune.leases import alive
-    from autotune.result import build_result, write_json
-    from autotune.store import TrialStore
+    from autotune.events import print_finished
+    from autotune.results.document import build_result, write_json
+    from autotune.store.leases import alive
+    from autotune.store.trials import TrialStore
 
     with suppress(Exception):
         store = TrialStore.open(home.store_url, name)
@@ -130,10 +130,10 @@ def result(
     """Show the result of a study, finished or not."""
     import json
 
-    from autotune.cli.tables import print_result
+    from autotune.cli.result_tables import print_result
     from autotune.home import Home
-    from autotune.leases import alive
-    from autotune.result import build_result
+    from autotune.results.document import build_result
+    from autotune.store.leases import alive
 
     home = Home.from_environment()
     store = find_stored(study, home)
@@ -147,9 +147,9 @@ def result(
 
 
 def _write_best(path: Path, store: TrialStore, home: Home, document: Mapping[str, Any]) -> None:
-    from autotune.bestfile import write_best
     from autotune.errors import InputError, Problem
-    from autotune.origin import kept_file
+    from autotune.results.best_files import write_best
+    from autotune.study.kept_file import kept_file
 
     if document["best_trial"] is None:
         raise InputError(Problem(f"study {document['study']}", "has no best trial yet", "run it until it has one"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autotune.numbers import metric_text
+from autotune.text import metric_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,9 +25,9 @@ def status(
     """Show the studies that are here, or how one of them goes. Changes nothing."""
     import json
 
-    from autotune.cli.stored import find_stored
+    from autotune.cli.find_study import find_stored
     from autotune.home import Home
-    from autotune.overview import details, overview
+    from autotune.results.overview import details, overview
 
     home = Home.from_environment()
     found: Any = overview(home) if study is None else details(find_stored(study, home), home)

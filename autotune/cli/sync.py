@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from autotune.cli.stored import StoredStudyArgument, find_stored
+from autotune.cli.find_study import StoredStudyArgument, find_stored
 
 
 def sync(study: StoredStudyArgument) -> None:
@@ -13,10 +13,10 @@ def sync(study: StoredStudyArgument) -> None:
 
     from autotune.errors import AutotuneError, InputError, Problem
     from autotune.home import Home
-    from autotune.leases import alive
-    from autotune.recording import artifacts_beside, artifacts_of, record_address
+    from autotune.store.leases import alive
     from autotune.tracking import PARENT_STATUS, StudyFacts, study_summary, without_password
     from autotune.tracking import sync as bring_up_to_date
+    from autotune.tracking.record import artifacts_beside, artifacts_of, record_address
 
     home = Home.from_environment()
     store = find_stored(study, home)

@@ -45,7 +45,7 @@ def ui(
 
 def _require_record(uri: str) -> None:
     """Raise :class:`InputError` where nothing was ever recorded: MLflow would create an empty database."""
-    from autotune.sqlite import sqlite_path
+    from autotune.store.sqlite import sqlite_path
 
     database = sqlite_path(uri)
     if database is not None and not database.is_file():

@@ -19,7 +19,7 @@ _START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 requests, answers, life = map(int, sys.argv[2:])
-from autotune.execution.guard import start_guard
+from autotune.execution.orphan_guard import start_guard
 guard = start_guard(life)
 from autotune.execution.worker import main
 main(requests, answers, guard)

@@ -1,7 +1,7 @@
 """Run trials on the workers of a Dask cluster: one that exists, or one that is started for the study.
 
-Each trial runs in a process of ours beside a Dask worker (:mod:`autotune.execution.remote`). What it says of its
-iterations comes back some times a second, so that a hopeless one is stopped a little later than on one machine.
+Each trial runs in a process of ours beside a Dask worker (:mod:`autotune.execution.cluster_worker`). What it says of
+its iterations comes back some times a second, so that a hopeless one is stopped a little later than on one machine.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from autotune.errors import Problem, StudyFailed
+from autotune.execution.cluster_start import TRIAL, connect, start_cluster
+from autotune.execution.cluster_worker import plain_task, run_remotely, stop
 from autotune.execution.executor import Ended, Listener, Task
-from autotune.execution.remote import plain_task, run_remotely, stop
-from autotune.execution.start_cluster import TRIAL, connect, start_cluster
 from autotune.objective import Evaluation, Status
-from autotune.store import evaluation_of
+from autotune.store.trials import evaluation_of
 from autotune.study import StudyFile
 
 _RECONNECT_SECONDS = 60.0

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from autotune.artifacts import keep_evaluation
+from autotune.execution.artifacts import keep_evaluation
 from autotune.execution.executor import Ended, Repetition, Task
 from autotune.execution.resources import begin_reading, resources_since
 from autotune.objective import AutotuneError, Evaluation, Examines, MeasuresAgain, Objective, Progress, Status
-from autotune.patience import Patience
+from autotune.retrying import Patience
 
 
 def run_task(objective: Objective, task: Task, metric: str, progress: Progress, patience: Patience) -> Ended:

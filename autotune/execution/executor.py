@@ -1,6 +1,6 @@
 """The interface of executors: what runs a trial's evaluation somewhere, and says when it has ended.
 
-The side that evaluates keeps the arrays (:mod:`autotune.artifacts`), so what travels back is small.
+The side that evaluates keeps the arrays (:mod:`autotune.execution.artifacts`), so what travels back is small.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from autotune.execution.evaluate import run_task
 from autotune.execution.executor import Ended, Listener, Task
 from autotune.objective import Objective
-from autotune.patience import Patience
+from autotune.retrying import Patience
 
 
 class InlineExecutor:

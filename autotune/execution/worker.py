@@ -25,8 +25,8 @@ from typing import IO, Any
 from autotune.execution.evaluate import run_task
 from autotune.execution.executor import Repetition, Task
 from autotune.objective import InputError, Objective
-from autotune.patience import Patience
-from autotune.store import plain_evaluation
+from autotune.retrying import Patience
+from autotune.store.trials import plain_evaluation
 
 
 def main(requests: int, answers: int, guard: int) -> None:
@@ -35,7 +35,7 @@ def main(requests: int, answers: int, guard: int) -> None:
     Args:
         requests: file descriptor to read from.
         answers: file descriptor to write to.
-        guard: process number of this process's guard (:mod:`autotune.execution.guard`).
+        guard: process number of this process's guard (:mod:`autotune.execution.orphan_guard`).
     """
     for descriptor in (requests, answers):
         os.set_inheritable(descriptor, False)  # a program that a backend starts must not hold them open

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from autotune.numbers import metric_text
 from autotune.objective import View
 from autotune.report.data import StudyData
 from autotune.report.parts import Picture, Section, drawing, number
 from autotune.report.reconstructions import Gallery, Shown, common_frame, draw_view, limits_of, size_of
+from autotune.text import metric_text
 
 _OWN_LIMITS = "As the objective drew them: each picture has limits of its own."
 Groups = list[tuple[str, list[Picture]]]

@@ -9,14 +9,14 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from autotune.criteria import Limit
-from autotune.environment import environment_of
 from autotune.errors import InputError
 from autotune.home import Home
 from autotune.objective import Metric
-from autotune.result import build_result
-from autotune.space import Space
-from autotune.store import TrialRecord, TrialStore, best_of
+from autotune.problem.goals import Limit
+from autotune.problem.space import Space
+from autotune.provenance.environment import environment_of
+from autotune.results.document import build_result
+from autotune.store.trials import TrialRecord, TrialStore, best_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class StudyData:
         trials: those that have ended, in the order in which they did.
         own_levels: how many levels of evaluations the study has.
         warm_start: names of the studies that it learned from.
-        environment: what the best trial ran in, as :func:`autotune.environment.environment` describes it; empty where
+        environment: what the best trial ran in, as :func:`autotune.provenance.environment.environment` describes it;
+            empty where
             that was not kept.
         folder: trial number -> the folder of what it kept, which may not exist.
     """

@@ -14,13 +14,13 @@ from typing import Any
 
 from autotune.files import write_whole
 from autotune.home import Home
-from autotune.report.answer import NOTHING_TUNED, answer_table, cost, headline, remarks, verdicts
+from autotune.report.best_values import NOTHING_TUNED, answer_table, cost, headline, remarks, verdicts
 from autotune.report.data import StudyData, read_study
-from autotune.report.evidence import evidence
 from autotune.report.parts import Section
 from autotune.report.reconstructions import Gallery
+from autotune.report.sections import evidence
 from autotune.report.style import data_uri
-from autotune.store import TrialStore
+from autotune.store.trials import TrialStore
 
 FIGURES = "figures"
 
@@ -84,7 +84,7 @@ def _cuts(study: StudyData, store: TrialStore, home: Home) -> Any:
     """Cuts through the surrogate; a sentence where there are none."""
     if not study.space.dimensions:
         return NOTHING_TUNED
-    from autotune.report.surrogate import cut
+    from autotune.report.slices import cut
 
     sources = [TrialStore.open(home.store_url, name) for name in study.warm_start]
     known = [source for source in sources if source is not None]

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 
 from autotune.errors import InputError
 from autotune.objective import ShowsFits, ShowsReconstructions, View, find_objective_type
+from autotune.problem.space import Dimension
 from autotune.report.data import StudyData
 from autotune.report.style import plain
-from autotune.space import Dimension
-from autotune.store import TrialRecord
+from autotune.store.trials import TrialRecord
 
 NEIGHBOUR = 0.15
 """How far a neighbour should be from the answer along the parameter it is a neighbour in, of the searched range."""
@@ -160,7 +160,7 @@ class Gallery:
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], Mapping[str, Any]]:
-    """The arrays and attributes that :mod:`autotune.artifacts` wrote."""
+    """The arrays and attributes that :mod:`autotune.execution.artifacts` wrote."""
     import h5py
 
     with h5py.File(path) as file:

@@ -13,8 +13,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from autotune.criteria import SECONDS
 from autotune.objective import Metric
+from autotune.problem.goals import SECONDS
+from autotune.problem.space import Dimension, Floats
 from autotune.report.data import StudyData
 from autotune.report.style import (
     BLACK,
@@ -32,8 +33,7 @@ from autotune.report.style import (
     value_text,
     worth_showing,
 )
-from autotune.space import Dimension, Floats
-from autotune.store import TrialRecord
+from autotune.store.trials import TrialRecord
 
 _BRIGHTEST = 0.93
 """Of the colour map: beyond, a line is hardly seen on white."""

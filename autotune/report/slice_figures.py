@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from autotune.problem.space import Dimension
 from autotune.report.data import StudyData
+from autotune.report.slices import Cuts, Line, Plane
 from autotune.report.style import (
     BLACK,
     BLUE,
@@ -26,9 +28,7 @@ from autotune.report.style import (
     value_text,
     worth_showing,
 )
-from autotune.report.surrogate import Cuts, Line, Plane
-from autotune.space import Dimension
-from autotune.store import TrialRecord
+from autotune.store.trials import TrialRecord
 
 BAND = 1.645
 """Standard deviations to each side of a mean that hold 90 % of a normal distribution."""

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from autotune.report.data import StudyData
 from autotune.report.parts import Cell, Section, Table, number
-from autotune.store import TrialRecord
+from autotune.store.trials import TrialRecord
 
 MOST_ROWS = 300
 """Trials from which on only the best are listed."""

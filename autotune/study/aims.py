@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from autotune.criteria import SECONDS, Aims, Limit
 from autotune.errors import Problem, near_miss
 from autotune.objective import Metric
+from autotune.problem.goals import SECONDS, Aims, Limit
 from autotune.study.file import StudyFile
 from autotune.study.spec import MetricSpec
 

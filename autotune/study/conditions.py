@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from autotune.errors import Problem, near_miss
 from autotune.objective import Parameter, Value
-from autotune.space import Conditions, Dimension, alternatives
+from autotune.problem.space import Conditions, Dimension, alternatives
 from autotune.study.file import StudyFile
 from autotune.study.spec import ParameterSpec, show
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from autotune.errors import InputError, Problem, near_miss
 from autotune.objective import CountsWork, Objective, Parameter, Value
-from autotune.space import Space
+from autotune.problem.space import Space
 from autotune.study.file import StudyFile
 from autotune.study.spec import show
 

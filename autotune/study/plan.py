@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from autotune.criteria import Aims
 from autotune.errors import InputError, Problem, near_miss
 from autotune.objective import ExplainsAbsence, Metric, Objective, Parameter, Value
-from autotune.space import Conditions, Dimension, Space, describe
+from autotune.problem.goals import Aims
+from autotune.problem.space import Conditions, Dimension, Space, describe
 from autotune.study.aims import resolve_aims, resolve_metric
 from autotune.study.conditions import resolve_conditions
 from autotune.study.fidelity import Cheap, resolve_fidelity

@@ -21,10 +21,10 @@ from pydantic import (
 )
 
 from autotune.objective import Value
-from autotune.pruners import Pruner
-from autotune.samplers import SAMPLERS, TAKES_STARTUP, Sampler
+from autotune.search.pruners import Pruner
+from autotune.search.samplers import SAMPLERS, TAKES_STARTUP, Sampler
 from autotune.study.execution import ExecutionSpec
-from autotune.urls import without_password
+from autotune.text import without_password
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

@@ -5,6 +5,7 @@ Importing this imports no MLflow; that happens in the recorder's own thread.
 
 from __future__ import annotations
 
+from autotune.text import without_password
 from autotune.tracking.client import one_line, open_client
 from autotune.tracking.points import MeasuredData, StudyFacts, study_summary
 from autotune.tracking.recorder import (
@@ -15,7 +16,6 @@ from autotune.tracking.recorder import (
     sync,
 )
 from autotune.tracking.runs import PARENT_STATUS, ParentStatus
-from autotune.urls import without_password
 
 __all__ = [
     "PARENT_STATUS",

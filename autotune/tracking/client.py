@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from autotune.sqlite import first_touch, sqlite_path
-from autotune.urls import without_password
+from autotune.store.sqlite import first_touch, sqlite_path
+from autotune.text import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

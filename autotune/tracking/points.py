@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from autotune.criteria import Limit
 from autotune.objective import Metric
-from autotune.store import TrialRecord, best_of
+from autotune.problem.goals import Limit
+from autotune.store.trials import TrialRecord, best_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric as Point

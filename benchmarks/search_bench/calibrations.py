@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from autotune.objective import Status, Value
-from autotune.space import Dimension, Space
-from objectives.ptychography.machine import Machine
+from autotune.problem.space import Dimension, Space
+from objectives.ptychography.model.device import Machine
 from objectives.ptychography.objective import PtychographyObjective
 from objectives.ptychography.simulation.settings import SimulationSettings
 from objectives.ptychography.simulation.simulate import simulate_patterns

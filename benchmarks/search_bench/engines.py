@@ -16,11 +16,11 @@ from typing import Any, Protocol
 import optuna
 
 import autotune
-import autotune.surrogate.sampler  # now, so that OWN_VERSION is of what runs
+import autotune.search.gp_sampler  # now, so that OWN_VERSION is of what runs
 from autotune.objective import Evaluation, Metric, Status, Value
-from autotune.space import Space
-from autotune.store import TrialStore
-from autotune.tuner import Search, Tuner
+from autotune.problem.space import Space
+from autotune.search.tuner import Search, Tuner
+from autotune.store.trials import TrialStore
 from search_bench.problem import Outcome
 
 
@@ -80,7 +80,7 @@ ENGINES = (
 )
 BY_NAME = {kind.name: kind for kind in ENGINES}
 
-_DECIDES = ("objective.py", "samplers.py", "space.py", "store.py", "tuner.py", "surrogate")
+_DECIDES = ("objective.py", "problem", "search", "store", "surrogate")
 
 
 def _own_version() -> str:

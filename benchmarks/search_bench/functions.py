@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from autotune.space import Dimension, Space
+from autotune.problem.space import Dimension, Space
 from search_bench.problem import Instance, Outcome, Problem, Values
 
 Point = Mapping[str, Tensor | int | str]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autotune.objective import Value
-from autotune.space import Space
+from autotune.problem.space import Space
 
 Values = Mapping[str, Value]
 

@@ -12,7 +12,7 @@ import numpy as np
 from cmaes import CMA
 
 from autotune.objective import Value
-from autotune.space import Floats, Space
+from autotune.problem.space import Floats, Space
 from search_bench.cells import Reference
 from search_bench.problem import Instance, Problem
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from autotune.space import Floats
+from autotune.problem.space import Floats
 from search_bench.cells import Cell, Results
 from search_bench.engines import ENGINES, EngineKind
 from search_bench.problem import Problem

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from autotune.home import Home
 from autotune.objective import Metric
-from autotune.store import TrialRecord, TrialStore, best_of
+from autotune.store.trials import TrialRecord, TrialStore, best_of
 
 
 def draw(study: str) -> None:

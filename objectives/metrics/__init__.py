@@ -6,7 +6,7 @@ there is a truth. :mod:`objectives.metrics.resolution` compares two reconstructi
 
 Metrics are computed on the frozen final state of a reconstruction, never as a running average while a solver still
 updates. A held-out metric is the same function on counts that the solver never saw
-(:mod:`objectives.ptychography.held_out`). Nothing here imports torch.
+(:mod:`objectives.ptychography.evaluation.held_out`). Nothing here imports torch.
 """
 
 from __future__ import annotations

@@ -19,20 +19,20 @@ from autotune.objective import (
     near_miss,
     never_stop,
 )
-from objectives.data.measurement import Measurement, NearField
+from objectives.diffraction.data.measurement import Measurement, NearField
 from objectives.metrics.counts import noise_ceiling
-from objectives.ptychography.again import explained_by_counting, measured_again
-from objectives.ptychography.arrays import describe_arrays
-from objectives.ptychography.examination import Examiner, examinations
-from objectives.ptychography.fidelity import Fidelity, Level, Levels
-from objectives.ptychography.machine import Machine
-from objectives.ptychography.parameters import parameters_of, why_absent
-from objectives.ptychography.pictures import draw_reconstruction
-from objectives.ptychography.reconstruction import Reconstruction
+from objectives.ptychography.evaluation.cost import work_of
+from objectives.ptychography.evaluation.data_share import Fidelity, Level, Levels
+from objectives.ptychography.evaluation.examination import Examiner, examinations
+from objectives.ptychography.evaluation.noise import explained_by_counting, measured_again
+from objectives.ptychography.evaluation.reconstruction import Reconstruction
+from objectives.ptychography.model.device import Machine
+from objectives.ptychography.output.arrays import describe_arrays
+from objectives.ptychography.output.pictures import draw_reconstruction
+from objectives.ptychography.parameters.instrument import parameters_of, why_absent
 from objectives.ptychography.settings import HeldOutSettings
 from objectives.ptychography.simulation.direct import Specimen
 from objectives.ptychography.solvers import State
-from objectives.ptychography.work import work_of
 
 HELD_OUT = "held_out_consistency"
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from autotune.objective import Draft, InputError, Objective, Problem, View
-from objectives.data.settings import Format
+from objectives.diffraction.data.settings import Format
 from objectives.ptychography.settings import PtychographySettings
 from objectives.ptychography.simulation.settings import SimulationSettings
 
@@ -27,8 +27,8 @@ class Ptychography:
         """Read the measurement and bind the objective to it."""
         import torch
 
-        from objectives.data.reading import open_measurement
-        from objectives.ptychography.machine import Machine
+        from objectives.diffraction.data.open.reading import open_measurement
+        from objectives.ptychography.model.device import Machine
         from objectives.ptychography.objective import PtychographyObjective
 
         settings = PtychographySettings.model_validate(settings)
@@ -74,7 +74,7 @@ class Ptychography:
 
     def draft(self, file: Path, *, folder: Path) -> Draft | None:
         """Propose a study for a measurement file; see :class:`autotune.objective.DraftsStudies`."""
-        from objectives.ptychography.draft import draft_study
+        from objectives.ptychography.draft.draft import draft_study
 
         return draft_study(file, folder=folder)
 
@@ -82,7 +82,7 @@ class Ptychography:
         self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]
     ) -> Sequence[View]:
         """Phase and amplitude of the object; see :class:`autotune.objective.ShowsReconstructions`."""
-        from objectives.ptychography.pictures import views_of
+        from objectives.ptychography.output.pictures import views_of
 
         return views_of(arrays, attributes) if "object" in arrays else ()
 
@@ -90,7 +90,7 @@ class Ptychography:
         self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]
     ) -> Sequence[View]:
         """One pattern measured and modelled, and the probe; see :class:`autotune.objective.ShowsFits`."""
-        from objectives.ptychography.pictures import fits_of
+        from objectives.ptychography.output.pictures import fits_of
 
         return fits_of(arrays, attributes) if {"probe", "pattern_measured"} <= set(arrays) else ()
 

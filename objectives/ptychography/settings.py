@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from objectives.data.settings import DataSettings, GeometrySettings
+from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 from objectives.ptychography.simulation.settings import SimulationSettings
 
 

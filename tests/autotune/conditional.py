@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from autotune.objective import Value
-from autotune.space import Dimension, Space
+from autotune.problem.space import Dimension, Space
 
 SPACE = Space(
     (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autotune.files import whole, write_whole
-from autotune.result import write_json
+from autotune.results.document import write_json
 
 
 def test_what_was_there_stays_until_the_new_is_whole(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from search_bench.peer_engine import BoTorch, Column, serve
 from search_bench.problem import Outcome
 
 from autotune.objective import Value
-from autotune.space import Dimension, Space
+from autotune.problem.space import Dimension, Space
 
 SPACE = Space(
     (

@@ -11,7 +11,7 @@ from search_bench.reference import find_reference
 from search_bench.report import report, table
 from search_bench.summary import simple_regret, summarise, trials_to
 
-from autotune.space import Dimension, Space
+from autotune.problem.space import Dimension, Space
 
 SPACE = Space((Dimension("x"),))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from autotune.cli.main import run_command_line
-from tests.objectives.data.files import counts, write_cxi, write_npz
+from tests.objectives.diffraction.data.files import counts, write_cxi, write_npz
 
 STUDY = """\
 name: bad-data

@@ -10,11 +10,11 @@ import h5py
 import pytest
 from pydantic import BaseModel
 
-from autotune import conclusion
-from autotune.bestfile import best_text, keep_best
-from autotune.origin import kept_file
-from autotune.store import TrialStore
+from autotune.results.best_files import best_text, keep_best
+from autotune.runs import finish as conclusion
+from autotune.store.trials import TrialStore
 from autotune.study import load_study
+from autotune.study.kept_file import kept_file
 from tests.autotune.toy import BareToyType, ToySettings
 from tests.end_to_end.studies import STUDY, Place, Quick, autotune
 

@@ -18,7 +18,7 @@ from autotune.execution.cluster import DaskExecutor
 from autotune.execution.executor import Task
 from autotune.objective import Status
 from autotune.study import load_study
-from tests.autotune.test_execution import Hears
+from tests.autotune.execution.test_inline import Hears
 from tests.end_to_end.studies import ROOT, STUDY, Place, autotune, make_gate, wait_for_evaluation
 from tests.end_to_end.test_demo_like import STUDY as DEMO
 

@@ -21,7 +21,7 @@ from autotune.study.draft import draft_text, plain_name
 from autotune.study.source import read_yaml
 from tests.end_to_end.studies import ROOT, Place, autotune
 from tests.end_to_end.test_demo_like import STUDY as SIMULATED
-from tests.objectives.data.files import write_cxi, write_npz
+from tests.objectives.diffraction.data.files import write_cxi, write_npz
 
 DATA = Path(os.environ.get("AUTOTUNE_DATA") or ROOT.parent / "shared" / "data")
 

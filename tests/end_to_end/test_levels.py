@@ -69,7 +69,7 @@ def test_stopped_and_continued_it_asks_the_same(tmp_path: Path, monkeypatch: pyt
 
 def stop_after(place: Place, study: str, trials: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run until so many trials have ended; then Ctrl-C between two trials."""
-    from autotune.loop import Loop
+    from autotune.runs.loop import Loop
 
     ordinary = Loop._next
 

@@ -13,9 +13,9 @@ import pytest
 from optuna.exceptions import StorageInternalError
 
 from autotune.objective import Metric
-from autotune.patience import passing_trouble
-from autotune.postgres import server_url, session_lock
-from autotune.store import TrialRecord, TrialStore
+from autotune.retrying import passing_trouble
+from autotune.store.postgres import server_url, session_lock
+from autotune.store.trials import TrialRecord, TrialStore
 from tests.end_to_end.postgres import PASSWORD, Server, postgres_server
 from tests.end_to_end.studies import STUDY, Place, autotune
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from autotune.errors import InputError
-from autotune.registry import CalibratedParameter, calibration
+from autotune.tracking.registry import CalibratedParameter, calibration
 from tests.end_to_end.studies import Place, autotune
 
 # MLflow's own models use a loader strategy that SQLAlchemy 2.1 deprecates.

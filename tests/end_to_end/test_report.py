@@ -73,7 +73,7 @@ def test_no_report_is_no_reason_to_fail(
 
     monkeypatch.setattr("autotune.report.write_report", broken)
     assert autotune("run", place.write(report=True, budget={"trials": 1})) == 0
-    from autotune.store import TrialStore
+    from autotune.store.trials import TrialStore
 
     store = TrialStore.open(place.home.store_url, "toy")
     assert store is not None and store.facts["report_error"] == "RuntimeError: no fonts"

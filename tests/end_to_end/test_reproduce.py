@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from autotune import environment, reproduction
 from autotune.execution.inline import InlineExecutor
 from autotune.objective import Evaluation, Metric, Status
-from autotune.reproduction import compare, scale_of
-from autotune.space import Dimension, Space
-from autotune.store import TrialRecord
+from autotune.problem.space import Dimension, Space
+from autotune.provenance import environment
+from autotune.rerun import reproduce as reproduction
+from autotune.rerun.reproduce import compare, scale_of
+from autotune.store.trials import TrialRecord
 from autotune.study import StudyFile
 from tests.end_to_end.studies import GATED, Place, autotune, make_gate
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from autotune.leases import Lease
-from autotune.store import TrialStore
+from autotune.store.leases import Lease
+from autotune.store.trials import TrialStore
 from tests.end_to_end.studies import STUDY, Place, autotune
 
 PARAMETER = {

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from autotune.samplers import SAMPLERS, TAKES_STARTUP
-from autotune.store import TrialStore
+from autotune.search.samplers import SAMPLERS, TAKES_STARTUP
+from autotune.store.trials import TrialStore
 from tests.end_to_end.studies import GATED, STUDY, Place, autotune, make_gate, make_place, wait_for_evaluation
 
 STATED = {"shift": {"low": -1, "high": 1, "initial": 0.25}, "rate": {"initial": 0.01}}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from autotune.store import TrialStore
+from autotune.store.trials import TrialStore
 from tests.autotune.mlflow_snapshot import snapshot
 from tests.end_to_end.studies import GATED, ROOT, STUDY, Place, autotune, make_gate, wait_for_evaluation
 from tests.end_to_end.test_run import recorded

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from autotune.cli.confirmation import print_confirmation
+from autotune.cli.confirm_tables import print_confirmation
 from autotune.objective import Evaluation, Metric, Progress, Value, never_stop
-from autotune.registry import Calibration
+from autotune.tracking.registry import Calibration
 from tests.autotune.toy import BareToyType, ToySettings
 from tests.end_to_end.studies import STUDY, Place, Quick, autotune
 
@@ -93,6 +93,6 @@ def test_a_small_calibration_is_not_shown_as_zero(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = Calibration("c", 1, "toy", "run", "loss", 1.04e-8, {}, "file:///nowhere")
-    monkeypatch.setattr("autotune.registry.calibration", lambda name, alias: kept)
+    monkeypatch.setattr("autotune.tracking.registry.calibration", lambda name, alias: kept)
     assert autotune("calibration", "c") == 0
     assert "loss 1.04e-08\n" in capsys.readouterr().out

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from autotune.cli.status import _span
-from autotune.contrast import contrast
 from autotune.home import Home
 from autotune.objective import Metric
-from autotune.overview import _budget, _left, _rate
-from autotune.store import TrialRecord, TrialStore, study_names
+from autotune.results.overview import _budget, _left, _rate
+from autotune.results.side_by_side import contrast
+from autotune.store.trials import TrialRecord, TrialStore, study_names
 from tests.end_to_end.studies import GATED, STUDY, Place, autotune, make_gate, wait_for_evaluation
 
 
@@ -123,7 +123,7 @@ def test_times_in_the_unit_that_suits_them() -> None:
 def store(home: Home, name: str, **facts: Any) -> TrialStore:
     """A finished study of one trial at shift 1, with the answer and identity given."""
     from autotune.objective import Evaluation, Status
-    from autotune.space import Dimension, Space
+    from autotune.problem.space import Dimension, Space
 
     space = Space((Dimension("shift", facts.pop("unit", "angstrom"), low=-2.0, high=2.0),))
     metric = Metric(facts.pop("metric", "c"), "maximize")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from objectives.data.radiation import wavelength_angstrom
+from objectives.diffraction.data.radiation import wavelength_angstrom
 from objectives.ptychography.simulation.instrument import (
     Detector,
     Experiment,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from objectives.data.radiation import wavelength_angstrom
+from objectives.diffraction.data.radiation import wavelength_angstrom
 from objectives.ptychography.simulation.settings import MISMATCH, SPECIMEN_MISMATCH, SimulationSettings
 
 Floats = NDArray[np.float64]

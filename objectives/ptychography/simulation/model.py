@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from objectives.data.measurement import FarField, Measurement
-from objectives.data.radiation import wavelength_angstrom
-from objectives.ptychography.forward import ForwardModel, Layout
-from objectives.ptychography.kernels import kernels_for
-from objectives.ptychography.scene import build_scene, detector_map
+from objectives.diffraction.data.measurement import FarField, Measurement
+from objectives.diffraction.data.radiation import wavelength_angstrom
+from objectives.ptychography.model.forward import ForwardModel, Layout
+from objectives.ptychography.model.kernels import kernels_for
+from objectives.ptychography.model.scene import build_scene, detector_map
 from objectives.ptychography.simulation.direct import Specimen
 from objectives.ptychography.simulation.instrument import Experiment, Floats, draw_truth, stated_positions
 from objectives.ptychography.simulation.settings import SimulationSettings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from objectives.ptychography.misfit import Misfit
+from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.solvers.adam import Adam
 from objectives.ptychography.solvers.lbfgs import solve_lbfgs
 from objectives.ptychography.solvers.lsqml import LsqMl

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from objectives.ptychography.forward import Batch
-from objectives.ptychography.misfit import Misfit, loss_scale
+from objectives.ptychography.model.forward import Batch
+from objectives.ptychography.model.misfit import Misfit, loss_scale
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.positions import FARTHEST
 from objectives.ptychography.solvers.state import State

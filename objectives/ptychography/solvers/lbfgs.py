@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
 from torch import Tensor
 
-from objectives.ptychography.misfit import Misfit, loss_scale
+from objectives.ptychography.model.misfit import Misfit, loss_scale
 from objectives.ptychography.solvers.modes import orthogonal
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.penalties import penalised, penalty

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from objectives.ptychography.forward import field_of, spectrum_of
+from objectives.ptychography.model.forward import field_of, spectrum_of
 
 _SHARE = 0.03
 """Of the counts, in every mode but the first at the start."""

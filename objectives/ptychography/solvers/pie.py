@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import torch
 
-from objectives.ptychography.forward import Batch
-from objectives.ptychography.misfit import Misfit
+from objectives.ptychography.model.forward import Batch
+from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.positions import move_positions
 from objectives.ptychography.solvers.state import State

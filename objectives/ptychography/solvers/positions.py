@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from objectives.ptychography.forward import Batch
-from objectives.ptychography.misfit import Misfit
+from objectives.ptychography.model.forward import Batch
+from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.solvers.state import State
 
 FARTHEST = 2.0

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import torch
 
-from objectives.ptychography.forward import Batch
-from objectives.ptychography.misfit import Misfit
+from objectives.ptychography.model.forward import Batch
+from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.solvers.batches import compact_batches
 from objectives.ptychography.solvers.modes import orthogonal
 from objectives.ptychography.solvers.options import SolverOptions

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from autotune.answer import find_answer
-from autotune.artifacts import keep_evaluation
+from autotune.execution.artifacts import keep_evaluation
 from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Status, Value, View
-from autotune.space import Dimension, Space
-from autotune.store import LEVEL, TrialStore
+from autotune.problem.space import Dimension, Space
+from autotune.results.posterior import find_answer
+from autotune.store.trials import LEVEL, TrialStore
 from tests.autotune.toy import Toy, ToySettings, ToyType
 
 CONSISTENCY = Metric("consistency", "maximize", noise_ceiling=1.0)

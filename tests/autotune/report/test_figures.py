@@ -16,15 +16,15 @@ from matplotlib.figure import Figure
 from autotune.home import Home
 from autotune.objective import View
 from autotune.report import comparisons
-from autotune.report.answer_figures import draw_correlations, draw_intervals, draw_sensitivities
 from autotune.report.comparisons import before_and_after, neighbours
 from autotune.report.data import StudyData, read_study
+from autotune.report.interval_figures import draw_correlations, draw_intervals, draw_sensitivities
 from autotune.report.reconstructions import Gallery, common_frame, draw_view, limits_of
 from autotune.report.search_figures import draw_convergence, draw_curves, draw_front, draw_parallel, incumbents
 from autotune.report.slice_figures import BAND, draw_line, draw_plane
+from autotune.report.slices import cut
 from autotune.report.style import as_png, as_svg, data_uri, worth_showing
-from autotune.report.surrogate import cut
-from autotune.store import TrialStore
+from autotune.store.trials import TrialStore
 from tests.autotune.report.stored import CONSISTENCY, ERROR, METHOD, RATE, SHIFT, TILT, keep_study
 
 
@@ -122,7 +122,7 @@ def test_curves_are_those_of_the_trials(kept: tuple[StudyData, TrialStore]) -> N
 
 
 def test_a_study_whose_curves_hold_no_number_has_no_picture_of_them(kept: tuple[StudyData, TrialStore]) -> None:
-    from autotune.report.evidence import _curves
+    from autotune.report.sections import _curves
 
     study = kept[0]
     assert len(list(_curves(study))) == 1

@@ -16,9 +16,9 @@ from autotune.home import Home
 from autotune.objective import Evaluation
 from autotune.report import tables
 from autotune.report.data import StudyData, read_study
-from autotune.report.evidence import evidence
 from autotune.report.reconstructions import Gallery
 from autotune.report.search_figures import draw_convergence, draw_curves, draw_parallel
+from autotune.report.sections import evidence
 from autotune.report.tables import every_trial
 from tests.autotune.report.stored import CONSISTENCY, ERROR, SHIFT, TILT, keep_study
 

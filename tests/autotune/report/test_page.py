@@ -13,9 +13,9 @@ from autotune.home import Home
 from autotune.objective import Metric
 from autotune.report import write_report
 from autotune.report.data import StudyData, read_study
-from autotune.report.surrogate import cut
-from autotune.result import build_result
-from autotune.store import TrialStore
+from autotune.report.slices import cut
+from autotune.results.document import build_result
+from autotune.store.trials import TrialStore
 from tests.autotune.report.stored import (
     CONSISTENCY,
     ERROR,

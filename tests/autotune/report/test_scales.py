@@ -15,8 +15,8 @@ from autotune.report import write_report
 from autotune.report.data import StudyData, read_study
 from autotune.report.search_figures import draw_convergence
 from autotune.report.slice_figures import draw_line, draw_plane
+from autotune.report.slices import Cuts, cut
 from autotune.report.style import as_svg
-from autotune.report.surrogate import Cuts, cut
 from tests.autotune.report.stored import ERROR, RATE, SHIFT, TILT, keep_study, page_of, times
 
 TINY = 1e-8

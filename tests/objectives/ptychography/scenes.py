@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autotune.objective import Value
-from objectives.data.measurement import FarField, Measurement, NearField
-from objectives.ptychography.forward import ForwardModel, Layout, spectrum_of
-from objectives.ptychography.kernels import Kernels, kernels_for
-from objectives.ptychography.machine import Machine
-from objectives.ptychography.misfit import Data, Misfit
+from objectives.diffraction.data.measurement import FarField, Measurement, NearField
+from objectives.ptychography.model.device import Machine
+from objectives.ptychography.model.forward import ForwardModel, Layout, spectrum_of
+from objectives.ptychography.model.kernels import Kernels, kernels_for
+from objectives.ptychography.model.misfit import Data, Misfit
+from objectives.ptychography.model.scene import Scene, build_scene
 from objectives.ptychography.objective import PtychographyObjective
-from objectives.ptychography.parameters import parameters_of
-from objectives.ptychography.scene import Scene, build_scene
+from objectives.ptychography.parameters.instrument import parameters_of
 from objectives.ptychography.simulation.settings import SimulationSettings
 from objectives.ptychography.simulation.simulate import simulate_patterns
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from autotune.space import Dimension, Space
-from autotune.store import TrialStore
-from autotune.tuner import Search, Tuner
+from autotune.problem.space import Dimension, Space
+from autotune.search.tuner import Search, Tuner
+from autotune.store.trials import TrialStore
 from tests.objectives.ptychography.scenes import TRUTH, lens, objective
 
 HALF_WIDTH = {"camera_length": 4.0, "defocus": 150.0, "scan_rotation": 15.0, "center_offset_y": 1.5}

@@ -9,8 +9,8 @@ import torch
 
 from autotune.objective import InputError, Status, Value
 from autotune.testing import ObjectiveConformance
-from objectives.data.measurement import NearField
-from objectives.ptychography.machine import Machine
+from objectives.diffraction.data.measurement import NearField
+from objectives.ptychography.model.device import Machine
 from objectives.ptychography.objective import PtychographyObjective
 from tests.objectives.ptychography.scenes import CPU, TRUTH, free, lens, near, objective, scene_of, thick
 

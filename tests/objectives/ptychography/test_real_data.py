@@ -15,11 +15,11 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from autotune.cli.progress import Quiet
 from autotune.home import Home
 from autotune.objective import Evaluation, Value
-from autotune.run import run_study
+from autotune.runs.run import run_study
 from autotune.study import load_study
-from objectives.data.reading import open_measurement
-from objectives.data.records import RECORDS
-from objectives.data.settings import DataSettings, GeometrySettings
+from objectives.diffraction.data.open.reading import open_measurement
+from objectives.diffraction.data.open.records import RECORDS
+from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 from objectives.ptychography.objective import PtychographyObjective
 from tests.objectives.ptychography.scenes import SINGLE
 

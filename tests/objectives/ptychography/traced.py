@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from objectives.ptychography.forward import ForwardModel
-from objectives.ptychography.kernels.plain import TorchKernels
-from objectives.ptychography.misfit import Misfit
-from objectives.ptychography.scene import Scene
+from objectives.ptychography.model.forward import ForwardModel
+from objectives.ptychography.model.kernels.plain import TorchKernels
+from objectives.ptychography.model.misfit import Misfit
+from objectives.ptychography.model.scene import Scene
 from objectives.ptychography.solvers import State
 
 
@@ -24,7 +24,7 @@ def traced_gradient(
     *,
     spectra_at: Callable[[Scene], Tensor] | None,
 ) -> Sequence[float]:
-    """As :func:`objectives.ptychography.frozen.frozen_gradient`, of all patterns at once, nothing cut."""
+    """As :func:`objectives.ptychography.evaluation.gradient.frozen_gradient`, of all patterns at once, nothing cut."""
     theta = theta.detach().requires_grad_(True)
     scene, data = scene_at(theta), misfit.data
     spectra = state.spectra if spectra_at is None else spectra_at(scene)

@@ -1,0 +1,120 @@
+"""Tables of a second opinion for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from autotune.cli.console import make_console
+from autotune.text import metric_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_MOST_DECIMALS = 6
+
+
+def print_confirmation(found: Mapping[str, Any]) -> None:
+    """Print the document of :func:`autotune.rerun.confirm.confirm_study`.
+
+    Args:
+        found: the document; the key ``confirmation`` of result.json.
+    """
+    console = make_console()
+    candidates = found["candidates"]
+    part = "" if found["complete"] else " (so far: it was interrupted)"
+    console.print(f"\nSecond opinion on {found['study']}{part}, the best trials evaluated again in full:")
+    console.print(_table(found, candidates))
+    console.print(_conditions(found), soft_wrap=True)
+    console.print(f"Verdict: {found['verdict']}.", soft_wrap=True)
+    if found["estimate"]:
+        console.print(f"The surrogate's optimum: {found['estimate']}.", soft_wrap=True)
+    for candidate in candidates:
+        for reason in candidate["failures"]:
+            console.print(f"{_name(candidate).capitalize()} failed when evaluated again: {reason}", soft_wrap=True)
+    if found["examination_failed"]:
+        console.print(f"The examination failed: {found['examination_failed']}", soft_wrap=True)
+    if found["metrics"]:
+        _print_examination(console, found)
+
+
+def _table(found: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> Table:
+    """A column for each candidate: the parameters may be many, the candidates are few."""
+    metric, best = found["metric"], candidates[0]
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("", no_wrap=True)
+    for candidate in candidates:
+        table.add_column(_name(candidate), no_wrap=True)
+    for name in dict.fromkeys(name for candidate in candidates for name in candidate["values"]):
+        table.add_row(name, *(_number(candidate["values"].get(name, "-")) for candidate in candidates))
+    table.add_row()
+    recorded = (
+        "-" if c["trial"] is None else "cheap" if c["recorded"] is None else _score([c["recorded"]]) for c in candidates
+    )
+    table.add_row(f"{metric} recorded", *recorded)
+    table.add_row(f"{metric} again", *(_score(candidate["on_data"]) for candidate in candidates))
+    if found["noise"]:
+        table.add_row("measurement repeated", *(_score(candidate["on_repeated"]) for candidate in candidates))
+    table.add_row(f"behind {_name(best)} by", *(_behind(candidate) for candidate in candidates))
+    wins = ("" if c["best_in"] is None else f"{c['best_in']} of {found['rounds']}" for c in candidates)
+    table.add_row("best in", *wins)
+    return table
+
+
+def _conditions(found: Mapping[str, Any]) -> str:
+    """What was evaluated, in words."""
+    repeats = found["repeats"]
+    if found["seed_matters"]:
+        text = f"Mean ± standard deviation of {repeats} fresh seeds, the same for all"
+    else:
+        text = "Another seed changes nothing here, so each was evaluated once"
+    if not found["noise"]:
+        return f"{text}. The measurement cannot be repeated in simulation."
+    best = _name(found["candidates"][0])
+    return f"{text}; the measurement repeated {repeats} times as {best} expects it (noise: {found['noise']})."
+
+
+def _print_examination(console: Console, found: Mapping[str, Any]) -> None:
+    console.print(f"\nThe reconstruction of {_name(found['candidates'][0])}, looked at closely:")
+    table = Table(box=None, padding=(0, 1))
+    for heading in ("metric", "value", "unit"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what it is")
+    for name, metric in found["metrics"].items():
+        unit = "" if metric["unit"] == "1" else metric["unit"]
+        table.add_row(name, _number(metric["value"]), unit, metric["description"])
+    console.print(table)
+
+
+def _name(candidate: Mapping[str, Any]) -> str:
+    return "estimate" if candidate["trial"] is None else f"trial {candidate['trial']}"
+
+
+def _score(values: Sequence[float | None]) -> str:
+    """Mean, and the standard deviation where values differ."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    spread = stdev(known) if len(set(known)) > 1 else 0.0
+    return metric_text(fmean(known)) + (f"\n± {spread:.1g}" if spread > 0 else "")
+
+
+def _behind(candidate: Mapping[str, Any]) -> str:
+    """The difference, to the digits that its interval leaves."""
+    behind = candidate["behind"]
+    if behind is None:
+        return ""
+    if not behind["half_width"]:
+        return f"{behind['mean']:.2g}"
+    digits = max(0, -math.floor(math.log10(behind["half_width"])))
+    if digits > _MOST_DECIMALS:
+        return f"{behind['mean']:.2g}\n± {behind['half_width']:.1g}"
+    return f"{behind['mean']:.{digits}f}\n± {behind['half_width']:.{digits}f}"
+
+
+def _number(value: object) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

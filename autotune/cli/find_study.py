@@ -1,0 +1,37 @@
+"""Find a study that was run, by its name or its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from autotune.home import Home
+    from autotune.store.trials import TrialStore
+
+StoredStudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
+
+
+def find_stored(study: str, home: Home) -> TrialStore:
+    """The store of a study.
+
+    Raises:
+        InputError: there is no such study, or it was not run from a study file.
+    """
+    from autotune.errors import InputError, Problem, near_miss
+    from autotune.store.trials import TrialStore, study_names
+
+    known = study_names(home.store_url)
+    name = study
+    if study.endswith((".yaml", ".yml")) or (study not in known and Path(study).is_file()):
+        from autotune.study import load_study
+
+        name = load_study(Path(study)).spec.name
+    store = TrialStore.open(home.store_url, name)
+    if store is None:
+        raise InputError(Problem(f"study {name}", f"is not in {home.folder}", near_miss(name, known)))
+    if "identity" not in store.facts:
+        raise InputError(Problem(f"study {name}", "was made by ask and tell, without a study file", "read its store"))
+    return store

@@ -1,0 +1,66 @@
+"""What a trial keeps on disk: its arrays in HDF5 and its pictures.
+
+Written to a temporary folder and renamed, so a folder that is there is complete.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from autotune.execution.emd import write_emd
+from autotune.objective import ArrayDescription, DescribesArrays, DrawsPictures, Evaluation, Objective
+
+T = TypeVar("T")
+_UNFINISHED = ".tmp"
+_log = logging.getLogger(__name__)
+
+
+def keep_evaluation(folder: Path, evaluation: Evaluation, objective: Objective) -> None:
+    """Write the arrays and pictures of ``evaluation`` to ``folder``, replacing what an earlier attempt left there.
+
+    An evaluation without arrays (it failed, or keeps none) has nothing to draw and leaves no folder.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    if not evaluation.arrays:
+        return
+    temporary = folder.with_name(f".{folder.name}{_UNFINISHED}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    _write_arrays(temporary / "reconstruction.h5", folder, evaluation, objective)
+    for name, png in _pictures(folder, evaluation, objective).items():
+        (temporary / f"{name}.png").write_bytes(png)
+    temporary.rename(folder)
+
+
+def discard_unfinished(trials: Path) -> None:
+    """Delete what a process left in the folder ``trials`` that ended while it wrote."""
+    for left in trials.glob(f".*{_UNFINISHED}"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _pictures(folder: Path, evaluation: Evaluation, objective: Objective) -> Mapping[str, bytes]:
+    if not isinstance(objective, DrawsPictures):
+        return {}
+    return _asked(lambda: objective.pictures(evaluation), folder, "no pictures: drawing them")
+
+
+def _write_arrays(path: Path, folder: Path, evaluation: Evaluation, objective: Objective) -> None:
+    """Arrays with their units and axes; metrics and attributes as attributes of the file."""
+    known: Mapping[str, ArrayDescription] = {}
+    if isinstance(objective, DescribesArrays):
+        known = _asked(lambda: objective.describe_arrays(evaluation), folder, "arrays without units: describing them")
+    write_emd(path, evaluation.arrays, {**evaluation.attributes, **evaluation.metrics}, known)
+
+
+def _asked(ask: Callable[[], Mapping[str, T]], folder: Path, without: str) -> Mapping[str, T]:
+    """What the objective says; nothing where it fails to, which is no reason to lose a trial."""
+    try:
+        return ask()
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        _log.warning("Trial %s has %s failed (%s)", folder.name, without, text)
+        return {}

@@ -1,0 +1,191 @@
+"""A second opinion on a finished study: its best trials evaluated again, and the best reconstruction looked at closely.
+
+The best trial, the next best and the surrogate's estimate are evaluated at full fidelity with fresh seeds, and on
+measurements repeated in simulation, the same for all of them (:mod:`autotune.rerun.ranking`). What was evaluated is
+kept in the store after every evaluation: the same command goes on where it was left, and one with more repetitions
+adds to what is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from autotune.errors import InputError, Problem
+from autotune.execution.executor import Executor
+from autotune.home import Home
+from autotune.objective import Examines, MeasuresAgain
+from autotune.rerun.confirmation import Job, Opinion, sign_of
+from autotune.rerun.ranking import Candidate
+from autotune.results.document import answer_of, build_result, write_json
+from autotune.retrying import Patience
+from autotune.runs.resume import require_same
+from autotune.runs.run import make_executor
+from autotune.store.database import require_reachable
+from autotune.store.leases import alive
+from autotune.store.trials import TrialStore, best_of
+from autotune.study import Plan, StudyFile, plan_study
+
+_WAIT_SECONDS = 1.0
+
+
+class Follower(Protocol):
+    """Who wants to know how far a confirmation is."""
+
+    def evaluated(self, done: int, count: int) -> None:
+        """So many of ``count`` evaluations are done, as far as is known how many there will be."""
+
+    def paused(self, reason: str) -> None:
+        """It waits for something that passes by itself; nothing is lost."""
+
+    def resumed(self) -> None:
+        """It goes on."""
+
+
+def confirm_study(
+    file: StudyFile, *, home: Home, follower: Follower, candidates: int = 5, repeats: int = 5
+) -> dict[str, Any]:
+    """Evaluate the best trials of a study again; the document that is kept as ``confirmation`` in result.json.
+
+    Args:
+        file: the study, as it was run.
+        home: where it lives.
+        follower: told how far it is.
+        candidates: how many trials, the best one included.
+        repeats: fresh seeds, where the seed matters, and repeated measurements, where the objective has them; 2 at
+            least.
+
+    Raises:
+        InputError: there is no such study, it differs, it is being run, or no full trial of it has finished.
+        StudyFailed: no evaluation can be made.
+        KeyboardInterrupt: passed on; what was evaluated is kept.
+    """
+    require_reachable(home.store_url)
+    store = _finished_study(file, home)
+    objective = file.open()
+    plan = plan_study(file, objective)
+    require_same(store, file, objective, plan, "confirm it with the file and the options it was run with")
+    chosen, tolerance = _candidates(store, plan, candidates), file.spec.budget.converged or 0.0
+    opinion = Opinion(store, plan, file.spec.search.seed, repeats, chosen, tolerance)
+    if isinstance(objective, MeasuresAgain):
+        opinion.noise = objective.noise
+    if isinstance(objective, Examines):
+        opinion.examinations = tuple(objective.examinations())
+    opinion.recall()
+    executor = make_executor(file, objective, plan.metric, home)
+    del objective  # the workers read the data for themselves; here, they would only take memory
+    try:
+        _Confirming(opinion, executor, follower, file.spec.execution.retries).run()
+    except BaseException:
+        executor.close()
+        with contextlib.suppress(Exception):
+            _write_result(store, home)
+        raise
+    executor.close()
+    Patience(follower.paused, follower.resumed)(lambda: _write_result(store, home))
+    return opinion.document()
+
+
+def _write_result(store: TrialStore, home: Home) -> None:
+    write_json(home.study(store.study.study_name) / "result.json", build_result(store, home, live=bool(alive(store))))
+
+
+def _finished_study(file: StudyFile, home: Home) -> TrialStore:
+    name, run_it = file.spec.name, f"run it first: autotune run {file.path}"
+    store = TrialStore.open(home.store_url, name)
+    if store is None or "identity" not in store.facts:
+        raise InputError(Problem(f"study {name}", f"is not in {home.folder}", run_it))
+    if alive(store):
+        raise InputError(Problem(f"study {name}", "is being run by another process", "wait for it"))
+    return store
+
+
+def _candidates(store: TrialStore, plan: Plan, count: int) -> list[Candidate]:
+    """The best trial, the next best of other values, and the estimate where it is no trial's.
+
+    Where there are not enough full trials, the best of the cheap ones follow, those of the dearest level first.
+
+    Raises:
+        InputError: no full trial has finished, or none keeps the limits.
+    """
+    trials, metric, limits = store.trials(), plan.metric, plan.aims.limits
+    best = best_of(trials, metric, limits)
+    if best is None:
+        what = "has no finished full trial" + (" that keeps the limits" if limits else "")
+        raise InputError(Problem(f"study {store.study.study_name}", what, "run it until it has one"))
+    others = [trial for trial in trials if trial.answers(limits) or (trial.state == "finished" and trial.level > 0)]
+    others.sort(key=lambda trial: (trial.level, -sign_of(metric) * trial.metrics[metric.name]))
+    found: list[Candidate] = []
+    for trial in [best, *others]:
+        if len(found) < count and trial.values not in [other.values for other in found]:
+            found.append(Candidate(trial.number, trial.values, None if trial.level else trial.metrics[metric.name]))
+    known = answer_of(store.facts, trials).get("parameters", {})
+    estimate = {name: part["estimate"] for name, part in known.items() if part["estimate"] is not None}
+    if estimate and estimate not in [other.values for other in found]:
+        found.append(Candidate(None, estimate))
+    return found
+
+
+@dataclass
+class _Confirming:
+    """Makes the evaluations that an opinion wants."""
+
+    opinion: Opinion
+    executor: Executor
+    follower: Follower
+    retries: int
+    _running: dict[int, tuple[Job, int]] = field(default_factory=dict)
+    _done: int = 0
+    _number: int = 0
+
+    def run(self) -> None:
+        """Evaluate until nothing more is wanted, and keep the opinion after every evaluation."""
+        patience = Patience(self.follower.paused, self.follower.resumed)
+        self._tell()
+        while self._fill():
+            ended = self.executor.wait(self, _WAIT_SECONDS)
+            if ended is None:
+                continue
+            job, attempts = self._running.pop(ended.number)
+            if ended.infrastructure and attempts <= self.retries:
+                self._begin(job, attempts + 1)
+                continue
+            self.opinion.take_in(job, ended)
+            self._done += 1
+            self._tell()
+            patience(self.opinion.keep)
+        patience(self.opinion.keep)
+
+    def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+        """Nobody watches single iterations; none is stopped."""
+        return True
+
+    def paused(self, reason: str) -> None:
+        """An evaluation waits for something that passes."""
+        self.follower.paused(reason)
+
+    def resumed(self) -> None:
+        """It goes on."""
+        self.follower.resumed()
+
+    def _fill(self) -> bool:
+        """Give every free worker a job; whether any runs."""
+        for job in self._waiting():
+            if len(self._running) >= self.executor.workers:
+                break
+            self._begin(job, 1)
+        return bool(self._running)
+
+    def _waiting(self) -> list[Job]:
+        running = [job for job, _ in self._running.values()]
+        return [job for job in self.opinion.wanted() if job not in running]
+
+    def _begin(self, job: Job, attempts: int) -> None:
+        self._number -= 1  # numbers of tasks that are no trials are negative
+        self._running[self._number] = job, attempts
+        self.executor.submit(self.opinion.task(self._number, job))
+
+    def _tell(self) -> None:
+        self.follower.evaluated(self._done, self._done + len(self._running) + len(self._waiting()))

@@ -1,0 +1,185 @@
+"""What is known of a study's best trials evaluated again, and what is still to be evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autotune.execution.executor import Ended, Repetition, Task
+from autotune.objective import Metric, Status, Value
+from autotune.rerun.ranking import LEVEL, Candidate, Comparison, Kind
+from autotune.results.document import CONFIRMATION
+from autotune.store.trials import TrialStore
+from autotune.study import Plan
+
+_SEEDS = 2**32
+_NOISE_SEEDS = 2**40
+"""Noise seeds begin here, beyond those of the repetitions that a study's intervals come from."""
+
+
+def sign_of(metric: Metric) -> float:
+    """1 where a larger value is better, -1 where a smaller one is."""
+    return 1.0 if metric.goal == "maximize" else -1.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One evaluation: of a candidate in a round, or the examination of the first candidate."""
+
+    candidate: int
+    kind: Kind | None
+    index: int = 0
+
+
+@dataclass
+class Opinion:
+    """What is known so far.
+
+    Attributes:
+        store, plan: the study.
+        seed: its seed.
+        repeats: rounds of either kind.
+        candidates, tolerance: as :class:`autotune.rerun.ranking.Comparison` wants them.
+        noise: what the noise is known from; empty where the measurement cannot be repeated.
+        examinations: what an examination may report; none where the objective has none.
+        examined: what it did report; None before.
+        examination_failed: why there is none.
+        evaluations: how many were made, in all runs of the command.
+    """
+
+    store: TrialStore
+    plan: Plan
+    seed: int
+    repeats: int
+    candidates: list[Candidate]
+    tolerance: float = 0.0
+    noise: str = ""
+    examinations: tuple[Metric, ...] = ()
+    examined: Mapping[str, float] | None = None
+    examination_failed: str = ""
+    evaluations: int = 0
+
+    def wanted(self) -> Iterator[Job]:
+        """Evaluations that are not known, those first that tell most; more seeds once it is known that they matter."""
+        numbered = list(enumerate(self.candidates))
+        for index in range(self.repeats):
+            for number, candidate in numbered:
+                if not candidate.known("data", index) and (index == 0 or candidate.found["data"]):
+                    yield Job(number, "data", index)
+        if self.examinations and self.examined is None and not self.examination_failed:
+            yield Job(0, None)
+        for index in range(self.repeats if self.noise else 0):
+            for number, candidate in numbered:
+                if not candidate.known("repeated", index):
+                    yield Job(number, "repeated", index)
+
+    def task(self, number: int, job: Job) -> Task:
+        """The evaluation that a job is."""
+        values = self._complete(job.candidate)
+        fresh = (self.seed + 1 + job.index) % _SEEDS
+        if job.kind is None:  # of the reconstruction that the trial made
+            return Task(number, values, self.seed, None, examine=True)
+        if job.kind == "data":
+            return Task(number, values, fresh, None)
+        noise = _NOISE_SEEDS + 1000 * self.seed + job.index
+        return Task(number, values, (self.seed + 1) % _SEEDS, None, Repetition(self._complete(0), noise))
+
+    def _complete(self, candidate: int) -> dict[str, Value]:
+        return {**self.plan.held(0), **self.candidates[candidate].values}
+
+    def take_in(self, job: Job, ended: Ended) -> None:
+        """Keep how an evaluation ended."""
+        evaluation = ended.evaluation
+        done = evaluation.status is Status.COMPLETE
+        self.evaluations += 1
+        if job.kind is None:
+            self.examined = evaluation.metrics if done else None
+            self.examination_failed = "" if done else evaluation.reason
+            return
+        value = evaluation.metrics.get(self.plan.metric.name) if done else None
+        reason = evaluation.reason or f"the evaluation reported no {self.plan.metric.name}"
+        self.candidates[job.candidate].keep(job.kind, job.index, value, reason)
+
+    def document(self) -> dict[str, Any]:
+        """All of it as plain data, with what it says of the ranking."""
+        comparison = Comparison(self.candidates, sign_of(self.plan.metric), self.tolerance)
+        verdict = comparison.verdict()
+        return {
+            "study": self.store.study.study_name,
+            "trials": _finished(self.store),
+            "metric": self.plan.metric.name,
+            "holds": verdict.holds,
+            "verdict": verdict.sentence,
+            "estimate": verdict.estimate,
+            "complete": next(self.wanted(), None) is None,
+            "repeats": self.repeats,
+            "rounds": verdict.rounds,
+            "level": LEVEL,
+            "tolerance": self.tolerance,
+            "seed_matters": any(len(c.on_data) > 1 and c.seed_matters for c in self.candidates),
+            "noise": self.noise or None,
+            "candidates": [
+                self._candidate(c, comparison, wins) for c, wins in zip(self.candidates, verdict.wins, strict=True)
+            ],
+            "metrics": {
+                metric.name: {"value": value, "unit": metric.unit, "description": metric.description}
+                for metric, value in self._examined()
+            },
+            "examination_failed": self.examination_failed or None,
+            "evaluations": self.evaluations,
+        }
+
+    def _examined(self) -> list[tuple[Metric, float]]:
+        """What an examination has reported, in the order in which that was announced."""
+        known = self.examined or {}
+        return [(metric, known[metric.name]) for metric in self.examinations if metric.name in known]
+
+    def _candidate(self, candidate: Candidate, comparison: Comparison, wins: int | None) -> dict[str, Any]:
+        behind = None if candidate is self.candidates[0] else comparison.behind(candidate)
+        return {
+            "trial": candidate.trial,
+            "values": dict(candidate.values),
+            "recorded": candidate.recorded,
+            "on_data": _rounds(candidate, "data"),
+            "on_repeated": _rounds(candidate, "repeated"),
+            "behind": None if behind is None else {"mean": behind.mean, "half_width": behind.half_width},
+            "best_in": wins,
+            "failures": list(dict.fromkeys(candidate.failures)),
+        }
+
+    def recall(self) -> None:
+        """Take over what an earlier run of the command has evaluated of the same trials; failures are tried again."""
+        before = self.store.facts.get(CONFIRMATION, {})
+        if before.get("trials") != _finished(self.store):
+            return
+        self.evaluations = before["evaluations"]
+        same_best = before["candidates"][0]["trial"] == self.candidates[0].trial
+        for candidate in self.candidates:
+            for old in before["candidates"]:
+                if same_best and old["trial"] == candidate.trial and old["values"] == dict(candidate.values):
+                    _recall(candidate, "data", old["on_data"][: self.repeats])
+                    if before["noise"] == (self.noise or None):
+                        _recall(candidate, "repeated", old["on_repeated"][: self.repeats])
+        if same_best and before["metrics"]:
+            self.examined = {name: known["value"] for name, known in before["metrics"].items()}
+
+    def keep(self) -> None:
+        """Write it down in the store."""
+        self.store.note(CONFIRMATION, self.document())
+
+
+def _recall(candidate: Candidate, kind: Kind, values: Sequence[float | None]) -> None:
+    for index, value in enumerate(values):
+        if value is not None:
+            candidate.keep(kind, index, value)
+
+
+def _rounds(candidate: Candidate, kind: Kind) -> list[float | None]:
+    """Metric by round; None where it failed or is not known."""
+    found = candidate.found[kind]
+    return [found.get(index) for index in range(max(found, default=-1) + 1)]
+
+
+def _finished(store: TrialStore) -> int:
+    return sum(trial.state == "finished" for trial in store.trials())

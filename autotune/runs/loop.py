@@ -1,0 +1,176 @@
+"""The loop of a run: a free worker gets a proposal at once, what has ended is stored, until the budget is used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from autotune.errors import Problem, StudyFailed
+from autotune.execution.executor import Ended, Executor, Task
+from autotune.retrying import Patience
+from autotune.runs.stopping import Ending
+from autotune.search.tuner import Trial
+from autotune.session import RunningStudy, Watcher
+from autotune.store.leases import alive
+from autotune.store.trials import TrialRecord
+from autotune.tracking.record import Record
+
+_POLL_SECONDS = 1.0
+"""Between two looks at what other runs of the study do, while there is nothing to do here."""
+
+
+@dataclass(frozen=True)
+class _Next:
+    """What to do with a free worker: evaluate ``trial``, or else wait, or else end for a ``reason``."""
+
+    trial: Trial | None = None
+    finish: bool = False
+    reason: str = ""
+
+
+@dataclass
+class _Evaluating:
+    """A trial that runs here."""
+
+    trial: Trial
+    task: Task
+    goes_on: Callable[[int, float], bool]
+    attempts: int = 1
+
+
+class Loop:
+    """Searches until the budget is used. Ends by an exception wherever something must not go on."""
+
+    def __init__(
+        self,
+        study: RunningStudy,
+        executor: Executor,
+        watcher: Watcher,
+        record: Record,
+    ) -> None:
+        """``record`` is told of every trial that has ended."""
+        self._study, self._executor, self._watcher, self._record = study, executor, watcher, record
+        self._metric, self._spec = study.plan.metric.name, study.file.spec
+        cheap, by_model = max(study.plan.costs[1:], default=None), self._spec.search.sampler == "gp"
+        self._ending = Ending(self._spec.budget, self._metric, cheap, by_model)
+        self._patience = Patience(watcher.paused, watcher.resumed)
+        self._evaluating: dict[int, _Evaluating] = {}
+        self._waited_at = (-1, -1)
+        self._failed_in_a_row = 0
+
+    def search(self) -> str:
+        """Evaluate trial after trial; returns why it ended.
+
+        Raises:
+            StudyFailed: too many trials in a row have failed, or none can be evaluated.
+        """
+        while True:
+            reason = self._fill()
+            if reason:
+                return reason
+            if not self._evaluating:
+                time.sleep(_POLL_SECONDS)
+            elif (ended := self._executor.wait(self, _POLL_SECONDS)) is not None:
+                self._take_in(ended)
+
+    def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+        """An iteration of a trial is done; whether to go on with it."""
+        self._watcher.progressed(number, iteration, iterations, metrics)
+        value, goes_on = metrics.get(self._metric), self._evaluating[number].goes_on
+        if value is None or iteration == iterations:  # after the last one there is nothing left to save
+            return True
+        return self._patience(lambda: goes_on(iteration, value))
+
+    def paused(self, reason: str) -> None:
+        """A trial waits for something that passes."""
+        self._watcher.paused(reason)
+
+    def resumed(self) -> None:
+        """It goes on."""
+        self._watcher.resumed()
+
+    def _fill(self) -> str:
+        """Give every free worker a trial, as far as there are any to give; why the search ends, if it does."""
+        if self._study.lease.lapsed:
+            self._patience(self._take_lease)
+        while len(self._evaluating) < self._executor.workers:
+            coming = self._patience(self._next)
+            if coming.trial is None:
+                return coming.reason
+            self._begin(coming.trial, finish=coming.finish)
+        return ""
+
+    def _take_lease(self) -> None:
+        with self._study.locked():
+            self._study.lease.take()
+
+    def _next(self) -> _Next:
+        """Decide, and record as running, what a free worker does; no other run of the study does so meanwhile."""
+        study = self._study
+        with study.locked():
+            study.lease.take()
+            study.tuner.release_abandoned(alive(study.store))
+            known = study.store.trials()
+            self._record.follow(known)
+            trials = self._without_lost([trial for trial in known if trial.state != "interrupted"])
+            running = sum(trial.state == "running" for trial in trials)
+            if running and self._waited_at == (len(trials), running):
+                return _Next()  # nothing has ended since
+            coming = self._ending.after(trials, study.seconds(), study.tuner.expects)
+            if running and (coming.reason or coming.finish):  # what runs may change that
+                self._waited_at = (len(trials), running)
+                return _Next()
+            if coming.reason:
+                return _Next(reason=coming.reason)
+            trial = study.tuner.ask(finish=coming.finish, owner=study.lease.owner)
+            return _Next(trial, coming.finish)
+
+    def _without_lost(self, trials: list[TrialRecord]) -> list[TrialRecord]:
+        """The trials, less those that a store in trouble has recorded as this run's without answering: released now."""
+        own = [trial for trial in trials if trial.state == "running" and trial.owner == self._study.lease.owner]
+        lost = [trial for trial in own if trial.number not in self._evaluating]
+        for trial in lost:
+            self._study.store.release(trial, cancelled=True)
+        return [trial for trial in trials if trial not in lost]
+
+    def _begin(self, trial: Trial, *, finish: bool) -> None:
+        study = self._study
+        values = {**study.plan.held(trial.level), **trial.values}
+        task = Task(trial.number, values, trial.seed, study.home.trial(study.name, trial.number))
+        goes_on = (lambda iteration, value: True) if finish else self._patience(lambda: study.tuner.watch(trial))
+        self._evaluating[trial.number] = _Evaluating(trial, task, goes_on)
+        self._watcher.proposed(trial)
+        self._executor.submit(task)
+
+    def _take_in(self, ended: Ended) -> None:
+        """Store how an evaluation ended, unless it is to be tried again."""
+        evaluating = self._evaluating[ended.number]
+        if ended.infrastructure and evaluating.attempts <= self._spec.execution.retries:
+            evaluating.attempts += 1
+            self._executor.submit(evaluating.task)
+            return
+        del self._evaluating[ended.number]
+        if evaluating.attempts > 1 and ended.infrastructure:
+            reason = f"{ended.evaluation.reason}; tried {evaluating.attempts} times"
+            ended = replace(ended, evaluation=replace(ended.evaluation, reason=reason))
+        record = self._patience(lambda: self._tell(evaluating.trial, ended))
+        if record.state == "interrupted":
+            return  # the lease had expired, and another run has taken the trial for lost
+        self._record.add(record)
+        self._watcher.ended(record, self._patience(lambda: self._study.tuner.best))
+        self._count_failures(record)
+
+    def _tell(self, trial: Trial, ended: Ended) -> TrialRecord:
+        kept = self._study.home.trial(self._study.name, trial.number).is_dir()
+        with self._study.locked():
+            record = self._study.tuner.tell(trial, ended.evaluation, done=ended.done, kept=kept)
+        self._study.note_seconds()
+        return record
+
+    def _count_failures(self, trial: TrialRecord) -> None:
+        self._failed_in_a_row = self._failed_in_a_row + 1 if trial.state == "failed" else 0
+        most = self._spec.execution.max_failures
+        if most is not None and self._failed_in_a_row >= most:
+            what = f"{most} trials in a row failed; the last one: {trial.reason}"
+            raise StudyFailed(Problem(f"study {self._study.name}", what))

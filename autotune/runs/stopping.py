@@ -1,0 +1,108 @@
+"""When a search ends, and when it must spend an evaluation on its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from autotune.store.trials import TrialRecord
+from autotune.study.spec import BudgetSpec
+
+IN_A_ROW = 4
+"""A small expectation may come from a model that the next trial corrects; some of these look elsewhere."""
+
+
+FEWEST = 4
+"""Trials after which a model knows an answer."""
+
+
+@dataclass(frozen=True)
+class Next:
+    """What is to be done next.
+
+    Attributes:
+        reason: why the search ends, in a sentence; empty where it goes on.
+        finish: the next trial is to be a full evaluation of the answer so far.
+    """
+
+    reason: str = ""
+    finish: bool = False
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Decides after every trial whether the search goes on.
+
+    A search by a model ends with a full evaluation of what it takes for the answer: one evaluation's worth is kept back
+    for it, so that neither the trials nor the reconstructions are ever more than the budget.
+
+    Attributes:
+        budget: the study's limits.
+        metric: name of the tuned metric, for the reason.
+        cheap: cost of the dearest cheap evaluation as a fraction of a full one; None where every evaluation is full.
+        by_model: whether the sampler has a model that knows an answer.
+    """
+
+    budget: BudgetSpec
+    metric: str
+    cheap: float | None = None
+    by_model: bool = False
+
+    def after(self, trials: Sequence[TrialRecord], seconds: float, expects: Callable[[], float | None]) -> Next:
+        """What to do after ``trials``, those that count, and so many seconds of the study.
+
+        Args:
+            trials: in the order of their numbers.
+            seconds: that the study has taken.
+            expects: by how much the next trial is expected to improve the metric; None where that is not known. Asked
+                only where it decides.
+        """
+        reason = self._used(trials, seconds)
+        if not reason and self._settled(trials):
+            expected = expects()
+            if expected is not None and expected < (self.budget.converged or 0.0):
+                reason = f"converged: no trial is expected to improve {self.metric} by {self.budget.converged:g}"
+        if reason and len(trials) < self.budget.trials and self._affords(1.0, trials) and self._answer_is_due(trials):
+            return Next(finish=True)
+        last = len(trials) == self.budget.trials - 1 or (self.cheap is None and not self._affords(2.0, trials))
+        return Next(reason, not reason and last and self._answer_is_due(trials, more=1))
+
+    def _used(self, trials: Sequence[TrialRecord], seconds: float) -> str:
+        budget = self.budget
+        if len(trials) >= budget.trials:
+            return f"the budget of {budget.trials} trials is used"
+        if budget.seconds is not None and seconds >= budget.seconds:
+            return f"the time budget of {budget.seconds:g} s is used"
+        # The next trial may be a cheap one, after which the answer is due; a full one may be the answer itself.
+        cheap_one = 0.0 if self.cheap is None else self.cheap * self._answer_is_due(trials, more=1)
+        if not self._affords(1.0 + cheap_one, trials):
+            return f"the budget of {budget.reconstructions:g} reconstructions is used"
+        return ""
+
+    def _affords(self, cost: float, trials: Sequence[TrialRecord]) -> bool:
+        """Whether so many reconstructions more are within the budget."""
+        limit = self.budget.reconstructions
+        return limit is None or sum(trial.equivalents for trial in trials) + cost <= limit + 1e-9
+
+    def _settled(self, trials: Sequence[TrialRecord]) -> bool:
+        """Whether at any time so many trials in a row were expected to improve the metric by less than what matters."""
+        if self.budget.converged is None:
+            return False
+        row = 0
+        for trial in trials:
+            expected = trial.expected_improvement
+            row = row + 1 if expected is not None and expected < self.budget.converged else 0
+            if row == IN_A_ROW:
+                return True
+        return False
+
+    def _answer_is_due(self, trials: Sequence[TrialRecord], more: int = 0) -> bool:
+        """Whether the answer still has to be evaluated in full, or will have to be after some trials ``more``.
+
+        With cheap evaluations, where none of the latest trials, with some cheap ones to come, is full. Else where the
+        latest trial is not of the answer, and at least there are some that tell one.
+        """
+        if self.cheap is None:
+            return self.by_model and len(trials) >= FEWEST and (more > 0 or not trials[-1].finish)
+        latest = trials[-(IN_A_ROW - more) :]
+        return not any(t.level == 0 for t in latest)

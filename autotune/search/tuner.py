@@ -1,0 +1,213 @@
+"""The tuner: ask for a trial, tell what it yielded. The whole engine for someone who embeds it.
+
+    store = TrialStore.create(url, name, metric, facts)
+    tuner = Tuner(store, space, metric, search)
+    while len(tuner.counted()) < budget:
+        trial = tuner.ask()
+        tuner.tell(trial, evaluate(trial.values))
+    print(tuner.best)
+
+The tuner keeps no state of its own: everything is in the store, so a new process continues exactly where the last one
+ended, whatever ended it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from autotune.objective import Evaluation, Metric, Status, Value
+from autotune.problem.goals import Aims
+from autotune.problem.space import Space
+from autotune.search.learning_curves import Curves
+from autotune.search.pruners import Pruner, optuna_pruner
+from autotune.search.samplers import Levels, make_sampler
+from autotune.store.trials import TrialRecord, TrialStore, best_of, free_index
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+
+MOST_DEATHS = 3
+"""So many processes may die with a set of values before that counts as its failure."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How trials are proposed; see ``search:`` in the study file."""
+
+    sampler: str = "gp"
+    seed: int = 0
+    startup_trials: int | None = None
+    pruner: Pruner = "none"
+    costs: tuple[float, ...] = (1.0,)
+    """Of a full evaluation and of each cheap one, as fractions of it; a trial of level l costs ``costs[l]``."""
+    tolerance: float | None = None
+    """An improvement of the metric that does not matter; None where any does."""
+    sources: tuple[TrialStore, ...] = ()
+    """Finished studies of the same parameters, from which the model learns."""
+    aims: Aims = field(default_factory=Aims)
+    """Limits that the best trial must keep (any sampler); other metrics and time to weigh (sampler ``gp``)."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of values to evaluate.
+
+    Attributes:
+        number: its number in the store.
+        values: tuned parameter name -> value, of those that are active.
+        seed: for everything random in the evaluation. The same for all trials of a study: with common random
+            numbers a difference between two trials is a difference between their parameters.
+        level: which of the study's cheap evaluations, from 1; 0 for a full one.
+    """
+
+    number: int
+    values: Mapping[str, Value]
+    seed: int
+    level: int = 0
+
+
+class Tuner:
+    """Ask / tell over one study in the store."""
+
+    def __init__(self, store: TrialStore, space: Space, metric: Metric, search: Search) -> None:
+        self.store, self.space, self.metric, self.search = store, space, metric, search
+
+    def start(self, alive: Collection[str] = ()) -> list[TrialRecord]:
+        """Take up the study: queue the user's stated values if nothing ran yet, release what dead processes left.
+
+        Args:
+            alive: the runs whose trials are theirs; without any, the caller must be the only process on the study.
+
+        Returns:
+            the trials released, as they were.
+        """
+        if not self.store.trials() and self.space.stated() and not self._queued():
+            self.store.study.enqueue_trial(self.space.stated())
+        return self.release_abandoned(alive)
+
+    def release_abandoned(self, alive: Collection[str]) -> list[TrialRecord]:
+        """Release the running trials of all runs but those alive; values with which three have died have failed."""
+        trials = self.store.trials()
+        left = [trial for trial in trials if trial.state == "running" and trial.owner not in alive]
+        for trial in left:
+            deaths = [t for t in trials if t.state == "interrupted" and t.index == trial.index and not t.cancelled]
+            if trial.index is not None and len(deaths) + 1 >= MOST_DEATHS:
+                reason = f"its process died {MOST_DEATHS} times with these values"
+                failed = Evaluation(Status.FAILED, reason=reason)
+                self.store.tell(trial.number, failed, None, self.search.costs[trial.level])
+            else:
+                self.store.release(trial)
+        return left
+
+    def ask(self, *, finish: bool = False, owner: str = "") -> Trial:
+        """Propose the next trial and record it as running.
+
+        Args:
+            finish: ask for a full evaluation of what the model takes for the answer (sampler ``gp``).
+            owner: the run that will evaluate it.
+        """
+        from optuna.pruners import NopPruner
+
+        study = self.store.study
+        index = free_index(trial.index for trial in self.counted())
+        study.sampler = sampler = self._sampler(index, finish=finish)
+        # One of Optuna's that works in bands would show the sampler the trials of its band alone.
+        study.pruner = NopPruner()
+        trial = study.ask()
+        self.store.claim(trial.number, index, owner)  # before it has values: these depend on the index
+        values = self.space.suggest(trial)
+        asked = getattr(sampler, "asked", None)
+        return Trial(trial.number, values, self.search.seed, 0 if asked is None else asked.level)
+
+    def expects(self) -> float | None:
+        """By how much the next trial is expected to improve the metric; None where the sampler expects nothing."""
+        sampler = self._sampler(len(self.counted()), finish=False)
+        expected: float | None = sampler.expects(self.store.study) if hasattr(sampler, "expects") else None
+        return expected
+
+    def _sampler(self, index: int, *, finish: bool) -> BaseSampler:
+        levels = None
+        if self.search.sampler == "gp":
+            sources = tuple(source.study for source in self.search.sources)
+            levels = Levels(self.search.costs, sources, finish, self.search.tolerance)
+        return make_sampler(
+            self.search.sampler if self.space.dimensions else "random",  # nothing tuned: any proposes nothing
+            self.space,
+            seed=self.search.seed,
+            index=index,
+            startup_trials=self.search.startup_trials,
+            levels=levels,
+            aims=self.search.aims,
+        )
+
+    def watch(self, trial: Trial) -> Callable[[int, float], bool]:
+        """Who watches the learning curve of a trial: told the metric after each iteration, says whether to go on."""
+        if self.search.pruner == "none":
+            return lambda iteration, value: True
+        if self.search.pruner == "curve":
+            curves, sign = self._curves(trial.level), self._sign
+            return lambda iteration, value: not curves.hopeless(iteration, sign * value)
+        return self._optuna_watch(trial)
+
+    def _optuna_watch(self, trial: Trial) -> Callable[[int, float], bool]:
+        from optuna.trial import Trial as Asked
+
+        study = self.store.study
+        study.pruner = optuna_pruner(self.search.pruner) or study.pruner
+        asked = Asked(study, self.store.trial_id(trial.number))
+
+        def goes_on(iteration: int, value: float) -> bool:
+            asked.report(value, iteration)
+            return not asked.should_prune()
+
+        return goes_on
+
+    @property
+    def _sign(self) -> float:
+        return 1.0 if self.metric.goal == "maximize" else -1.0
+
+    def _curves(self, level: int) -> Curves:
+        return Curves.of(self.store.trials(), self.metric, level)
+
+    def _heading_for(self, trial: Trial, evaluation: Evaluation) -> float | None:
+        """Where a stopped trial would probably have ended."""
+        curve = evaluation.curve.get(self.metric.name, ())
+        if evaluation.status is not Status.STOPPED or not curve:
+            return None
+        found = self._curves(trial.level).heading_for(len(curve), self._sign * curve[-1])
+        return None if found is None else self._sign * found
+
+    def tell(self, trial: Trial, evaluation: Evaluation, *, done: float = 1.0, kept: bool = False) -> TrialRecord:
+        """Store what a trial yielded. A complete evaluation without a finite tuned metric counts as failed.
+
+        Args:
+            trial: as asked.
+            evaluation: what it yielded.
+            done: share of the evaluation that was done before it was stopped.
+            kept: whether it left files in its folder.
+        """
+        value = evaluation.metrics.get(self.metric.name) if evaluation.status is Status.COMPLETE else None
+        if evaluation.status is Status.COMPLETE and (value is None or not math.isfinite(value)):
+            reason = f"the evaluation reported {self.metric.name} = {value}"
+            evaluation, value = replace(evaluation, status=Status.FAILED, reason=reason), None
+        cost = self.search.costs[trial.level] * done
+        heading_for = self._heading_for(trial, evaluation)
+        return self.store.tell(trial.number, evaluation, value, cost, heading_for, kept=kept)
+
+    def counted(self) -> list[TrialRecord]:
+        """The trials that count against the budget: all that were started, less the interrupted."""
+        return [trial for trial in self.store.trials() if trial.state != "interrupted"]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The finished trial with the best tuned metric that keeps the limits; None where there is none."""
+        return best_of(self.store.trials(), self.metric, self.search.aims.limits)
+
+    def _queued(self) -> bool:
+        from optuna.trial import TrialState
+
+        return bool(self.store.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))

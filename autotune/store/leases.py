@@ -1,0 +1,135 @@
+"""Which runs of a study are alive: each keeps a lease in the store and renews it while its process lives.
+
+A running trial belongs to a run (:attr:`autotune.store.trials.TrialRecord.owner`); where that run's lease has ended,
+the trial is nobody's and is released. Optuna's own heartbeats work only inside ``Study.optimize``.
+
+A lease is one attribute of the study, ``autotune:lease:N``: the run's name and when it expires, in UTC. Machines that
+share a study need clocks that agree to some seconds. Slots are taken and given back while the study's lock is held
+(:mod:`autotune.store.locks`); a slot is renewed by its holder alone, and only while the lease has not expired, so no
+two ever write the same one.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from autotune.store.trials import TrialStore
+
+LEASE_SECONDS = 60.0
+"""A run that has not renewed its lease for so long counts as dead."""
+_PREFIX = "autotune:lease:"
+_RENEWALS = 4.0  # in the time of a lease
+_STARTED = Path("/proc/sys/kernel/random/boot_id")  # Linux alone has it
+
+
+def alive(store: TrialStore) -> frozenset[str]:
+    """The names of the runs that hold a lease."""
+    return frozenset(lease["owner"] for lease in _leases(store).values() if _holds(lease))
+
+
+class Lease:
+    """One run's lease: :meth:`take` it, and it is renewed from a thread of its own until :meth:`give_back`.
+
+    Attributes:
+        owner: the run's name: machine, process, when that began, and something random.
+    """
+
+    def __init__(self, store: TrialStore, seconds: float = LEASE_SECONDS) -> None:
+        self.owner = f"{_machine()}:{os.getpid()}:{_began(os.getpid())}:{uuid.uuid4().hex[:8]}"
+        self._store, self._seconds = store, seconds
+        self._slot = ""
+        self._expires = datetime.now(UTC)
+        self._given_back = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="autotune-lease", daemon=True)
+
+    def take(self) -> None:
+        """Take a lease, or take it anew where it has expired: this process slept, or the store was away.
+
+        The study's lock must be held.
+        """
+        if self._slot and not self.lapsed:
+            return
+        leases = _leases(self._store)
+        own = {slot for slot, lease in leases.items() if lease["owner"] == self.owner}
+        free = own | {slot for slot, lease in leases.items() if not _holds(lease)}
+        free |= {f"{_PREFIX}{next(n for n in range(len(leases) + 1) if f'{_PREFIX}{n}' not in leases)}"}
+        self._write(min(free))
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether it has expired, so that it must be taken anew."""
+        return datetime.now(UTC) >= self._expires
+
+    def give_back(self) -> None:
+        """End the lease: what this run still has running is nobody's from now on."""
+        self._given_back.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)  # it may wait for a store that does not answer
+        if self._slot and not self.lapsed:
+            self._seconds = 0.0
+            self._write(self._slot)
+
+    def _write(self, slot: str) -> None:
+        expires = datetime.now(UTC) + timedelta(seconds=self._seconds)
+        self._store.note(slot, {"owner": self.owner, "expires": expires.isoformat()})
+        self._slot, self._expires = slot, expires
+
+    def _renew(self) -> None:
+        """Body of the thread. A store that does not answer is asked again; the lease may expire meanwhile."""
+        while not self._given_back.wait(self._seconds / _RENEWALS):
+            if not self.lapsed:
+                with suppress(Exception):
+                    self._write(self._slot)
+
+
+def _leases(store: TrialStore) -> dict[str, Mapping[str, Any]]:
+    return {key: value for key, value in store.facts.items() if key.startswith(_PREFIX)}
+
+
+def _holds(lease: Mapping[str, Any]) -> bool:
+    """Whether a lease has not expired, and its process, where it can be looked for here, is still there."""
+    if datetime.now(UTC) >= datetime.fromisoformat(lease["expires"]):
+        return False
+    machine, pid, began, _ = lease["owner"].rsplit(":", 3)
+    return bool(machine != _machine() or _began(int(pid)) == began)
+
+
+def _machine() -> str:
+    """This machine since it was started, and the group of processes that see each other on it, as far as is known.
+
+    A name alone would not do: machines made from one image may have the same.
+    """
+    try:
+        processes = (Path("/proc/self/ns/pid")).readlink().name
+    except OSError:
+        processes = ""
+    started = ""
+    with suppress(OSError):
+        started = _STARTED.read_text(encoding="ascii").strip()
+    return f"{socket.gethostname()}/{started}/{processes.removeprefix('pid:')}"
+
+
+def _began(pid: int) -> str:
+    """When a process began, which tells it from a later one of the same number; empty where there is none."""
+    import psutil
+
+    try:
+        # Ticks since the machine was started: the clock may be set meanwhile.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return "" if fields[0] == "Z" else fields[19]
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return ""
+    with suppress(psutil.Error):
+        return f"{psutil.Process(pid).create_time():.0f}"
+    return ""

@@ -1,0 +1,63 @@
+"""The file that a study was run from: kept with the study, so that the study can be opened again, here or elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from autotune.errors import InputError, Problem
+from autotune.files import write_whole
+from autotune.home import Home
+from autotune.store.trials import TrialStore
+from autotune.study import StudyFile, parse_study
+
+_ORIGIN = "origin"  # fact of a study: where its file is
+BUDGET = "budget"
+"""Fact of a study: its budget at its last run."""
+
+
+def note_origin(store: TrialStore, file: StudyFile, home: Home) -> None:
+    """Keep where the study's file is, its text, and its budget."""
+    path = file.path.absolute()
+    write_whole(home.study(file.spec.name) / "study.yaml", file.text)
+    store.note(_ORIGIN, {"path": str(path), "from_home": os.path.relpath(path, home.folder)})
+    store.note(BUDGET, file.spec.budget.model_dump(mode="json"))
+
+
+def kept_file(store: TrialStore, home: Home, *, folder: Path | None = None, overrides: Sequence[str] = ()) -> StudyFile:
+    """The study file as it was run last.
+
+    Args:
+        store: the study.
+        home: where it is kept.
+        folder: what relative paths in it are relative to; None for the folder it was run from. Where home and folder
+            were copied together, that is the one beside the copy of the home.
+        overrides: as for :func:`autotune.study.load_study`.
+
+    Raises:
+        InputError: it is not there, it is not valid (any more), or it is not known where it was.
+    """
+    name = store.study.study_name
+    text = home.study(name) / "study.yaml"
+    if not text.is_file():
+        remedy = "copy the folder of the home with the trial store, or give the study file to `autotune run`"
+        raise InputError(Problem(str(text), "is not there: the study was run with another home", remedy))
+    return parse_study(text.read_text(encoding="utf-8"), _path(store, home, folder), overrides)
+
+
+def _path(store: TrialStore, home: Home, folder: Path | None) -> Path:
+    if folder is not None:
+        if not folder.is_dir():
+            raise InputError(
+                Problem(f"--folder {folder}", "is no folder", "name the one that the study's paths start from")
+            )
+        return folder / "study.yaml"
+    known = store.facts.get(_ORIGIN)
+    if known is None:
+        what = "was run by a version that did not keep where its file was"
+        raise InputError(
+            Problem(f"study {store.study.study_name}", what, "say what its paths start from with --folder")
+        )
+    here, there = Path(os.path.normpath(home.folder / known["from_home"])), Path(known["path"])
+    return here if here.is_file() else there

@@ -1,0 +1,1 @@
+"""The Gaussian process of values and gradients."""

@@ -1,0 +1,206 @@
+"""How badly hyperparameters explain observations, and the gradient of that.
+
+A fit asks for both some hundred times, and a general tool for derivatives would keep dozens of N x N arrays each time.
+The derivative for the hyperparameters needs no array beside the inverse of the covariance:
+
+    d misfit / d theta = sum_ab G_ab dK_ab / d theta,    G = (K^-1 - w w') / 2,  w = K^-1 (y - means)
+
+(Rasmussen and Williams, Gaussian Processes for Machine Learning, eq. 5.9), whose sum is a compiled loop.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
+
+from autotune.problem.space import Floats
+from autotune.surrogate.model.compiled_loops import contract, fill
+from autotune.surrogate.model.covariance import Groups, Profile, matern52, rbf
+
+if TYPE_CHECKING:
+    from autotune.surrogate.model.gradient_model import Shape
+    from autotune.surrogate.model.observations import Observations
+
+Ints = NDArray[np.int64]
+
+SINGULAR = 1e10
+"""The misfit, beside the priors' part, where the covariance is numerically singular."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Observations ordered by point: n points, N rows.
+
+    Attributes:
+        order: (N,) which observation each row is.
+        start: (n + 1,) the rows of point p are start[p] to start[p + 1].
+        smooth: (n, d) float and int coordinates of the points.
+        choice: (n, categorical dimensions) which choice.
+        level: (n,) of the points; one point at two levels counts as two.
+        coordinate: (N,) -1 for the value, else along which smooth coordinate the derivative is.
+        y: (N,) what was observed, standardised.
+        of_level: (N, levels) 1 where a row is a value of the level.
+    """
+
+    order: Ints
+    start: Ints
+    smooth: Floats
+    choice: Ints
+    level: Ints
+    coordinate: Ints
+    y: Floats
+    of_level: Floats
+
+    @classmethod
+    def of(cls, observations: Observations, groups: Groups) -> Blocks:
+        """Gather the rows that are at one point and level."""
+        X, level = observations.rows.X.numpy(), observations.rows.level.numpy()
+        _, first, index = np.unique(np.column_stack([X, level]), axis=0, return_index=True, return_inverse=True)
+        index = index.reshape(-1)  # NumPy 2.0 kept the dimension
+        order = np.argsort(index, kind="stable")
+        codes = [X[first][:, columns.numpy()].argmax(axis=1) for columns in groups.categorical]
+        return cls(
+            order=order,
+            start=np.concatenate([[0], np.cumsum(np.bincount(index))]),
+            smooth=np.ascontiguousarray(X[first][:, groups.smooth.numpy()]),
+            choice=np.array(codes, dtype=np.int64).reshape(len(codes), len(first)).T.copy(),
+            level=level[first],
+            coordinate=observations.rows.coordinate.numpy()[order],
+            y=observations.y.numpy()[order],
+            of_level=observations.of_level.numpy()[order],
+        )
+
+
+@dataclass(frozen=True)
+class HyperparameterArrays:
+    """Hyperparameters of the kernel as in :mod:`autotune.surrogate.model.covariance`, and of the noise.
+
+    Attributes:
+        lengthscales: (d,) l.
+        weights: (categorical dimensions,) w.
+        scale: s.
+        noise: variance of the values' noise.
+        slope_noise: (levels,) that of the derivatives, as fractions of their prior variance.
+        levels: (levels, levels) B.
+        deviation: (levels,) r, 0 for level 0.
+    """
+
+    lengthscales: Floats
+    weights: Floats
+    scale: float
+    noise: float
+    slope_noise: Floats
+    levels: Floats
+    deviation: Floats
+
+    @classmethod
+    def of(cls, theta: Floats, shape: Shape) -> HyperparameterArrays:
+        """Of their logarithms in the order of ``shape``."""
+        sizes = [shape.smooth, shape.categorical, 1, 1, shape.levels, shape.levels - 1]
+        lengths, weights, scale, noise, slopes, a, r = np.split(np.exp(theta), np.cumsum(sizes))
+        a, r = np.append(1.0, a), np.append(0.0, r)
+        return cls(lengths, weights, scale[0], noise[0], slopes, np.outer(a, a) * (1 + np.diag(r)), r)
+
+
+def misfit_and_gradient(blocks: Blocks, theta: Floats, shape: Shape, profile: Profile) -> tuple[float, Floats]:
+    """Negative logarithm of the posterior of the hyperparameters, up to a constant of the priors, and its gradient.
+
+    The levels' means are those of generalised least squares. Where the covariance is numerically singular, the misfit
+    is ``SINGULAR`` and flat, but for the priors.
+
+    Args:
+        blocks: the observations.
+        theta: hyperparameters in the order of ``shape``, (h,).
+        shape: how many there are of each sort.
+        profile: ``matern52`` or ``rbf``.
+
+    Returns:
+        The misfit and its derivatives for theta, (h,).
+
+    Raises:
+        ValueError: another profile.
+    """
+    centre, width = np.array(shape.priors()).T
+    scaled = (theta - centre) / width
+    value, gradient = evidence(blocks, theta, shape, profile)
+    return value + 0.5 * float(scaled @ scaled), gradient + scaled / width
+
+
+def evidence(blocks: Blocks, theta: Floats, shape: Shape, profile: Profile) -> tuple[float, Floats]:
+    """Negative log marginal likelihood and its derivatives for theta, (h,); see :func:`misfit_and_gradient`."""
+    at, is_rbf = HyperparameterArrays.of(theta, shape), is_squared_exponential(profile)
+    # LAPACK's columns are our rows: its upper triangle is our lower one, and nothing is copied.
+    factor, failed = dpotrf(_lower(blocks, at, is_rbf).T, lower=0, overwrite_a=1, clean=0)
+    half_log_determinant = math.nan if failed else float(np.log(factor.diagonal()).sum())
+    if not math.isfinite(half_log_determinant):  # LAPACK may let NaN pass
+        return SINGULAR, np.zeros_like(theta)
+    solved, _ = dpotrs(factor, np.column_stack([blocks.y, blocks.of_level]), lower=0)
+    # A level without values has no mean; a one on the diagonal sets it to 0.
+    seen = np.diag((blocks.of_level.sum(axis=0) == 0).astype(np.float64))
+    means = np.linalg.solve(blocks.of_level.T @ solved[:, 1:] + seen, blocks.of_level.T @ solved[:, 0])
+    weights = solved[:, 0] - solved[:, 1:] @ means
+    residual = blocks.y - blocks.of_level @ means
+    value = 0.5 * float(residual @ weights) + half_log_determinant + 0.5 * len(residual) * math.log(2 * math.pi)
+    inverse, _ = dpotri(factor, lower=0, overwrite_c=1)
+    return value, _contracted(blocks, at, is_rbf, inverse.T, weights)
+
+
+def gram(blocks: Blocks, theta: Floats, shape: Shape, profile: Profile) -> Floats:
+    """Covariance of the noisy observations in their own order, (N, N).
+
+    Raises:
+        ValueError: a profile other than ``matern52`` and ``rbf``.
+    """
+    K = _lower(blocks, HyperparameterArrays.of(theta, shape), is_squared_exponential(profile))
+    lower = np.tril(K, -1)
+    found = np.empty_like(K)
+    found[np.ix_(blocks.order, blocks.order)] = lower + lower.T + np.diag(K.diagonal())
+    return found
+
+
+def is_squared_exponential(profile: Profile) -> bool:
+    """Whether a profile is that, and not Matern-5/2.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if profile not in (matern52, rbf):
+        raise ValueError(f"the profile is {profile}; the compiled loops know matern52 and rbf")
+    return profile is rbf
+
+
+def _lower(blocks: Blocks, at: HyperparameterArrays, is_rbf: bool) -> Floats:
+    """Covariance of the noisy observations, its lower triangle, (N, N); what is above is not set."""
+    K = np.empty((len(blocks.y), len(blocks.y)))
+    fill(
+        blocks.start, blocks.smooth, blocks.choice, blocks.level, blocks.coordinate, at.lengthscales, at.weights,
+        at.scale, at.noise, at.slope_noise, at.levels, is_rbf, K,
+    )  # fmt: skip
+    return K
+
+
+def _contracted(blocks: Blocks, at: HyperparameterArrays, is_rbf: bool, inverse: Floats, weights: Floats) -> Floats:
+    """The sum over all rows of (K^-1 - w w') / 2 times dK / d theta, (h,), in the order of ``Shape``.
+
+    Args:
+        blocks: the observations.
+        at: hyperparameters.
+        is_rbf: or Matern-5/2.
+        inverse: K^-1, (N, N), its lower triangle.
+        weights: w, (N,).
+    """
+    lengths, factors = np.zeros(len(at.lengthscales)), np.zeros(len(at.weights))
+    scale_and_noise, slopes = np.zeros(2), np.zeros(len(at.levels))
+    of_a, of_r = np.zeros(len(at.levels)), np.zeros(len(at.levels))
+    contract(
+        blocks.start, blocks.smooth, blocks.choice, blocks.level, blocks.coordinate, at.lengthscales, at.weights,
+        at.scale, at.noise, at.slope_noise, at.levels, is_rbf, inverse, weights,
+        lengths, factors, scale_and_noise, slopes, of_a, of_r,
+    )  # fmt: skip
+    share = at.deviation / (1 + at.deviation)
+    return np.concatenate([lengths, factors / at.weights, scale_and_noise, slopes, of_a[1:], (of_r * share)[1:]])

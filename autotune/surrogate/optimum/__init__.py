@@ -1,0 +1,1 @@
+"""What the surrogate knows about the optimum: intervals and verdicts."""

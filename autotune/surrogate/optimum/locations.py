@@ -1,0 +1,176 @@
+"""Where the optimum may be: samples of its location, around the maximum of the surrogate's mean.
+
+Near its maximum x0 the posterior of the value is a Gaussian process with mean curvature -H and an uncertain slope of
+covariance C: what the search has not found out. On top of that the measurement is noisy, which moves the slope by a
+score (:mod:`autotune.surrogate.optimum.score_noise`). Either way the maximum is at x0 + H^-1 slope (the delta method).
+
+A coordinate that the value does not surely depend on has no such curvature, only what the fit left there, and its slope
+is as small; their quotient says nothing. Its optimum may be anywhere, and it is left out of H. One that cannot be known
+for another reason may be anywhere, too, and draws the others along a ridge: by H^-1 c d for a step d of it, where c is
+the mixed second derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import norm, t
+from torch import Tensor
+
+from autotune.problem.space import Floats
+from autotune.surrogate.model.gradient_model import GradientGP
+from autotune.surrogate.optimum.score_noise import ScoreNoise
+
+STEP = 1e-3
+"""Of the differences of the slope that give its curvature, in unit-cube coordinates."""
+SURE = 1.0
+"""Standard deviations of a slope above which its sign is believed."""
+SAMPLES = 512
+DEPENDS = 3.0
+"""Standard deviations of a difference of values above which it is believed."""
+_LINE = 65
+_FLATTEST = 1e-9
+"""Least curvature, over the largest: where the mean does not curve down, nothing holds the maximum."""
+
+
+@dataclass(frozen=True)
+class Locations:
+    """Samples of the optimum's location.
+
+    Attributes:
+        samples: (s, k) unit-cube coordinates.
+        centre: (k,) where it probably is: the maximum of the mean, less the bias of noise where that is known.
+        edges: (k,) whether the maximum of the mean is at an end of the range.
+        flat: (k,) whether the value does not surely depend on it.
+        moving: those of the k whose samples are of the delta method: the others are flat, or surely at the edge.
+        noise: of the measurement, for the ``moving`` ones; None where it is not known.
+    """
+
+    samples: Floats
+    centre: Floats
+    edges: tuple[bool, ...]
+    flat: tuple[bool, ...]
+    moving: tuple[int, ...]
+    noise: ScoreNoise | None = None
+
+
+def find_locations(
+    model: GradientGP,
+    top: Floats,
+    free: Sequence[int],
+    near_edge: Sequence[bool],
+    smooth: Sequence[int],
+    scores: Floats | None,
+    seed: int,
+    unknowable: Sequence[bool] = (),
+) -> Locations:
+    """Sample where the maximum is along the ``free`` columns.
+
+    One stays at its edge where the value surely rises outwards: by :data:`SURE` standard deviations of its slope.
+
+    Args:
+        model: of the value.
+        top: (D,) the maximum of its mean.
+        free: k columns of the unit cube.
+        near_edge: (k,) whether the maximum is at an end of the range.
+        smooth: the columns along which the model has slopes.
+        scores: (b, k) derivatives of the value at ``top`` on repeated measurements, NaN where not known; or None.
+        seed: of the samples.
+        unknowable: (k,) whether the value says nothing of it, whatever its curvature; empty for none.
+    """
+    if not free:
+        return Locations(np.zeros((SAMPLES, 0)), np.zeros(0), (), (), ())
+    inside = [smooth.index(column) for column in free]
+    point = torch.as_tensor(top)
+    with torch.no_grad():
+        slope, covariance = model.slopes(point)
+        curvature = _curvature(model, point, free, inside)
+    outward = [float(slope[row]) * (1 if top[c] > 0.5 else -1) for row, c in zip(inside, free, strict=True)]
+    tilts, certainty = _deviations(scores, len(free)), _certainty(scores)
+    unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + tilts**2)
+    believed = tilts * np.where(near_edge, certainty, SURE)
+    lost = tuple(unknowable) or (False,) * len(free)
+    flat = tuple(
+        gone or not _depends(model, point, c, tilt) for c, tilt, gone in zip(free, believed, lost, strict=True)
+    )
+    edges = tuple(near and not none for near, none in zip(near_edge, flat, strict=True))
+    samples, centre = np.tile(top[list(free)], (SAMPLES, 1)), top[list(free)].copy()
+    random = np.random.default_rng(seed)
+    samples[:, flat] = random.uniform(size=(SAMPLES, sum(flat)))
+    stays = [edge and out > least for edge, out, least in zip(edges, outward, unsure, strict=True)]
+    moving = [i for i in range(len(free)) if not flat[i] and not stays[i]]
+    if not moving:
+        return Locations(samples, centre, edges, flat, ())
+    H, inverse = _positive(-curvature[np.ix_(moving, moving)])
+    rows = [inside[i] for i in moving]
+    slopes = random.normal(size=(SAMPLES, len(moving))) @ _root(covariance.numpy()[np.ix_(rows, rows)]).T
+    noise = None
+    if scores is not None and np.isfinite(scores[:, moving]).any():
+        noise = ScoreNoise.of(scores[:, moving], H)
+        slopes = slopes + noise.draw(SAMPLES, random)
+        centre[moving] -= inverse @ noise.mean
+    adrift = [i for i in range(len(free)) if lost[i]]
+    slopes = slopes + (samples[:, adrift] - top[list(free)][adrift]) @ curvature[np.ix_(adrift, moving)]
+    samples[:, moving] += slopes @ inverse
+    return Locations(np.clip(samples, 0.0, 1.0), np.clip(centre, 0.0, 1.0), edges, flat, tuple(moving), noise)
+
+
+def _deviations(scores: Floats | None, k: int) -> Floats:
+    """Standard deviations (k,) of scores; 0 where they are not known."""
+    return np.zeros(k) if scores is None else np.nan_to_num(scores.std(axis=0, ddof=1))
+
+
+def _certainty(scores: Floats | None) -> float:
+    """Deviations as seen that one more score is as rarely away from zero as a normal one is by :data:`DEPENDS`."""
+    if scores is None:
+        return DEPENDS
+    b = len(scores)
+    return float(t.ppf(norm.cdf(DEPENDS), b - 1) * np.sqrt(1 + 1 / b))
+
+
+def _depends(model: GradientGP, point: Tensor, column: int, tilt: float) -> bool:
+    """Whether the value is surely lower than at the point (D,) anywhere along a column, all else held.
+
+    What evaluations scatter by is no difference, however sure rough derivatives make the model of a smaller one.
+
+    Args:
+        model: of the value.
+        point: the maximum of its mean.
+        column: of the unit cube.
+        tilt: slope that the noise of the measurement may well give the value along it.
+    """
+    line = point.repeat(_LINE, 1)
+    line[:, column] = torch.linspace(0.0, 1.0, _LINE, dtype=point.dtype)
+    with torch.no_grad():
+        higher, variance = model.improvement(point)(line)
+    away = (line[:, column] - point[column]).abs()
+    unsure = DEPENDS * (variance + model.noise_deviation**2).sqrt() + tilt * away
+    return bool((higher < -unsure).any())
+
+
+def _curvature(model: GradientGP, point: Tensor, free: Sequence[int], rows: Sequence[int]) -> Floats:
+    """Second derivatives (k, k) of the posterior mean along the ``free`` columns, by differences of its slope."""
+    found = np.zeros((len(free), len(free)))
+    for j, column in enumerate(free):
+        step = torch.zeros_like(point)
+        step[column] = STEP
+        ahead, behind = (model.slopes(point + sign * step)[0] for sign in (1, -1))
+        found[:, j] = ((ahead - behind) / (2 * STEP))[list(rows)].numpy()
+    return found
+
+
+def _positive(matrix: Floats) -> tuple[Floats, Floats]:
+    """The nearest matrix (k, k) that is symmetric and positive definite, and its inverse."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    values = np.maximum(values, _FLATTEST * max(values.max(), 1e-12))
+    return vectors @ np.diag(values) @ vectors.T, vectors @ np.diag(1 / values) @ vectors.T
+
+
+def _root(covariance: Floats) -> Floats:
+    """R (k, k) with R R^T = covariance."""
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    root: Floats = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root

@@ -1,0 +1,73 @@
+"""What the noise of the measurement does to an optimum, from derivatives of the metric on repeated measurements.
+
+Let the metric of an exact measurement have its maximum at x0, with curvature -H. On a noisy one its derivative at x0,
+the score, is some g, and the maximum is at x0 + H^-1 g. Repeated in simulation, measurements give scores at the answer:
+their mean is a bias (of over-fitting, which favours some parameter values, or of an unfinished reconstruction), their
+covariance J is the noise, and the optimum scatters with H^-1 J H^-1. Were the metric a log-likelihood, J would be H
+(Bartlett's identity); so J is sought near a multiple of H, and few repetitions are enough.
+
+Source: H. White, Econometrica 50, 1 (1982), for H^-1 J H^-1; A. Gelman et al., Bayesian Data Analysis (3rd ed.), 3.6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autotune.problem.space import Floats
+
+PRIOR = 4.0
+"""How many repetitions the guess that the noise is like the curvature is worth."""
+
+
+@dataclass(frozen=True)
+class ScoreNoise:
+    """Scores (p,) that noise gives the metric at its optimum.
+
+    Attributes:
+        mean: (p,) bias; 0 for coordinates along which no derivative is known.
+        covariance: (p, p) of the score of one measurement.
+        size: the multiple of H that it is near, in the metric's unit: a metric lower by size / 2 is one standard
+            deviation away.
+        freedom: degrees of freedom of that estimate; of Student's t.
+        repetitions: how many measurements the mean is of.
+    """
+
+    mean: Floats
+    covariance: Floats
+    size: float
+    freedom: float
+    repetitions: int
+
+    @classmethod
+    def of(cls, scores: Floats, H: Floats) -> ScoreNoise:
+        """Estimate from repeated measurements.
+
+        Args:
+            scores: (b, p), b of at least two; a column that is not known is NaN throughout.
+            H: (p, p) positive definite, minus the curvature of the metric, in the scores' coordinates.
+        """
+        b = len(scores)
+        known = np.flatnonzero(np.isfinite(scores).all(axis=0))
+        mean, covariance, size = np.zeros(len(H)), np.zeros_like(H), 0.0
+        if known.size:
+            seen = scores[:, known]
+            mean[known] = seen.mean(axis=0)
+            scatter = (seen - mean[known]).T @ (seen - mean[known])
+            of_known = H[np.ix_(known, known)]
+            size = float(np.median(np.diag(scatter) / np.diag(of_known))) / (b - 1)
+            covariance = size * H
+            covariance[np.ix_(known, known)] = (PRIOR * size * of_known + scatter) / (PRIOR + b - 1)
+        return cls(mean, covariance, size, PRIOR + b - 1, b)
+
+    def draw(self, count: int, random: np.random.Generator) -> Floats:
+        """Samples (count, p) of what has to be added to the score of the measurement to make it one without noise.
+
+        The mean is not exactly known either: it adds its share to the variance.
+        """
+        values, directions = np.linalg.eigh(self.covariance * (1 + 1 / self.repetitions))
+        normal = random.normal(size=(count, len(values))) @ (directions * np.sqrt(np.maximum(values, 0.0))).T
+        scale = np.sqrt(self.freedom / random.chisquare(self.freedom, size=(count, 1)))
+        found: Floats = normal * scale - self.mean
+        return found

@@ -1,0 +1,1 @@
+"""Where the surrogate proposes to evaluate next."""

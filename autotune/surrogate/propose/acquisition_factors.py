@@ -1,0 +1,88 @@
+"""What an expected improvement is multiplied by: the chance that a trial succeeds, or keeps a limit; one over its cost.
+
+Each is the logarithm of a model's statement over points (b, 1, D), so that it adds to log-EI and has a gradient.
+Source: M. A. Gelbart, J. Snoek, R. P. Adams, "Bayesian optimization with unknown constraints", UAI 2014; for cost,
+J. Snoek, H. Larochelle, R. P. Adams, "Practical Bayesian optimization of machine learning algorithms", NeurIPS 2012.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from botorch.utils.probability.utils import log_ndtr
+from torch import Tensor
+
+from autotune.problem.space import Floats
+from autotune.surrogate.model.value_model import FittedModel, fit
+
+if TYPE_CHECKING:
+    from botorch.posteriors.gpytorch import GPyTorchPosterior
+
+    from autotune.surrogate.propose.acquisition import LogFactor
+
+LABEL_NOISE = 0.1
+"""Variance of a label beyond the model's: that a trial failed once does not prove that its neighbour will."""
+
+
+def success(succeeded: Floats, failed: Floats) -> LogFactor:
+    """log of the probability that a trial yields a value: least-squares Gaussian-process classification.
+
+    A regression of +1 (a value) and -1 (diverged, crashed, timed out, not finite), seen through a probit: Rasmussen and
+    Williams, Gaussian Processes for Machine Learning, sec. 6.5.
+
+    Args:
+        succeeded: points with a value, shape (n, D).
+        failed: points without, shape (f, D); f >= 1.
+    """
+    points = np.concatenate([succeeded, failed])
+    labels = np.concatenate([np.ones(len(succeeded)), -np.ones(len(failed))])
+    if len(points) == 1:  # one label has no spread to fit
+        return lambda X: torch.zeros(len(X), dtype=X.dtype)
+    classifier = fit(points, labels)
+
+    def log_probability(X: Tensor) -> Tensor:
+        mean, variance = _moments(classifier, X)
+        return log_ndtr(mean / (variance + LABEL_NOISE).sqrt())
+
+    return log_probability
+
+
+def keeps(model: FittedModel, values: Floats, *, below: float | None, above: float | None) -> LogFactor:
+    """log of the probability that a metric keeps its limits.
+
+    Args:
+        model: of the metric.
+        values: those it was fitted to, shape (n,).
+        below, above: the metric must be at most, at least this; None for no such limit.
+    """
+
+    def log_probability(points: Tensor) -> Tensor:
+        mean, variance = _moments(model, points)
+        deviation = (variance + model.noise * float(values.var())).clamp(min=1e-18).sqrt()
+        total = torch.zeros_like(mean)
+        if below is not None:
+            total = total + log_ndtr((below - mean) / deviation)
+        if above is not None:
+            total = total + log_ndtr((mean - above) / deviation)
+        return total
+
+    return log_probability
+
+
+def cheapness(X: Floats, cost: Floats) -> LogFactor:
+    """log of one over the cost, so that an improvement counts per unit of it.
+
+    Args:
+        X: points, shape (n, D), n >= 2.
+        cost: of each trial, shape (n,), positive.
+    """
+    model = fit(X, np.log(cost))
+    return lambda points: -_moments(model, points)[0]
+
+
+def _moments(fitted: FittedModel, X: Tensor) -> tuple[Tensor, Tensor]:
+    """Posterior mean and variance at points (b, 1, D), each (b,)."""
+    posterior = cast("GPyTorchPosterior", fitted.model.posterior(X))
+    return posterior.mean[:, 0, 0], posterior.variance[:, 0, 0]

@@ -1,0 +1,112 @@
+"""Improvement of several metrics at once: of the hypervolume that their front encloses.
+
+Source: S. Daulton, M. Balandat, E. Bakshy, "Parallel Bayesian optimization of multiple noisy objectives with expected
+hypervolume improvement", NeurIPS 2021; its logarithm from S. Ament et al., NeurIPS 2023.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from botorch.acquisition.acquisition import AcquisitionFunction
+from botorch.acquisition.multi_objective import logei
+from botorch.acquisition.multi_objective.objective import WeightedMCMultiOutputObjective
+from botorch.models.model import ModelList
+from botorch.sampling.list_sampler import ListSampler
+from botorch.sampling.normal import SobolQMCNormalSampler
+from botorch.utils.multi_objective.hypervolume import infer_reference_point
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autotune.objective import Metric
+from autotune.problem.goals import SECONDS, non_dominated
+from autotune.problem.space import Floats, Space
+from autotune.surrogate.model.history import History
+from autotune.surrogate.model.value_model import FittedModel, fit
+from autotune.surrogate.propose.acquisition import incumbent
+
+if TYPE_CHECKING:
+    from botorch.posteriors.gpytorch import GPyTorchPosterior
+
+MONTE_CARLO_SAMPLES = 64
+
+# BoTorch would compile an extension for this processor at its first use, with whatever compiler it finds: half a minute
+# within a search, files outside the project's folders, and other digits than without it.
+logei._load_attempted = True
+
+
+def hypervolume_improvement(
+    fitted: FittedModel,
+    history: History,
+    space: Space,
+    against: Sequence[Metric],
+    kept: NDArray[np.bool_],
+    *,
+    seed: int,
+) -> AcquisitionFunction:
+    """Logarithm of the expected improvement of the front's hypervolume, over points (b, 1, D).
+
+    Every metric counts in units of its spread over the trials; ``seconds`` by its logarithm.
+
+    Args:
+        fitted: the model of the tuned metric.
+        history: the trials, all full evaluations.
+        space: the search space.
+        against: the other metrics.
+        kept: which trials keep the limits and so may be on the front, shape (n,); at least one.
+        seed: of the Monte Carlo samples.
+    """
+    Y = np.column_stack([history.y, *(_larger_is_better(history, metric) for metric in against)])
+    known = np.isfinite(Y).all(axis=1)
+    kept = kept & known
+    models = [fitted, *(fit(history.X[known], values) for values in Y[known, 1:].T)]
+    spread = Y[known].std(axis=0)
+    weights = 1 / np.where(spread > 0, spread, 1.0)
+    pending = torch.as_tensor(history.pending, dtype=torch.float64)
+    sampler = ListSampler(
+        *(SobolQMCNormalSampler(torch.Size([MONTE_CARLO_SAMPLES]), seed=seed + i) for i in range(len(models)))
+    )
+    return logei.qLogNoisyExpectedHypervolumeImprovement(
+        ModelList(*(model.model for model in models)),
+        ref_point=reference_point(Y[kept] * weights, _ends(models, history, space) * weights),
+        X_baseline=torch.as_tensor(history.X[kept]),
+        X_pending=pending if len(pending) else None,
+        sampler=sampler,
+        objective=WeightedMCMultiOutputObjective(torch.as_tensor(weights)),
+        prune_baseline=True,
+        cache_root=False,
+    )
+
+
+def reference_point(Y: Floats, ends: Floats) -> Tensor:
+    """What a point of the front must beat in every metric to enclose any volume, shape (m,).
+
+    A tenth of the front's range below its worst values (Ishibuchi et al., 2013). The front found so far may be a short
+    piece of the whole, and would never grow beyond what its own ends allow: what the models expect at the best of every
+    metric by itself counts as part of it.
+
+    Args:
+        Y: values of the trials, larger is better, shape (n, m).
+        ends: values expected at the best of each metric, shape (m, m).
+    """
+    point: Tensor = infer_reference_point(torch.as_tensor(np.concatenate([Y[non_dominated(Y)], ends])))
+    return point
+
+
+def _ends(models: Sequence[FittedModel], history: History, space: Space) -> Floats:
+    """What all models expect where each one by itself is best, shape (m, m)."""
+    points = torch.as_tensor(np.array([incumbent(model, history, space) for model in models])).unsqueeze(1)
+    with torch.no_grad():
+        expected = [cast("GPyTorchPosterior", model.model.posterior(points)).mean[:, 0, 0] for model in models]
+    return np.asarray(torch.stack(expected, dim=1).numpy(), dtype=np.float64)
+
+
+def _larger_is_better(history: History, metric: Metric) -> Floats:
+    values = history.reported(metric.name)
+    if metric.name == SECONDS.name:
+        values = np.log(np.where(values > 0, values, math.nan))
+    return -values if metric.goal == "minimize" else values

@@ -1,0 +1,1 @@
+"""Diffraction experiments: their data and their detectors."""

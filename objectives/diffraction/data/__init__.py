@@ -1,0 +1,1 @@
+"""What file formats become: one :class:`~objectives.diffraction.data.measurement.Measurement`, and the way back."""

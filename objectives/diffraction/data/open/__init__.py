@@ -1,0 +1,1 @@
+"""Open a file of any known format as a measurement."""

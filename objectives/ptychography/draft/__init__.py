@@ -1,0 +1,1 @@
+"""Propose a study for a measurement file."""

@@ -1,0 +1,270 @@
+"""A first study for a measurement file: what its metadata say, what it lacks, and ranges worth searching.
+
+Ranges, units and meanings are those of :mod:`objectives.ptychography.parameters.instrument`; here is only chosen which
+of the parameters a first study tunes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from autotune.objective import Draft, DraftLine, InputError, Parameter, Problem
+from objectives.diffraction.data.geometry import lacking, resolve_geometry
+from objectives.diffraction.data.measurement import Measurement
+from objectives.diffraction.data.open.reading import recognise
+from objectives.diffraction.data.settings import GeometrySettings
+from objectives.ptychography.draft.inspection import DATA, Inspection, look
+from objectives.ptychography.parameters.instrument import parameters_of
+
+_TUNED = (
+    "focus_to_sample",
+    "camera_length",
+    "center_offset_y",
+    "center_offset_x",
+    "elliptical_distortion",
+    "defocus",
+    "scan_rotation",
+)
+_SCALES = {"energy_kev", "wavelength_angstrom", "angular_sampling_mrad", "reciprocal_sampling_per_angstrom"}
+_SCALES |= {"detector_distance_mm", "detector_pixel_um"}
+_LARGE_BYTES = 2**30
+_ELECTRONS_BELOW = 0.1  # angstrom: electrons of more than 15 keV; photons would have more than 120 keV
+_FOCUS_EXAMPLE = {"low": 2.5, "high": 5.0}
+
+_GEOMETRY: Mapping[str, tuple[Any, str]] = {
+    "wavelength_angstrom": (0.0487, "angstrom; or radiation: electron (or x-ray) with energy_kev: 60"),
+    "angular_sampling_mrad": (1.02, "mrad per detector pixel, one number or [y, x]; or detector_distance_mm (mm) "
+                              "with detector_pixel_um (micrometre)"),
+    "detector_distance_mm": (1120, "mm, sample to detector (near field: focus to detector)"),
+    "detector_pixel_um": (55, "micrometre, one number or [y, x]"),
+    "scan_step_angstrom": (0.5, "angstrom, step of the raster"),
+}  # fmt: skip
+"""Geometry that a reconstruction may need -> an example, and its meaning."""
+
+
+def draft_study(file: Path, *, folder: Path) -> Draft | None:
+    """Propose a study for ``file``; see :meth:`autotune.objective.DraftsStudies.draft`."""
+    try:
+        kind = recognise(file)
+    except InputError:
+        if file.is_file() and h5py.is_hdf5(file):
+            raise  # it says what the file holds instead
+        return None
+    except OSError as error:
+        raise InputError(Problem(str(file), f"cannot be opened: {error.strerror}")) from error
+    where = DraftLine("objective.data.file", _path_in_study(file, folder), f"format {kind}")
+    found, asked = look(file)
+    reading = _Reading.of(found, kind)
+    geometry = _geometry(found, reading.pixel_positions)
+    lines = [where, *asked, *reading.lines(), *geometry, *_parameters(file, found, reading)]
+    return Draft(lines, {"format": kind, **_facts(found, reading, asked)})
+
+
+def _path_in_study(file: Path, folder: Path) -> str:
+    """The path to write: relative to the study's folder, absolute where they have only the root in common."""
+    target = file.parent.resolve() / file.name
+    base = folder.resolve()
+    if os.path.commonpath([target, base]) == target.anchor:
+        return str(target)
+    relative = os.path.relpath(target, base)
+    return str(target) if relative.startswith("~") else relative  # a leading ~ would be read as a home folder
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How the study is to read the file where the reader's defaults would be wrong.
+
+    Attributes:
+        corner: state that the beam is stored at the corner.
+        pixel_positions: the positions are in object pixels.
+        stated_unit: the unit has to be stated, for the file does not say it.
+        clip: negative values have to be set to zero.
+    """
+
+    corner: bool
+    pixel_positions: bool
+    stated_unit: bool
+    clip: bool
+
+    @classmethod
+    def of(cls, found: Inspection, kind: str) -> _Reading:
+        pixels = found.position_unit == "object pixel"
+        guessed = kind == "npz" and not pixels and _looks_like_pixels(found)
+        return cls(kind == "npz" and found.corner, pixels or guessed, guessed, found.negative < 0)
+
+    def lines(self) -> Iterator[DraftLine]:
+        if self.corner:
+            text = "the patterns are brightest around pixel (0, 0), as an FFT stores them; center: at (N//2, N//2)"
+            yield DraftLine("objective.data.zero_frequency", "corner", text)
+        if self.stated_unit:
+            text = "a guess: the file states no geometry; remove this and state the geometry if they are in angstrom"
+            yield DraftLine("objective.data.positions", "object pixel", text)
+        if self.clip:
+            text = "the file holds negative values, which no count is; clip sets them to zero"
+            yield DraftLine("objective.data.negative", "clip", text)
+
+
+def _looks_like_pixels(found: Inspection) -> bool:
+    """Listed positions without any length scale beside them, spaced as a scan in object pixels is."""
+    step = found.step()
+    known = found.geometry.stated().keys() & _SCALES
+    return step is not None and not known and 0.25 <= step <= max(found.shape[-2:])
+
+
+def _is_near(geometry: GeometrySettings) -> bool:
+    return geometry.regime == "near field" or (geometry.regime is None and geometry.focus_to_sample_mm is not None)
+
+
+def _sampled(geometry: GeometrySettings) -> bool:
+    """Whether the scattering angle per pixel is stated, as such or as a spatial frequency."""
+    return geometry.angular_sampling_mrad is not None or geometry.reciprocal_sampling_per_angstrom is not None
+
+
+def _may_be_near(found: Inspection) -> bool:
+    """Whether the file leaves open if it is far field: distances that either could have, and no lens."""
+    geometry = found.geometry
+    far = _sampled(geometry) or geometry.semi_convergence_mrad is not None
+    return geometry.regime is None and not _is_near(geometry) and not far and geometry.detector_distance_mm is not None
+
+
+def _lacking(found: Inspection, pixel_positions: bool) -> list[str]:
+    """Names of the geometry that the study must state, the wavelength first."""
+    geometry = found.geometry
+    names = lacking(geometry, near=_is_near(geometry), pixel_positions=pixel_positions)
+    names.sort(key=lambda name: name != "wavelength_angstrom")
+    if found.positions is None and geometry.scan_step_angstrom is None:
+        names.append("scan_step_angstrom")
+    return names
+
+
+def _geometry(found: Inspection, pixel_positions: bool) -> Iterator[DraftLine]:
+    """What must be stated first, then what the file states, then what may be."""
+    geometry = found.geometry
+    stated = geometry.stated()
+    if _is_near(geometry) and geometry.regime is None:
+        yield _geometry_line("regime", "near field", "the file states a distance from the focus to the sample")
+    for name in _lacking(found, pixel_positions):
+        example, meaning = _GEOMETRY[name]
+        yield _geometry_line(name, example, meaning, "missing")
+    for name, value in stated.items():
+        if name != "scan_step_angstrom" or found.positions is None:  # refused beside listed positions
+            yield _geometry_line(name, _plain(value), "stated by the file", "optional")
+    if _is_near(geometry):
+        return
+    if _may_be_near(found):
+        text = "if the detector sees a magnified shadow; the file does not say, far field is assumed"
+        yield _geometry_line("regime", "near field", text, "optional")
+    electrons = geometry.wavelength is None or geometry.wavelength < _ELECTRONS_BELOW
+    if geometry.semi_convergence_mrad is None and electrons and not pixel_positions:
+        text = "mrad, if a lens of known aperture forms the probe: then detector and lens can be tuned, too"
+        yield _geometry_line("semi_convergence_mrad", 21, text, "optional")
+    if geometry.semi_convergence_mrad is not None and geometry.defocus_angstrom is None:
+        text = "angstrom, nominal, positive = underfocus: centres the range of defocus"
+        yield _geometry_line("defocus_angstrom", 100, text, "optional")
+    if geometry.scan_rotation_degree is None:
+        text = "degree, nominal: then search only 10 degrees to both sides"
+        yield _geometry_line("scan_rotation_degree", 0, text, "optional")
+
+
+def _geometry_line(name: str, value: Any, comment: str, status: Any = "set") -> DraftLine:
+    return DraftLine(f"objective.geometry.{name}", value, comment, status)
+
+
+def _short(value: Any) -> Any:
+    """A number to the seven digits that metadata carry, whole ones without a point."""
+    if not isinstance(value, float):
+        return value
+    rounded = float(f"{value:.7g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 1e6 else rounded
+
+
+def _plain(value: Any) -> Any:
+    """A value of :class:`GeometrySettings` as a study states it: one number for equal axes."""
+    if not isinstance(value, tuple):
+        return _short(value)
+    return _short(value[0]) if value[0] == value[1] else [_short(number) for number in value]
+
+
+def _parameters(file: Path, found: Inspection, reading: _Reading) -> Iterator[DraftLine]:
+    known = {p.name: p for p in parameters_of(_as_measurement(file, found, reading))}
+    offset = found.beam_offset(reading.corner)
+    centres = {"center_offset_y": offset[0], "center_offset_x": offset[1]}
+    for name in _TUNED:
+        if name not in known:
+            continue
+        parameter = known[name]
+        key, text = f"parameters.{name}", f"{_unit(parameter)}{parameter.description}"
+        if parameter.low is None or parameter.high is None:
+            yield DraftLine(key, _FOCUS_EXAMPLE, f"{text}; the file does not say where to search", "missing")
+            continue
+        low, high = parameter.low, parameter.high
+        if name in centres and not low <= centres[name] <= high:
+            middle = round(centres[name])
+            low, high = middle + low, middle + high
+            text += f"; the centre of mass lies at {centres[name]:+.1f}"
+        yield DraftLine(key, {"low": _short(float(low)), "high": _short(float(high))}, text)
+        if name == "elliptical_distortion":
+            angle = known["elliptical_angle"]
+            text = "degree, of the ellipse axis; held at 0 (along x) unless this line is taken up"
+            yield DraftLine("parameters.elliptical_angle", {"low": angle.low, "high": angle.high}, text, "optional")
+    if _may_be_near(found):
+        text = "mm, with regime: near field; low and high are an example"
+        yield DraftLine("parameters.focus_to_sample", _FOCUS_EXAMPLE, text, "optional")
+    yield DraftLine("parameters.iterations", known["iterations"].default, "of the solver, held fixed")
+
+
+def _unit(parameter: Parameter) -> str:
+    return "" if parameter.unit == "1" else f"{parameter.unit}: "
+
+
+def _as_measurement(file: Path, found: Inspection, reading: _Reading) -> Measurement:
+    """The patterns looked at as a measurement, examples standing in for the geometry that the study must state."""
+    stated = {name: _GEOMETRY[name][0] for name in _lacking(found, reading.pixel_positions)}
+    if _is_near(found.geometry):
+        stated["regime"] = "near field"
+    geometry = resolve_geometry(
+        GeometrySettings(**stated), found.geometry, path=file, pixel_positions=reading.pixel_positions
+    )
+    patterns = found.patterns(reading.corner).astype(np.float32)
+    positions = np.zeros((len(patterns), 2))
+    valid = np.ones(patterns.shape[1:], np.bool_)
+    return Measurement(patterns, positions, geometry, valid, found.counted, "the patterns looked at")
+
+
+def _facts(found: Inspection, reading: _Reading, asked: Sequence[DraftLine]) -> dict[str, str]:
+    rows, columns = found.shape[-2:]
+    mean = float(found.samples.sum(axis=(1, 2)).mean())
+    example = " (an example)" if any(line.key == f"{DATA}shape" for line in asked) else ""
+    scan = f"raster of {found.scan_shape[0]} x {found.scan_shape[1]}{example}, " if found.scan_shape else ""
+    facts = {
+        "patterns": f"{scan}{found.count} of {rows} x {columns} pixels, {found.dtype}",
+        "counts": f"about {mean:.4g} per pattern"
+        + ("" if found.counted else " (not whole numbers: not counted quanta)"),
+        "masked pixels": "no mask in the file" if found.masked is None else str(found.masked),
+    }
+    size = 4 * found.count * rows * columns
+    if size > _LARGE_BYTES:
+        facts["memory"] = f"{size / 2**30:.1f} GiB as float32; objective.data.step and crop take less of it"
+    if _may_be_near(found):
+        facts["regime"] = "not stated by the file; far field is assumed"
+    if found.negative < 0:
+        facts["negative values"] = f"down to {found.negative:.4g}"
+    offset = found.beam_offset(reading.corner)
+    corner = ", once pixel (0, 0) is moved there" if reading.corner else ""
+    facts["beam"] = f"centre of mass {offset[0]:+.1f}, {offset[1]:+.1f} pixel (y, x) from the centre{corner}"
+    if found.corner and not reading.corner:
+        facts["beam"] += "; but brightest at the corner: is this the transform of a pattern, or not centred?"
+    step = found.step()
+    if step is not None:
+        unit = "object pixel" if reading.pixel_positions else "angstrom"
+        facts["positions"] = f"listed, typically {step:.4g} {unit} apart"
+    if found.probe:
+        facts["probe"] = "in the file; the reconstruction starts from it"
+    return facts

@@ -1,0 +1,1 @@
+"""What one evaluation is: reconstruction, metrics, gradient, cost, noise."""

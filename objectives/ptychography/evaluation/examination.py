@@ -1,0 +1,272 @@
+"""A close look at one reconstruction: metrics that are too dear for every trial (``autotune confirm``).
+
+Four reconstructions are made: of everything, of everything but the counts that are held out, and of either half of the
+patterns, whose agreement by spatial frequency says to what resolution the object is reproduced. All metrics are those
+of final states. Where the specimen of a simulation is known, the object is compared with it, too, in the frame that the
+parameters give it: what they have wrong counts against it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autotune.objective import AutotuneError, Evaluation, Metric, Parameter, Problem, Status, Value
+from objectives.diffraction.data.measurement import Measurement
+from objectives.metrics import (
+    RingCorrelation,
+    aligned_phases,
+    correlation,
+    fourier_ring_correlation,
+    fraction_of_ceiling,
+    peak_signal_to_noise,
+    phase_contrast,
+    poisson_deviance,
+    structural_similarity,
+)
+from objectives.metrics.counts import noise_ceiling
+from objectives.ptychography.evaluation.data_share import Level
+from objectives.ptychography.evaluation.reconstruction import Reconstruction
+from objectives.ptychography.model.device import Machine
+from objectives.ptychography.model.misfit import Data
+from objectives.ptychography.model.scene import detector_map
+from objectives.ptychography.simulation.direct import Specimen
+from objectives.ptychography.solvers import State
+
+_SMALLEST = 11
+"""Pixels along either side of the scanned region for resolution and similarity."""
+_FEWEST_POSITIONS = 8
+"""Of two halves that can be compared."""
+
+_OF_COUNTS = (
+    Metric("poisson_deviance", "minimize", description="per pixel; of a true model 1 to 1.16, less below half a count"),
+    Metric("fraction_of_ceiling", "maximize", description="consistency over its noise ceiling; above 1: over-fitting"),
+    Metric("held_out_fraction_of_ceiling", "maximize", description="the held-out one over the ceiling of its counts"),
+)
+_CONTRAST = Metric("phase_contrast", "maximize", "rad", description="rms phase where it was scanned; noise adds to it")
+_OF_HALVES = (
+    Metric(
+        "half_data_resolution", "minimize", description="to which halves of the data agree (ring correlation, 1/2 bit)"
+    ),
+    Metric("half_data_limit", "minimize", description="beyond which they never agree; finer if coarse detail is lost"),
+)
+_OF_TRUTH = (
+    Metric("truth_correlation", "maximize", description="of the complex object with the simulated one"),
+    Metric("truth_phase_psnr", "maximize", "dB", description="peak signal-to-noise ratio beside the simulated phase"),
+    Metric("truth_phase_ssim", "maximize", description="structural similarity with the simulated phase"),
+)
+
+Complex = NDArray[np.complex128]
+
+
+def examinations(metrics: Sequence[Metric], measurement: Measurement, *, truth: bool) -> list[Metric]:
+    """What :meth:`Examiner.examine` may report.
+
+    Args:
+        metrics: of every evaluation; these are reported, too.
+        measurement: what is reconstructed.
+        truth: whether the specimen is known.
+    """
+    unit = measurement.position_unit
+    return [
+        *metrics,
+        *(_OF_COUNTS if measurement.counted else ()),
+        *(replace(metric, unit=unit) if metric in _OF_HALVES else metric for metric in (_CONTRAST, *_OF_HALVES)),
+        *(_OF_TRUTH if truth else ()),
+    ]
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Looks at reconstructions of one measurement.
+
+    Attributes:
+        level: the data.
+        machine: where it is computed.
+        parameters: those of the measurement.
+        values: one for every parameter that is not idle.
+        seed: of the solver.
+        specimen: the truth; None where it is not known.
+    """
+
+    level: Level
+    machine: Machine
+    parameters: Sequence[Parameter]
+    values: Mapping[str, Value]
+    seed: int
+    specimen: Specimen | None = None
+
+    def examine(self) -> dict[str, float]:
+        """Name -> finite value of :func:`examinations`, less what makes no sense here.
+
+        Raises:
+            AutotuneError: the reconstruction diverges.
+        """
+        reconstruction = self._reconstruction()
+        state = self._run(reconstruction)
+        evaluation = reconstruction.evaluation(state, "consistency")
+        if evaluation.status is not Status.COMPLETE:
+            raise AutotuneError(Problem("", evaluation.reason))
+        region = _scanned(evaluation)
+        field = _field(state)[region]
+        found: dict[str, float | None] = {
+            **evaluation.metrics,
+            **self._held_out(),
+            **self._of_counts(reconstruction, state, evaluation.metrics["consistency"]),
+            "phase_contrast": phase_contrast(field),
+        }
+        if min(field.shape) >= _SMALLEST:
+            pixel = float(evaluation.attributes["object_pixel_y"]), float(evaluation.attributes["object_pixel_x"])
+            found |= self._resolution(region, pixel)
+            found |= self._beside_truth(reconstruction, field, region)
+        return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+
+    def _reconstruction(self, *, held_out: bool = False, data: Data | None = None) -> Reconstruction:
+        return Reconstruction(self.level, self.machine, self.parameters, self.values, held_out=held_out, data=data)
+
+    def _run(self, reconstruction: Reconstruction) -> State:
+        return reconstruction.run(lambda iteration, squared: True, self.seed)
+
+    def _held_out(self) -> dict[str, float | None]:
+        """Consistency of the counts that are held out, and what it is of their own ceiling."""
+        withheld = self.level.withheld
+        if not withheld.total > 0:
+            return {}
+        reconstruction = self._reconstruction(held_out=True)
+        metrics = reconstruction.evaluation(self._run(reconstruction), "consistency").metrics
+        if "held_out_consistency" not in metrics:  # diverged
+            return {}
+        value = metrics["held_out_consistency"]
+        return {
+            "held_out_consistency": value,
+            "held_out_fraction_of_ceiling": self._fraction(value, withheld),
+        }
+
+    def _of_counts(self, reconstruction: Reconstruction, state: State, consistency: float) -> dict[str, float | None]:
+        if not self.level.measurement.counted:
+            return {}
+        return {
+            "poisson_deviance": _deviance(reconstruction, state),
+            "fraction_of_ceiling": self._fraction(consistency, self.level.data),
+        }
+
+    def _fraction(self, value: float, data: Data) -> float | None:
+        ceiling = noise_ceiling(data.total, data.norm) if self.level.measurement.counted else None
+        return fraction_of_ceiling(value, ceiling) if ceiling is not None and ceiling > 0 else None
+
+    def _resolution(self, region: tuple[slice, slice], pixel: tuple[float, float]) -> dict[str, float | None]:
+        """Where the halves cease to agree for the first and for the last time, in the unit of ``pixel``.
+
+        None where they never do, or always. A near field hardly transfers some low frequencies, and a free probe may
+        take these over, so that the two can be far apart.
+        """
+        half_of = halves(self.level.measurement)
+        if len(half_of) < _FEWEST_POSITIONS:
+            return {}
+        fields = []
+        for half in range(2):
+            data = self._half(half_of, half)
+            if not data.total > 0:
+                return {}
+            fields.append(_field(self._run(self._reconstruction(data=data)))[region])
+        if not all(np.isfinite(field).all() for field in fields):
+            return {}
+        rings = fourier_ring_correlation(fields[0], fields[1], pixel)
+        return {
+            "half_data_resolution": rings.resolution if rings.crosses else None,
+            "half_data_limit": last_agreement(rings),
+        }
+
+    def _half(self, half_of: NDArray[np.int64], half: int) -> Data:
+        """The counts of half of the patterns. The others keep their places, so that both halves have one frame."""
+        valid = self.level.data.valid[0]
+        masks = torch.stack([valid if index == half else torch.zeros_like(valid) for index in range(2)])
+        return Data(self.level.data.patterns, masks, self.machine, torch.from_numpy(half_of))
+
+    def _beside_truth(
+        self, reconstruction: Reconstruction, field: Complex, region: tuple[slice, slice]
+    ) -> dict[str, float | None]:
+        if self.specimen is None or reconstruction.misfit.model.scene.spectrum is None:
+            return {}
+        y, x = self._places(reconstruction)
+        truth = np.exp(1j * self.specimen.phase(y[region], x[region]))
+        found, true = aligned_phases(field, truth)
+        # Similarity compares local means by their ratio, which is nonsense about zero: phases count from the least one.
+        least = float(true.min())
+        return {
+            "truth_correlation": correlation(field, truth),
+            "truth_phase_psnr": peak_signal_to_noise(found, true),
+            "truth_phase_ssim": structural_similarity(found - least, true - least),
+        }
+
+    def _places(self, reconstruction: Reconstruction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where the pixels of the object lie in angstrom, y and x, (rows, columns) each: the detector's affine grid."""
+        model = reconstruction.misfit.model
+        layout, scene = model.layout, model.scene
+        middle = np.array([n // 2 for n in layout.detector_shape])
+        first = (scene.positions[0].round().cpu() - layout.corners[0].cpu()).numpy() - middle
+        axes = [start + np.arange(size) for start, size in zip(first, layout.object_shape, strict=True)]
+        mismatch = [p.name for p in self.parameters if p.kind == "mismatch" and p.name in self.values]
+        held = {name: torch.tensor(float(self.values[name]), dtype=torch.float64) for name in mismatch}
+        grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ detector_map(held).matrix.numpy()
+        grid = grid * scene.pixel.cpu().numpy()
+        return grid[..., 0], grid[..., 1]
+
+
+def halves(measurement: Measurement) -> NDArray[np.int64]:
+    """(position,) which half each pattern is in, 0 or 1: a chessboard where the scan is a raster, else in turns."""
+    count = len(measurement.positions)
+    if measurement.scan_shape is not None and math.prod(measurement.scan_shape) == count:
+        return np.indices(measurement.scan_shape).sum(0).ravel() % 2
+    return np.arange(count) % 2
+
+
+def last_agreement(rings: RingCorrelation) -> float | None:
+    """1 / frequency from which on no ring's correlation reaches the threshold; None where the last one's does, or none.
+
+    Linear between rings, as :attr:`RingCorrelation.resolution` is.
+    """
+    above = rings.correlation - rings.threshold
+    agree = np.flatnonzero(above >= 0)
+    if not len(agree) or agree[-1] == len(above) - 1:
+        return None
+    last = int(agree[-1])
+    step = rings.frequency[last + 1] - rings.frequency[last]
+    return float(1 / (rings.frequency[last] + step * above[last] / (above[last] - above[last + 1])))
+
+
+def _scanned(evaluation: Evaluation) -> tuple[slice, slice]:
+    """Rows and columns of the object between the outermost scan positions."""
+    at = {name: int(value) for name, value in evaluation.attributes.items() if name.startswith("scan_")}
+    return (
+        slice(at["scan_first_row"], at["scan_last_row"] + 1),
+        slice(at["scan_first_column"], at["scan_last_column"] + 1),
+    )
+
+
+def _field(state: State) -> Complex:
+    """The object (rows, columns): of several slices, their product."""
+    field: Complex = state.transmission.cpu().numpy().astype(np.complex128).prod(axis=0)
+    return field
+
+
+def _deviance(reconstruction: Reconstruction, state: State) -> float | None:
+    """Poisson deviance per pixel; None where it is infinite: counts where none are expected."""
+    misfit = reconstruction.misfit
+    model, data = misfit.model, misfit.data
+    total = pixels = 0.0
+    for batch in misfit.batches(len(state.spectra), state.moved):
+        expected = model.intensity(state.transmission, state.spectra, batch).cpu().numpy()
+        counts = data.patterns[batch.indices].cpu().numpy()
+        valid = data.valid[data.mask_of[batch.indices]].cpu().numpy()
+        try:
+            total += poisson_deviance(counts, expected, valid) * float(valid.sum())
+        except ValueError:
+            return None
+        pixels += float(valid.sum())
+    return total / pixels

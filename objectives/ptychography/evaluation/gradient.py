@@ -1,0 +1,169 @@
+"""The one deterministic pass over the frozen final state: its metrics, and the gradient of the tuned one.
+
+At a converged reconstruction x*(theta) the envelope theorem gives d/dtheta max_x C(x, theta) = dC/dtheta at fixed x*: a
+backward pass through the forward model yields the gradient of the tuned metric for every differentiable mismatch
+parameter. It is exact at convergence and as good as the convergence otherwise.
+
+The parameters act through few arrays: positions, background, the probe, propagators. The slopes of the metric by these
+come out of one pass with the solvers' kernels; from there to the parameters it is the small graph of the scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from objectives.metrics.counts import consistency
+from objectives.ptychography.model.forward import Batch
+from objectives.ptychography.model.kernels import Loss
+from objectives.ptychography.model.misfit import Misfit
+from objectives.ptychography.model.scene import Scene
+from objectives.ptychography.solvers.state import State
+
+_FLOOR = 1e-30
+"""Expected counts added where amplitudes are compared: as good as none, but a slope stays finite."""
+
+
+def frozen_metrics(misfit: Misfit, state: State) -> dict[str, float]:
+    """Metrics of the final state."""
+    intensity = amplitude = 0.0
+    for batch in misfit.batches(len(state.spectra), state.moved):
+        of_batch = misfit.compare(
+            misfit.model.waves(state.transmission, state.spectra, batch), batch, "amplitude", _FLOOR
+        )
+        amplitude, intensity = amplitude + of_batch[0], intensity + of_batch[1]
+    return _metrics(misfit, intensity, amplitude)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What a pass over the final state found.
+
+    Attributes:
+        metrics: ``consistency`` and ``amplitude_consistency``.
+        slopes: name of a part of the scene, or ``spectra`` -> derivative of the metric asked for, dC/dRe + i dC/dIm, in
+            the part's shape.
+    """
+
+    metrics: Mapping[str, float]
+    slopes: Mapping[str, Tensor]
+
+
+def frozen_pass(misfit: Misfit, state: State, metric: str) -> Frozen:
+    """Metrics of the final state, and the derivative of one by everything that a parameter acts through.
+
+    Args:
+        misfit: the data, and the model of the final state; its rounding of positions is held fixed.
+        state: the final state.
+        metric: ``consistency`` or ``amplitude_consistency``.
+    """
+    loss: Loss = "amplitude" if metric == "amplitude_consistency" else "intensity"
+    slopes = _Slopes(misfit, state)
+    sums = [0.0, 0.0, 0.0]
+    for batch in misfit.batches(len(state.spectra), state.moved):
+        sums = [total + of_batch for total, of_batch in zip(sums, slopes.add(batch, loss), strict=True)]
+    metrics = _metrics(misfit, sums[0], sums[1])
+    norm = misfit.data.total if loss == "amplitude" else misfit.data.norm
+    # C = 1 - sqrt(S / n)  ->  dC = -dS / (2 sqrt(S n)) = -dS / (2 n (1 - C))
+    factor = -1.0 / (2 * norm * max(1.0 - metrics[metric], 1e-12))
+    background = torch.full_like(misfit.model.scene.background, sums[2])
+    parts = {"background": background, **slopes.parts()}
+    return Frozen(metrics, {name: factor * part for name, part in parts.items()})
+
+
+def frozen_gradient(theta: Tensor, scene: Scene, spectra: Tensor | None, frozen: Frozen) -> Sequence[float]:
+    """dC/dtheta at the fixed object (and probe, where it was refined).
+
+    Args:
+        theta: (parameter,) the values of the differentiable parameters, which require their gradient.
+        scene: as it follows from ``theta``.
+        spectra: the probe, where it follows from ``theta``; None where it was reconstructed, so that it is held fixed
+            as the object is.
+        frozen: the pass over the final state.
+    """
+    parts = {"spectra": spectra, **{name: getattr(scene, name) for name in frozen.slopes if name != "spectra"}}
+    used = {name: part for name, part in parts.items() if part is not None and part.requires_grad}
+    slopes = [frozen.slopes[name] for name in used]
+    (gradient,) = torch.autograd.grad(list(used.values()), theta, slopes)
+    return gradient.tolist()
+
+
+class _Slopes:
+    """dS/dRe + i dS/dIm of the summed squares S by the parts of a scene, halved, collected over batches."""
+
+    def __init__(self, misfit: Misfit, state: State) -> None:
+        self._misfit, self._state = misfit, state
+        scene = misfit.model.scene
+        self._positions = torch.zeros_like(state.moved)
+        self._spectra = torch.zeros_like(state.spectra)
+        pattern = state.spectra[0]
+        self._propagator = None if scene.propagator is None else torch.zeros_like(pattern)
+        self._between = None if len(state.transmission) == 1 else torch.zeros_like(pattern)
+
+    def add(self, batch: Batch, loss: Loss) -> tuple[float, float, float]:
+        """See :meth:`objectives.ptychography.model.kernels.Kernels.score`."""
+        misfit, model, kernels = self._misfit, self._misfit.model, self._misfit.kernels
+        transmission, spectra = self._state.transmission, self._state.spectra
+        waves = model.waves(transmission, spectra, batch)
+        seen = None if self._propagator is None else torch.fft.fft2(waves.detector)
+        sums = misfit.score(waves, batch, loss, _FLOOR)
+        wanted = waves.take_detector()
+        along = None if seen is None else self._add_propagator(seen, wanted)
+        leaving = model.from_detector(wanted, batch)
+        for index in reversed(range(len(transmission))):
+            leaving = kernels.transmit_back(leaving, transmission[index], batch.corners)
+            if index > 0:
+                leaving = self._add_between(waves.entering[index], leaving)
+        slopes = model.slopes_of_spectra(leaving)
+        kernels.add_unshifted(slopes, batch.ramp_y, batch.ramp_x, self._spectra)
+        of_positions = kernels.shift_slopes(slopes, spectra, batch.ramp_y, batch.ramp_x)
+        self._positions[batch.indices] = of_positions if along is None else of_positions + along
+        return sums
+
+    def _add_between(self, entering: Tensor, leaving: Tensor) -> Tensor:
+        """Through the propagation to a slice, backwards.
+
+        With w' = F^-1[H F w] and |H| = 1, what is wanted of H is conj(F w) F g = H conj(F w') F g, g the slope by w'.
+        """
+        between = self._misfit.model.scene.slice_propagator
+        assert between is not None and self._between is not None  # noqa: S101
+        slopes = torch.fft.fft2(leaving)
+        nowhere = torch.zeros((len(leaving), 2), dtype=torch.int64, device=leaving.device)
+        self._misfit.kernels.add_product(torch.fft.fft2(entering), slopes, nowhere, self._between)
+        return torch.fft.ifft2(slopes * between.conj())
+
+    def _add_propagator(self, seen: Tensor, wanted: Tensor) -> Tensor:
+        """By the near field's propagator, in the same way; by the positions, as far as the wave is moved back (b, 2).
+
+        Args:
+            seen: spectra of the waves at the detector.
+            wanted: slopes by these waves.
+        """
+        assert self._propagator is not None  # noqa: S101
+        product = torch.fft.fft2(wanted) * seen.conj()
+        self._propagator += product.sum((0, 1))
+        flat = torch.ones_like(product[0])
+        unmoved = (torch.ones_like(product[:, 0, :, 0]), torch.ones_like(product[:, 0, 0, :]))
+        return self._misfit.kernels.shift_slopes(product, flat, *unmoved) / -flat[0].numel()
+
+    def parts(self) -> dict[str, Tensor]:
+        """Name of a part -> dS/dRe + i dS/dIm."""
+        scene = self._misfit.model.scene
+        found = {"positions": self._positions, "spectra": self._spectra}
+        unscaled = 1 / self._spectra[0].numel()
+        if scene.propagator is not None and self._propagator is not None:
+            found["propagator"] = self._propagator * scene.propagator * unscaled
+        if scene.slice_propagator is not None and self._between is not None:
+            found["slice_propagator"] = self._between * scene.slice_propagator * unscaled
+        return {name: 2 * part for name, part in found.items()}
+
+
+def _metrics(misfit: Misfit, intensity: float, amplitude: float) -> dict[str, float]:
+    data = misfit.data
+    return {
+        "consistency": consistency(intensity, data.norm),
+        "amplitude_consistency": consistency(amplitude, data.total),
+    }

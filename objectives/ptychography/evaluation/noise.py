@@ -1,0 +1,68 @@
+"""A measurement repeated in simulation: what the model expects of a finished reconstruction, with noise drawn anew.
+
+Parametric bootstrap: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), ch. 6 and 21. Wild
+cluster bootstrap: A. C. Cameron, J. B. Gelbach and D. L. Miller, Rev. Econ. Stat. 90, 414 (2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.diffraction.data.measurement import Measurement
+from objectives.ptychography.model.misfit import Misfit
+from objectives.ptychography.solvers import State
+
+EXCESS = 1.2
+"""Squared residual over the one of Poisson noise from which the residuals, and not the counts, tell the noise."""
+
+
+def measured_again(
+    measurement: Measurement, misfit: Misfit, state: State, seed: int, *, explained: bool
+) -> Measurement:
+    """The measurement with other noise.
+
+    Where counting quanta explains the residuals, they are Poisson numbers of the expected counts. Elsewhere each
+    pattern keeps its residuals and gets one random sign for all of them: whatever goes wrong from pattern to pattern
+    counts as noise then, however the pixels of a pattern hang together. What falls below zero is zero.
+
+    Args:
+        measurement: all of it.
+        misfit: the model of the reconstruction, and all of the data.
+        state: the final state.
+        seed: of the noise.
+        explained: see :func:`explained_by_counting`.
+    """
+    random = np.random.default_rng(seed)
+    patterns = np.empty_like(measurement.patterns)
+    for rows, expected in _expected(misfit, state):
+        if explained:
+            patterns[rows] = random.poisson(expected)
+        else:
+            signs = random.choice((-1.0, 1.0), (len(rows), 1, 1))
+            patterns[rows] = np.maximum(expected + signs * (measurement.patterns[rows] - expected), 0.0)
+    return replace(measurement, patterns=patterns)
+
+
+def explained_by_counting(measurement: Measurement, misfit: Misfit, state: State) -> bool:
+    """Whether the values are counted quanta, and the residuals those of counting."""
+    return measurement.counted and excess(measurement, misfit, state) < EXCESS
+
+
+def excess(measurement: Measurement, misfit: Misfit, state: State) -> float:
+    """Squared residual of the valid pixels over their expected counts: 1 where counting explains it."""
+    squared = total = 0.0
+    for rows, expected in _expected(misfit, state):
+        squared += float(np.square(measurement.patterns[rows] - expected).sum(where=measurement.valid))
+        total += float(expected.sum(where=measurement.valid))
+    return squared / total
+
+
+def _expected(misfit: Misfit, state: State) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Expected counts (n, det_y, det_x) of all patterns, some at a time, with their indices."""
+    for batch in misfit.batches(len(state.spectra), state.moved):
+        expected = misfit.model.intensity(state.transmission, state.spectra, batch)
+        yield batch.indices.cpu().numpy(), expected.cpu().numpy().astype(np.float64)

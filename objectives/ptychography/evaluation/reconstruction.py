@@ -1,0 +1,198 @@
+"""One reconstruction: the data of one fidelity, the model at one set of parameter values, and what comes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autotune.objective import Evaluation, Parameter, Status, Value
+from objectives.diffraction.data.measurement import FarField, NearField
+from objectives.ptychography.evaluation.data_share import Level
+from objectives.ptychography.evaluation.gradient import Frozen, frozen_gradient, frozen_metrics, frozen_pass
+from objectives.ptychography.model.device import Machine
+from objectives.ptychography.model.forward import ForwardModel, Layout, field_of, spectrum_of, spectrum_seen_as
+from objectives.ptychography.model.kernels import kernels_for
+from objectives.ptychography.model.misfit import Data, Misfit
+from objectives.ptychography.model.scene import Scene, build_scene
+from objectives.ptychography.solvers import Report, SolverOptions, State, solve
+from objectives.ptychography.solvers.modes import start_modes
+from objectives.ptychography.solvers.positions import FARTHEST
+
+_LENS = {"center_offset_y", "center_offset_x", "defocus", "astigmatism", "astigmatism_angle"}
+_LENS |= {"spherical_aberration", "convergence_angle"}
+"""Parameters that act only through the lens's probe: they have no gradient once the probe itself is an unknown."""
+
+_DIVERGED = -1.0
+"""Consistency below which a reconstruction has diverged: a model without any counts reaches 0."""
+
+
+class Reconstruction:
+    """A reconstruction to be made.
+
+    Args:
+        level: the data.
+        machine: where it is computed.
+        parameters: those of the measurement.
+        values: one for every parameter that is not idle.
+        held_out: whether counts are withheld from the solver.
+        data: what the solver sees, where that is another part of the level's counts.
+    """
+
+    def __init__(
+        self,
+        level: Level,
+        machine: Machine,
+        parameters: Sequence[Parameter],
+        values: Mapping[str, Value],
+        *,
+        held_out: bool = False,
+        data: Data | None = None,
+    ) -> None:
+        self._level, self._machine = level, machine
+        self._data = data or (level.seen if held_out else level.data)
+        self._withheld = level.withheld if held_out else None
+        self._parameters, self._values = parameters, values
+        self._slices = int(values.get("slices", 1))
+        self.options = SolverOptions.from_values(values)
+        # A probe that never comes to change follows from the parameters, as a held one does.
+        self._free = self.options.refines_probe(self.options.iterations - 1)
+        held = self._scalars()
+        self._differentiated = self._with_gradient(held)
+        self._theta = torch.stack([held[name] for name in self._differentiated]).requires_grad_(True)
+        moving = dict(zip(self._differentiated, self._theta, strict=True))
+        self._scene = build_scene(level.measurement, level.scalars({**held, **moving}), self._slices)
+        self._spectra = self._start_modes(self._scene)
+        self.misfit = self._misfit()
+
+    def run(self, report: Report, seed: int) -> State:
+        """Reconstruct from an empty object; see :func:`objectives.ptychography.solvers.solve`."""
+        return solve(self.misfit, self._start(), self.options, report, seed)
+
+    def evaluation(self, state: State, metric: str) -> Evaluation:
+        """What the final ``state`` is worth, with the gradient of ``metric``, one on the counts that the solver saw."""
+        frozen = None if state.stopped else frozen_pass(self.misfit, state, metric)
+        metrics = dict(frozen_metrics(self.misfit, state) if frozen is None else frozen.metrics)
+        if self._withheld is not None:
+            withheld = frozen_metrics(Misfit(self.misfit.model, self._withheld), state)
+            metrics["held_out_consistency"] = withheld["consistency"]
+        if not all(math.isfinite(value) for value in metrics.values()):
+            return Evaluation(Status.DIVERGED, reason="the reconstruction is not finite")
+        if metrics["consistency"] < _DIVERGED:
+            reason = f"the model's residual is {1 - metrics['consistency']:.3g} times the data"
+            return Evaluation(Status.DIVERGED, reason=reason)
+        if frozen is None:
+            done, planned = len(state.squared_residuals), self.options.iterations
+            reason = f"stopped by the caller after {done} of {planned} iterations"
+            return Evaluation(Status.STOPPED, metrics=metrics, reason=reason)
+        return Evaluation(
+            Status.COMPLETE,
+            metrics=metrics,
+            gradient=self._gradient(frozen),
+            arrays=self._arrays(state),
+            attributes=self._attributes(),
+        )
+
+    def _scalars(self) -> dict[str, Tensor]:
+        """The mismatch parameters that have a value as scalar tensors."""
+        return {
+            p.name: torch.tensor(float(self._values[p.name]), dtype=self._machine.real, device=self._machine.device)
+            for p in self._parameters
+            if p.kind == "mismatch" and p.name in self._values
+        }
+
+    def _with_gradient(self, held: Mapping[str, Tensor]) -> list[str]:
+        """Names of the parameters that the metric is differentiated by."""
+        # The centre turns the propagation between slices, too, whatever the probe.
+        through_lens = _LENS if self._slices == 1 else _LENS - {"center_offset_y", "center_offset_x"}
+        without = through_lens if self._free else set()
+        known = [p for p in self._parameters if p.differentiable and p.name in held and not p.idle(self._values)]
+        return [p.name for p in known if p.name not in without]
+
+    def _misfit(self) -> Misfit:
+        """The forward model beside the data."""
+        scene = self._scene.detached()
+        rows, columns = self._level.measurement.valid.shape
+        margin = 2 + (math.ceil(FARTHEST) if self.options.position_step > 0 else 0)
+        layout = Layout.of(scene.positions, (rows, columns), margin)
+        return Misfit(ForwardModel(scene, layout, kernels_for(self._machine.device)), self._data)
+
+    def _start(self) -> State:
+        """An empty object under the initial probe."""
+        model = self.misfit.model
+        shape = (self._slices, *model.layout.object_shape)
+        empty = torch.ones(shape, dtype=self._machine.complex, device=self._machine.device)
+        return State(empty, self._spectra.detach().contiguous(), torch.zeros_like(model.scene.positions))
+
+    def _start_modes(self, scene: Scene) -> Tensor:
+        """The initial probe's modes: one of a probe that is held."""
+        modes = int(self._values["probe_modes"]) if self.options.refine_probe else 1
+        return start_modes(self._initial_spectrum(scene), modes)
+
+    def _initial_spectrum(self, scene: Scene) -> Tensor:
+        """The probe of the lens, of the file, or of the data, at the mean counts of a pattern."""
+        stored = self._level.measurement.probe
+        if scene.spectrum is not None:
+            spectrum = scene.spectrum
+        elif stored is not None:
+            spectrum = spectrum_of(torch.as_tensor(stored, device=self._machine.device))
+        else:
+            # The square root of the mean pattern.
+            spectrum = spectrum_seen_as(self._data.mean_pattern().sqrt().to(self._machine.complex), scene)
+        spectrum = spectrum.to(self._machine.complex)
+        intensity = spectrum.real.square() + spectrum.imag.square()
+        # Counts are those that are compared; in the far field the spectrum is what the detector sees without an object.
+        share = self._data.share if scene.propagator is None else self._data.share.sum() / self._level.data.share.sum()
+        power = (intensity * share).sum(dtype=torch.float64)
+        counts = self._data.total / len(self._data.patterns) - scene.background * self._data.share.sum()
+        return spectrum * (counts.clamp(min=1e-3 * self._data.mean) / power).sqrt().to(self._machine.real)
+
+    def _gradient(self, frozen: Frozen) -> dict[str, float]:
+        slopes = frozen_gradient(self._theta, self._scene, None if self._free else self._spectra, frozen)
+        return dict(zip(self._differentiated, slopes, strict=True))
+
+    def _arrays(self, state: State) -> dict[str, np.ndarray[Any, Any]]:
+        """Object (slice, y, x), probe modes (mode, y, x), and the middle pattern measured and modelled, in counts."""
+        middle = torch.tensor([len(self._data.patterns) // 2], device=self._machine.device)
+        model, valid = self.misfit.model, self._level.data.valid[0]
+        expected = model.intensity(state.transmission, state.spectra, model.batch(middle, state.moved))[0]
+        arrays = {
+            "object": state.transmission.cpu().numpy().astype(np.complex64),
+            "probe": field_of(state.spectra).cpu().numpy().astype(np.complex64),
+            "pattern_measured": (self._data.patterns[middle][0] * valid).cpu().numpy().astype(np.float32),
+            "pattern_modelled": (expected * valid).cpu().numpy().astype(np.float32),
+        }
+        if state.moved.any():
+            arrays["position_displacement"] = state.moved.cpu().numpy().astype(np.float32)
+        return arrays
+
+    def _attributes(self) -> dict[str, float | int | str]:
+        model = self.misfit.model
+        pixel_y, pixel_x = (float(size) for size in model.scene.pixel)
+        corners, detector = model.layout.corners, _detector_pixel(self._level.measurement.geometry)
+        half = [n // 2 for n in model.layout.detector_shape]
+        return {
+            "length_unit": self._level.measurement.position_unit,
+            "object_pixel_y": pixel_y,
+            "object_pixel_x": pixel_x,
+            "scan_first_row": int(corners[:, 0].min()) + half[0],
+            "scan_last_row": int(corners[:, 0].max()) + half[0],
+            "scan_first_column": int(corners[:, 1].min()) + half[1],
+            "scan_last_column": int(corners[:, 1].max()) + half[1],
+            **detector,
+        }
+
+
+def _detector_pixel(geometry: FarField | NearField) -> dict[str, float | str]:
+    """Nominal size of a detector's pixel, as attributes: an angle in the far field; nothing where it is not known."""
+    if isinstance(geometry, FarField):
+        size, unit = geometry.angular_sampling_mrad, "mrad"
+    else:
+        size, unit = geometry.detector_pixel_um, "µm"
+    if size is None:
+        return {}
+    return {"detector_unit": unit, "detector_pixel_y": float(size[0]), "detector_pixel_x": float(size[1])}

@@ -1,0 +1,1 @@
+"""The forward model of ptychography and its discrepancy from the measurement."""

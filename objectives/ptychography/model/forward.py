@@ -1,0 +1,233 @@
+"""The forward model: from object, probe, mismatch and positions to expected counts, and the adjoint of each step.
+
+    w_1 = F^-1[ S_m(q) exp(-2 pi i q . f_j) ]    the probe's spectrum, moved by the sub-pixel part f_j of position j
+    w_s+1 = F^-1[ F[ w_s O_s ] H(q) ]            transmission of slice s, propagation to the next (multislice)
+    I_j = sum_m |D[ w_S O_S ]|^2 + background    incoherent modes m; D: far field F, or near field F^-1 H' F
+
+O_s is the patch of the object under the probe (whole pixels). F is the unitary Fourier transform of the N x N window;
+the probe is kept as its spectrum on the detector's pixels, zero frequency at (N//2, N//2), as the patterns are. A shift
+by N//2 pixels inside the probe's ramp puts every wave's spectrum there, so no pattern is ever rolled. In the near field
+the illumination rests on the detector while the object moves, so the wave is moved back by f_j there; in the far field
+that is a mere phase.
+
+Multislice: Cowley and Moodie, Acta Cryst. 10, 609 (1957); mixed states: Thibault and Menzel, Nature 494, 68 (2013).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from objectives.ptychography.model.kernels import Kernels
+from objectives.ptychography.model.scene import Scene
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each probe position falls on the object grid. A function of the rounded positions, so not differentiable.
+
+    Attributes:
+        corners: (position, 2) int64 upper-left corner of the patch of each position.
+        object_shape: (rows, columns) of the object.
+        detector_shape: (rows, columns) of a patch, a probe and a pattern.
+    """
+
+    corners: Tensor
+    object_shape: tuple[int, int]
+    detector_shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, positions: Tensor, detector_shape: tuple[int, int], margin: int = 2) -> Layout:
+        """Lay patches on the smallest object that holds them all, with ``margin`` pixels around."""
+        whole = positions.detach().round().to(torch.int64)
+        low, high = whole.amin(0), whole.amax(0)
+        rows, columns = (int(high[i] - low[i]) + detector_shape[i] + 2 * margin for i in range(2))
+        return cls(whole - low + margin, (rows, columns), detector_shape)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a pass over some patterns needs to know about their positions.
+
+    Attributes:
+        indices: (b,) int64, which patterns.
+        corners: (b, 2) int64, corners of their patches.
+        ramp_y, ramp_x: (b, det_y), (b, det_x): Fourier ramps that shift the probe, over sqrt(det_y), sqrt(det_x), so
+            that the unscaled transforms before and after them are unitary.
+        back: both ramps for moving the wave back on a near-field detector; none in the far field.
+        box: (first row, end row, first column, end column) of the object that the patches cover.
+    """
+
+    indices: Tensor
+    corners: Tensor
+    ramp_y: Tensor
+    ramp_x: Tensor
+    back: tuple[Tensor, ...]
+    box: tuple[int, int, int, int]
+
+
+@dataclass
+class Waves:
+    """The waves of a batch on their way, (b, mode, det_y, det_x) each.
+
+    Attributes:
+        entering: each slice.
+        detector: at the detector, in units of the model's ``detector_unit``: the squared modulus times its square are
+            counts.
+    """
+
+    entering: list[Tensor]
+    detector: Tensor
+
+    def take_detector(self) -> Tensor:
+        """Hand the waves at the detector over; their memory can be used again while the cache still holds it."""
+        taken, self.detector = self.detector, self.detector.new_empty(0)
+        return taken
+
+
+class ForwardModel:
+    """Forward model of one scene.
+
+    States are an object, the transmission of every slice (slice, rows, columns), and the probe's spectra
+    (mode, det_y, det_x), complex, scaled so that the summed intensity of the spectra is the counts of a pattern.
+    """
+
+    def __init__(self, scene: Scene, layout: Layout, kernels: Kernels) -> None:
+        self.scene, self.layout, self.kernels = scene, layout, kernels
+        self._fraction = scene.positions - scene.positions.detach().round()
+        # Transforms are left unscaled where the scale can be applied in passing: a pass over the arrays each less.
+        self.detector_unit = 1.0 if scene.propagator is not None else 1 / math.sqrt(math.prod(layout.detector_shape))
+
+    def batch(self, indices: Tensor, moved: Tensor | None = None) -> Batch:
+        """Prepare a pass over some patterns.
+
+        Args:
+            indices: (b,) int64.
+            moved: (position, 2) displacements (y, x) in object pixels, found by position refinement.
+        """
+        layout = self.layout
+        fraction = self._fraction[indices] if moved is None else (self._fraction + moved)[indices]
+        corners = layout.corners[indices].contiguous()
+        sizes = layout.detector_shape
+        low, high = corners.amin(0).tolist(), corners.amax(0).tolist()
+        return Batch(
+            indices,
+            corners,
+            _ramp(fraction[:, 0] + sizes[0] // 2, sizes[0]) / math.sqrt(sizes[0]),
+            _ramp(fraction[:, 1] + sizes[1] // 2, sizes[1]) / math.sqrt(sizes[1]),
+            () if self.scene.propagator is None else tuple(_ramp(-fraction[:, i], n) for i, n in enumerate(sizes)),
+            (low[0], high[0] + sizes[0], low[1], high[1] + sizes[1]),
+        )
+
+    def batches(self, pixels: int, moved: Tensor | None = None) -> Iterator[Batch]:
+        """All patterns in order, about ``pixels`` detector pixels at a time."""
+        size = max(1, pixels // math.prod(self.layout.detector_shape))
+        for indices in torch.arange(len(self.layout.corners), device=self.layout.corners.device).split(size):
+            yield self.batch(indices, moved)
+
+    def waves(self, transmission: Tensor, spectra: Tensor, batch: Batch) -> Waves:
+        """Send the probe through the object to the detector."""
+        wave = self.enter(spectra, batch)
+        entering = []
+        for index, of_slice in enumerate(transmission):
+            entering.append(wave)
+            wave = self.kernels.transmit(wave, of_slice, batch.corners)
+            if index < len(transmission) - 1:
+                wave = torch.fft.ifft2(torch.fft.fft2(wave) * self._between_slices())
+        return Waves(entering, self._to_detector(wave, batch))
+
+    def enter(self, spectra: Tensor, batch: Batch) -> Tensor:
+        """The probe at every position of the batch, (b, mode, det_y, det_x), modulated by a phase of modulus 1."""
+        return torch.fft.ifft2(self.kernels.shift(spectra, batch.ramp_y, batch.ramp_x), norm="forward")
+
+    def slopes_of_spectra(self, leaving: Tensor) -> Tensor:
+        """Adjoint of :meth:`enter`, less the ramps: for ``Kernels.add_unshifted`` and ``Kernels.shift_slopes``."""
+        return torch.fft.fft2(leaving)
+
+    def expected(self, waves: Waves) -> Tensor:
+        """Expected counts (b, det_y, det_x) of waves at the detector."""
+        at = waves.detector
+        return (at.real.square() + at.imag.square()).sum(1) * self.detector_unit**2 + self.scene.background
+
+    def intensity(self, transmission: Tensor, spectra: Tensor, batch: Batch) -> Tensor:
+        """Expected counts, (b, det_y, det_x)."""
+        return self.expected(self.waves(transmission, spectra, batch))
+
+    def from_detector(self, waves: Tensor, batch: Batch) -> Tensor:
+        """Adjoint of the propagation from the last slice to the detector, for waves times the squared unit."""
+        propagator = self.scene.propagator
+        if propagator is None:
+            return torch.fft.ifft2(waves, norm="forward")
+        spectra = torch.fft.fft2(waves) * propagator.conj()
+        return torch.fft.ifft2(self.kernels.shift(spectra, *(ramp.conj_physical() for ramp in batch.back)))
+
+    def pull_back(
+        self,
+        index: int,
+        waves: Waves,
+        leaving: Tensor,
+        transmission: Tensor,
+        batch: Batch,
+        gradient: Tensor,
+        illumination: Tensor | None = None,
+    ) -> Tensor:
+        """Adjoint of slice ``index`` and of the propagation to it: from its exit to that of the slice before it.
+
+        For the first slice: to where the probe enters. ``leaving`` is used up. Adds what the patterns want of the
+        slice, conj(entering) * leaving, to ``gradient`` (rows, columns), and the illumination to ``illumination``.
+        """
+        self.kernels.pull_back(
+            waves.entering[index], leaving, transmission[index], batch.corners, gradient, illumination
+        )
+        return self.between_slices_back(leaving) if index > 0 else leaving
+
+    def between_slices_back(self, waves: Tensor) -> Tensor:
+        """Adjoint of the propagation from one slice to the next."""
+        return torch.fft.ifft2(torch.fft.fft2(waves) * self._between_slices().conj())
+
+    def illumination(self, spectra: Tensor, pixels: int) -> Tensor:
+        """Summed probe intensity that each object pixel received in the first slice, real (rows, columns)."""
+        total = torch.zeros(self.layout.object_shape, dtype=spectra.real.dtype, device=spectra.device)
+        for batch in self.batches(pixels):
+            wave = self.enter(spectra, batch)
+            self.kernels.add_illumination(wave, torch.ones_like(batch.ramp_y[:, 0].real), batch.corners, total)
+        return total
+
+    def _between_slices(self) -> Tensor:
+        propagator = self.scene.slice_propagator
+        if propagator is None:
+            raise ValueError("an object of several slices needs a scene that was built for them")
+        return propagator
+
+    def _to_detector(self, waves: Tensor, batch: Batch) -> Tensor:
+        if self.scene.propagator is None:
+            return torch.fft.fft2(waves)
+        return torch.fft.ifft2(self.kernels.shift(torch.fft.fft2(waves) * self.scene.propagator, *batch.back))
+
+
+def spectrum_seen_as(wave: Tensor, scene: Scene) -> Tensor:
+    """The probe's spectrum that reaches the detector as ``wave`` (det_y, det_x) where there is no object."""
+    return wave if scene.propagator is None else spectrum_of(wave) * scene.propagator.conj()
+
+
+def spectrum_of(field: Tensor) -> Tensor:
+    """Unitary spectrum of a centred field (..., det_y, det_x), zero frequency at (N//2, N//2)."""
+    axes = (-2, -1)
+    return torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(field, dim=axes), norm="ortho"), dim=axes)
+
+
+def field_of(spectrum: Tensor) -> Tensor:
+    """The inverse of :func:`spectrum_of`."""
+    axes = (-2, -1)
+    return torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=axes), norm="ortho"), dim=axes)
+
+
+def _ramp(shift: Tensor, n: int) -> Tensor:
+    """exp(-2 pi i v shift / n) for v = -(n//2) ..., shape (b, n): moves a field by ``shift`` pixels."""
+    v = torch.arange(n, dtype=shift.dtype, device=shift.device) - n // 2
+    phase = (-2 * torch.pi / n) * shift[:, None] * v
+    return torch.polar(torch.ones_like(phase), phase)

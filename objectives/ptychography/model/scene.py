@@ -1,0 +1,158 @@
+"""From parameter values to what the forward model needs: probe positions, illumination, propagators, background.
+
+A scene is differentiable in every mismatch parameter. Nothing here depends on the object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from objectives.diffraction.data.measurement import FarField, Measurement, NearField
+from objectives.diffraction.detector import DetectorMap, rotation
+from objectives.ptychography.model.probe import Optics
+from objectives.ptychography.parameters.instrument import forms_probe
+
+Values = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the instrument and the specimen's geometry do, at one set of mismatch parameters.
+
+    Attributes:
+        positions: (position, 2) probe centres (y, x) in object pixels, centred on zero.
+        pixel: (2,) object pixel size (y, x) in the measurement's position unit, before the detector's affine map.
+        background: scalar, expected counts at every pixel that the specimen does not scatter there.
+        spectrum: (det_y, det_x) complex, the probe as the detector would see it in the far field, zero frequency at
+            (N//2, N//2), unit total intensity; None where the illumination is not given by a lens and starts from the
+            data or the file.
+        propagator: (det_y, det_x) complex Fourier multiplier from the sample to the detector (near field), zero
+            frequency at (N//2, N//2); None for the far field.
+        slice_propagator: the same from one slice to the next; None for a single slice.
+    """
+
+    positions: Tensor
+    pixel: Tensor
+    background: Tensor
+    spectrum: Tensor | None = None
+    propagator: Tensor | None = None
+    slice_propagator: Tensor | None = None
+
+    def detached(self) -> Scene:
+        """The same without the parameters' graph."""
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: part.detach() for name, part in parts.items() if part is not None})
+
+
+def build_scene(measurement: Measurement, values: Values, slices: int = 1) -> Scene:
+    """Build the scene of ``measurement``.
+
+    Args:
+        measurement: gives the geometry.
+        values: name -> scalar tensor, all of one dtype and device; every mismatch parameter of the measurement.
+        slices: number of slices of the object.
+    """
+    geometry = measurement.geometry
+    if isinstance(geometry, NearField):
+        return _near_field(measurement, geometry, values)
+    return _far_field(measurement, geometry, values, slices)
+
+
+def scan_positions(measurement: Measurement, values: Values) -> Tensor:
+    """Positions after scale, shear and rotation, in the measurement's position unit, shape (position, 2)."""
+    like = values["scan_rotation"]
+    stated = torch.as_tensor(measurement.positions, dtype=like.dtype, device=like.device)
+    shear = torch.tan(torch.deg2rad(values["scan_shear"]))
+    scale = 1 + values["scan_scale"] / 100
+    # A shear of +v opens the angle between the scan axes to 90 + v degrees by leaning the slow axis y towards -x.
+    sheared = torch.stack([stated[:, 0], stated[:, 1] - shear * stated[:, 0]], dim=1)
+    return scale * (sheared @ rotation(values["scan_rotation"]).T)
+
+
+def _near_field(measurement: Measurement, geometry: NearField, values: Values) -> Scene:
+    """Parallel-beam equivalent of a cone beam: effective pixel p / M, distance z2 / M, M = (z1 + z2) / z1."""
+    z1 = values["focus_to_sample"]
+    magnification = geometry.detector_distance_mm / z1
+    pitch = torch.tensor(geometry.detector_pixel_um, dtype=z1.dtype, device=z1.device) * 1e4
+    pixel = pitch / magnification
+    distance = (geometry.detector_distance_mm - z1) * 1e7 / magnification
+    rows, columns = measurement.valid.shape
+    ky, kx = (_centred(n, z1) / (n * pixel[i]) for i, n in enumerate((rows, columns)))
+    k2 = ky.square()[:, None] + kx.square()[None, :]
+    phase = -math.pi * geometry.wavelength_angstrom * distance * k2
+    propagator = torch.polar(torch.ones_like(phase), phase)
+    return Scene(scan_positions(measurement, values) / pixel, pixel, values["background"], propagator=propagator)
+
+
+def _far_field(measurement: Measurement, geometry: FarField, values: Values, slices: int) -> Scene:
+    positions, background = scan_positions(measurement, values), values["background"]
+    like = positions
+    if geometry.angular_sampling_mrad is None or geometry.wavelength_angstrom is None:
+        return Scene(positions, torch.ones(2, dtype=like.dtype, device=like.device), background)
+    sampling = torch.tensor(geometry.angular_sampling_mrad, dtype=like.dtype, device=like.device)
+    reciprocal = sampling * 1e-3 / geometry.wavelength_angstrom
+    rows, columns = measurement.valid.shape
+    pixel = 1 / (reciprocal * torch.tensor((rows, columns), dtype=like.dtype, device=like.device))
+    if not forms_probe(geometry):
+        q = torch.stack(torch.meshgrid(_centred(rows, like), _centred(columns, like), indexing="ij"))
+        between = _between_slices(q * reciprocal[:, None, None], geometry.wavelength_angstrom, values, slices)
+        return Scene(positions / pixel, pixel, background, slice_propagator=between)
+    detector = detector_map(values)
+    k = detector.ideal_coordinates((rows, columns)) * reciprocal[:, None, None]
+    spectrum = optics(geometry.wavelength_angstrom, values).spectrum(k, float(reciprocal.mean()))
+    between = _between_slices(k, geometry.wavelength_angstrom, values, slices)
+    return Scene(detector.object_pixels(positions, pixel), pixel, background, spectrum, slice_propagator=between)
+
+
+def _centred(n: int, like: Tensor) -> Tensor:
+    """-(n//2) ... as ``like``."""
+    return torch.arange(n, dtype=like.dtype, device=like.device) - n // 2
+
+
+def _between_slices(k: Tensor, wavelength: float, values: Values, slices: int) -> Tensor | None:
+    """Fresnel propagator over thickness / slices, in coordinates that lean with the tilted specimen.
+
+    ``exp(-i pi lambda dz k^2 + 2 pi i dz k . tan(tilt))``: a column of atoms along the specimen's normal, which a tilt
+    displaces by +dz tan(tilt) from slice to slice, stays in its pixel (Ishizuka, Acta Cryst. A38, 773 (1982)).
+
+    Args:
+        k: (2, det_y, det_x) spatial frequency (y, x) of every detector pixel in 1/angstrom.
+        wavelength: angstrom.
+        values: thickness in angstrom, tilts in mrad.
+        slices: their number; None is returned for one.
+    """
+    if slices == 1:
+        return None
+    dz = values["thickness"] / slices
+    lean = dz * torch.tan(1e-3 * torch.stack([values["tilt_y"], values["tilt_x"]]))
+    phase = math.pi * (2 * (k * lean[:, None, None]).sum(0) - wavelength * dz * k.square().sum(0))
+    return torch.polar(torch.ones_like(phase), phase)
+
+
+def detector_map(values: Values) -> DetectorMap:
+    """The detector map at ``values``."""
+    return DetectorMap.from_parameters(
+        values["camera_length"],
+        values["center_offset_y"],
+        values["center_offset_x"],
+        values["elliptical_distortion"],
+        values["elliptical_angle"],
+    )
+
+
+def optics(wavelength_angstrom: float, values: Values) -> Optics:
+    """The probe-forming optics at ``values``."""
+    return Optics(
+        torch.full_like(values["defocus"], wavelength_angstrom),
+        values["convergence_angle"],
+        values["defocus"],
+        values["astigmatism"],
+        values["astigmatism_angle"],
+        values["spherical_aberration"],
+    )

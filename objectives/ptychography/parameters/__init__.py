@@ -1,0 +1,1 @@
+"""The parameters that a study may tune, by kind."""

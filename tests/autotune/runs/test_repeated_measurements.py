@@ -1,0 +1,160 @@
+"""Repetitions of the measurement: what is asked of the executor, how many at once, and what becomes of failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from autotune.execution.executor import Ended, Listener, Task
+from autotune.execution.inline import InlineExecutor
+from autotune.objective import Evaluation, Status, Value
+from autotune.runs.repeated_measurements import TO_LEARN, Replicates
+from tests.autotune.toy import Toy, ToySettings
+
+AT: dict[str, Value] = {"shift": 0.5}
+HELD: dict[str, Value] = {"tilt": 4.0}
+
+
+@dataclass
+class Watching:
+    """Remembers how far it is told to be."""
+
+    done: list[tuple[int, int]] = field(default_factory=list)
+    pauses: list[str] = field(default_factory=list)
+
+    def repeated(self, done: int, count: int) -> None:
+        self.done.append((done, count))
+
+    def paused(self, reason: str) -> None:
+        self.pauses.append(reason)
+
+    def resumed(self) -> None:
+        self.pauses.append("")
+
+    def unexpected(self, *told: object) -> None:
+        raise AssertionError(f"a repetition is no trial: {told}")
+
+    started = proposed = progressed = ended = unexpected
+
+
+@dataclass
+class Crowd:
+    """An executor of several workers; ends the latest task first, now and then nothing."""
+
+    workers: int
+    evaluate: Callable[[Task], Evaluation]
+    tasks: list[Task] = field(default_factory=list)
+    running: list[Task] = field(default_factory=list)
+    most: int = 0
+    waits: int = 0
+
+    def submit(self, task: Task) -> None:
+        self.tasks.append(task)
+        self.running.append(task)
+        self.most = max(self.most, len(self.running))
+        assert len(self.running) <= self.workers
+
+    def wait(self, listener: Listener, timeout: float) -> Ended | None:
+        self.waits += 1
+        if self.waits % 3 == 0:
+            return None
+        task = self.running.pop()
+        assert listener.progressed(task.number, 1, 2, {"consistency": 0.5})
+        return Ended(task.number, self.evaluate(task))
+
+    def close(self) -> None:
+        raise AssertionError("the executor is the run's")
+
+
+def by_seed(task: Task) -> Evaluation:
+    assert task.repetition is not None
+    return Evaluation(Status.COMPLETE, {"consistency": 0.5}, gradient={"shift": float(task.repetition.seed)})
+
+
+def replicates(executor: Crowd, count: int = 5, seed: int = 4) -> tuple[Replicates, Watching]:
+    watching = Watching()
+    return Replicates(executor, watching, HELD, seed=seed, count=count, metric="consistency"), watching
+
+
+@pytest.mark.parametrize("workers", [1, 3, 9])
+def test_what_is_asked_and_what_comes_back_in_order(workers: int) -> None:
+    """Whatever ends first: noise by the repetition's number, so that equal studies get equal answers."""
+    crowd = Crowd(workers, by_seed)
+    made, watching = replicates(crowd)
+    assert made.evaluated == 0
+    assert made(AT) == [{"shift": 4001.0 + i} for i in range(5)]
+    assert crowd.most == min(workers, 5)
+    assert made.evaluated == 5 + TO_LEARN
+    assert watching.done == [(i, 5) for i in range(6)]
+    complete = {"shift": 0.5, "tilt": 4.0}
+    for task in crowd.tasks:
+        assert task.number < 0 and task.repetition is not None
+        assert (task.values, task.repetition.at, task.seed, task.folder, task.examine) == (
+            complete, complete, 4, None, False,
+        )  # fmt: skip
+    assert len({task.number for task in crowd.tasks}) == 5
+
+
+def test_tuned_values_come_before_held_ones() -> None:
+    crowd = Crowd(1, by_seed)
+    made, _ = replicates(crowd, count=2)
+    made({"tilt": 1.0})
+    assert crowd.tasks[0].values == {"tilt": 1.0}
+
+
+def test_other_studies_have_other_noise() -> None:
+    seeds = []
+    for seed in (0, 1, 2):
+        crowd = Crowd(2, by_seed)
+        replicates(crowd, count=20, seed=seed)[0](AT)
+        seeds += [task.repetition.seed for task in crowd.tasks if task.repetition]
+    assert len(set(seeds)) == 60
+
+
+def test_one_that_fails_gives_nothing_and_is_not_waited_for_again() -> None:
+    def some(task: Task) -> Evaluation:
+        match task.number:
+            case -2:
+                return Evaluation(Status.FAILED, reason="no memory")
+            case -3:
+                return Evaluation(Status.DIVERGED, reason="infinite")
+            case -4:
+                return Evaluation(Status.COMPLETE, {"consistency": 0.4})  # knows no derivative
+        return by_seed(task)
+
+    made, watching = replicates(Crowd(2, some))
+    assert made(AT) == [{"shift": 4001.0}, {"shift": 4005.0}]
+    assert watching.done[-1] == (5, 5) and made.evaluated == 5 + TO_LEARN
+
+
+def test_pauses_are_passed_on() -> None:
+    made, watching = replicates(Crowd(1, by_seed))
+    made.paused("the disk is full")
+    made.resumed()
+    assert watching.pauses == ["the disk is full", ""]
+
+
+class Repeatable(Toy):
+    """A toy whose optimum noise moves by the seed."""
+
+    noise = "counted quanta"
+
+    def measured_again(self, values: Mapping[str, Value], *, seed: int) -> Toy:
+        moved = self.settings.optimum.model_copy(update={"shift": float(values["shift"]) + 0.01 * seed})
+        return Toy(self.settings.model_copy(update={"optimum": moved}))
+
+
+def test_with_an_executor_of_trials() -> None:
+    """Derivatives of exp(-error) at the values, on each measurement."""
+    executor = InlineExecutor(Repeatable(ToySettings()), "error")
+    full: dict[str, Value] = {"shift": 0.5, "rate": 0.05, "passes": 5, "method": "fast"}
+    found = Replicates(executor, Watching(), HELD, seed=0, count=3, metric="consistency")(full)
+    assert [each["shift"] for each in found] == pytest.approx([-0.01 / 2 * seed for seed in (1, 2, 3)])
+    assert [each["tilt"] for each in found] == [0.0, 0.0, 0.0]
+
+
+def test_an_objective_that_cannot_be_measured_again_gives_nothing() -> None:
+    executor = InlineExecutor(Toy(ToySettings()), "error")
+    assert Replicates(executor, Watching(), HELD, seed=0, count=2, metric="consistency")(AT) == []

@@ -1,0 +1,153 @@
+"""The noise of scores against closed forms, and the coverage of intervals on problems that are exactly solvable."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import t
+
+from autotune.problem.space import Floats
+from autotune.surrogate.optimum.score_noise import PRIOR, ScoreNoise
+
+H = np.array([[4.0, 1.0, 0.5], [1.0, 2.0, -0.3], [0.5, -0.3, 1.0]])
+OTHER = np.array([[1.0, 0.4, 0.0], [0.4, 5.0, 0.2], [0.0, 0.2, 0.5]])
+BIAS = np.array([0.3, -0.2, 0.1])
+
+
+def draws(count: int, covariance: Floats, mean: Floats, seed: int = 0) -> Floats:
+    """Scores (count, p)."""
+    random = np.random.default_rng(seed)
+    found: Floats = mean + random.normal(size=(count, len(mean))) @ np.linalg.cholesky(covariance).T
+    return found
+
+
+def test_of_many_repetitions_the_estimate_is_the_truth_whatever_the_curvature() -> None:
+    found = ScoreNoise.of(draws(40_000, OTHER, BIAS), H)
+    np.testing.assert_allclose(found.mean, BIAS, atol=0.05)
+    np.testing.assert_allclose(found.covariance, OTHER, rtol=0.03, atol=0.05)
+    assert found.size == pytest.approx(np.median(np.diag(OTHER) / np.diag(H)), rel=0.03)
+    assert (found.freedom, found.repetitions) == (PRIOR + 40_000 - 1, 40_000)
+
+
+def test_of_few_it_is_the_mean_of_the_scatter_and_a_multiple_of_the_curvature() -> None:
+    """Inverse-Wishart prior worth PRIOR repetitions, closed form."""
+    scores = draws(3, OTHER, BIAS)
+    found = ScoreNoise.of(scores, H)
+    scatter = np.cov(scores.T)
+    size = np.median(np.diag(scatter) / np.diag(H))
+    np.testing.assert_allclose(found.mean, scores.mean(axis=0))
+    assert found.size == pytest.approx(size)
+    np.testing.assert_allclose(found.covariance, (PRIOR * size * H + 2 * scatter) / (PRIOR + 2))
+    assert np.linalg.eigvalsh(found.covariance).min() > 0.1 * size * np.linalg.eigvalsh(H).min()  # two would leave it 0
+
+
+def test_an_even_number_of_coordinates_is_as_good_as_an_odd_one() -> None:
+    """The median over coordinates takes the middle of two."""
+    scores = np.array([[1.0, 3.0], [-1.0, -3.0]])
+    found = ScoreNoise.of(scores, np.diag([1.0, 1.0]))
+    assert found.size == pytest.approx((2.0 + 18.0) / 2)
+
+
+def test_a_coordinate_without_scores_is_as_noisy_as_its_curvature_says() -> None:
+    known = draws(6, OTHER, BIAS)
+    scores = known.copy()
+    scores[:, 1] = np.nan
+    found, keep = ScoreNoise.of(scores, H), [0, 2]
+    alone = ScoreNoise.of(known[:, keep], H[np.ix_(keep, keep)])
+    assert found.mean[1] == 0.0
+    np.testing.assert_allclose(found.mean[keep], alone.mean)
+    np.testing.assert_allclose(found.covariance[np.ix_(keep, keep)], alone.covariance)
+    np.testing.assert_allclose(found.covariance[1], alone.size * H[1])
+    assert found.size == pytest.approx(alone.size)
+
+
+def test_a_score_that_is_missing_once_is_not_known() -> None:
+    scores = draws(6, OTHER, BIAS)
+    scores[4, 2] = np.nan
+    gone = scores.copy()
+    gone[:, 2] = np.nan
+    one, other = ScoreNoise.of(scores, H), ScoreNoise.of(gone, H)
+    np.testing.assert_array_equal(one.covariance, other.covariance)
+    np.testing.assert_array_equal(one.mean, other.mean)
+
+
+def test_without_any_scores_there_is_no_noise() -> None:
+    found = ScoreNoise.of(np.full((6, 3), np.nan), H)
+    assert found.size == 0.0 and not found.covariance.any() and not found.mean.any()
+    assert not found.draw(5, np.random.default_rng(0)).any()
+
+
+def test_draws_are_those_of_students_t_with_the_mean_taken_off() -> None:
+    """Covariance of a t distribution: freedom / (freedom - 2) of its scale matrix, which has the mean's own noise."""
+    found = ScoreNoise.of(draws(6, OTHER, BIAS), H)
+    samples = found.draw(200_000, np.random.default_rng(1))
+    assert found.freedom == PRIOR + 5
+    scale = found.covariance * (1 + 1 / 6)
+    np.testing.assert_allclose(samples.mean(axis=0), -found.mean, atol=0.03)
+    np.testing.assert_allclose(np.cov(samples.T), scale * found.freedom / (found.freedom - 2), rtol=0.05, atol=0.05)
+    standard = (samples + found.mean) / np.sqrt(np.diag(scale))
+    for level in (0.05, 0.25, 0.75, 0.95, 0.99):
+        expected = t.ppf(level, found.freedom)
+        np.testing.assert_allclose(np.quantile(standard, level, axis=0), expected, rtol=0.03)
+    np.testing.assert_array_equal(found.draw(9, np.random.default_rng(3)), found.draw(9, np.random.default_rng(3)))
+
+
+def test_more_repetitions_make_the_draws_narrower() -> None:
+    """Of the same scatter: fewer degrees of freedom have wider tails, and a mean of few is less sure."""
+    pair = np.array([1.0, -1.0])
+    few, many = (
+        ScoreNoise.of(np.tile(pair, half)[:, None] * np.sqrt((2 * half - 1) / (2 * half)), np.eye(1))
+        for half in (1, 50)
+    )
+    assert few.covariance == pytest.approx(many.covariance)
+    wide, narrow = (np.ptp(np.quantile(n.draw(50_000, np.random.default_rng(0)), [0.05, 0.95])) for n in (few, many))
+    expected = t.ppf(0.95, PRIOR + 1) * np.sqrt(1.5) / (t.ppf(0.95, PRIOR + 99) * np.sqrt(1.01))
+    assert wide / narrow == pytest.approx(expected, rel=0.03)
+
+
+CURVATURES = {
+    "two": np.array([[3.0, 0.8], [0.8, 1.0]]),
+    "six": np.diag([1.0, 2.0, 4.0, 8.0, 16.0, 32.0]) + 0.5 * (np.ones((6, 6)) - np.eye(6)),
+}
+
+
+def coverage(curvature: Floats, J: Floats, bias: Floats, repetitions: int = 6, runs: int = 700) -> Floats:
+    """How often 90 % intervals of a linear-Gaussian problem hold its truth, by coordinate.
+
+    The metric is ``-(x - x1)' H (x - x1) / 2`` with ``x1 = x0 + H^-1 g`` and ``g ~ N(bias, J)``: its maximum is seen
+    exactly, and the intervals are those of what noise does to it.
+    """
+    inverse, root = np.linalg.inv(curvature), np.linalg.cholesky(J)
+    p, random = len(curvature), np.random.default_rng(0)
+    held = np.zeros(p)
+    for _ in range(runs):
+        moved = inverse @ (bias + root @ random.normal(size=p))
+        scores = bias + random.normal(size=(repetitions, p)) @ root.T
+        samples = moved + ScoreNoise.of(scores, curvature).draw(1000, random) @ inverse
+        low, high = np.percentile(samples, [5, 95], axis=0)
+        held += (low <= 0) & (high >= 0)
+    return held / runs
+
+
+@pytest.mark.parametrize("name", CURVATURES)
+def test_intervals_hold_the_truth_nine_times_of_ten_where_noise_is_like_the_curvature(name: str) -> None:
+    """Without bias, with one, and with few or many repetitions."""
+    curvature = CURVATURES[name]
+    p = len(curvature)
+    for bias, repetitions in ((0.0, 6), (0.7, 6), (0.7, 3), (0.0, 20)):
+        found = coverage(curvature, 0.01 * curvature, np.full(p, bias), repetitions)
+        assert (found >= 0.86).all() and (found <= 0.94).all(), (bias, repetitions, found)
+
+
+@pytest.mark.parametrize("name", CURVATURES)
+@pytest.mark.parametrize("factor", [3.0, 1 / 3])
+def test_and_where_one_coordinate_is_noisier_or_less_noisy_by_three(name: str, factor: float) -> None:
+    """On average over the coordinates; that one's own intervals are too narrow or too wide, yet not by much."""
+    curvature = CURVATURES[name]
+    p = len(curvature)
+    for odd in (0, p - 1):
+        scale = np.ones(p)
+        scale[odd] = np.sqrt(factor)
+        found = coverage(curvature, 0.01 * np.diag(scale) @ curvature @ np.diag(scale), np.full(p, 0.5))
+        assert 0.86 <= found.mean() <= 0.94, found
+        assert found.min() >= 0.8 and found.max() <= 0.975, found

@@ -1,0 +1,78 @@
+"""What is taken for the optimum is evaluated before it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from autotune.objective import Value
+from autotune.problem.space import Dimension, Space
+from autotune.search.gp_sampler import quiet_and_seeded
+from autotune.surrogate.model.history import History
+from autotune.surrogate.optimum.optimum import CHECKS, Check, find_optimum
+
+
+def checked(values_at: Callable[[Mapping[str, Value]], float], asked: list[dict[str, Value]]) -> Check:
+    """Evaluates where it is asked to."""
+
+    def check(values: Mapping[str, Value]) -> tuple[float, Mapping[str, float]]:
+        asked.append(dict(values))
+        return values_at(values), {}
+
+    return check
+
+
+def hill(values: Mapping[str, Value]) -> float:
+    return -((float(values["x"]) - 0.3) ** 2)
+
+
+def on_a_line(points: Sequence[float]) -> tuple[History, Space]:
+    """Values of the hill."""
+    space = Space((Dimension("x", low=0.0, high=1.0),))
+    X = np.array(points, dtype=np.float64)[:, None]
+    return History(X, np.array([hill({"x": x}) for x in points]), np.zeros((0, 1)), len(points)), space
+
+
+def test_what_is_taken_for_the_optimum_is_evaluated_once_where_that_gives_what_was_expected() -> None:
+    history, space = on_a_line([0.0, 0.2, 0.35, 0.5, 0.75, 1.0])
+    asked: list[dict[str, Value]] = []
+    with quiet_and_seeded(0):
+        found = find_optimum(history, space, 1, 1, seed=0, check=checked(hill, asked))
+    assert len(asked) == 1
+    assert found.values["x"] == pytest.approx(0.3, abs=0.02)
+
+
+def test_where_it_falls_short_the_answer_moves_to_where_it_was_evaluated_to_be_better() -> None:
+    """There is a hole that no trial has seen: at first the top seems to be in it."""
+    history, space = on_a_line([0.0, 0.1, 0.15, 0.45, 0.55, 0.8, 1.0])
+
+    def with_a_hole(values: Mapping[str, Value]) -> float:
+        return hill(values) - 1.0 * (0.2 < float(values["x"]) < 0.4)
+
+    asked: list[dict[str, Value]] = []
+    with quiet_and_seeded(0):
+        found = find_optimum(history, space, 1, 1, seed=0, check=checked(with_a_hole, asked))
+    assert 0.2 < float(asked[0]["x"]) < 0.4 and len(asked) >= 2
+    assert not 0.2 < float(found.values["x"]) < 0.4
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_nothing_is_identified_where_the_optimum_cannot_be_confirmed(fails: bool) -> None:
+    history, space = on_a_line([0.0, 0.2, 0.35, 0.5, 0.75, 1.0])
+    asked: list[dict[str, Value]] = []
+
+    def check(values: Mapping[str, Value]) -> tuple[float, Mapping[str, float]] | None:
+        asked.append(dict(values))
+        return None if fails else (hill(values) - 1.0 - len(asked), {})
+
+    def again(values: Mapping[str, Value]) -> list[dict[str, float]]:
+        return [{"x": 1e-3 * sign} for sign in (1, -1, 2, -2)]
+
+    with quiet_and_seeded(0):
+        sure = find_optimum(history, space, 1, 1, seed=0, again=again)
+        found = find_optimum(history, space, 1, 1, seed=0, again=again, check=check)
+    assert sure.verdicts["x"].kind == "identified"
+    assert "identified" not in {verdict.kind for verdict in found.verdicts.values()}
+    assert len(asked) == (1 if fails else CHECKS)

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from objectives.diffraction.data.measurement import Measurement, NearField
+from objectives.ptychography.model.forward import ForwardModel, Layout, field_of, spectrum_of, spectrum_seen_as
+from objectives.ptychography.model.kernels.plain import TorchKernels
+from tests.objectives.ptychography import reference
+from tests.objectives.ptychography.scenes import free, lens, model_of, near, random_modes, scene_of, specimen
+
+LENS_VALUES = {
+    "camera_length": 3.0,
+    "center_offset_y": -1.3,
+    "center_offset_x": 0.7,
+    "elliptical_distortion": 0.025,
+    "elliptical_angle": 35.0,
+    "defocus": 110.0,
+    "astigmatism": 40.0,
+    "astigmatism_angle": 70.0,
+    "spherical_aberration": 5.0,
+    "convergence_angle": 23.5,
+    "scan_rotation": -17.0,
+    "scan_scale": 2.5,
+    "scan_shear": 1.5,
+    "background": 0.0,
+}
+SCAN_VALUES = {"scan_rotation": 11.0, "scan_scale": -2.0, "scan_shear": 1.0, "background": 0.0}
+NEAR_VALUES = {"focus_to_sample": 4.3, **SCAN_VALUES}
+CASES: list[tuple[Callable[[], Measurement], dict[str, float]]] = [
+    (lens, LENS_VALUES),
+    (free, SCAN_VALUES),
+    (near, NEAR_VALUES),
+]
+both = pytest.mark.parametrize(("measured", "values"), CASES, ids=["lens", "free", "near"])
+
+
+def some_object(model: ForwardModel, seed: int = 5, slices: int = 1) -> Tensor:
+    return specimen(model.layout.object_shape, np.random.default_rng(seed), slices)
+
+
+def some_spectra(model: ForwardModel, seed: int = 6, modes: int = 1) -> Tensor:
+    return random_modes(model.layout.detector_shape, np.random.default_rng(seed), modes)
+
+
+def everything(model: ForwardModel) -> Tensor:
+    return torch.arange(len(model.layout.corners))
+
+
+def patches(model: ForwardModel, transmission: Tensor, positions: np.ndarray) -> list[np.ndarray]:
+    """Object windows cut by hand: the centre of window j lies at the rounded position j on the object grid."""
+    whole = np.rint(positions).astype(int)
+    rows, columns = model.layout.detector_shape
+    corner = whole - whole.min(axis=0) + 2
+    return [transmission.numpy()[..., y : y + rows, x : x + columns] for y, x in corner]
+
+
+def test_far_field_with_a_lens_is_the_explicit_sum() -> None:
+    m = lens()
+    model, spectrum = model_of(m, LENS_VALUES), scene_of(m, LENS_VALUES).spectrum
+    assert spectrum is not None
+    transmission = some_object(model)
+    sampling, wavelength, n = m.geometry.angular_sampling_mrad[0], m.geometry.wavelength_angstrom, 24  # type: ignore[union-attr,index]
+    by_hand = reference.lens_spectrum(n, sampling, wavelength, LENS_VALUES)
+    true = reference.scan_positions(m.positions, LENS_VALUES)
+    positions = reference.affine_pixels(true, n, sampling, wavelength, LENS_VALUES)
+    found = model.intensity(transmission, spectrum[None], model.batch(everything(model))).numpy()
+    for j, patch in enumerate(patches(model, transmission[0], positions)):
+        wave = reference.shifted(by_hand, positions[j] - np.rint(positions[j])) * patch
+        np.testing.assert_allclose(found[j], np.abs(reference.far_field(wave)) ** 2, atol=1e-12)
+
+
+@pytest.mark.parametrize(("measured", "values"), CASES[1:], ids=["free", "near"])
+@pytest.mark.parametrize("background", [0.0, 0.7])
+def test_free_probe_is_the_explicit_sum(
+    measured: Callable[[], Measurement], values: dict[str, float], background: float
+) -> None:
+    """Two incoherent modes, whose intensities add up, and the background."""
+    m = measured()
+    model = model_of(m, {**values, "background": background})
+    transmission, spectra = some_object(model), some_spectra(model, modes=2)
+    positions = reference.scan_positions(m.positions, values)
+    if isinstance(m.geometry, NearField):
+        positions = positions * 1e-10 / (50e-6 / (1.0 / 4.3e-3))
+    found = model.intensity(transmission, spectra, model.batch(everything(model))).numpy()
+    for j, patch in enumerate(patches(model, transmission[0], positions)):
+        fraction = positions[j] - np.rint(positions[j])
+        expected = np.full((24, 24), background)
+        for spectrum in spectra.numpy():
+            wave = reference.shifted(spectrum, fraction) * patch
+            if isinstance(m.geometry, NearField):
+                expected += np.abs(reference.near_field(wave, fraction, 1e-10, 1.0, 4.3e-3, 50e-6)) ** 2
+            else:
+                expected += np.abs(reference.far_field(wave)) ** 2
+        np.testing.assert_allclose(found[j], expected, atol=1e-10 * expected.max())
+
+
+@pytest.mark.parametrize("n", [(6, 6), (7, 7), (5, 8)])
+def test_spectrum_and_field_are_the_explicit_sums(n: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    field = random.normal(size=n) + 1j * random.normal(size=n)
+    expected = np.zeros(n, complex)
+    for p, q in np.ndindex(n):
+        phase = sum(
+            np.multiply.outer(np.arange(size) - size // 2, 1.0).reshape([-1 if i == axis else 1 for i in (0, 1)])
+            * (k - size // 2)
+            / size
+            for axis, (size, k) in enumerate(zip(n, (p, q), strict=True))
+        )
+        expected[p, q] = (field * np.exp(-2j * np.pi * phase)).sum() / np.sqrt(n[0] * n[1])
+    found = spectrum_of(torch.as_tensor(field))
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(field_of(found).numpy(), field, atol=1e-12)
+
+
+@both
+def test_propagation_is_unitary(measured: Callable[[], Measurement], values: dict[str, float]) -> None:
+    model = model_of(measured(), values)
+    random = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(3, 2, 24, 24, dtype=torch.complex128, generator=random) for _ in range(2))
+    batch = model.batch(torch.tensor([0, 7, 11]))
+    unit = model.detector_unit
+    there = unit * model._to_detector(x, batch)
+    assert float(there.abs().square().sum()) == pytest.approx(float(x.abs().square().sum()), rel=1e-12)
+    left = torch.vdot(y.reshape(-1), there.reshape(-1))
+    right = torch.vdot((unit * model.from_detector(y, batch)).reshape(-1), x.reshape(-1))
+    torch.testing.assert_close(left, right)
+    torch.testing.assert_close(unit * model.from_detector(there, batch), x)
+
+
+@both
+def test_illumination_rests_on_the_detector(measured: Callable[[], Measurement], values: dict[str, float]) -> None:
+    """Without an object, the scan moves nothing: every pattern is the same."""
+    model = model_of(measured(), values)
+    spectra = some_spectra(model)
+    vacuum = torch.ones((1, *model.layout.object_shape), dtype=torch.complex128)
+    all_patterns = model.batch(everything(model))
+    patterns = model.intensity(vacuum, spectra, all_patterns)
+    torch.testing.assert_close(patterns, patterns[:1].expand_as(patterns), rtol=1e-9, atol=1e-9)
+    # and it is the pattern whose wave, taken back, is the probe
+    wave = torch.exp(1j * torch.rand(24, 24, dtype=torch.float64)) * patterns[0].sqrt()
+    alone = model.intensity(vacuum, spectrum_seen_as(wave, model.scene)[None], all_patterns)
+    torch.testing.assert_close(alone[3], patterns[0], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("measured", [free, near], ids=["free", "near"])
+def test_nothing_jumps_where_a_position_is_rounded_the_other_way(measured: Callable[[], Measurement]) -> None:
+    """Half a pixel more or less, the window on the object moves by a pixel; the pattern must not."""
+    scene = scene_of(measured(), {})
+    found = []
+    rows, columns = np.mgrid[:24, :24] - 12
+    spectra = spectrum_of(torch.as_tensor(np.exp(-(rows**2 + columns**2) / 10 + 0.1j * rows).astype(complex)))[None]
+    for fraction in (0.4999999, 0.5000001):
+        positions = torch.tensor([[fraction, 3.0 - fraction], [0.0, 0.0], [6.0, 6.0]], dtype=torch.float64)
+        layout = Layout.of(positions, (24, 24))
+        assert layout.object_shape == (34, 34)
+        model = ForwardModel(replace(scene, positions=positions), layout, TorchKernels())
+        found.append(model.intensity(some_object(model), spectra, model.batch(torch.tensor([0])))[0])
+        corner = layout.corners[0].tolist()
+        assert corner == ([2, 5] if fraction < 0.5 else [3, 4])
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-5 * float(found[0].max()))
+
+
+@both
+def test_displacements_found_on_the_way_are_positions_stated_differently(
+    measured: Callable[[], Measurement], values: dict[str, float]
+) -> None:
+    model = model_of(measured(), values)
+    transmission, spectra = some_object(model), some_spectra(model)
+    moved = 0.2 * torch.rand(25, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    there = ForwardModel(replace(model.scene, positions=model.scene.positions + moved), model.layout, model.kernels)
+    there._fraction = there.scene.positions - model.scene.positions.round()
+    found = model.intensity(transmission, spectra, model.batch(everything(model), moved))
+    expected = there.intensity(transmission, spectra, there.batch(everything(model)))
+    torch.testing.assert_close(found, expected)
+    unmoved = model.intensity(transmission, spectra, model.batch(everything(model)))
+    assert float((found - unmoved).abs().max()) > 1e-3 * float(found.max())
+
+
+@both
+def test_entering_waves_keep_the_intensity_of_the_probe(
+    measured: Callable[[], Measurement], values: dict[str, float]
+) -> None:
+    model = model_of(measured(), values)
+    spectra = some_spectra(model, modes=2)
+    whole = float(spectra.abs().square().sum())
+    entering = model.waves(some_object(model), spectra, model.batch(everything(model))).entering
+    power = entering[0].abs().square().sum(dim=(1, 2, 3))
+    torch.testing.assert_close(power, torch.full_like(power, whole))
+    assert float(model.illumination(spectra, 7 * 24 * 24).sum()) == pytest.approx(len(power) * whole)
+
+
+def test_illumination_is_the_sum_of_the_shifted_probes() -> None:
+    model = model_of(lens(), LENS_VALUES)
+    spectra = some_spectra(model, modes=2)
+    positions = model.scene.positions.numpy()
+    total = np.zeros(model.layout.object_shape)
+    for (y, x), at in zip(model.layout.corners.tolist(), positions, strict=True):
+        for spectrum in spectra.numpy():
+            total[y : y + 24, x : x + 24] += np.abs(reference.shifted(spectrum, at - np.rint(at))) ** 2
+    np.testing.assert_allclose(model.illumination(spectra, 7 * 24 * 24).numpy(), total, atol=1e-12 * total.max())
+
+
+@both
+@pytest.mark.parametrize("patterns", [1, 7, 1000])
+def test_batches_are_all_patterns_in_order(
+    measured: Callable[[], Measurement], values: dict[str, float], patterns: int
+) -> None:
+    model = model_of(measured(), values)
+    batches = list(model.batches(patterns * 24 * 24))
+    assert max(len(batch.indices) for batch in batches) == min(patterns, 25)
+    assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(25))
+    transmission, spectra = some_object(model), some_spectra(model)
+    parts = torch.cat([model.intensity(transmission, spectra, batch) for batch in batches])
+    torch.testing.assert_close(parts, model.intensity(transmission, spectra, model.batch(everything(model))))
+    for batch in batches:
+        covered = torch.zeros(model.layout.object_shape, dtype=torch.bool)
+        for y, x in batch.corners.tolist():
+            covered[y : y + 24, x : x + 24] = True
+        rows, columns = covered.any(1).nonzero(), covered.any(0).nonzero()
+        assert batch.box == (int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1)
+
+
+def test_positions_a_whole_pixel_apart_see_windows_a_whole_pixel_apart() -> None:
+    positions = torch.tensor([[0.2, -1.4], [1.2, 2.6]], dtype=torch.float64)
+    layout = Layout.of(positions, (6, 4), margin=3)
+    assert (layout.corners[1] - layout.corners[0]).tolist() == [1, 4]
+    assert layout.corners.min().item() == 3
+    assert layout.object_shape == (6 + 1 + 6, 4 + 4 + 6)
+    assert ((layout.corners + torch.tensor([6, 4])).amax(0) <= torch.tensor(layout.object_shape)).all()

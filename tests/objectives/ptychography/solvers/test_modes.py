@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from objectives.ptychography.solvers.modes import orthogonal, start_modes
+from tests.objectives.ptychography.model.test_forward import everything, some_object
+from tests.objectives.ptychography.scenes import mixed, model_of, objective, random_modes
+
+PRECISIONS = pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128], ids=["single", "double"])
+
+
+def overlaps(modes: torch.Tensor) -> torch.Tensor:
+    flat = modes.reshape(len(modes), -1)
+    return flat.conj() @ flat.T
+
+
+@PRECISIONS
+@pytest.mark.parametrize("modes", [2, 5])
+def test_orthogonal_modes_are_the_same_mixed_state(modes: int, dtype: torch.dtype) -> None:
+    model = model_of(mixed(), {})
+    before = random_modes((24, 24), np.random.default_rng(3), modes).to(dtype)
+    before[1] = before[0] + 0.3 * before[1]  # strongly overlapping
+    after = orthogonal(before)
+    batch, transmission = model.batch(everything(model)), some_object(model)
+    intensity = [model.intensity(transmission, s.to(torch.complex128), batch) for s in (before, after)]
+    precision = 1e-5 if dtype == torch.complex64 else 1e-12
+    torch.testing.assert_close(intensity[1], intensity[0], rtol=0, atol=precision * float(intensity[0].max()))
+    gram = overlaps(after)
+    power = gram.diagonal().real
+    assert (power.diff() <= 0).all()
+    assert float((gram - torch.diag(gram.diagonal())).abs().max()) < precision * float(power.sum())
+    # The strongest is as strong as one mode of this mixture can be.
+    assert float(power[0]) == pytest.approx(float(torch.linalg.eigvalsh(overlaps(before))[-1]), rel=1e-5)
+    assert after.is_contiguous() and after.dtype == dtype
+
+
+@PRECISIONS
+@pytest.mark.parametrize("modes", [1, 2, 4, 6])
+def test_start_is_orthogonal_with_the_stated_powers(modes: int, dtype: torch.dtype) -> None:
+    spectrum = random_modes((24, 20), np.random.default_rng(4))[0].to(dtype)
+    found = start_modes(spectrum, modes)
+    assert found.shape == (modes, 24, 20) and found.dtype == dtype
+    whole = float(spectrum.abs().square().sum())
+    gram = overlaps(found)
+    expected = torch.diag(torch.tensor([1 - 0.03 * (modes - 1)] + [0.03] * (modes - 1), dtype=torch.float64)) * whole
+    precision = 1e-5 if dtype == torch.complex64 else 1e-12
+    torch.testing.assert_close(gram.real.to(torch.float64), expected, rtol=0, atol=precision * whole)
+    assert float(gram.imag.abs().max()) < precision * whole
+    aligned = torch.vdot(found[0].reshape(-1), spectrum.reshape(-1)).abs() ** 2
+    assert float(aligned) == pytest.approx(float(gram[0, 0].real) * whole, rel=1e-5)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "lsqml", "rpie", "adam"])
+def test_two_modes_explain_what_one_cannot(solver: str) -> None:
+    problem = objective(mixed())
+    values = {"solver": solver, "iterations": 150, "batch_size": 5}
+    if solver in ("lsqml", "rpie"):
+        values |= {"object_step": 1.0, "probe_step": 1.0}
+    values |= {"object_learning_rate": 0.01, "probe_learning_rate": 0.03}
+    one, two = (problem.evaluate({**values, "probe_modes": modes}, metric="consistency", seed=0) for modes in (1, 2))
+    ceiling = problem.metrics()[0].noise_ceiling
+    assert ceiling is not None
+    # More than half of what was missing to the ceiling is explained, with about the true share of the counts.
+    missing = [ceiling - evaluation.metrics["consistency"] for evaluation in (one, two)]
+    assert missing[1] < 0.5 * missing[0], missing
+    assert two.arrays["probe"].shape == (2, 24, 24)
+    power = np.square(np.abs(two.arrays["probe"])).sum(axis=(1, 2))
+    assert power[1] / power.sum() == pytest.approx(0.3, abs=0.12), power / power.sum()
