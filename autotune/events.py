@@ -12,7 +12,7 @@ from typing import Any
 
 from autotune.objective import Metric
 from autotune.search.tuner import Trial
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
 
 _SECONDS_BETWEEN = 1.0  # two reports of the progress of one trial
 

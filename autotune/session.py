@@ -14,7 +14,8 @@ from autotune.objective import Metric
 from autotune.search.tuner import Trial, Tuner
 from autotune.store.leases import Lease, alive
 from autotune.store.locks import exclusive
-from autotune.store.trials import TrialRecord, TrialStore
+from autotune.store.records import TrialRecord
+from autotune.store.trials import TrialStore
 from autotune.study import Plan, StudyFile
 
 _SECONDS = "seconds"
@@ -46,6 +47,34 @@ class Watcher(Protocol):
 
     def resumed(self) -> None:
         """It goes on."""
+
+
+class Quiet:
+    """A watcher that says nothing."""
+
+    def started(self, name: str, metric: Metric, trials: list[TrialRecord], budget: int) -> None:
+        """Say nothing."""
+
+    def warned(self, warning: str) -> None:
+        """Say nothing."""
+
+    def proposed(self, trial: Trial) -> None:
+        """Say nothing."""
+
+    def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
+        """Say nothing."""
+
+    def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+        """Say nothing."""
+
+    def repeated(self, done: int, count: int) -> None:
+        """Say nothing."""
+
+    def paused(self, reason: str) -> None:
+        """Say nothing."""
+
+    def resumed(self) -> None:
+        """Say nothing."""
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from typing import Any
 import optuna
 import yaml
 
-from autotune.cli.progress import Quiet
 from autotune.home import Home
 from autotune.objective import Simulates
 from autotune.runs.run import run_study
+from autotune.session import Quiet
 from autotune.study import load_study
 
 DEMO = Path(__file__).parents[1] / "studies" / "demo.yaml"

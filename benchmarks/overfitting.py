@@ -28,10 +28,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from autotune.cli.progress import Quiet
 from autotune.home import Home
 from autotune.objective import Evaluation, Simulates, Value
 from autotune.runs.run import run_study
+from autotune.session import Quiet
 from autotune.study import StudyFile, load_study
 from objectives.metrics import aligned_phases, correlation
 from objectives.ptychography.settings import PtychographySettings

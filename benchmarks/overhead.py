@@ -23,14 +23,15 @@ import numpy as np
 import optuna
 from pydantic import BaseModel, ConfigDict
 
-from autotune.cli.progress import Quiet
 from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Parameter, Progress, Status, Value, never_stop
 from autotune.problem.space import Dimension, Floats, Space
 from autotune.runs.run import run_study
 from autotune.search.samplers import Sampler
 from autotune.search.tuner import Search, Trial, Tuner
-from autotune.store.trials import TrialRecord, TrialStore, plain_evaluation
+from autotune.session import Quiet
+from autotune.store.records import TrialRecord, plain_evaluation
+from autotune.store.trials import TrialStore
 from autotune.study import load_study
 
 NAMES = tuple("abcdef")

@@ -12,9 +12,9 @@ import time
 import numpy as np
 import torch
 
+from autotune.problem.levels import Levels
 from autotune.problem.space import Dimension, Floats, Space
 from autotune.search.gp_sampler import GaussianProcessSampler
-from autotune.search.samplers import Levels
 from autotune.surrogate.model.history import History
 
 DIMENSIONS = 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autotune.cli.options import SetOption, StudyArgument
-from autotune.text import metric_text
+from autotune.text import metric_text, shown_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -72,7 +72,7 @@ def _print_tuned(console: Console, dimensions: Sequence[Dimension]) -> None:
         scale += ", whole numbers" if d.type == "int" else ""
         first = "" if d.initial is None else _number(d.initial)
         condition = [describe(d.when)] if d.when else []
-        table.add_row(d.name, _range(d), d.unit, scale, d.kind, first, *condition)
+        table.add_row(d.name, _range(d), shown_unit(d.unit), scale, d.kind, first, *condition)
     console.print("\nTuned parameters")
     console.print(table)
 
@@ -99,7 +99,7 @@ def _print_held(console: Console, plan: Plan, known: Iterable[Parameter]) -> Non
         why = "fixed by the study" if parameter.name in plan.fixed else "default"
         if (other := parameter.idle_because(held)) is not None:
             why = f"without effect while {other} is {_number(held[other])}"
-        table.add_row(parameter.name, "-" if value is None else _number(value), parameter.unit, why)
+        table.add_row(parameter.name, "-" if value is None else _number(value), shown_unit(parameter.unit), why)
     if others:
         console.print("\nHeld parameters")
         console.print(table)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autotune.cli.find_study import find_stored
-from autotune.text import metric_text
+from autotune.text import metric_text, shown_unit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +79,7 @@ def _print_parameters(console: Console, found: Mapping[str, Any]) -> None:
     pairs = Table("parameter", "studies", *differences, box=None, padding=(0, 2))
     for name, parameter in found["parameters"].items():
         row = [name, *(_value(value) for value in parameter["values"])]
-        row.append("" if parameter["unit"] == "1" else parameter["unit"])
+        row.append(shown_unit(parameter["unit"]))
         if len(names) == 2:
             row += [text for pair in parameter["pairs"] for text in _pair(pair)]
         values.add_row(*row)

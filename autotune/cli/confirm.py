@@ -42,8 +42,8 @@ def confirm(
     check_json_path(json_path)
     import optuna
 
+    from autotune.files import write_json
     from autotune.rerun.confirm import confirm_study
-    from autotune.results.document import write_json
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from autotune.cli.console import make_console
-from autotune.text import metric_text
+from autotune.text import metric_text, shown_unit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,8 +85,7 @@ def _print_examination(console: Console, found: Mapping[str, Any]) -> None:
         table.add_column(heading, no_wrap=True)
     table.add_column("what it is")
     for name, metric in found["metrics"].items():
-        unit = "" if metric["unit"] == "1" else metric["unit"]
-        table.add_row(name, _number(metric["value"]), unit, metric["description"])
+        table.add_row(name, _number(metric["value"]), shown_unit(metric["unit"]), metric["description"])
     console.print(table)
 
 

@@ -13,37 +13,9 @@ from autotune.cli.console import make_console
 from autotune.events import JsonLines
 from autotune.objective import Metric
 from autotune.search.tuner import Trial
-from autotune.session import Watcher
-from autotune.store.trials import TrialRecord
+from autotune.session import Quiet, Watcher
+from autotune.store.records import TrialRecord
 from autotune.text import metric_text
-
-
-class Quiet:
-    """A watcher that says nothing."""
-
-    def started(self, name: str, metric: Metric, trials: list[TrialRecord], budget: int) -> None:
-        """Say nothing."""
-
-    def warned(self, warning: str) -> None:
-        """Say nothing."""
-
-    def proposed(self, trial: Trial) -> None:
-        """Say nothing."""
-
-    def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
-        """Say nothing."""
-
-    def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-        """Say nothing."""
-
-    def repeated(self, done: int, count: int) -> None:
-        """Say nothing."""
-
-    def paused(self, reason: str) -> None:
-        """Say nothing."""
-
-    def resumed(self) -> None:
-        """Say nothing."""
 
 
 class ErrorsOnly(Quiet):

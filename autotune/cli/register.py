@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autotune.cli.find_study import StoredStudyArgument, find_stored
-from autotune.text import metric_text
+from autotune.text import metric_text, shown_unit
 
 if TYPE_CHECKING:
     from autotune.tracking.registry import CalibratedParameter
@@ -58,7 +58,9 @@ def calibration(
     table = Table("parameter", "value", "estimate", "90 % interval", "unit", "verdict", box=None, padding=(0, 2))
     for parameter, known in found.parameters.items():
         verdict = (known.verdict or "").replace("_", " ")
-        table.add_row(parameter, _number(known.value), _number(known.estimate), _interval(known), known.unit, verdict)
+        table.add_row(
+            parameter, _number(known.value), _number(known.estimate), _interval(known), shown_unit(known.unit), verdict
+        )
     console.print(table)
 
 

@@ -57,8 +57,8 @@ def reproduce(
     import optuna
 
     from autotune.cli.signals import terminated_as_interrupted
+    from autotune.files import write_json
     from autotune.rerun.reproduce import reproduce as evaluate_again
-    from autotune.results.document import write_json
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with terminated_as_interrupted():

@@ -12,7 +12,7 @@ from rich.table import Table
 from autotune.cli.confirm_tables import print_confirmation
 from autotune.cli.console import command_name, make_console
 from autotune.results.document import NOISE_AND_SEARCH
-from autotune.text import metric_text
+from autotune.text import metric_text, shown_unit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,7 +80,7 @@ def print_result(document: Mapping[str, Any], truth: Mapping[str, float]) -> Non
         if known:
             row.append(_number(known[name]) if name in known else "")
             row.append(_number(best - known[name]) if name in known and best is not None else "")
-        row.append(parameter["unit"])
+        row.append(shown_unit(parameter["unit"]))
         table.add_row(*row, (parameter["verdict"] or "").replace("_", " "))
     if document["parameters"]:
         console.print(table)

@@ -50,7 +50,7 @@ def run(
     _check_progress(progress, quiet)
     import optuna
 
-    from autotune.results.document import write_json
+    from autotune.files import write_json
     from autotune.runs.run import run_study
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -82,7 +82,8 @@ def _report_bad_end(end: BaseException, name: str, home: Home, path: Path | None
 
     from autotune.errors import INTERRUPTED, StudyFailed
     from autotune.events import print_finished
-    from autotune.results.document import build_result, write_json
+    from autotune.files import write_json
+    from autotune.results.document import build_result
     from autotune.store.leases import alive
     from autotune.store.trials import TrialStore
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autotune.text import metric_text
+from autotune.text import metric_text, with_unit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,9 +82,7 @@ def _print_one(one: Mapping[str, Any]) -> None:
         share = metric["fraction_of_ceiling"]
         of = "" if share is None else f", {100 * share:.2f} % of the noise ceiling"
         console.print(f"Best: {metric['name']} {metric_text(metric['best'])} in trial {one['best_trial']}{of}")
-        values = (
-            f"{name} {_number(p['value'])} {p['unit']}".removesuffix(" 1") for name, p in one["incumbent"].items()
-        )
+        values = (f"{name} {with_unit(_number(p['value']), p['unit'])}" for name, p in one["incumbent"].items())
         console.print(f"  {', '.join(values)}", soft_wrap=True)
     for name, part in (one["budget"] or {}).items():
         console.print(f"Budget: {part['used']:.4g} of {part['of']:.4g} {name}")

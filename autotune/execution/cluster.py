@@ -23,7 +23,7 @@ from autotune.execution.cluster_start import TRIAL, connect, start_cluster
 from autotune.execution.cluster_worker import plain_task, run_remotely, stop
 from autotune.execution.executor import Ended, Listener, Task
 from autotune.objective import Evaluation, Status
-from autotune.store.trials import evaluation_of
+from autotune.store.records import evaluation_of
 from autotune.study import StudyFile
 
 _RECONNECT_SECONDS = 60.0

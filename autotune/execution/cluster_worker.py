@@ -22,7 +22,7 @@ from typing import Any
 from autotune.errors import Problem, StudyFailed
 from autotune.execution.executor import Ended, Repetition, Task
 from autotune.execution.process import ProcessExecutor
-from autotune.store.trials import plain_evaluation
+from autotune.store.records import plain_evaluation
 
 _IDLE_SECONDS = 60.0
 _LOOK_SECONDS = 0.2  # between two looks whether the trial is still wanted, and two messages about its iterations

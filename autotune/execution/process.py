@@ -23,7 +23,7 @@ from autotune.execution.child import FROM_OUTSIDE, Child, how_it_ended
 from autotune.execution.executor import Ended, Listener, Task
 from autotune.execution.threads import worker_threads
 from autotune.objective import Evaluation, Status
-from autotune.store.trials import evaluation_of
+from autotune.store.records import evaluation_of
 from autotune.study import StudyFile
 from autotune.study.execution import ExecutionSpec
 

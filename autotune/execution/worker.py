@@ -26,7 +26,7 @@ from autotune.execution.evaluate import run_task
 from autotune.execution.executor import Repetition, Task
 from autotune.objective import InputError, Objective
 from autotune.retrying import Patience
-from autotune.store.trials import plain_evaluation
+from autotune.store.records import plain_evaluation
 
 
 def main(requests: int, answers: int, guard: int) -> None:

@@ -87,4 +87,4 @@ def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def signed(values: Mapping[str, float], metrics: Sequence[Metric]) -> list[float]:
     """The metrics of one trial, larger is better; NaN for what it did not report."""
-    return [(1 if m.goal == "maximize" else -1) * values.get(m.name, math.nan) for m in metrics]
+    return [m.sign * values.get(m.name, math.nan) for m in metrics]

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import autotune
 from autotune.execution.threads import worker_threads
+from autotune.files import write_json
 from autotune.provenance.code_hashes import code_hashes
-from autotune.results.document import write_json
-from autotune.store.trials import TrialRecord, TrialStore
+from autotune.store.records import TrialRecord
+from autotune.store.trials import TrialStore
 
 if TYPE_CHECKING:
     from autotune.study import StudySpec

@@ -10,7 +10,7 @@ from typing import Any
 from autotune.report.data import StudyData
 from autotune.report.parts import Cell, Table, number
 from autotune.results.document import NOISE_AND_SEARCH
-from autotune.text import metric_text
+from autotune.text import metric_text, shown_unit, with_unit
 
 _NOT_EXPLAINED = 0.995
 """Fraction of the noise ceiling below which something beside noise is left."""
@@ -93,7 +93,7 @@ def _row(name: str, parameter: Mapping[str, Any]) -> list[Cell]:
         number(parameter["best"], digits if isinstance(parameter["best"], float) else None),
         number(parameter["estimate"], digits if isinstance(parameter["estimate"], float) else None),
         Cell("–" if interval is None else _interval(parameter)),
-        Cell("" if parameter["unit"] == "1" else parameter["unit"]),
+        Cell(shown_unit(parameter["unit"])),
         Cell(verdict.replace("_", " "), kind=verdict),
         Cell(parameter["note"] or ""),
     ]
@@ -128,4 +128,4 @@ def cost(study: StudyData) -> list[tuple[str, str]]:
 
 
 def _unit(study: StudyData) -> str:
-    return "" if study.metric.unit == "1" else f" {study.metric.unit}"
+    return with_unit("", study.metric.unit)

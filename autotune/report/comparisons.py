@@ -10,7 +10,7 @@ from autotune.objective import View
 from autotune.report.data import StudyData
 from autotune.report.parts import Picture, Section, drawing, number
 from autotune.report.reconstructions import Gallery, Shown, common_frame, draw_view, limits_of, size_of
-from autotune.text import metric_text
+from autotune.text import metric_text, unit_label, with_unit
 
 _OWN_LIMITS = "As the objective drew them: each picture has limits of its own."
 Groups = list[tuple[str, list[Picture]]]
@@ -61,8 +61,7 @@ def _widest(limits: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _headed(view: View) -> str:
-    name = view.name[0].upper() + view.name[1:]
-    return name if view.unit == "1" else f"{name} ({view.unit})"
+    return unit_label(view.name[0].upper() + view.name[1:], view.unit)
 
 
 def neighbours(study: StudyData, gallery: Gallery) -> Iterator[Section]:
@@ -109,7 +108,7 @@ def _compared(
             _view(one, v, limits, frame, f"{name}_{i}_{k}", _said(study, one, parameter))
             for k, (one, v) in enumerate(row)
         ]
-        groups.append((view.name + ("" if view.unit == "1" else f" ({view.unit})"), pictures))
+        groups.append((view.label, pictures))
     return groups or _as_drawn(study, gallery, shown, name, parameter)
 
 
@@ -129,7 +128,8 @@ def _view(
     one: Shown, view: View, limits: tuple[float, float], frame: tuple[float, float], name: str, caption: str
 ) -> Picture:
     low, high = limits
-    alt = f"{view.name} of trial {one.trial.number}, {one.role}; colours from {low:.3g} to {high:.3g} {view.unit}"
+    colours = with_unit(f"{low:.3g} to {high:.3g}", view.unit)
+    alt = f"{view.name} of trial {one.trial.number}, {one.role}; colours from {colours}"
     return drawing(name, draw_view(view, limits, frame), alt, caption, raster=True)
 
 
@@ -137,6 +137,6 @@ def _said(study: StudyData, one: Shown, parameter: str = "") -> str:
     """Which trial it is."""
     trial = one.trial
     kind = f", a cheap evaluation ({trial.equivalents:.2g} of a full one)" if trial.level else ""
-    at = f"; {parameter} {number(trial.values[parameter]).text} {study.unit(parameter)}" if parameter else ""
+    at = f"; {parameter} {with_unit(number(trial.values[parameter]).text, study.unit(parameter))}" if parameter else ""
     role = one.role[0].upper() + one.role[1:]
     return f"{role}: trial {trial.number}{kind}{at}; {study.metric.name} {metric_text(study.value(trial), 5)}"

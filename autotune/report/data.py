@@ -16,7 +16,8 @@ from autotune.problem.goals import Limit
 from autotune.problem.space import Space
 from autotune.provenance.environment import environment_of
 from autotune.results.document import build_result
-from autotune.store.trials import TrialRecord, TrialStore, best_of
+from autotune.store.records import TrialRecord, best_of
+from autotune.store.trials import TrialStore
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class StudyData:
     @property
     def up(self) -> bool:
         """Whether a larger metric is better."""
-        return self.metric.goal == "maximize"
+        return self.metric.sign > 0
 
     @property
     def best(self) -> TrialRecord | None:

@@ -19,7 +19,7 @@ from autotune.objective import ShowsFits, ShowsReconstructions, View, find_objec
 from autotune.problem.space import Dimension
 from autotune.report.data import StudyData
 from autotune.report.style import plain
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
 
 NEIGHBOUR = 0.15
 """How far a neighbour should be from the answer along the parameter it is a neighbour in, of the searched range."""

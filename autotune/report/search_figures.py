@@ -33,7 +33,7 @@ from autotune.report.style import (
     value_text,
     worth_showing,
 )
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
 
 _BRIGHTEST = 0.93
 """Of the colour map: beyond, a line is hardly seen on white."""

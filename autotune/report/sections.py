@@ -16,7 +16,8 @@ from autotune.report.search_figures import draw_convergence, draw_curves, draw_f
 from autotune.report.slice_figures import draw_line, draw_plane
 from autotune.report.slices import Cuts
 from autotune.report.tables import confirmation, every_trial, failures
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
+from autotune.text import unit_label
 
 MANY = 300
 """Trials from which on figures are written as points, not as outlines."""
@@ -213,4 +214,4 @@ def _fronts(study: StudyData) -> Iterator[Section]:
 
 
 def _headed(metric: Metric) -> str:
-    return metric.name if metric.unit == "1" else f"{metric.name} ({metric.unit})"
+    return unit_label(metric.name, metric.unit)

@@ -28,7 +28,7 @@ from autotune.report.style import (
     value_text,
     worth_showing,
 )
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
 
 BAND = 1.645
 """Standard deviations to each side of a mean that hold 90 % of a normal distribution."""

@@ -17,11 +17,11 @@ from autotune.objective import Value
 from autotune.problem.space import Dimension, Floats
 from autotune.report.data import StudyData
 from autotune.results.posterior import FEWEST_TRIALS
-from autotune.search.gp_sampler import quiet_and_seeded
+from autotune.search.trial_history import read_histories, read_history
 from autotune.store.trials import TrialStore
 from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.gradient_model import GradientGP
-from autotune.surrogate.model.history import read_histories, read_history
+from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum.optimum import fit_with_maximum
 
 LINE, SIDE = 101, 33

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from autotune.problem.space import Floats
+from autotune.text import unit_label
 
 # Okabe and Ito, "Color Universal Design" (2008).
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -49,7 +50,7 @@ def new_axes(
 
 def label(name: str, unit: str = "1") -> str:
     """A name with its unit as the text of an axis."""
-    return plain(name if unit in ("1", "") else f"{name} ({unit})")
+    return plain(unit_label(name, unit))
 
 
 def value_text(value: float) -> str:

@@ -8,7 +8,8 @@ from statistics import fmean
 
 from autotune.report.data import StudyData
 from autotune.report.parts import Cell, Section, Table, number
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
+from autotune.text import shown_unit, unit_label
 
 MOST_ROWS = 300
 """Trials from which on only the best are listed."""
@@ -50,7 +51,7 @@ def confirmation(study: StudyData) -> Iterator[Section]:
     tables = [Table(head, rows)]
     if found["metrics"]:
         examined = [
-            [Cell(name), number(m["value"]), Cell("" if m["unit"] == "1" else m["unit"]), Cell(m["description"])]
+            [Cell(name), number(m["value"]), Cell(shown_unit(m["unit"])), Cell(m["description"])]
             for name, m in found["metrics"].items()
         ]
         tables.append(Table(("looked at closely", "value", "unit", "what it is"), examined))
@@ -80,7 +81,7 @@ def every_trial(study: StudyData) -> Iterator[Section]:
         + [number(t.equivalents), number(t.seconds)]
         for t in sorted(best_first[:MOST_ROWS], key=lambda t: t.number)
     ]
-    parameters = [d.name if d.unit == "1" else f"{d.name} ({d.unit})" for d in study.space.dimensions]
+    parameters = [unit_label(d.name, d.unit) for d in study.space.dimensions]
     head = ("trial", "state", name, *parameters, "cost", "seconds")
     count = len(study.trials)
     title = (

@@ -14,18 +14,20 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from autotune.errors import InputError, Problem
+from autotune.execution.choose import make_executor
 from autotune.execution.executor import Executor
+from autotune.files import write_json
 from autotune.home import Home
 from autotune.objective import Examines, MeasuresAgain
-from autotune.rerun.confirmation import Job, Opinion, sign_of
+from autotune.rerun.confirmation import Job, Opinion
 from autotune.rerun.ranking import Candidate
-from autotune.results.document import answer_of, build_result, write_json
+from autotune.results.document import answer_of, build_result
 from autotune.retrying import Patience
 from autotune.runs.resume import require_same
-from autotune.runs.run import make_executor
 from autotune.store.database import require_reachable
 from autotune.store.leases import alive
-from autotune.store.trials import TrialStore, best_of
+from autotune.store.records import best_of
+from autotune.store.trials import TrialStore
 from autotune.study import Plan, StudyFile, plan_study
 
 _WAIT_SECONDS = 1.0
@@ -116,7 +118,7 @@ def _candidates(store: TrialStore, plan: Plan, count: int) -> list[Candidate]:
         what = "has no finished full trial" + (" that keeps the limits" if limits else "")
         raise InputError(Problem(f"study {store.study.study_name}", what, "run it until it has one"))
     others = [trial for trial in trials if trial.answers(limits) or (trial.state == "finished" and trial.level > 0)]
-    others.sort(key=lambda trial: (trial.level, -sign_of(metric) * trial.metrics[metric.name]))
+    others.sort(key=lambda trial: (trial.level, -metric.sign * trial.metrics[metric.name]))
     found: list[Candidate] = []
     for trial in [best, *others]:
         if len(found) < count and trial.values not in [other.values for other in found]:

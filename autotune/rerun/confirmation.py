@@ -18,11 +18,6 @@ _NOISE_SEEDS = 2**40
 """Noise seeds begin here, beyond those of the repetitions that a study's intervals come from."""
 
 
-def sign_of(metric: Metric) -> float:
-    """1 where a larger value is better, -1 where a smaller one is."""
-    return 1.0 if metric.goal == "maximize" else -1.0
-
-
 @dataclass(frozen=True)
 class Job:
     """One evaluation: of a candidate in a round, or the examination of the first candidate."""
@@ -103,7 +98,7 @@ class Opinion:
 
     def document(self) -> dict[str, Any]:
         """All of it as plain data, with what it says of the ranking."""
-        comparison = Comparison(self.candidates, sign_of(self.plan.metric), self.tolerance)
+        comparison = Comparison(self.candidates, self.plan.metric.sign, self.tolerance)
         verdict = comparison.verdict()
         return {
             "study": self.store.study.study_name,

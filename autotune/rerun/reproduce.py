@@ -19,7 +19,8 @@ from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Objective, Status
 from autotune.problem.space import Space
 from autotune.provenance.environment import differences, environment, environment_of
-from autotune.store.trials import TrialRecord, TrialStore, best_of
+from autotune.store.records import TrialRecord, best_of
+from autotune.store.trials import TrialStore
 from autotune.study import Plan, StudyFile, plan_study
 from autotune.study.execution import ExecutionSpec
 from autotune.study.kept_file import kept_file
@@ -177,9 +178,8 @@ def scale_of(name: str, trial: TrialRecord, metric: Metric, trials: Sequence[Tri
         metric: the tuned one, which says what the best trial is.
         trials: of the study; only those evaluated at the trial's level compare with it.
     """
-    sign = 1.0 if metric.goal == "maximize" else -1.0
     peers = [trial, *(one for one in trials if one.state == "finished" and one.level == trial.level)]
-    best = max(peers, key=lambda one: sign * one.metrics[metric.name])
+    best = max(peers, key=lambda one: metric.sign * one.metrics[metric.name])
     sizes = [abs(one.metrics[name]) for one in peers if name in one.metrics]
     return max(abs(trial.metrics[name]), abs(best.metrics.get(name, 0.0))) or min(filter(None, sizes), default=0.0)
 

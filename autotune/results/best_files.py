@@ -15,6 +15,7 @@ from ruamel.yaml.comments import CommentedMap
 from autotune.files import whole, write_whole
 from autotune.home import Home
 from autotune.study import ParameterSpec, StudyFile
+from autotune.text import shown_unit
 
 STUDY, RECONSTRUCTION = "best.yaml", "best.h5"
 _SUFFIX = "-best"
@@ -110,7 +111,7 @@ def _parameters(file: StudyFile, result: Mapping[str, Any]) -> CommentedMap:
 
 def _comment(found: Mapping[str, Any]) -> str:
     """Unit, estimate, interval and verdict of a parameter."""
-    parts = [] if found["unit"] == "1" else [found["unit"]]
+    parts = [unit] if (unit := shown_unit(found["unit"])) else []
     if found["estimate"] is not None and found["estimate"] != found["best"]:
         parts.append(f"estimate {_number(found['estimate'])}")
     if found["interval"] is not None:

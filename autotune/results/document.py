@@ -6,21 +6,19 @@ of the study's last end, and null before it.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from autotune import __version__
-from autotune.files import write_whole
 from autotune.home import Home
 from autotune.objective import Metric
 from autotune.problem.goals import Limit
 from autotune.problem.space import describe
-from autotune.store.trials import TrialRecord, TrialStore, best_of, front_of
+from autotune.store.records import TrialRecord, best_of, front_of
+from autotune.store.trials import TrialStore
 
 SCHEMA = 1
 CONFIRMATION = "confirmation"
@@ -148,9 +146,3 @@ def software() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return versions
-
-
-def write_json(path: Path, document: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write JSON as :func:`autotune.files.write_whole` does, in a folder that is made where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

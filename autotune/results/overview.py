@@ -10,7 +10,8 @@ from typing import Any
 from autotune.home import Home
 from autotune.results.document import build_result
 from autotune.store.leases import alive
-from autotune.store.trials import TrialRecord, TrialStore, study_names
+from autotune.store.records import TrialRecord
+from autotune.store.trials import TrialStore, study_names
 from autotune.study.kept_file import BUDGET
 
 LATEST = 10

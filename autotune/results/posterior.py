@@ -10,6 +10,7 @@ from autotune.objective import Metric, Value
 from autotune.problem.space import Dimension, Space
 from autotune.results.document import NOISE_AND_SEARCH, SEARCH
 from autotune.store.trials import TrialStore
+from autotune.text import with_unit
 
 if TYPE_CHECKING:
     from autotune.surrogate.optimum.optimum import Optimum
@@ -55,14 +56,14 @@ def find_answer(
     ``sensitivity`` with ``main`` and ``total``); ``correlations`` (name -> name -> coefficient); ``samples`` of the
     optimum's location.
     """
-    from autotune.search.gp_sampler import quiet_and_seeded
-    from autotune.surrogate.model.history import read_histories, read_history
+    from autotune.search.trial_history import read_histories, read_history
+    from autotune.surrogate.numerics import quiet_and_seeded
     from autotune.surrogate.optimum.optimum import LEVEL, find_optimum
 
     if len(read_history(store.study, None, space).y) < FEWEST_TRIALS:
         return None
     history = read_histories(store.study, [source.study for source in sources], space, own_levels)
-    sign = 1.0 if metric.goal == "maximize" else -1.0
+    sign = metric.sign
 
     def upwards(values: Mapping[str, Value]) -> list[dict[str, float]]:
         assert again is not None  # noqa: S101
@@ -116,7 +117,7 @@ def _parameter(dimension: Dimension, found: Optimum, limits: Limits) -> dict[str
 
 def _note(dimension: Dimension, verdict: Verdict, found: Optimum, limits: Limits) -> str:
     """One sentence about a verdict."""
-    name, unit = dimension.name, "" if dimension.unit == "1" else f" {dimension.unit}"
+    name, unit = dimension.name, with_unit("", dimension.unit)
     low, high = found.intervals[name]
     value = float(found.values[name])
     match verdict.kind:

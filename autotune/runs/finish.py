@@ -5,14 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from autotune.files import write_json
 from autotune.problem.goals import Limit
 from autotune.results.best_files import keep_best
-from autotune.results.document import build_result, write_json
+from autotune.results.document import build_result
 from autotune.results.posterior import find_answer
 from autotune.retrying import passing_trouble
 from autotune.runs.repeated_measurements import Replicates
 from autotune.session import RunningStudy
-from autotune.store.trials import TrialRecord, best_of
+from autotune.store.records import TrialRecord, best_of
 
 _CONCLUSION = "conclusion"  # fact of a study: how it ended last, and with what
 _LOCK_SECONDS = 2.0

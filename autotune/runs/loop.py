@@ -13,7 +13,7 @@ from autotune.runs.stopping import Ending
 from autotune.search.tuner import Trial
 from autotune.session import RunningStudy, Watcher
 from autotune.store.leases import alive
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
 from autotune.tracking.record import Record
 
 _POLL_SECONDS = 1.0

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from autotune.errors import InputError, Problem
+from autotune.files import write_json
 from autotune.home import Home
 from autotune.objective import Objective
-from autotune.results.document import build_result, write_json
+from autotune.results.document import build_result
 from autotune.store.leases import alive
-from autotune.store.trials import TrialStore, best_of
+from autotune.store.records import best_of
+from autotune.store.trials import TrialStore
 from autotune.study import Plan, StudyFile
 
 

@@ -9,13 +9,11 @@ from typing import Any
 
 from autotune.errors import NoneSucceeded, Problem
 from autotune.execution.artifacts import discard_unfinished
-from autotune.execution.cluster import DaskExecutor
+from autotune.execution.choose import make_executor
 from autotune.execution.cluster_start import check_execution
 from autotune.execution.executor import Executor
-from autotune.execution.inline import InlineExecutor
-from autotune.execution.process import ProcessExecutor
 from autotune.home import Home
-from autotune.objective import KnowsTruth, MeasuresAgain, Metric, Objective
+from autotune.objective import KnowsTruth, MeasuresAgain, Objective
 from autotune.provenance.environment import note_environment
 from autotune.retrying import Patience
 from autotune.runs.finish import keep_report, write_down, write_result
@@ -117,23 +115,6 @@ def _search(file: StudyFile, plan: Plan, sources: tuple[TrialStore, ...]) -> Sea
         sources,
         plan.aims,
     )
-
-
-def make_executor(file: StudyFile, objective: Objective, metric: Metric, home: Home) -> Executor:
-    """What evaluates where the study says so.
-
-    Args:
-        file: the study.
-        objective: opened; worker processes open it for themselves.
-        metric: what is tuned.
-        home: where the workers' logs go.
-    """
-    spec = file.spec.execution
-    if spec.executor == "inline":
-        return InlineExecutor(objective, metric.name)
-    if spec.executor == "dask":
-        return DaskExecutor(file, metric.name, home.workers(file.spec.name))
-    return ProcessExecutor(file, spec, metric.name, home.workers(file.spec.name))
 
 
 def _to_the_end(study: RunningStudy, executor: Executor, watcher: Watcher) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
 from autotune.study.spec import BudgetSpec
 
 IN_A_ROW = 4

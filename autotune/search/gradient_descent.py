@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 from autotune.errors import InputError, Problem
 from autotune.objective import Value
 from autotune.problem.space import Dimension, Floats, Space
-from autotune.store.trials import INTERRUPTED, gradient_of
+from autotune.store.records import INTERRUPTED, gradient_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

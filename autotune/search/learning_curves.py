@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotune.objective import Metric
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
 
 FEWEST_CURVES = 4
 """Finished trials that must show how much the metric still gains after an iteration."""
@@ -27,7 +27,7 @@ class Curves:
     @classmethod
     def of(cls, trials: Sequence[TrialRecord], metric: Metric, level: int) -> Curves:
         """Of the trials of that level that finished with a curve of the metric."""
-        sign = 1.0 if metric.goal == "maximize" else -1.0
+        sign = metric.sign
         finished = [
             t for t in trials if t.state == "finished" and t.level == level and len(t.curve.get(metric.name, ()))
         ]

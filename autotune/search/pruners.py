@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
-Pruner = Literal["none", "curve", "median", "percentile", "halving", "hyperband"]
-"""``search.pruner`` in study.yaml. ``curve`` is ours (:mod:`autotune.search.learning_curves`), those after it are
-Optuna's."""
+
+def _median() -> BasePruner:
+    from optuna.pruners import MedianPruner
+
+    return MedianPruner()
+
+
+def _percentile() -> BasePruner:
+    from optuna.pruners import PercentilePruner
+
+    return PercentilePruner(25.0)
+
+
+def _halving() -> BasePruner:
+    from optuna.pruners import SuccessiveHalvingPruner
+
+    return SuccessiveHalvingPruner()
+
+
+def _hyperband() -> BasePruner:
+    from optuna.pruners import HyperbandPruner
+
+    return HyperbandPruner()
+
+
+OPTUNA_PRUNERS: dict[str, Callable[[], BasePruner]] = {
+    "median": _median,
+    "percentile": _percentile,
+    "halving": _halving,
+    "hyperband": _hyperband,
+}
+"""Optuna's pruners with Optuna's defaults, by name."""
+
+PRUNERS = ("none", "curve", *OPTUNA_PRUNERS)
+
+if TYPE_CHECKING:
+    Pruner = str
+else:
+    Pruner = Literal[PRUNERS]
+"""``search.pruner`` in study.yaml; ``curve`` is :mod:`autotune.search.learning_curves`."""
 
 
 def optuna_pruner(name: Pruner) -> BasePruner | None:
-    """Optuna's pruner of that name, with Optuna's defaults; None for ``none`` and ``curve``."""
-    from optuna.pruners import HyperbandPruner, MedianPruner, PercentilePruner, SuccessiveHalvingPruner
-
-    if name == "median":
-        return MedianPruner()
-    if name == "percentile":
-        return PercentilePruner(25.0)
-    if name == "halving":
-        return SuccessiveHalvingPruner()
-    if name == "hyperband":
-        return HyperbandPruner()
-    return None
+    """Optuna's pruner of that name; None for ``none`` and ``curve``, which are not Optuna's."""
+    return OPTUNA_PRUNERS[name]() if name in OPTUNA_PRUNERS else None

@@ -7,56 +7,101 @@ where the old one ended, and a trial that was interrupted gets the same proposal
 
 from __future__ import annotations
 
-import copy
-import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from autotune.problem.goals import Aims
+from autotune.problem.levels import Levels
 from autotune.problem.space import Space
+from autotune.search.request import Request
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.study import Study
 
-Sampler = Literal["random", "qmc", "tpe", "cmaes", "optuna-gp", "gp", "gradient"]
-"""``search.sampler`` in study.yaml."""
-
-SAMPLERS: tuple[str, ...] = get_args(Sampler)
-
 
 @dataclass(frozen=True)
-class Levels:
-    """What the sampler ``gp`` may ask for and learn from, beside full evaluations.
+class Kind:
+    """One row of the table of samplers.
 
     Attributes:
-        costs: of a full evaluation (1) and of each cheap one, as fractions of it; a trial of level l costs
-            ``costs[l]``.
-        sources: earlier studies of the same parameters, whose full evaluations are further levels.
-        finish: the next trial is to be a full evaluation where the model's mean is highest.
-        tolerance: an improvement that does not matter; None where any does.
+        make: makes the sampler for a trial. It imports Optuna and the surrogate itself, which take seconds.
+        takes_startup: whether the sampler begins with trials of another kind, and so takes ``startup_trials``.
     """
 
-    costs: tuple[float, ...] = (1.0,)
-    sources: tuple[Study, ...] = ()
-    finish: bool = False
-    tolerance: float | None = None
-
-    @property
-    def cheapest(self) -> int:
-        """The level that costs least."""
-        return int(np.argmin(self.costs))
-
-    @property
-    def count(self) -> int:
-        """Those that can be evaluated, and the sources."""
-        return len(self.costs) + len(self.sources)
+    make: Callable[[Request], BaseSampler]
+    takes_startup: bool = False
 
 
-TAKES_STARTUP = ("tpe", "cmaes", "optuna-gp", "gp")
-"""Samplers that begin with trials of another kind, and so take ``startup_trials``."""
+def _random(request: Request) -> BaseSampler:
+    from autotune.search import optuna_samplers
+
+    return optuna_samplers.random(request)
+
+
+def _sobol(request: Request) -> BaseSampler:
+    from autotune.search import optuna_samplers
+
+    return optuna_samplers.sobol(request)
+
+
+def _tpe(request: Request) -> BaseSampler:
+    from autotune.search import optuna_samplers
+
+    return optuna_samplers.tpe(request)
+
+
+def _cmaes(request: Request) -> BaseSampler:
+    from autotune.search import optuna_samplers
+
+    return optuna_samplers.cmaes(request)
+
+
+def _optuna_gp(request: Request) -> BaseSampler:
+    from autotune.search import optuna_samplers
+
+    return optuna_samplers.gp(request)
+
+
+def _gp(request: Request) -> BaseSampler:
+    from autotune.search.gp_sampler import GaussianProcessSampler
+
+    return GaussianProcessSampler(
+        request.space,
+        seed=request.seed,
+        startup_trials=request.startup_trials,
+        levels=request.levels,
+        sources=request.sources,
+        aims=request.aims,
+    )
+
+
+def _gradient(request: Request) -> BaseSampler:
+    from autotune.search.gradient_descent import GradientSampler
+
+    return GradientSampler(request.space, seed=request.study_seed)
+
+
+KINDS = {
+    "random": Kind(_random),
+    "qmc": Kind(_sobol),
+    "tpe": Kind(_tpe, takes_startup=True),
+    "cmaes": Kind(_cmaes, takes_startup=True),
+    "optuna-gp": Kind(_optuna_gp, takes_startup=True),
+    "gp": Kind(_gp, takes_startup=True),
+    "gradient": Kind(_gradient),
+}
+"""The samplers by name. A new one is a file that makes it, and a row here."""
+
+SAMPLERS: tuple[str, ...] = tuple(KINDS)
+TAKES_STARTUP: tuple[str, ...] = tuple(name for name, kind in KINDS.items() if kind.takes_startup)
+
+if TYPE_CHECKING:
+    Sampler = str
+else:
+    Sampler = Literal[SAMPLERS]
+"""``search.sampler`` in study.yaml."""
 
 
 def make_sampler(
@@ -67,6 +112,7 @@ def make_sampler(
     index: int,
     startup_trials: int | None = None,
     levels: Levels | None = None,
+    sources: Sequence[Study] = (),
     aims: Aims | None = None,
 ) -> BaseSampler:
     """Make the sampler for one trial.
@@ -96,95 +142,14 @@ def make_sampler(
         startup_trials: trials before the sampler's own method begins; None for its default (10 for ``tpe``
             and ``optuna-gp``, 1 for ``cmaes``, one more than half the dimensions but at least 4 for ``gp``).
         levels: for ``gp``; None where every evaluation is full.
+        sources: for ``gp``: the earlier studies that ``levels`` counts.
         aims: for ``gp``: what to steer by beside the tuned metric; None for that alone.
 
     Raises:
         ValueError: ``name`` is not a sampler, or the sampler takes no ``startup_trials``.
     """
-    if name not in SAMPLERS:
+    if name not in KINDS:
         raise ValueError(f"no sampler is called '{name}'; samplers: {', '.join(SAMPLERS)}")
-    if startup_trials is not None and name not in TAKES_STARTUP:
+    if startup_trials is not None and not KINDS[name].takes_startup:
         raise ValueError(f"sampler '{name}' takes no startup_trials; those that do: {', '.join(TAKES_STARTUP)}")
-    if name == "gp":
-        from autotune.search.gp_sampler import GaussianProcessSampler
-
-        return GaussianProcessSampler(space, seed=seed, startup_trials=startup_trials, levels=levels, aims=aims)
-    if name == "gradient":
-        from autotune.search.gradient_descent import GradientSampler
-
-        return GradientSampler(space, seed=_derived(seed))
-    if name == "qmc":
-        return _sobol(space, seed, index)
-    return _from_optuna(name, space, _derived(seed, index), index, startup_trials)
-
-
-def _derived(*entropy: int) -> int:
-    """A 32-bit seed from several numbers; neighbouring numbers give unrelated seeds."""
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
-
-
-def _from_optuna(name: str, space: Space, seed: int, index: int, startup_trials: int | None) -> BaseSampler:
-    from optuna.samplers import GPSampler, RandomSampler
-
-    if name == "random":
-        return RandomSampler(seed=seed)
-    if name == "cmaes":
-        return _cmaes(space, seed, index, 1 if startup_trials is None else startup_trials)
-    startup = 10 if startup_trials is None else startup_trials
-    if name == "tpe":
-        return _tpe(space, seed, startup)
-    return GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-
-
-def _tpe(space: Space, seed: int, startup_trials: int) -> BaseSampler:
-    """Multivariate TPE; with conditions in groups, without which it knows only the dimensions of all trials."""
-    from optuna.exceptions import ExperimentalWarning
-    from optuna.samplers import TPESampler
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # group: in Optuna since 2.8 and unchanged
-        return TPESampler(seed=seed, n_startup_trials=startup_trials, multivariate=True, group=space.conditional)
-
-
-def _cmaes(space: Space, seed: int, index: int, startup_trials: int) -> BaseSampler:
-    """CMA-ES; its state is in the trials' attributes, and it reseeds itself for every trial."""
-    from optuna.samplers import CmaEsSampler
-
-    always = {d.name: d.distribution for d in space.dimensions if not d.when and d.type != "categorical"}
-
-    class CmaEs(CmaEsSampler):
-        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-            # As it comes, it takes what all trials so far have, and gives up for good once that gets smaller.
-            return (
-                dict(sorted(always.items())) if space.conditional else super().infer_relative_search_space(study, trial)
-            )
-
-        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-            # Optuna adds the trial's number to the seed; an interrupted trial would shift it by one.
-            trial = copy.copy(trial)
-            trial.number = index
-            return super().sample_relative(study, trial, search_space)
-
-    return CmaEs(seed=seed, n_startup_trials=startup_trials, warn_independent_sampling=False)
-
-
-def _sobol(space: Space, seed: int, index: int) -> BaseSampler:
-    """Optuna's Sobol sampler, made to begin with the first trial and to take the trial's own place.
-
-    As it comes, it draws at random until a trial has finished, which a fresh sampler would do with the same
-    numbers again, and it takes the place after the last one asked, so that an interrupted trial leaves a
-    hole.
-    """
-    from optuna.exceptions import ExperimentalWarning
-    from optuna.samplers import QMCSampler
-
-    class Sobol(QMCSampler):
-        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-            return space.distributions()
-
-        def _find_sample_id(self, study: Any, search_space: Any) -> int:
-            return index
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # in Optuna since 3.0 and unchanged
-        return Sobol(scramble=True, seed=_derived(seed), warn_independent_sampling=False)
+    return KINDS[name].make(Request(space, seed, index, startup_trials, levels, sources, aims))

@@ -20,14 +20,17 @@ from typing import TYPE_CHECKING
 
 from autotune.objective import Evaluation, Metric, Status, Value
 from autotune.problem.goals import Aims
+from autotune.problem.levels import Levels
 from autotune.problem.space import Space
 from autotune.search.learning_curves import Curves
 from autotune.search.pruners import Pruner, optuna_pruner
-from autotune.search.samplers import Levels, make_sampler
-from autotune.store.trials import TrialRecord, TrialStore, best_of, free_index
+from autotune.search.samplers import make_sampler
+from autotune.store.records import TrialRecord, best_of, free_index
+from autotune.store.trials import TrialStore
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+    from optuna.study import Study
 
 
 MOST_DEATHS = 3
@@ -131,9 +134,10 @@ class Tuner:
 
     def _sampler(self, index: int, *, finish: bool) -> BaseSampler:
         levels = None
+        sources: tuple[Study, ...] = ()
         if self.search.sampler == "gp":
             sources = tuple(source.study for source in self.search.sources)
-            levels = Levels(self.search.costs, sources, finish, self.search.tolerance)
+            levels = Levels(self.search.costs, len(sources), finish, self.search.tolerance)
         return make_sampler(
             self.search.sampler if self.space.dimensions else "random",  # nothing tuned: any proposes nothing
             self.space,
@@ -141,6 +145,7 @@ class Tuner:
             index=index,
             startup_trials=self.search.startup_trials,
             levels=levels,
+            sources=sources,
             aims=self.search.aims,
         )
 
@@ -149,7 +154,7 @@ class Tuner:
         if self.search.pruner == "none":
             return lambda iteration, value: True
         if self.search.pruner == "curve":
-            curves, sign = self._curves(trial.level), self._sign
+            curves, sign = self._curves(trial.level), self.metric.sign
             return lambda iteration, value: not curves.hopeless(iteration, sign * value)
         return self._optuna_watch(trial)
 
@@ -166,10 +171,6 @@ class Tuner:
 
         return goes_on
 
-    @property
-    def _sign(self) -> float:
-        return 1.0 if self.metric.goal == "maximize" else -1.0
-
     def _curves(self, level: int) -> Curves:
         return Curves.of(self.store.trials(), self.metric, level)
 
@@ -178,8 +179,8 @@ class Tuner:
         curve = evaluation.curve.get(self.metric.name, ())
         if evaluation.status is not Status.STOPPED or not curve:
             return None
-        found = self._curves(trial.level).heading_for(len(curve), self._sign * curve[-1])
-        return None if found is None else self._sign * found
+        found = self._curves(trial.level).heading_for(len(curve), self.metric.sign * curve[-1])
+        return None if found is None else self.metric.sign * found
 
     def tell(self, trial: Trial, evaluation: Evaluation, *, done: float = 1.0, kept: bool = False) -> TrialRecord:
         """Store what a trial yielded. A complete evaluation without a finite tuned metric counts as failed.

@@ -1,6 +1,6 @@
 """Which runs of a study are alive: each keeps a lease in the store and renews it while its process lives.
 
-A running trial belongs to a run (:attr:`autotune.store.trials.TrialRecord.owner`); where that run's lease has ended,
+A running trial belongs to a run (:attr:`autotune.store.records.TrialRecord.owner`); where that run's lease has ended,
 the trial is nobody's and is released. Optuna's own heartbeats work only inside ``Study.optimize``.
 
 A lease is one attribute of the study, ``autotune:lease:N``: the run's name and when it expires, in UTC. Machines that

@@ -14,6 +14,7 @@ from autotune.study.conditions import resolve_conditions
 from autotune.study.fidelity import Cheap, resolve_fidelity
 from autotune.study.file import StudyFile
 from autotune.study.spec import ParameterSpec, show
+from autotune.text import shown_unit, unit_label, with_unit
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
     for parameter in known.values():
         stated = parameter.name in file.spec.parameters
         if parameter.default is None and not stated and not parameter.idle(held):
-            what = f"{parameter.name} ({parameter.unit}) must be given; it has no default"
+            what = f"{unit_label(parameter.name, parameter.unit)} must be given; it has no default"
             remedy = f"tune it ({parameter.name}: {{low: ..., high: ...}}) or fix it ({parameter.name}: VALUE)"
             problems.append(file.problem("parameters", what, remedy))
     problems += _idle(file, known, held)
@@ -223,7 +224,9 @@ class _Checker:
         log = parameter.log if spec.log is None else spec.log
         if low is None or high is None:
             missing = " and ".join(key for key, end in (("low", low), ("high", high)) if end is None)
-            self.wrong("", f"{missing} must be given", f"{parameter.name} ({parameter.unit}) has no default range")
+            self.wrong(
+                "", f"{missing} must be given", f"{unit_label(parameter.name, parameter.unit)} has no default range"
+            )
         for key, end in (("low", spec.low), ("high", spec.high)):
             if end is not None:
                 self.value(key, parameter, end)
@@ -295,19 +298,22 @@ class _Checker:
                 self.wrong(key, f"{show(value)} is not a choice of {parameter.name}", hint)
             return value
         if isinstance(value, str):
-            self.wrong(key, f"{show(value)} is not a number", f"{parameter.name} is in {parameter.unit}")
+            unit = shown_unit(parameter.unit)
+            self.wrong(
+                key, f"{show(value)} is not a number", f"{parameter.name} is {f'in {unit}' if unit else 'a number'}"
+            )
             return value
         if self._below(parameter, value):
             self.wrong(
                 key,
                 f"{show(value)} is below the limit",
-                f"the least is {show(parameter.minimum)} {parameter.unit}",
+                f"the least is {with_unit(show(parameter.minimum), parameter.unit)}",
             )
         if parameter.maximum is not None and value > parameter.maximum:
             self.wrong(
                 key,
                 f"{show(value)} is above the limit",
-                f"the most is {show(parameter.maximum)} {parameter.unit}",
+                f"the most is {with_unit(show(parameter.maximum), parameter.unit)}",
             )
         if parameter.type == "float":
             return float(value)

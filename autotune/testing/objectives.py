@@ -23,6 +23,7 @@ from autotune.testing.checks import (
     skip,
 )
 from autotune.testing.hooks import ObjectiveHooks
+from autotune.text import shown_unit, with_unit
 
 
 class ObjectiveConformance(ObjectiveHooks):
@@ -225,8 +226,9 @@ class ObjectiveConformance(ObjectiveHooks):
         metric = self.tuned_metric(objective).name
         difference = (ends[1][metric] - ends[0][metric]) / (2 * step)
         error = abs(derivative - difference) * scale
+        per = with_unit(" per", parameter.unit) if shown_unit(parameter.unit) else ""
         if error > self.gradient_rtol * abs(difference) * scale + self.gradient_atol:
-            yield (f"{name}: derivative {derivative:.8g} per {parameter.unit}, finite difference {difference:.8g}")
+            yield f"{name}: derivative {derivative:.8g}{per}, finite difference {difference:.8g}"
 
     def test_examination_reports_what_is_announced(self) -> None:
         """Where the objective examines: finite values of announced metrics, equal for equal arguments."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.objective import Metric
 from autotune.problem.goals import Limit
-from autotune.store.trials import TrialRecord, best_of
+from autotune.store.records import TrialRecord, best_of
+from autotune.text import unit_label
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric as Point
@@ -204,7 +205,7 @@ def trial_table(facts: StudyFacts, trials: Sequence[TrialRecord]) -> dict[str, l
     names = list(dict.fromkeys(name for trial in trials for name in trial.values))
     metrics = list(dict.fromkeys(name for trial in trials for name in trial.metrics))
     units = {name: facts.units.get(name, "1") for name in names}
-    headers = [name if units[name] == "1" else f"{name} ({units[name]})" for name in names]
+    headers = [unit_label(name, units[name]) for name in names]
     rows = [
         [trial.number, trial.state, trial.spent]
         + [trial.values.get(name) for name in names]

@@ -13,9 +13,11 @@ from autotune.provenance.environment import FILE as ENVIRONMENT
 from autotune.results.best_files import STUDY
 from autotune.session import RunningStudy
 from autotune.store.locks import exclusive
+from autotune.store.records import TrialRecord
 from autotune.store.sqlite import sqlite_path
-from autotune.store.trials import TrialRecord, TrialStore
+from autotune.store.trials import TrialStore
 from autotune.study import Plan
+from autotune.text import with_unit
 from autotune.tracking import PARENT_STATUS, Recorder, StudyFacts, study_summary, without_password
 from autotune.tracking.tags import measured_data, tags_of
 
@@ -249,6 +251,8 @@ def _ranges(plan: Plan) -> dict[str, str]:
     texts = {}
     for d in plan.space.dimensions:
         scale = " (log)" if d.log else ""
-        texts[d.name] = ", ".join(d.choices) if d.type == "categorical" else f"{d.low:g} .. {d.high:g} {d.unit}{scale}"
+        texts[d.name] = (
+            ", ".join(d.choices) if d.type == "categorical" else with_unit(f"{d.low:g} .. {d.high:g}", d.unit) + scale
+        )
         texts[d.name] += f", while {describe(d.when)}" if d.when else ""
     return texts | {name: f"{value} (fixed)" for name, value in plan.fixed.items()}

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
 from autotune.tracking.client import one_line
 from autotune.tracking.points import StudyFacts
 from autotune.tracking.runs import ParentStatus, StudyRuns

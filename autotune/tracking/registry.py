@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotune.errors import AutotuneError, InputError, Problem
+from autotune.files import write_json
 from autotune.home import Home
 from autotune.objective import Value
 from autotune.provenance.environment import FILE
 from autotune.results.best_files import STUDY, write_best
-from autotune.results.document import build_result, write_json
+from autotune.results.document import build_result
 from autotune.store.leases import alive
 from autotune.store.sqlite import sqlite_path
 from autotune.store.trials import TrialStore

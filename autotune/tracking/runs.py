@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from autotune.store.records import TrialRecord
 from autotune.store.sqlite import sqlite_path
-from autotune.store.trials import TrialRecord
 from autotune.tracking.client import one_line, open_client
 from autotune.tracking.points import (
     Incumbents,

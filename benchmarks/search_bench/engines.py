@@ -80,7 +80,7 @@ ENGINES = (
 )
 BY_NAME = {kind.name: kind for kind in ENGINES}
 
-_DECIDES = ("objective.py", "problem", "search", "store", "surrogate")
+_DECIDES = ("objective", "problem", "search", "store", "surrogate")
 
 
 def _own_version() -> str:

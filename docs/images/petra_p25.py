@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from autotune.home import Home
 from autotune.objective import Metric
-from autotune.store.trials import TrialRecord, TrialStore, best_of
+from autotune.store.records import TrialRecord, best_of
+from autotune.store.trials import TrialStore
 
 
 def draw(study: str) -> None:

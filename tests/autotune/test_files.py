@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autotune.files import whole, write_whole
-from autotune.results.document import write_json
+from autotune.files import whole, write_json, write_whole
 
 
 def test_what_was_there_stays_until_the_new_is_whole(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from pydantic import BaseModel
 from autotune.cli.main import run_command_line
 from autotune.home import Home
 from autotune.objective import Evaluation, Progress, Value, never_stop
-from autotune.store.trials import TrialRecord, TrialStore
+from autotune.store.records import TrialRecord
+from autotune.store.trials import TrialStore
 from tests.autotune.toy import BareToyType, Toy, ToySettings
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
 from tests.end_to_end.mlflow_server import free_port
 from tests.end_to_end.studies import ROOT, Place, autotune, make_place
 

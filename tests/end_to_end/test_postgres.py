@@ -15,7 +15,8 @@ from optuna.exceptions import StorageInternalError
 from autotune.objective import Metric
 from autotune.retrying import passing_trouble
 from autotune.store.postgres import server_url, session_lock
-from autotune.store.trials import TrialRecord, TrialStore
+from autotune.store.records import TrialRecord
+from autotune.store.trials import TrialStore
 from tests.end_to_end.postgres import PASSWORD, Server, postgres_server
 from tests.end_to_end.studies import STUDY, Place, autotune
 

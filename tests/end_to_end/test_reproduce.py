@@ -18,7 +18,7 @@ from autotune.problem.space import Dimension, Space
 from autotune.provenance import environment
 from autotune.rerun import reproduce as reproduction
 from autotune.rerun.reproduce import compare, scale_of
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
 from autotune.study import StudyFile
 from tests.end_to_end.studies import GATED, Place, autotune, make_gate
 

@@ -15,7 +15,8 @@ from autotune.home import Home
 from autotune.objective import Metric
 from autotune.results.overview import _budget, _left, _rate
 from autotune.results.side_by_side import contrast
-from autotune.store.trials import TrialRecord, TrialStore, study_names
+from autotune.store.records import TrialRecord
+from autotune.store.trials import TrialStore, study_names
 from tests.end_to_end.studies import GATED, STUDY, Place, autotune, make_gate, wait_for_evaluation
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from autotune.objective import Value
 from autotune.problem.space import Floats, Space
-from autotune.store.trials import ASKED, EXPECTED_IMPROVEMENT, INTERRUPTED, LEVEL, gradient_of, heading_of, reported_by
 
 if TYPE_CHECKING:
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
+    pass
 
 MOST_TRIALS = 400
 """Trials with a value that a model is made of; see :meth:`History.bounded`."""
@@ -156,75 +154,8 @@ class History:
         )
 
 
-def read_histories(study: Study, sources: Sequence[Study], space: Space, own_levels: int) -> History:
-    """All trials of a study of so many levels, joined with those of the studies that it learned from."""
-    history = read_history(study, None, space)
-    for level, source in enumerate(sources, start=own_levels):
-        history = history.joined(read_history(source, None, space), level)
-    return history.bounded(MOST_TRIALS)
-
-
-def read_history(study: Study, trial: FrozenTrial | None, space: Space) -> History:
-    """Read the trials of ``study`` other than ``trial``, the one being asked; all where that is None.
-
-    Trials whose parameters are not (or not yet) those of ``space``, or lie outside its ranges as an earlier study's
-    may, are counted but give no point.
-    """
-    from optuna.study import StudyDirection
-    from optuna.trial import TrialState
-
-    sign = -1.0 if study.direction == StudyDirection.MINIMIZE else 1.0
-    X: list[Floats] = []
-    y: list[float] = []
-    gradient: list[Floats] = []
-    pending: list[Floats] = []
-    failed: list[Floats] = []
-    level: list[int] = []
-    reports: list[Mapping[str, float]] = []
-    expected: list[float | None] = []
-    position = 0
-    place: int | None = None
-    for other in sorted(study.get_trials(deepcopy=False), key=lambda t: t.number):
-        waiting = other.state == TrialState.WAITING
-        asked = trial is not None and other.number == trial.number
-        if asked:
-            place = other.user_attrs.get(ASKED, {}).get("index")
-        if asked or waiting or other.user_attrs.get(INTERRUPTED):
-            continue
-        if trial is None or other.number < trial.number:
-            position += 1
-            expected.append(other.user_attrs.get(EXPECTED_IMPROVEMENT))
-        if not space.contains(other.params):
-            continue
-        point = space.to_unit(other.params)
-        # A stopped trial counts as what it was heading for: far from the best, its place matters more than its digits.
-        value = other.value if other.state == TrialState.COMPLETE else heading_of(other)
-        if value is not None and math.isfinite(value):
-            X.append(point)
-            y.append(sign * value)
-            gradient.append(sign * _slope(other, space))
-            level.append(other.user_attrs.get(LEVEL, 0))
-            reports.append(reported_by(other))
-        else:
-            (pending if other.state == TrialState.RUNNING else failed).append(point)
-    values = np.array(y, dtype=np.float64)
-    points, running, slopes, lost = (_matrix(rows, space.width) for rows in (X, pending, gradient, failed))
-    levels = np.array(level, dtype=np.int64)
-    position = position if place is None else place
-    return History(points, values, running, position, slopes, lost, levels, tuple(reports), tuple(expected))
-
-
-def _slope(trial: FrozenTrial, space: Space) -> Floats:
-    """The trial's derivatives per unit-cube coordinate, shape (D,); NaN where it has none."""
-    return slope_to_unit(space, trial.params, gradient_of(trial))
-
-
 def slope_to_unit(space: Space, values: Mapping[str, Value], gradient: Mapping[str, float]) -> Floats:
     """Derivatives per unit-cube coordinate, shape (D,), of derivatives per parameter; NaN where one is not known."""
     known = space.gradient_to_unit(values, gradient)
     slopes = [[known.get(d.name, math.nan)] * d.width for d in space.dimensions]
     return np.array([slope if math.isfinite(slope) else math.nan for of_one in slopes for slope in of_one])
-
-
-def _matrix(points: list[Floats], width: int) -> Floats:
-    return np.array(points, dtype=np.float64).reshape(len(points), width)

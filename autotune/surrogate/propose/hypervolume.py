@@ -109,4 +109,4 @@ def _larger_is_better(history: History, metric: Metric) -> Floats:
     values = history.reported(metric.name)
     if metric.name == SECONDS.name:
         values = np.log(np.where(values > 0, values, math.nan))
-    return -values if metric.goal == "minimize" else values
+    return metric.sign * values

@@ -118,7 +118,7 @@ def _panel(axes: Axes, view: View, *, bar: bool = True) -> None:
     shown = axes.imshow(
         view.image, cmap=view.colours, vmin=limits[0], vmax=limits[1], aspect=aspect, interpolation="nearest"
     )
-    axes.set_title(f"{view.name} ({view.unit})", fontsize=10)
+    axes.set_title(view.label, fontsize=10)
     axes.set(xticks=[], yticks=[], facecolor="0.8")
     _scale_bar(axes, view.image.shape[1], view.pixel_x, view.length_unit)
     if bar:

@@ -9,7 +9,7 @@ import pytest
 
 from autotune.objective import Metric
 from autotune.problem.goals import SECONDS, Limit, non_dominated
-from autotune.store.trials import TrialRecord, best_of, front_of
+from autotune.store.records import TrialRecord, best_of, front_of
 from autotune.tracking.points import Incumbents, StudyFacts, study_summary
 
 CONSISTENCY = Metric("consistency", "maximize")

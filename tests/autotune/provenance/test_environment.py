@@ -21,7 +21,8 @@ from autotune.provenance.environment import (
     note_environment,
     threads_of,
 )
-from autotune.store.trials import TrialRecord, TrialStore
+from autotune.store.records import TrialRecord
+from autotune.store.trials import TrialStore
 from autotune.study import ExecutionSpec, StudySpec
 
 

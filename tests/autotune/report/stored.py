@@ -15,7 +15,8 @@ from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Status, Value, View
 from autotune.problem.space import Dimension, Space
 from autotune.results.posterior import find_answer
-from autotune.store.trials import LEVEL, TrialStore
+from autotune.store.records import LEVEL
+from autotune.store.trials import TrialStore
 from tests.autotune.toy import Toy, ToySettings, ToyType
 
 CONSISTENCY = Metric("consistency", "maximize", noise_ceiling=1.0)

@@ -12,7 +12,6 @@ import optuna
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from autotune.cli.progress import Quiet
 from autotune.errors import InputError
 from autotune.execution.executor import Task
 from autotune.execution.inline import InlineExecutor
@@ -20,6 +19,7 @@ from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Objective, Parameter, Progress, Status, Value, never_stop
 from autotune.rerun.confirm import confirm_study
 from autotune.runs.run import run_study
+from autotune.session import Quiet
 from autotune.store.leases import Lease
 from autotune.store.trials import TrialStore
 from autotune.study import StudyFile, load_study

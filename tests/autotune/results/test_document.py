@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from autotune.files import write_json
 from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Status
 from autotune.problem.space import Dimension, Space
-from autotune.results.document import build_result, software, write_json
+from autotune.results.document import build_result, software
 from autotune.results.overview import summary
 from autotune.store.trials import TrialStore
 

@@ -17,7 +17,8 @@ from autotune.objective import Evaluation, Metric, Status
 from autotune.problem.space import Dimension, Space
 from autotune.results.document import build_result
 from autotune.results.posterior import FEWEST_TRIALS, find_answer
-from autotune.store.trials import LEVEL, TrialStore
+from autotune.store.records import LEVEL
+from autotune.store.trials import TrialStore
 from autotune.surrogate.propose.first_points import sobol
 
 SPACE = Space(

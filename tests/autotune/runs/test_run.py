@@ -19,7 +19,8 @@ from autotune.results.document import build_result
 from autotune.runs.run import run_study
 from autotune.search.tuner import Trial
 from autotune.store.leases import Lease, alive
-from autotune.store.trials import TrialRecord, TrialStore
+from autotune.store.records import TrialRecord
+from autotune.store.trials import TrialStore
 from autotune.study import StudyFile, load_study
 from autotune.tracking.record import Record
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.runs.stopping import FEWEST, IN_A_ROW, Ending, Next
-from autotune.store.trials import TrialRecord, TrialState
+from autotune.store.records import TrialRecord, TrialState
 from autotune.study.spec import BudgetSpec
 
 

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 
 from autotune.problem.space import Dimension, Space
 from autotune.search.gp_sampler import GaussianProcessSampler
-from autotune.store.trials import INTERRUPTED
-from autotune.surrogate.model.history import read_history
+from autotune.search.trial_history import read_history
+from autotune.store.records import INTERRUPTED
 from autotune.surrogate.propose.first_points import default_startup_trials
 
 PLANE = Space((Dimension("x", low=-1.0, high=3.0), Dimension("y", low=0.01, high=100.0, log=True)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autotune.objective import Metric
 from autotune.search.learning_curves import FEWEST_CURVES, MARGIN, Curves
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
 
 # After iteration 1 these gain 0.4, 0.2, 0.1 and 0.3; the best ends at 0.9.
 FOUR = Curves([[0.5, 0.8, 0.9], [0.4, 0.5, 0.6], [0.2, 0.3, 0.3], [0.1, 0.3, 0.4]])

@@ -12,9 +12,10 @@ from optuna.trial import Trial as OptunaTrial
 from autotune.objective import Evaluation, Metric, Status
 from autotune.problem.space import Dimension, Space
 from autotune.search.pruners import Pruner, optuna_pruner
+from autotune.search.trial_history import read_history
 from autotune.search.tuner import Search, Trial, Tuner
-from autotune.store.trials import TrialRecord, TrialStore
-from autotune.surrogate.model.history import read_history
+from autotune.store.records import TrialRecord
+from autotune.store.trials import TrialStore
 
 SPACE = Space((Dimension("shift", "angstrom", low=-2.0, high=2.0),))
 ITERATIONS = 10

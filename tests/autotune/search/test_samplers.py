@@ -15,7 +15,7 @@ import pytest
 
 from autotune.problem.space import Dimension, Space
 from autotune.search.samplers import SAMPLERS, TAKES_STARTUP, make_sampler
-from autotune.store.trials import INTERRUPTED
+from autotune.store.records import INTERRUPTED
 
 SPACE = Space(
     (

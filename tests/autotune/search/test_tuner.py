@@ -11,7 +11,8 @@ import pytest
 from autotune.objective import Evaluation, Metric, Status
 from autotune.problem.space import Dimension, Space
 from autotune.search.tuner import Search, Trial, Tuner
-from autotune.store.trials import TrialRecord, TrialStore, best_of
+from autotune.store.records import TrialRecord, best_of
+from autotune.store.trials import TrialStore
 
 METRIC = Metric("consistency", "maximize")
 SPACE = Space((Dimension("shift", "angstrom", low=-2.0, high=2.0), Dimension("rate", low=1e-3, high=1.0, log=True)))

@@ -14,8 +14,9 @@ import pytest
 
 from autotune.objective import Evaluation, Metric, Status
 from autotune.problem.space import Dimension, Space
+from autotune.store.records import INTERRUPTED, evaluation_of, free_index, plain_evaluation
 from autotune.store.sqlite import readable_url, sqlite_path
-from autotune.store.trials import INTERRUPTED, TrialStore, evaluation_of, free_index, plain_evaluation, study_names
+from autotune.store.trials import TrialStore, study_names
 
 METRIC = Metric("consistency", "maximize")
 SPACE = Space(

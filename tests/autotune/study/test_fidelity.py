@@ -40,7 +40,9 @@ costly = CostlyType()
 HEAD = "name: toy\nobjective: {{name: 'tests.autotune.{}'}}\n"
 
 
-def plan(folder: Path, fidelity: str, parameters: str = "{shift: {}}", objective: str = "study.test_fidelity:costly") -> Plan:
+def plan(
+    folder: Path, fidelity: str, parameters: str = "{shift: {}}", objective: str = "study.test_fidelity:costly"
+) -> Plan:
     path = folder / "study.yaml"
     text = HEAD.format(objective) + f"parameters: {parameters}\nsearch:\n  fidelity: {fidelity}\n"
     path.write_text(text, encoding="utf-8")
@@ -121,7 +123,8 @@ def test_data_are_not_tuned(tmp_path: Path) -> None:
 def test_other_samplers_cannot_learn_from_them(sampler: str, key: str, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(
-        HEAD.format("study.test_fidelity:costly") + f"parameters: {{shift: {{}}}}\nsearch: {{sampler: {sampler}, {key}}}\n"
+        HEAD.format("study.test_fidelity:costly")
+        + f"parameters: {{shift: {{}}}}\nsearch: {{sampler: {sampler}, {key}}}\n"
     )
     with pytest.raises(InputError, match=rf"{key.split(':')[0]} needs the sampler gp; '{sampler}' cannot learn"):
         load_study(path, ())

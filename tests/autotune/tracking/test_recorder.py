@@ -25,7 +25,7 @@ import pytest
 from autotune.cli.ui import ui
 from autotune.errors import InputError
 from autotune.objective import Metric
-from autotune.store.trials import TrialRecord
+from autotune.store.records import TrialRecord
 from autotune.tracking import Recorder, RecorderReport, StudyFacts, sync
 from autotune.tracking.points import Incumbents, MeasuredData, trial_table
 from autotune.tracking.runs import StudyRuns

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from autotune.cli.progress import Quiet
 from autotune.home import Home
 from autotune.objective import Evaluation, Value
 from autotune.runs.run import run_study
+from autotune.session import Quiet
 from autotune.study import load_study
 from objectives.diffraction.data.open.reading import open_measurement
 from objectives.diffraction.data.open.records import RECORDS

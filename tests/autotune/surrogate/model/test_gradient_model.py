@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from autotune.problem.space import Dimension, Space
 from autotune.search.gp_sampler import GaussianProcessSampler
-from autotune.store.trials import _EVALUATION
+from autotune.store.records import EVALUATION
 from autotune.surrogate.model.covariance import Groups, Rows, covariance, matern52
 from autotune.surrogate.model.gradient_model import (
     Fit,
@@ -221,7 +221,7 @@ def trials_to_optimum(d: int, seed: int, most: int, *, with_gradient: bool) -> i
             return number + 1
         if with_gradient:
             slope = dict(zip(space.names, gradient(x).tolist(), strict=True))
-            trial.set_user_attr(_EVALUATION, {"gradient": slope})
+            trial.set_user_attr(EVALUATION, {"gradient": slope})
         study.tell(trial, value(x))
     return most + 1
 

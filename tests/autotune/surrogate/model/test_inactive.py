@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.problem.space import Dimension, Floats, Space
+from autotune.search.trial_history import read_history
 from autotune.surrogate.model.coordinates import Coordinates
-from autotune.surrogate.model.history import History, read_history
+from autotune.surrogate.model.history import History
 from autotune.surrogate.model.inactive import HoldingInactive, hold_inactive
 from autotune.surrogate.model.value_model import fit
 from autotune.surrogate.propose.acquisition import acquisition_function, propose

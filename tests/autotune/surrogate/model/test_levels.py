@@ -14,10 +14,11 @@ import pytest
 from autotune.objective import Evaluation, Metric, Status
 from autotune.problem.space import Dimension, Floats, Space
 from autotune.runs.stopping import Ending
+from autotune.search.trial_history import read_history
 from autotune.search.tuner import Search, Tuner
-from autotune.store.trials import TrialRecord, TrialStore
+from autotune.store.records import TrialRecord
+from autotune.store.trials import TrialStore
 from autotune.study.spec import BudgetSpec
-from autotune.surrogate.model.history import read_history
 
 METRIC = Metric("m", "maximize")
 TOP = np.array([0.37, 0.71, 0.52])

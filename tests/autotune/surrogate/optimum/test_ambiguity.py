@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from autotune.problem.space import Dimension, Floats, Space
-from autotune.search.gp_sampler import quiet_and_seeded
 from autotune.surrogate.model.history import History
+from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum.locations import find_locations
 from autotune.surrogate.optimum.optimum import find_optimum
 from autotune.surrogate.propose.first_points import sobol

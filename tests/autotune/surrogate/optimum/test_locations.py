@@ -10,10 +10,10 @@ import torch
 from scipy.stats import t
 
 from autotune.problem.space import Dimension, Floats, Space
-from autotune.search.gp_sampler import quiet_and_seeded
 from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.gradient_model import GradientGP, fit_gradient_gp
 from autotune.surrogate.model.observations import Trials
+from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum.locations import SAMPLES, Locations, find_locations
 from autotune.surrogate.optimum.score_noise import PRIOR, ScoreNoise
 from autotune.surrogate.propose.first_points import sobol

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from autotune.problem.space import Dimension, Floats, Space
-from autotune.search.gp_sampler import quiet_and_seeded
 from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.gradient_model import GradientGP, fit_gradient_gp
 from autotune.surrogate.model.history import History
 from autotune.surrogate.model.observations import Trials
 from autotune.surrogate.model.value_model import FittedModel
+from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum import optimum as module
 from autotune.surrogate.optimum.optimum import Optimum, find_optimum
 from autotune.surrogate.propose.acquisition import incumbent

@@ -9,8 +9,8 @@ import pytest
 
 from autotune.objective import Value
 from autotune.problem.space import Dimension, Space
-from autotune.search.gp_sampler import quiet_and_seeded
 from autotune.surrogate.model.history import History
+from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum.optimum import CHECKS, Check, find_optimum
 
 

@@ -14,11 +14,11 @@ from autotune.objective import Evaluation, Metric, Status, Value
 from autotune.problem.space import Dimension, Floats, Space
 from autotune.results.posterior import find_answer
 from autotune.runs.stopping import Ending
-from autotune.search.gp_sampler import quiet_and_seeded
 from autotune.search.tuner import Search, Tuner
 from autotune.store.trials import TrialStore
 from autotune.study.spec import BudgetSpec
 from autotune.surrogate.model.history import History
+from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum.optimum import Again, Optimum, find_optimum
 from autotune.surrogate.optimum.verdicts import CORRELATED
 from autotune.surrogate.propose.first_points import sobol

@@ -11,9 +11,9 @@ import torch
 from scipy.stats import norm
 
 from autotune.problem.space import Dimension, Floats, Space
-from autotune.search.gp_sampler import quiet_and_seeded
 from autotune.surrogate.model.history import History
 from autotune.surrogate.model.value_model import fit
+from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.propose.acquisition import Weighted, acquisition_function, propose
 from autotune.surrogate.propose.acquisition_factors import cheapness, keeps, success
 from autotune.surrogate.propose.first_points import sobol

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from autotune.objective import Value
+from autotune.problem.levels import Levels
 from autotune.problem.space import Dimension, Space
-from autotune.search.gp_sampler import Asked, GaussianProcessSampler, quiet_and_seeded
-from autotune.search.samplers import Levels
 from autotune.surrogate.model.history import History
+from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum.optimum import find_optimum
+from autotune.surrogate.propose.proposer import Asked, Proposer
 
 SPACE = Space((Dimension("x", low=0.0, high=2.0), Dimension("y", low=0.0, high=2.0)))
 POINTS = np.random.default_rng(3).uniform(size=(9, 2))
@@ -65,7 +66,7 @@ def test_the_largest_values_have_a_spread() -> None:
     history = History(POINTS[:4], y, np.zeros((0, 2)), 4)
     assert np.isfinite(history.spread) and np.abs(history.divided(history.spread).y).max() < 10
     with quiet_and_seeded(0):
-        asked = GaussianProcessSampler(SPACE, seed=1).ask(history)
+        asked = Proposer(SPACE, seed=1).ask(history)
     assert np.isfinite(asked.point).all()
 
 
@@ -76,7 +77,7 @@ def test_a_proposal_is_the_same_in_any_unit(unit: float, gradients: bool) -> Non
     slopes = np.random.default_rng(4).normal(size=POINTS.shape) if gradients else None
 
     def ask(by: float) -> Asked:
-        sampler = GaussianProcessSampler(SPACE, seed=1, levels=Levels(tolerance=1e-6 * by))
+        sampler = Proposer(SPACE, seed=1, levels=Levels(tolerance=1e-6 * by))
         return sampler.ask(History(POINTS, by * y, np.zeros((0, 2)), 9, None if slopes is None else by * slopes))
 
     asked = [ask(by) for by in (1.0, unit)]

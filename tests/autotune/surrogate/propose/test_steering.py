@@ -12,10 +12,11 @@ import pytest
 from autotune.objective import Evaluation, Metric, Status, Value
 from autotune.problem.goals import SECONDS, Aims, Limit, non_dominated
 from autotune.problem.space import Dimension, Floats, Space
-from autotune.search.gp_sampler import quiet_and_seeded
 from autotune.search.tuner import Search, Trial, Tuner
-from autotune.store.trials import TrialRecord, TrialStore, front_of
+from autotune.store.records import TrialRecord, front_of
+from autotune.store.trials import TrialStore
 from autotune.surrogate.model.history import History
+from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.propose.hypervolume import reference_point
 from autotune.surrogate.propose.steering import keeping, steer
 
@@ -193,7 +194,7 @@ def test_reports_go_with_their_trials() -> None:
 
 
 def test_a_stopped_trial_tells_only_how_long_a_full_one_takes(url: str) -> None:
-    from autotune.surrogate.model.history import read_history
+    from autotune.search.trial_history import read_history
 
     made = tuner(url, PLANE, Aims())
     trial: Trial = made.ask()

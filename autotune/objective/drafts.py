@@ -1,0 +1,62 @@
+"""Drafts of study files, which an objective type proposes for a measurement file (``autotune init``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True)
+class DraftLine:
+    """One key of a drafted study file.
+
+    Attributes:
+        key: dotted, from the top of the study file: ``objective.data.file``, ``parameters.defocus``.
+        value: what to write there: text, number, list or map of these. An example where ``status`` is ``missing``.
+        comment: what the file says about it, its unit, or what it is for; one line, shown beside the key.
+        status: ``set``: written as it is. ``missing``: the study cannot run until the user states it; written as a
+            comment, marked. ``optional``: written as a comment, for the user to take up.
+    """
+
+    key: str
+    value: Any
+    comment: str = ""
+    status: Literal["set", "missing", "optional"] = "set"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What an objective type proposes for a measurement file: the lines of a study that depend on it.
+
+    Attributes:
+        lines: keys below ``objective`` (less its ``name``) and ``parameters``, in the order to write them.
+        facts: name -> text: what was found in the file, for people.
+    """
+
+    lines: Sequence[DraftLine]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class DraftsStudies(Protocol):
+    """An objective type that can propose a study for a measurement file (``autotune init``)."""
+
+    @property
+    def file_formats(self) -> Sequence[str]:
+        """The file formats it knows, in words for people."""
+
+    def draft(self, file: Path, *, folder: Path) -> Draft | None:
+        """Propose a study for ``file``, from its metadata and a few of its values; never reads all of a large file.
+
+        Args:
+            file: an existing file or folder.
+            folder: the folder of the study file to be, which paths in the draft should be relative to.
+
+        Returns:
+            the draft; None where the file is of no format that this type knows.
+
+        Raises:
+            InputError: the file is of a known format, but damaged.
+        """

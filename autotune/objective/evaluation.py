@@ -1,0 +1,80 @@
+"""What one evaluation yields, and how its caller follows it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Status(StrEnum):
+    """How an evaluation ended."""
+
+    COMPLETE = "complete"
+    STOPPED = "stopped"  # the caller asked for an early end; the metrics are those of the state reached
+    DIVERGED = "diverged"  # the reconstruction produced NaN, infinity or a residual beyond reason
+    FAILED = "failed"  # it raised an error; set by the executor, so an objective may simply raise
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one reconstruction yields.
+
+    Attributes:
+        status: how it ended.
+        metrics: metric name -> value, computed on the frozen final state. Empty when diverged.
+        gradient: parameter name -> derivative of the tuned metric, per unit of the parameter itself, for those
+            differentiable parameters the objective could differentiate. By the envelope theorem this is the
+            partial derivative at the fixed, converged reconstruction.
+        curve: metric name -> its value after each iteration of the solver (index 0 = after the first).
+        arrays: name -> array worth keeping (object, probe, ...).
+        attributes: scalar facts about ``arrays`` that a reader needs (pixel sizes with units in the key).
+        seconds: wall-clock cost of the evaluation.
+        reason: one sentence where ``status`` is not complete.
+        resources: what the evaluation took of its machine, such as ``cpu_seconds``; measured where it is left empty.
+    """
+
+    status: Status
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    gradient: Mapping[str, float] = field(default_factory=dict)
+    curve: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    attributes: Mapping[str, float | int | str] = field(default_factory=dict)
+    seconds: float = 0.0
+    reason: str = ""
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.status is Status.COMPLETE:
+            bad = [name for name, value in self.metrics.items() if not math.isfinite(value)]
+            if bad or not self.metrics:
+                raise ValueError(
+                    f"a complete evaluation needs finite metrics; not finite: {', '.join(bad) or 'none given'}"
+                )
+        elif not self.reason:
+            raise ValueError(f"an evaluation that ended as {self.status} must give a reason")
+
+
+class Progress(Protocol):
+    """How an objective tells its caller where it is, and learns whether to go on."""
+
+    def __call__(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+        """Report after an iteration.
+
+        Args:
+            iteration: iterations done so far (1 after the first).
+            iterations: iterations planned.
+            metrics: what is cheap to know now; may be empty.
+
+        Returns:
+            True to go on; False to stop: finish with :attr:`Status.STOPPED` as soon as convenient.
+        """
+
+
+def never_stop(iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+    """Progress callback of a caller that only wants the result."""
+    return True
