@@ -100,8 +100,8 @@ def refuses(*arguments: Any, **named: Any) -> Evaluation:
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        (fails, r"ValueError: singular matrix in step 3 \(test_execution\.py:\d+\)"),
-        (exits, r"SystemExit: licence not found \(test_execution\.py:\d+\)"),
+        (fails, r"ValueError: singular matrix in step 3 \(test_inline\.py:\d+\)"),
+        (exits, r"SystemExit: licence not found \(test_inline\.py:\d+\)"),
         (not_finite, r"ValueError: a complete evaluation needs finite metrics; not finite: consistency \(.+\)"),
         (refuses, r"defocus: 9 is too much; at most 5 rate: 0 is too little"),
         (lambda *a, **k: {"consistency": 1.0}, r"TypeError: evaluate returned dict, not an Evaluation \(evaluate.+\)"),
