@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 FILE = "environment.json"
 _OF = "environment:"  # fact of a study: this and a digest -> the environment
 _RAN_IN = "environments"  # fact of a study: run -> digest of its environment, the latest last
+_DISTRIBUTION = "autotune-reconstruction"
+"""The distribution that this package is installed by; ``packages`` names it ``autotune``, as it is imported."""
 _EXTRAS = frozenset({"dask", "postgres", "sim"})
 """Extras of this package that may decide a number; its tests and linters do not."""
 _DIRTY = "-dirty"
@@ -139,7 +141,7 @@ def constraints(found: Mapping[str, Any]) -> str:
 def _packages(more: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Name and version of autotune, of ``more`` packages, and of all that these need."""
     found: dict[str, str] = {"autotune": autotune.__version__}
-    waiting = [("autotune", _EXTRAS)] + [(name, frozenset[str]()) for name in more]
+    waiting = [(_DISTRIBUTION, _EXTRAS)] + [(name, frozenset[str]()) for name in more]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
         name, extras = waiting.pop()
@@ -151,7 +153,8 @@ def _packages(more: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         except metadata.PackageNotFoundError:
             continue  # an extra that is not installed
         headers = _headers(distribution)
-        found[_canonical(name)] = next(iter(headers.get("version", ())), "unknown")
+        known_as = "autotune" if _canonical(name) == _DISTRIBUTION else _canonical(name)
+        found[known_as] = next(iter(headers.get("version", ())), "unknown")
         waiting += _requirements(headers.get("requires-dist", ()), extras)
     return tuple(sorted(found.items()))
 

@@ -123,4 +123,4 @@ def test_an_editable_install_is_told_by_its_source() -> None:
 
     if "site-packages" in str(objectives.__file__):
         pytest.skip("autotune is installed here, not as an editable checkout")
-    assert list(hashes("ptychography", "autotune")) == ["objectives"]
+    assert list(hashes("ptychography", "autotune-reconstruction")) == ["objectives"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,15 @@ def test_it_names_everything_that_matters() -> None:
 
 def test_requirements_are_followed_with_their_extras_and_markers(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {
-        "autotune": "Name: autotune\nVersion: 1\nRequires-Dist: A_b[x]>=1\nRequires-Dist: gone; extra == 'dask'\n",
+        "autotune-reconstruction": (
+            "Name: autotune-reconstruction\nVersion: 1\n"
+            "Requires-Dist: A_b[x]>=1\nRequires-Dist: gone; extra == 'dask'\n"
+        ),
         "a-b": "Name: A_b\nVersion: 2\nRequires-Dist: c; extra == 'x'\nRequires-Dist: d; extra == 'y'\n\nVersion: 9\n",
-        "c": "Version: 3+cpu\nRequires-Dist: autotune\nRequires-Dist: d; python_version < '3'\nRequires-Dist: ?\n",
+        "c": (
+            "Version: 3+cpu\nRequires-Dist: autotune-reconstruction\n"
+            "Requires-Dist: d; python_version < '3'\nRequires-Dist: ?\n"
+        ),
         "d": "Version: 4\n",
         "mine": "Version: 5\n",
     }
@@ -62,6 +69,11 @@ def test_requirements_are_followed_with_their_extras_and_markers(monkeypatch: py
 
     monkeypatch.setattr(module.metadata, "distribution", find)
     assert dict(module._packages.__wrapped__(("mine",))) == {"autotune": "1", "a-b": "2", "c": "3+cpu", "mine": "5"}
+
+
+def test_the_distribution_is_the_one_that_the_project_is_built_as() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == module._DISTRIBUTION
 
 
 def test_the_commit_is_that_of_our_own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
