@@ -18,8 +18,6 @@ from autotune.store.records import TrialRecord
 from autotune.store.trials import TrialStore
 from autotune.study import Plan, StudyFile
 
-_SECONDS = "seconds"
-
 
 class Watcher(Protocol):
     """Who wants to know how a run goes; called in the run's own thread, so it should return at once."""
@@ -131,7 +129,7 @@ class RunningStudy:
 
     def note_seconds(self) -> None:
         """Keep the time that the study has taken; of several runs at once, that of the one that began first."""
-        self.store.note(_SECONDS, max(self.seconds(), self.store.facts.get(_SECONDS, 0.0)))
+        self.store.keep(seconds=max(self.seconds(), self.store.facts.seconds))
 
     def release_own(self) -> None:
         """Release what this run has running, because the user has ended it or it cannot go on."""

@@ -32,6 +32,6 @@ def find_stored(study: str, home: Home) -> TrialStore:
     store = TrialStore.open(home.store_url, name)
     if store is None:
         raise InputError(Problem(f"study {name}", f"is not in {home.folder}", near_miss(name, known)))
-    if "identity" not in store.facts:
+    if store.facts.by_hand:
         raise InputError(Problem(f"study {name}", "was made by ask and tell, without a study file", "read its store"))
     return store

@@ -21,12 +21,13 @@ def sync(study: StoredStudyArgument) -> None:
     home = Home.from_environment()
     store = find_stored(study, home)
     name = store.study.study_name
-    if "record" not in store.facts:
+    stored = store.facts
+    if stored.record is None or stored.mlflow is None:
         raise InputError(Problem(f"study {name}", "was run with tracking off", "run it with tracking.enabled: true"))
     if alive(store):
         raise InputError(Problem(f"study {name}", "is being run, and recorded, by another process", "wait for it"))
     uri = record_address(store)
-    facts = StudyFacts.from_dict(store.facts["record"])
+    facts = StudyFacts.from_dict(stored.record)
     # Nothing runs: what is marked so was being evaluated when its process was killed.
     trials = [replace(trial, state="interrupted") if trial.state == "running" else trial for trial in store.trials()]
     report = bring_up_to_date(
@@ -35,18 +36,18 @@ def sync(study: StoredStudyArgument) -> None:
         tracking_uri=uri,
         artifact_root=artifacts_beside(uri, home),
         trial_folder=lambda number: home.trial(name, number),
-        status=PARENT_STATUS.get(store.facts["status"], "KILLED"),  # "running" without a process: it was killed
+        status=PARENT_STATUS.get(stored.status, "KILLED"),  # "running" without a process: it was killed
         summary_metrics=study_summary(facts.metric, trials, facts.limits),
         artifacts=artifacts_of(home.study(name)),
     )
     if report.error:
         raise AutotuneError(Problem(f"study {name}", report.error))
-    kept, here = store.facts["mlflow"], without_password(uri)
-    copied = kept["run_id"] is not None and kept["tracking_uri"] != here
+    place, here = stored.mlflow, without_password(uri)
+    copied = place.run_id is not None and place.tracking_uri != here
     if not copied:
-        store.note("mlflow", kept | {"tracking_uri": here, "run_id": report.parent_run_id})
+        store.keep(mlflow=replace(place, tracking_uri=here, run_id=report.parent_run_id))
     typer.echo(f"MLflow holds study {name}: {report.recorded} trials recorded now, {report.already_there} before")
     if copied:
-        typer.echo(f"That is a copy, in {here}; the study's own record stays in {kept['tracking_uri']}")
+        typer.echo(f"That is a copy, in {here}; the study's own record stays in {place.tracking_uri}")
     if report.lacking:
         typer.echo(f"{report.lacking} trials are there without their files: run this where those were evaluated")

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from autotune.study.execution import ExecutionSpec
 
 FILE = "environment.json"
-_OF = "environment:"  # fact of a study: this and a digest -> the environment
-_RAN_IN = "environments"  # fact of a study: run -> digest of its environment, the latest last
 _DISTRIBUTION = "autotune-reconstruction"
 """The distribution that this package is installed by; ``packages`` names it ``autotune``, as it is imported."""
 _EXTRAS = frozenset({"dask", "postgres", "sim"})
@@ -90,18 +88,16 @@ def note_environment(store: TrialStore, owner: str, spec: StudySpec, folder: Pat
     found = environment(spec.objective.name, threads_of(spec.execution))
     digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
     facts = store.facts
-    if _OF + digest not in facts:
-        store.note(_OF + digest, found)
-    store.note(_RAN_IN, {**facts.get(_RAN_IN, {}), owner: digest})
+    if facts.environment(digest) is None:
+        store.keep_environment(digest, found)
+    store.keep(environments={**facts.environments, owner: digest})
     write_json(folder / FILE, found)
 
 
 def environment_of(store: TrialStore, trial: TrialRecord) -> dict[str, Any] | None:
     """What a trial ran in; None where the study was run by a version that did not keep it."""
     facts = store.facts
-    digest = facts.get(_RAN_IN, {}).get(trial.owner)
-    found: dict[str, Any] | None = facts.get(f"{_OF}{digest}")
-    return found
+    return facts.environment(facts.environments.get(trial.owner))
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -122,8 +122,7 @@ def read_study(store: TrialStore, home: Home, *, live: bool) -> StudyData:
         live: whether a process is running it now.
     """
     facts, name = store.facts, store.study.study_name
-    identity = facts["identity"]
-    search = identity.get("search", {})
+    search = facts.identity.get("search", {})
     text = _text(home.study(name) / "study.yaml")
     ended = [trial for trial in store.trials() if trial.state != "running"]
     ended.sort(key=lambda trial: (trial.ended is None, trial.ended, trial.number))
@@ -132,14 +131,14 @@ def read_study(store: TrialStore, home: Home, *, live: bool) -> StudyData:
         name=name,
         description=_description(text),
         text=text,
-        objective=identity["objective"]["name"],
-        content_hash=identity.get("content_hash") or "",
+        objective=facts.objective,
+        content_hash=facts.content_hash or "",
         sampler=search.get("sampler", "gp"),
         result=result,
-        space=Space.from_dict(facts["space"]),
-        metric=Metric(**facts["metric"]),
-        against=tuple(Metric(**metric) for metric in facts.get("against", ())),
-        limits=tuple(Limit(**limit) for limit in facts.get("limits", ())),
+        space=facts.space,
+        metric=facts.metric,
+        against=facts.against,
+        limits=facts.limits,
         trials=tuple(ended),
         own_levels=1 + len(search.get("fidelity", ())),
         warm_start=tuple(search.get("warm_start", ())),

@@ -97,7 +97,7 @@ def _write_result(store: TrialStore, home: Home) -> None:
 def _finished_study(file: StudyFile, home: Home) -> TrialStore:
     name, run_it = file.spec.name, f"run it first: autotune run {file.path}"
     store = TrialStore.open(home.store_url, name)
-    if store is None or "identity" not in store.facts:
+    if store is None or store.facts.by_hand:
         raise InputError(Problem(f"study {name}", f"is not in {home.folder}", run_it))
     if alive(store):
         raise InputError(Problem(f"study {name}", "is being run by another process", "wait for it"))

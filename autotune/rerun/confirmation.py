@@ -9,7 +9,6 @@ from typing import Any
 from autotune.execution.executor import Ended, Repetition, Task
 from autotune.objective import Metric, Status, Value
 from autotune.rerun.ranking import LEVEL, Candidate, Comparison, Kind
-from autotune.results.document import CONFIRMATION
 from autotune.store.trials import TrialStore
 from autotune.study import Plan
 
@@ -145,7 +144,7 @@ class Opinion:
 
     def recall(self) -> None:
         """Take over what an earlier run of the command has evaluated of the same trials; failures are tried again."""
-        before = self.store.facts.get(CONFIRMATION, {})
+        before = self.store.facts.confirmation
         if before.get("trials") != _finished(self.store):
             return
         self.evaluations = before["evaluations"]
@@ -161,7 +160,7 @@ class Opinion:
 
     def keep(self) -> None:
         """Write it down in the store."""
-        self.store.note(CONFIRMATION, self.document())
+        self.store.keep(confirmation=self.document())
 
 
 def _recall(candidate: Candidate, kind: Kind, values: Sequence[float | None]) -> None:

@@ -88,7 +88,7 @@ def reproduce(
     threads = _threads(then)
     now = environment(file.spec.objective.name, threads)
     del objective  # the worker reads the data for itself
-    seed = int(store.facts["seed"])
+    seed = store.facts.seed
     values = {**plan.held(trial.level), **trial.values}
     ended = _evaluate(file, plan, Task(trial.number, values, seed, None), home, follower, threads)
     evaluation = ended.evaluation
@@ -116,12 +116,9 @@ def trial_of(store: TrialStore, number: int | None) -> TrialRecord:
     Raises:
         InputError: there is none, or it has no metrics to compare with.
     """
-    from autotune.problem.goals import Limit
-
     name, trials, facts = store.study.study_name, store.trials(), store.facts
     if number is None:
-        limits = [Limit(**limit) for limit in facts.get("limits", ())]
-        best = best_of(trials, Metric(**facts["metric"]), limits)
+        best = best_of(trials, facts.metric, facts.limits)
         if best is None:
             raise InputError(Problem(f"study {name}", "has no best trial yet", "name one that finished with --trial"))
         return best
@@ -203,7 +200,7 @@ def _same_measurement(store: TrialStore, objective: Objective) -> str | None:
     Raises:
         InputError: it is another measurement than the study's.
     """
-    then, now = store.facts["identity"].get("content_hash"), objective.summary().get(_HASH)
+    then, now = store.facts.content_hash, objective.summary().get(_HASH)
     if then != now:
         what = f"the data have changed: their hash is {now}, and was {then} when the study was run"
         remedy = "name the folder of the study's own data with --folder, or their place with --set"

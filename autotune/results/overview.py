@@ -12,7 +12,6 @@ from autotune.results.document import build_result
 from autotune.store.leases import alive
 from autotune.store.records import TrialRecord
 from autotune.store.trials import TrialStore, study_names
-from autotune.study.kept_file import BUDGET
 
 LATEST = 10
 """Trials shown of a study, and trials that its rate is that of."""
@@ -33,21 +32,21 @@ def summary(store: TrialStore, home: Home) -> dict[str, Any]:
     ``best_trial``, ``equivalents`` (cost in full evaluations), ``seconds``, ``first_active`` and ``last_active``
     (local times; None before the first trial).
     """
-    live, trials = alive(store), store.trials()
+    live, trials, facts = alive(store), store.trials(), store.facts
     states = Counter(trial.state for trial in trials)
     line = {
         "study": store.study.study_name,
         "status": "by hand",
         "runs": len(live),
         "trials": {state: states[state] for state in ("finished", "failed", "pruned", "running")},
-        "metric": {"name": store.facts.get("metric", {}).get("name"), "best": None, "fraction_of_ceiling": None},
+        "metric": {"name": facts.metric_name, "best": None, "fraction_of_ceiling": None},
         "best_trial": None,
         "equivalents": sum(trial.spent for trial in trials),
-        "seconds": store.facts.get("seconds", 0.0),
+        "seconds": facts.seconds,
         "first_active": _iso(min((t.started for t in trials if t.started), default=None)),
         "last_active": _iso(max((t.ended or t.started for t in trials if t.started), default=None)),
     }
-    if "identity" not in store.facts:
+    if facts.by_hand:
         return line
     result = build_result(store, home, live=bool(live))
     metric = {key: result["metric"][key] for key in ("name", "best", "fraction_of_ceiling")}
@@ -63,11 +62,11 @@ def details(store: TrialStore, home: Home) -> dict[str, Any]:
     ``trials_per_hour`` of the latest ones of all runs that are alive (of the last one where none is), and
     ``seconds_left`` at most at that rate (None where none runs, or that is not known).
     """
-    live, trials = alive(store), store.trials()
+    live, trials, facts = alive(store), store.trials(), store.facts
     result = build_result(store, home, live=bool(live))
     counted = [trial for trial in trials if trial.state != "interrupted"]
     rate = _rate(counted, live)
-    budget = _budget(store.facts.get(BUDGET), counted, store.facts.get("seconds", 0.0))
+    budget = _budget(facts.budget, counted, facts.seconds)
     found = summary(store, home)
     return found | {
         "reason": result["reason"],

@@ -31,7 +31,7 @@ def contrast(stores: Sequence[TrialStore], home: Home) -> dict[str, Any]:
         warnings: sentences.
     """
     results = [build_result(store, home, live=bool(alive(store))) for store in stores]
-    identities = [store.facts["identity"] for store in stores]
+    identities = [store.facts.identity for store in stores]
     names = dict.fromkeys(name for result in results for name in result["parameters"])
     return {
         "studies": [_study(result, identity) for result, identity in zip(results, identities, strict=True)],

@@ -13,9 +13,9 @@ from autotune.results.posterior import find_answer
 from autotune.retrying import passing_trouble
 from autotune.runs.repeated_measurements import Replicates
 from autotune.session import RunningStudy
+from autotune.store.facts import Conclusion
 from autotune.store.records import TrialRecord, best_of
 
-_CONCLUSION = "conclusion"  # fact of a study: how it ended last, and with what
 _LOCK_SECONDS = 2.0
 """A run that was told to end waits for the others no longer."""
 
@@ -31,17 +31,16 @@ def write_down(study: RunningStudy, status: str, reason: str, replicates: Replic
     with study.locked(timeout=-1 if status == "finished" else _LOCK_SECONDS):
         if status != "finished" and study.others():
             return status, reason
-        trials, facts = study.store.trials(), study.store.facts
-        came_from = {"trials": len(trials), "replicates": None if replicates is None else replicates.count}
-        if status == "finished" and (known := facts.get(_CONCLUSION, {})).items() >= came_from.items():
-            study.store.note("status", known["status"])
-            study.store.note("reason", known["reason"])
-            return known["status"], known["reason"]
+        trials, earlier = study.store.trials(), study.store.facts.conclusion
+        count = None if replicates is None else replicates.count
+        same_end = earlier is not None and (earlier.trials, earlier.replicates) == (len(trials), count)
+        if status == "finished" and earlier is not None and same_end:
+            study.store.keep(status=earlier.status, reason=earlier.reason)
+            return earlier.status, earlier.reason
         ended = status == "finished"
         if status == "finished" and best_of(trials, study.plan.metric, study.plan.aims.limits) is None:
             status, reason = "failed", _why_none_finished(study, reason)
-        study.store.note("status", status)
-        study.store.note("reason", reason)
+        study.store.keep(status=status, reason=reason)
         study.note_seconds()
         result = write_result(study)  # before what may take time or fail
         if status == "finished":
@@ -49,7 +48,7 @@ def write_down(study: RunningStudy, status: str, reason: str, replicates: Replic
             result = write_result(study)
         _keep_best(study, result)
         if ended:
-            study.store.note(_CONCLUSION, came_from | {"status": status, "reason": reason})
+            study.store.keep(conclusion=Conclusion(len(trials), count, status, reason))
     return status, reason
 
 
@@ -72,7 +71,7 @@ def keep_report(study: RunningStudy) -> None:
     except Exception as failure:
         error = f"{type(failure).__name__}: {failure}"
     with suppress(Exception):
-        study.store.note("report_error", error or None)
+        study.store.keep(report_error=error or None)
 
 
 def _keep_answer(study: RunningStudy, replicates: Replicates | None) -> None:
@@ -99,14 +98,14 @@ def _keep_answer(study: RunningStudy, replicates: Replicates | None) -> None:
     except Exception as error:  # what the study found must not be lost for a number about it
         if passing_trouble(error):
             raise
-        study.store.note("answer_error", f"{type(error).__name__}: {error}")
+        study.store.keep(answer_error=f"{type(error).__name__}: {error}")
         return
     if answer is not None:
         if replicates is not None and replicates.evaluated:
             noise = {"known_from": study.noise, "replicates": replicates.count, "equivalents": replicates.evaluated}
             answer |= {"noise": noise}
         write_json(study.folder / "posterior.json", answer)
-        study.store.note("answer", {key: part for key, part in answer.items() if key != "samples"})
+        study.store.keep(answer={key: part for key, part in answer.items() if key != "samples"})
 
 
 def _keep_best(study: RunningStudy, result: dict[str, Any]) -> None:
@@ -116,7 +115,7 @@ def _keep_best(study: RunningStudy, result: dict[str, Any]) -> None:
     except OSError:
         raise  # a full disk, which may pass
     except Exception as error:  # the answer is in the store anyway
-        study.store.note("best_error", f"{type(error).__name__}: {error}")
+        study.store.keep(best_error=f"{type(error).__name__}: {error}")
 
 
 def _why_none_finished(study: RunningStudy, end: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import uuid
@@ -16,6 +15,7 @@ from autotune.files import write_json
 from autotune.home import Home
 from autotune.objective import Objective
 from autotune.results.document import build_result
+from autotune.store.facts import plain_facts
 from autotune.store.leases import alive
 from autotune.store.records import best_of
 from autotune.store.trials import TrialStore
@@ -65,15 +65,15 @@ def take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fr
         home.store_url,
         name,
         plan.metric,
-        {
-            "study_id": uuid.uuid4().hex,
-            "identity": _identity(file, objective),
-            "metric": dataclasses.asdict(plan.metric),
-            "limits": [dataclasses.asdict(limit) for limit in plan.aims.limits],
-            "against": [dataclasses.asdict(metric) for metric in plan.aims.against],
-            "space": plan.space.as_dict(),
-            "seed": file.spec.search.seed,
-        },
+        plain_facts(
+            study_id=uuid.uuid4().hex,
+            identity=_identity(file, objective),
+            metric=plan.metric,
+            limits=plan.aims.limits,
+            against=plan.aims.against,
+            space=plan.space,
+            seed=file.spec.search.seed,
+        ),
     )
 
 
@@ -89,7 +89,8 @@ def require_same(store: TrialStore, file: StudyFile, objective: Objective, plan:
         InputError: with what differs.
     """
     # Which metric is tuned follows from more than the file's block ``metric``.
-    before = store.facts["identity"] | {"metric tuned": store.facts["metric"]["name"]}
+    stored = store.facts
+    before = {**stored.identity, "metric tuned": stored.metric.name}
     after = _identity(file, objective) | {"metric tuned": plan.metric.name}
     _require_same(file.spec.name, before, after, file.identity(stated=True), way_out)
 
@@ -125,11 +126,11 @@ def _unfit(store: TrialStore | None, plan: Plan) -> str:
     if store is None:
         return "is no other study here"
     facts = store.facts
-    if facts["metric"]["name"] != plan.metric.name or facts["metric"]["goal"] != plan.metric.goal:
-        return f"tunes {facts['metric']['name']}, not {plan.metric.name}"
+    if (facts.metric.name, facts.metric.goal) != (plan.metric.name, plan.metric.goal):
+        return f"tunes {facts.metric.name}, not {plan.metric.name}"
     if best_of(store.trials(), plan.metric) is None:
         return "has no finished trial"
-    theirs, ours = ({(d["name"], d["type"]) for d in space} for space in (facts["space"], plan.space.as_dict()))
+    theirs, ours = ({(d.name, d.type) for d in space.dimensions} for space in (facts.space, plan.space))
     if theirs != ours:
         names = sorted({name for name, _ in theirs ^ ours})
         return f"does not tune the same parameters ({', '.join(names)})"

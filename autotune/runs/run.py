@@ -94,11 +94,10 @@ def _take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, f
         note_environment(store, lease.owner, file.spec, folder)
         tuner = Tuner(store, plan.space, plan.metric, _search(file, plan, sources))
         tuner.start(alive(store))
-        store.note("status", "running")
-        store.note("reason", "")
+        store.keep(status="running", reason="")
     truth = objective.truth() if isinstance(objective, KnowsTruth) else {}
     noise = objective.noise if isinstance(objective, MeasuresAgain) else ""
-    earlier = float(store.facts.get("seconds", 0.0))
+    earlier = store.facts.seconds
     summary = dict(objective.summary())
     return RunningStudy(file, plan, home, store, tuner, lease, summary, dict(truth), noise, earlier=earlier)
 

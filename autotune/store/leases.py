@@ -15,24 +15,22 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+from autotune.store.facts import LeaseFact
 from autotune.store.trials import TrialStore
 
 LEASE_SECONDS = 60.0
 """A run that has not renewed its lease for so long counts as dead."""
-_PREFIX = "autotune:lease:"
 _RENEWALS = 4.0  # in the time of a lease
 _STARTED = Path("/proc/sys/kernel/random/boot_id")  # Linux alone has it
 
 
 def alive(store: TrialStore) -> frozenset[str]:
     """The names of the runs that hold a lease."""
-    return frozenset(lease["owner"] for lease in _leases(store).values() if _holds(lease))
+    return frozenset(lease.owner for lease in store.facts.leases.values() if _holds(lease))
 
 
 class Lease:
@@ -45,7 +43,7 @@ class Lease:
     def __init__(self, store: TrialStore, seconds: float = LEASE_SECONDS) -> None:
         self.owner = f"{_machine()}:{os.getpid()}:{_began(os.getpid())}:{uuid.uuid4().hex[:8]}"
         self._store, self._seconds = store, seconds
-        self._slot = ""
+        self._slot: int | None = None
         self._expires = datetime.now(UTC)
         self._given_back = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="autotune-lease", daemon=True)
@@ -55,12 +53,12 @@ class Lease:
 
         The study's lock must be held.
         """
-        if self._slot and not self.lapsed:
+        if self._slot is not None and not self.lapsed:
             return
-        leases = _leases(self._store)
-        own = {slot for slot, lease in leases.items() if lease["owner"] == self.owner}
+        leases = self._store.facts.leases
+        own = {slot for slot, lease in leases.items() if lease.owner == self.owner}
         free = own | {slot for slot, lease in leases.items() if not _holds(lease)}
-        free |= {f"{_PREFIX}{next(n for n in range(len(leases) + 1) if f'{_PREFIX}{n}' not in leases)}"}
+        free.add(next(slot for slot in range(len(leases) + 1) if slot not in leases))
         self._write(min(free))
         if not self._thread.is_alive():
             self._thread.start()
@@ -75,32 +73,28 @@ class Lease:
         self._given_back.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2.0)  # it may wait for a store that does not answer
-        if self._slot and not self.lapsed:
+        if self._slot is not None and not self.lapsed:
             self._seconds = 0.0
             self._write(self._slot)
 
-    def _write(self, slot: str) -> None:
+    def _write(self, slot: int) -> None:
         expires = datetime.now(UTC) + timedelta(seconds=self._seconds)
-        self._store.note(slot, {"owner": self.owner, "expires": expires.isoformat()})
+        self._store.keep_lease(slot, LeaseFact(self.owner, expires))
         self._slot, self._expires = slot, expires
 
     def _renew(self) -> None:
         """Body of the thread. A store that does not answer is asked again; the lease may expire meanwhile."""
         while not self._given_back.wait(self._seconds / _RENEWALS):
-            if not self.lapsed:
+            if self._slot is not None and not self.lapsed:
                 with suppress(Exception):
                     self._write(self._slot)
 
 
-def _leases(store: TrialStore) -> dict[str, Mapping[str, Any]]:
-    return {key: value for key, value in store.facts.items() if key.startswith(_PREFIX)}
-
-
-def _holds(lease: Mapping[str, Any]) -> bool:
+def _holds(lease: LeaseFact) -> bool:
     """Whether a lease has not expired, and its process, where it can be looked for here, is still there."""
-    if datetime.now(UTC) >= datetime.fromisoformat(lease["expires"]):
+    if datetime.now(UTC) >= lease.expires:
         return False
-    machine, pid, began, _ = lease["owner"].rsplit(":", 3)
+    machine, pid, began, _ = lease.owner.rsplit(":", 3)
     return bool(machine != _machine() or _began(int(pid)) == began)
 
 

@@ -7,17 +7,25 @@ read side of its trials is :class:`autotune.store.records.TrialRecord`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from autotune.objective import Evaluation, Metric, Status
 from autotune.store.database import existing_storage, open_storage
+from autotune.store.facts import (
+    CREATED,
+    Facts,
+    LeaseFact,
+    StoredFacts,
+    plain_environment,
+    plain_facts,
+    plain_lease,
+)
 from autotune.store.records import ASKED, EVALUATION, INTERRUPTED, TrialRecord, plain_evaluation, record_of
 
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-_CREATED = "autotune:created"  # the study's last fact to be written: without it, its creation was cut short
 _FIXED = "fixed_params"
 
 
@@ -41,7 +49,7 @@ class TrialStore:
 
     @classmethod
     def create(cls, url: str, name: str, metric: Metric, facts: Mapping[str, Any]) -> TrialStore:
-        """Create the study; ``facts`` is plain data kept with it (:attr:`facts`)."""
+        """Create the study; ``facts`` is plain data to keep with it (:attr:`facts`)."""
         import optuna
 
         storage = open_storage(url)
@@ -51,23 +59,38 @@ class TrialStore:
                 optuna.delete_study(study_name=name, storage=storage)
         study = optuna.create_study(study_name=name, storage=storage, direction=metric.goal)
         store = cls(study)
-        for key, value in facts.items():
-            store.note(key, value)
-        store.note(_CREATED, True)
+        store._write(facts)
+        store._write({CREATED: True})
         return store
 
     def _is_stub(self) -> bool:
         """Whether the process that created the study ended before it had written the facts."""
-        return _CREATED not in self.facts and not self.study.get_trials(deepcopy=False)
+        return not self.facts.created and not self.study.get_trials(deepcopy=False)
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """Plain data kept with the study."""
-        return self.study.user_attrs
+    def facts(self) -> StoredFacts:
+        """A snapshot of what is kept about the study beside its trials; one read of the database."""
+        return StoredFacts(self.study.study_name, self.study.user_attrs)
 
-    def note(self, key: str, value: Any) -> None:
-        """Keep one piece of plain data with the study."""
+    def keep(self, **facts: Unpack[Facts]) -> None:
+        """Keep facts about the study, one after the other in the order given."""
+        self._write(plain_facts(**facts))
+
+    def keep_environment(self, digest: str, environment: Mapping[str, Any]) -> None:
+        """Keep an environment, which runs then name by its digest (the fact ``environments``)."""
+        self._write(plain_environment(digest, environment))
+
+    def keep_lease(self, slot: int, lease: LeaseFact) -> None:
+        """Keep a run's lease in a slot (:mod:`autotune.store.leases`)."""
+        self._write(plain_lease(slot, lease))
+
+    def set_fact(self, key: str, value: Any) -> None:
+        """Keep one piece of plain data of the caller's own with the study; read it as ``facts[key]``."""
         self.study.set_user_attr(key, value)
+
+    def _write(self, facts: Mapping[str, Any]) -> None:
+        for key, value in facts.items():
+            self.set_fact(key, value)
 
     def archive(self, url: str, name: str) -> TrialStore:
         """Keep the study under another name and free its own. Returns the study under its new name."""

@@ -9,20 +9,17 @@ from pathlib import Path
 from autotune.errors import InputError, Problem
 from autotune.files import write_whole
 from autotune.home import Home
+from autotune.store.facts import Origin
 from autotune.store.trials import TrialStore
 from autotune.study import StudyFile, parse_study
-
-_ORIGIN = "origin"  # fact of a study: where its file is
-BUDGET = "budget"
-"""Fact of a study: its budget at its last run."""
 
 
 def note_origin(store: TrialStore, file: StudyFile, home: Home) -> None:
     """Keep where the study's file is, its text, and its budget."""
     path = file.path.absolute()
     write_whole(home.study(file.spec.name) / "study.yaml", file.text)
-    store.note(_ORIGIN, {"path": str(path), "from_home": os.path.relpath(path, home.folder)})
-    store.note(BUDGET, file.spec.budget.model_dump(mode="json"))
+    origin = Origin(str(path), os.path.relpath(path, home.folder))
+    store.keep(origin=origin, budget=file.spec.budget.model_dump(mode="json"))
 
 
 def kept_file(store: TrialStore, home: Home, *, folder: Path | None = None, overrides: Sequence[str] = ()) -> StudyFile:
@@ -53,11 +50,11 @@ def _path(store: TrialStore, home: Home, folder: Path | None) -> Path:
                 Problem(f"--folder {folder}", "is no folder", "name the one that the study's paths start from")
             )
         return folder / "study.yaml"
-    known = store.facts.get(_ORIGIN)
-    if known is None:
+    origin = store.facts.origin
+    if origin is None:
         what = "was run by a version that did not keep where its file was"
         raise InputError(
             Problem(f"study {store.study.study_name}", what, "say what its paths start from with --folder")
         )
-    here, there = Path(os.path.normpath(home.folder / known["from_home"])), Path(known["path"])
+    here, there = Path(os.path.normpath(home.folder / origin.from_home)), Path(origin.path)
     return here if here.is_file() else there

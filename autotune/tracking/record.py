@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autotune.errors import InputError, Problem
@@ -12,6 +13,7 @@ from autotune.problem.space import describe
 from autotune.provenance.environment import FILE as ENVIRONMENT
 from autotune.results.best_files import STUDY
 from autotune.session import RunningStudy
+from autotune.store.facts import MlflowPlace
 from autotune.store.locks import exclusive
 from autotune.store.records import TrialRecord
 from autotune.store.sqlite import sqlite_path
@@ -28,7 +30,6 @@ _SHORT_TIMEOUT = 3.0
 _LOCK_SECONDS = 2.0
 """A run that was told to end waits for the others no longer."""
 
-_RUNS = "recording"  # fact of a study: the runs that record it, and whether each goes on; the first that does leads
 _FILES = (STUDY, ENVIRONMENT, "report.html", "figures")
 
 
@@ -135,13 +136,13 @@ class Record:
     def _runs(self) -> dict[str, bool]:
         """The runs that record this study and live, in the order in which they began; False where one is closing."""
         alive = {self._own, *self._study.others()}
-        return {run: goes_on for run, goes_on in self._study.store.facts.get(_RUNS, ()) if run in alive}
+        return {run: goes_on for run, goes_on in self._study.store.facts.recording.items() if run in alive}
 
     def _open_runs(self) -> list[str]:
         return [run for run, goes_on in self._runs().items() if goes_on]
 
     def _note_runs(self, runs: Mapping[str, bool]) -> None:
-        self._study.store.note(_RUNS, [[run, goes_on] for run, goes_on in runs.items()])
+        self._study.store.keep(recording=runs)
 
     def _leave(self, patience: float) -> bool:
         """Whether this is the last run that records the study.
@@ -179,13 +180,14 @@ class Record:
             self._recorder.start(self._waiting)
 
     def _parent_is_there(self) -> bool:
-        return self._study.store.facts.get("mlflow", {}).get("run_id") is not None
+        place = self._study.store.facts.mlflow
+        return place is not None and place.run_id is not None
 
     def _note_run_id(self) -> None:
         """Let the other runs, and who asks later, know where the parent run is."""
         found = None if self._recorder is None else self._recorder.run_id
-        if found is not None and not self._told_where:
-            self._study.store.note("mlflow", self._study.store.facts["mlflow"] | {"run_id": found})
+        if found is not None and not self._told_where and (place := self._study.store.facts.mlflow) is not None:
+            self._study.store.keep(mlflow=replace(place, run_id=found))
             self._told_where = True
 
 
@@ -195,9 +197,11 @@ def record_address(store: TrialStore) -> str:
     Raises:
         InputError: that needs a password, which is not kept.
     """
-    kept = store.facts["mlflow"]
-    here = None if kept.get("stated") else os.environ.get("MLFLOW_TRACKING_URI")
-    uri = str(here or kept["tracking_uri"])
+    place = store.facts.mlflow
+    if place is None:
+        raise ValueError(f"study {store.study.study_name} has not been recorded")
+    here = None if place.stated else os.environ.get("MLFLOW_TRACKING_URI")
+    uri = here or place.tracking_uri
     if "***" in uri:
         raise InputError(Problem(uri, "needs its password again", "set MLFLOW_TRACKING_URI to the whole address"))
     return uri
@@ -209,14 +213,14 @@ def _recorder(study: RunningStudy, *, leads: bool = True) -> Recorder:
     uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or study.home.tracking_uri
     experiment = spec.tracking.experiment or "autotune"
     facts = store.facts
-    place = {"tracking_uri": without_password(uri), "experiment": experiment}
-    known = facts.get("mlflow", {})
-    same_place = all(known.get(key) == value for key, value in place.items())
     if leads:
-        stated = spec.tracking.uri is not None
-        store.note("mlflow", place | {"run_id": known["run_id"] if same_place else None, "stated": stated})
+        place = MlflowPlace(without_password(uri), experiment, stated=spec.tracking.uri is not None)
+        before = facts.mlflow
+        if before is not None and (before.tracking_uri, before.experiment) == (place.tracking_uri, experiment):
+            place = replace(place, run_id=before.run_id)
+        store.keep(mlflow=place)
     record = StudyFacts(
-        study_id=facts["study_id"],
+        study_id=facts.study_id,
         name=spec.name,
         experiment=experiment,
         study_text=study.file.text,
@@ -229,7 +233,7 @@ def _recorder(study: RunningStudy, *, leads: bool = True) -> Recorder:
         data=measured_data(study),
     )
     if leads:
-        store.note("record", record.as_dict())
+        store.keep(record=record.as_dict())
     return Recorder(
         record,
         tracking_uri=uri,

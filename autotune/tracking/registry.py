@@ -162,7 +162,7 @@ def _uri_of(store: TrialStore, result: Mapping[str, Any]) -> str:
     if not result["parameters"]:
         raise InputError(Problem(where, "tunes no parameter, so it found none", "register the study that did"))
     if result["mlflow"]["run_id"] is None:
-        tracked = "record" in store.facts
+        tracked = store.facts.record is not None
         remedy = (
             "bring MLflow up to date with `autotune sync STUDY`" if tracked else "run it with tracking.enabled: true"
         )
@@ -171,13 +171,13 @@ def _uri_of(store: TrialStore, result: Mapping[str, Any]) -> str:
 
 
 def _tags(store: TrialStore, result: Mapping[str, Any]) -> dict[str, str]:
-    identity = store.facts["identity"]
+    facts = store.facts
     tags = {
         "autotune.study": result["study"],
-        "autotune.study_id": store.facts["study_id"],
-        _END: f"{store.facts['study_id']}:{sum(result['trials'].values())}:{result['best_trial']}",
-        "autotune.objective": identity["objective"]["name"],
-        "autotune.content_hash": str(identity.get("content_hash") or "unknown"),
+        "autotune.study_id": facts.study_id,
+        _END: f"{facts.study_id}:{sum(result['trials'].values())}:{result['best_trial']}",
+        "autotune.objective": facts.objective,
+        "autotune.content_hash": facts.content_hash or "unknown",
         "autotune.metric": result["metric"]["name"],
         "autotune.metric_value": repr(result["metric"]["best"]),
     }

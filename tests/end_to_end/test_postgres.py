@@ -126,14 +126,14 @@ def test_who_lost_the_lock_gets_nothing_done(server: Server) -> None:
     """After a restart another run may hold the study: this one must not write in the belief that it does."""
     store = TrialStore.create(server.url, "fenced", Metric("consistency", "maximize"), {})
     with pytest.raises(StorageInternalError) as raised, session_lock(server_url(server.url), "x"):
-        store.note("before", 1)
+        store.set_fact("before", 1)
         server.do("restart", "-m", "fast")
         # As another thread's lost connection has it: the next one is new, and works.
         store.study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
-        store.note("after", 1)
+        store.set_fact("after", 1)
     words = "the trial store does not answer: the session that holds the study's lock was ended"
     assert passing_trouble(raised.value) == words
     assert "before" in store.facts and "after" not in store.facts
     with session_lock(server_url(server.url), "x", timeout=1):
-        store.note("after", 2)
+        store.set_fact("after", 2)
     assert store.facts["after"] == 2

@@ -136,7 +136,7 @@ def test_interval_and_verdict_are_seen_without_scrolling(tmp_path: Path, browser
     answer = store.facts["answer"]
     for parameter in answer["parameters"].values():
         parameter |= {"verdict": "identified", "note": "these data fix it to within 0.58 angstrom (90 %), as it seems"}
-    store.note("answer", answer)
+    store.keep(answer=answer)
     page = write_report(store, home, live=False).page
     screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)

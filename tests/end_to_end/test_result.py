@@ -156,8 +156,7 @@ def test_status_of_a_study_that_runs_and_of_one_whose_process_died(
     assert autotune("run", place.write(), "--quiet", "--trials", 2) == 0
     store = TrialStore.open(place.home.store_url, "toy")
     assert store is not None
-    store.note("status", "running")  # as it is from the start of a run to its end
-    store.note("reason", "")
+    store.keep(status="running", reason="")  # as it is from the start of a run to its end
     store.study.ask()
     lease = Lease(store)
     lease.take()

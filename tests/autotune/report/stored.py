@@ -106,8 +106,7 @@ def keep_study(
     if answer:
         found = find_answer(store, space, metric, seed=4, own_levels=2 if cheap else 1)
         assert found is not None
-        store.note("answer", found)
-        store.note("status", "finished")
+        store.keep(answer=found, status="finished")
     return store
 
 

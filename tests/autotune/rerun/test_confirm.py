@@ -329,7 +329,7 @@ def test_several_workers_get_different_work(home: Home, monkeypatch: pytest.Monk
     one = confirm(file, home, candidates=2, repeats=3)
     store = TrialStore.open(home.store_url, "dish")
     assert store is not None
-    store.note("confirmation", {})
+    store.keep(confirmation={})
     LOG.clear()
     monkeypatch.setattr("autotune.runs.run.InlineExecutor", Four)
     four = confirm(file, home, candidates=2, repeats=3)

@@ -117,7 +117,7 @@ def test_a_result_shows_the_answer_whatever_else_it_rests_on(other: str, home: H
         evaluation = Evaluation(Status.STOPPED, {"q": 0.1}, curve={"q": [0.1]}, reason="stopped by the caller")
         store.tell(trial.number, evaluation, None, 0.5, heading_for=0.3)
     found = answer(store, metric, **options)
-    store.note("answer", {key: part for key, part in found.items() if key != "samples"})
+    store.keep(answer={key: part for key, part in found.items() if key != "samples"})
     result = build_result(store, home, live=False)
     assert result["metric"]["estimate"] == found["metric"]["estimate"]
     assert result["metric"]["deviation"] == found["metric"]["deviation"]
@@ -135,7 +135,7 @@ def test_a_result_shows_the_answer_whatever_else_it_rests_on(other: str, home: H
 def test_an_answer_of_fewer_trials_is_left_out(home: Home) -> None:
     """While a study that was extended runs, or after its process died."""
     store, metric = study(home, count=8)
-    store.note("answer", answer(store, metric))
+    store.keep(answer=answer(store, metric))
     assert build_result(store, home, live=False)["metric"]["estimate"] is not None
     add(store, metric, 1, seed=9)
     result = build_result(store, home, live=False)

@@ -67,12 +67,12 @@ def test_the_dead_hold_nothing(store: TrialStore) -> None:
     done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     expires = "2999-01-01T00:00:00+00:00"
     own = _began(int(done.stdout)) or "12345"
-    store.note("autotune:lease:0", {"owner": f"{_machine()}:{done.stdout.strip()}:{own}:aa", "expires": expires})
+    store.set_fact("autotune:lease:0", {"owner": f"{_machine()}:{done.stdout.strip()}:{own}:aa", "expires": expires})
     assert alive(store) == frozenset()
     elsewhere = f"another:{done.stdout.strip()}:{own}:aa"
-    store.note("autotune:lease:0", {"owner": elsewhere, "expires": expires})
+    store.set_fact("autotune:lease:0", {"owner": elsewhere, "expires": expires})
     assert alive(store) == {elsewhere}
-    store.note("autotune:lease:0", {"owner": elsewhere, "expires": "2020-01-01T00:00:00+00:00"})
+    store.set_fact("autotune:lease:0", {"owner": elsewhere, "expires": "2020-01-01T00:00:00+00:00"})
     assert alive(store) == frozenset()
 
 
@@ -84,7 +84,7 @@ def test_machines_of_one_name_are_told_apart(
     with monkeypatch.context() as patch:
         patch.setattr("autotune.store.leases._STARTED", tmp_path / "boot_id")
         owner = f"{_machine()}:{done.stdout.strip()}:12345:aa"
-    store.note("autotune:lease:0", {"owner": owner, "expires": "2999-01-01T00:00:00+00:00"})
+    store.set_fact("autotune:lease:0", {"owner": owner, "expires": "2999-01-01T00:00:00+00:00"})
     assert alive(store) == {owner}  # although no process of that number is here
     monkeypatch.setattr("autotune.store.leases._STARTED", tmp_path / "boot_id")
     assert alive(store) == frozenset()
@@ -97,7 +97,7 @@ def test_another_process_of_the_same_number_is_not_the_same(store: TrialStore) -
     machine, pid, began, key = lease.owner.rsplit(":", 3)
     assert began
     expires = "2999-01-01T00:00:00+00:00"
-    store.note("autotune:lease:0", {"owner": f"{machine}:{pid}:{int(began) - 100}:{key}", "expires": expires})
+    store.set_fact("autotune:lease:0", {"owner": f"{machine}:{pid}:{int(began) - 100}:{key}", "expires": expires})
     assert alive(store) == frozenset()
-    store.note("autotune:lease:0", {"owner": lease.owner, "expires": expires})
+    store.set_fact("autotune:lease:0", {"owner": lease.owner, "expires": expires})
     assert alive(store) == {lease.owner}

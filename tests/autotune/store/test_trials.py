@@ -56,7 +56,7 @@ def test_facts_and_names(url: str) -> None:
     TrialStore.create(url, "s", METRIC, {"study_id": "a1", "space": SPACE.as_dict()})
     TrialStore.create(url, "t", METRIC, {})
     store = reopened(url)
-    store.note("seconds", 1.5)
+    store.keep(seconds=1.5)
     facts = reopened(url).facts
     assert (facts["study_id"], facts["space"], facts["seconds"]) == ("a1", SPACE.as_dict(), 1.5)
     assert sorted(study_names(url)) == ["s", "t"]
@@ -129,15 +129,15 @@ def test_a_creation_cut_short_is_made_up_for(url: str, monkeypatch: pytest.Monke
     class Cut(BaseException):
         """As a signal."""
 
-    note = TrialStore.note
+    set_fact = TrialStore.set_fact
 
     def cut(store: TrialStore, key: str, value: object) -> None:
         if key == "space":
             raise Cut
-        note(store, key, value)
+        set_fact(store, key, value)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrialStore, "note", cut)
+        patch.setattr(TrialStore, "set_fact", cut)
         with pytest.raises(Cut):
             TrialStore.create(url, "s", METRIC, {"study_id": "a1", "space": []})
     assert study_names(url) == ["s"]
