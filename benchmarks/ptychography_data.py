@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from objectives.diffraction.data.formats.own import write_measurement
+from objectives.diffraction.data.formats.autotune_hdf5 import write_measurement
 from objectives.diffraction.data.measurement import FarField, Measurement
 from objectives.diffraction.data.radiation import wavelength_angstrom
 from objectives.ptychography.simulation.settings import SimulationSettings

@@ -11,7 +11,7 @@ import torch
 
 from autotune.objective import InputError, KnowsTruth, ObjectiveType, Simulates, find_objective_type
 from autotune.testing import ObjectiveTypeConformance
-from objectives.diffraction.data.formats.own import write_measurement
+from objectives.diffraction.data.formats.autotune_hdf5 import write_measurement
 from objectives.ptychography.plugin import Ptychography, ptychography
 from objectives.ptychography.settings import PtychographySettings
 from tests.objectives.ptychography.scenes import LENS, free, near

@@ -11,13 +11,13 @@ import h5py
 
 from autotune.objective import InputError, Problem, near_miss
 from objectives.diffraction.data.contents import Contents
+from objectives.diffraction.data.formats.autotune_hdf5 import is_measurement, open_hdf5
 from objectives.diffraction.data.formats.cxi import is_cxi, open_cxi
 from objectives.diffraction.data.formats.empad import open_empad
 from objectives.diffraction.data.formats.nexus import is_nexus, open_nexus
 from objectives.diffraction.data.formats.npy import MAGIC as NPY_MAGIC
 from objectives.diffraction.data.formats.npy import open_npy
 from objectives.diffraction.data.formats.npz import open_npz
-from objectives.diffraction.data.formats.own import is_measurement, open_hdf5
 from objectives.diffraction.data.formats.py4dstem import is_emd, open_py4dstem
 from objectives.diffraction.data.formats.rosettasciio import open_rosettasciio
 from objectives.diffraction.data.formats.rosettasciio import suffixes as rsciio_suffixes

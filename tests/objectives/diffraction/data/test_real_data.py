@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from objectives.diffraction.data.formats.own import read_hdf5, write_measurement
+from objectives.diffraction.data.formats.autotune_hdf5 import read_hdf5, write_measurement
 from objectives.diffraction.data.measurement import FarField, Measurement, NearField
 from objectives.diffraction.data.open.reading import open_measurement
 from objectives.diffraction.data.open.records import RECORDS

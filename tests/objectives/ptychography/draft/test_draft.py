@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from autotune.objective import Draft, DraftsStudies, InputError
 from objectives.diffraction.data.contents import Contents
-from objectives.diffraction.data.formats.own import write_measurement
+from objectives.diffraction.data.formats.autotune_hdf5 import write_measurement
 from objectives.diffraction.data.measurement import FarField, Measurement, NearField
 from objectives.diffraction.data.open.reading import open_measurement
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings

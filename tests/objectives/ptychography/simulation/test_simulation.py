@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from objectives.diffraction.data.formats.own import read_hdf5
+from objectives.diffraction.data.formats.autotune_hdf5 import read_hdf5
 from objectives.ptychography.model.forward import Layout
 from objectives.ptychography.simulation.direct import DirectExperiment as Experiment
 from objectives.ptychography.simulation.direct import Specimen, expected_patterns

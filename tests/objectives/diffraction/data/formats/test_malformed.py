@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autotune.objective import InputError
-from objectives.diffraction.data.formats.own import write_measurement
+from objectives.diffraction.data.formats.autotune_hdf5 import write_measurement
 from tests.objectives.diffraction.data.files import counts, read, write_cxi, write_npz
-from tests.objectives.diffraction.data.formats.test_own import simple
+from tests.objectives.diffraction.data.formats.test_autotune_hdf5 import simple
 
 
 def _write_hdf5(path: Path) -> Path:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.objective import InputError
-from objectives.diffraction.data.formats.own import read_hdf5, write_measurement
+from objectives.diffraction.data.formats.autotune_hdf5 import read_hdf5, write_measurement
 from objectives.diffraction.data.measurement import FarField, Measurement, NearField
 from objectives.diffraction.data.settings import GeometrySettings
 from tests.objectives.diffraction.data.files import counts, read
@@ -189,7 +189,7 @@ def test_damaged_files(tmp_path: Path, damage: object, words: str) -> None:
 
 
 def test_the_type_holds_the_largest_value_of_any_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("objectives.diffraction.data.formats.own._CHUNK_PIXELS", 64)  # one pattern a block
+    monkeypatch.setattr("objectives.diffraction.data.formats.autotune_hdf5._CHUNK_PIXELS", 64)  # one pattern a block
     patterns = counts(6, 8, 8).astype(np.float32)
     patterns[1, 2, 3] = 70_000
     write_measurement(tmp_path / "m.h5", simple(patterns=patterns))
