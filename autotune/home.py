@@ -17,6 +17,9 @@ from pathlib import Path
 
 from autotune.errors import InputError, Problem
 
+STORAGE_VARIABLE = "AUTOTUNE_STORAGE"
+"""Environment variable with the URL of the trial store."""
+
 
 @dataclass(frozen=True)
 class Home:
@@ -41,7 +44,7 @@ class Home:
         folder = Path(os.environ.get("AUTOTUNE_HOME") or ".autotune").expanduser().resolve()
         if folder.exists() and not folder.is_dir():
             raise InputError(Problem(str(folder), "is a file", "name a folder in AUTOTUNE_HOME"))
-        return cls(folder, os.environ.get("AUTOTUNE_STORAGE", ""))
+        return cls(folder, os.environ.get(STORAGE_VARIABLE, ""))
 
     @property
     def store_url(self) -> str:

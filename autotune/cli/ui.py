@@ -45,9 +45,9 @@ def ui(
 
 def _require_record(uri: str) -> None:
     """Raise :class:`InputError` where nothing was ever recorded: MLflow would create an empty database."""
-    from autotune.store.sqlite import sqlite_path
+    from autotune.store.database import database_file
 
-    database = sqlite_path(uri)
+    database = database_file(uri)
     if database is not None and not database.is_file():
         raise InputError(
             Problem(

@@ -1,85 +1,106 @@
-"""Opening Optuna's storage: the database behind every study."""
+"""The databases that can hold studies: what each must offer, and the table that finds one by the scheme of its URL.
+
+Another kind of database is a file beside this one with a class that is a :class:`Database`, and a row in
+:data:`DATABASES`.
+"""
 
 from __future__ import annotations
 
-import os
-import weakref
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from autotune.errors import InputError, Problem
-from autotune.store.sqlite import BUSY_SECONDS, first_touch, make_durable, readable_url, sqlite_path
+from autotune.home import STORAGE_VARIABLE
+from autotune.store.postgres import PostgresDatabase
+from autotune.store.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
 
-def open_storage(url: str) -> RDBStorage:
-    """Optuna's storage at ``url``, created where there is none.
+class Database(Protocol):
+    """The database at one SQLAlchemy URL, of a kind that is in :data:`DATABASES`. Making one touches nothing.
+
+    Attributes:
+        example: what the URL of such a database looks like, for messages.
+    """
+
+    example: ClassVar[str]
+
+    def __init__(self, url: str) -> None: ...
+
+    @property
+    def file(self) -> Path | None:
+        """The file on this machine that holds it; None where it is on a server or in memory."""
+
+    def exists(self) -> bool:
+        """Whether :meth:`open` would find it rather than create it; True where only the server can tell."""
+
+    def open(self) -> RDBStorage:
+        """Optuna's storage in it, with tables that are created where there are none.
+
+        Raises:
+            InputError: it is damaged, or cannot be reached.
+        """
+
+    def require_reachable(self) -> None:
+        """See that it can be reached before work begins that needs it.
+
+        Raises:
+            InputError: it cannot be.
+        """
+
+    def exclusive(self, study: str, timeout: float) -> AbstractContextManager[None]:
+        """Keep every other process away from a study while the block lasts, until this process dies at the latest.
+
+        Args:
+            study: the study's name.
+            timeout: seconds to wait for another process; negative for as long as it takes.
+
+        Raises:
+            TimeoutError: another process holds the study for longer.
+        """
+
+
+DATABASES: Mapping[str, type[Database]] = {
+    "postgresql": PostgresDatabase,
+    "postgres": PostgresDatabase,  # libpq knows both names, and so do many hosting services
+    "sqlite": SqliteDatabase,
+}
+"""Scheme of a URL, less its driver -> the database at such a URL."""
+
+
+def database_of(url: str) -> Database:
+    """The database at a SQLAlchemy URL.
 
     Raises:
-        InputError: it is neither SQLite nor PostgreSQL, the file is damaged, or the server cannot be reached.
+        InputError: the URL is malformed, or of a kind of database that is not in :data:`DATABASES`. The message has no
+            password.
     """
-    from optuna.storages import RDBStorage
-    from sqlalchemy.exc import DatabaseError
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
 
-    if not url.startswith("sqlite"):
-        return _open_on_server(url)
-    path = sqlite_path(url)
-    if path is None:
-        return RDBStorage(url)
-    with first_touch(path):
-        # Wait a while for another process's write instead of failing at once.
-        waits = {"connect_args": {"timeout": BUSY_SECONDS}}
-        try:
-            storage = RDBStorage(readable_url(url, path), engine_kwargs=waits)
-        except DatabaseError as error:
-            if getattr(error.orig, "sqlite_errorname", "") not in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
-                raise
-            what = f"is no SQLite database, or a damaged one ({error.orig})"
-            raise InputError(Problem(str(path), what, "restore it, or move it away to begin anew")) from error
-        if os.access(path, os.W_OK):
-            make_durable(storage.engine)
-        return storage
+    try:
+        kind = make_url(url).get_backend_name()
+    except (ArgumentError, ValueError):  # these may quote the URL, with the password in it
+        raise InputError(Problem(STORAGE_VARIABLE, "is not a database URL", _expected())) from None
+    if kind not in DATABASES:
+        what = f"{kind} is no kind of store that several processes can share"
+        raise InputError(Problem(STORAGE_VARIABLE, what, _expected()))
+    return DATABASES[kind](url)
 
 
-def require_reachable(url: str) -> None:
-    """See that the database server behind ``url``, if there is one, lets us in.
+def database_file(url: str) -> Path | None:
+    """The file on this machine that a database URL names.
 
-    Raises:
-        InputError: it does not.
+    None for a database on a server or in memory, and for any other address, such as that of an MLflow server.
     """
-    if url.startswith("sqlite"):
-        return
-    from sqlalchemy.exc import OperationalError
-
-    from autotune.store.postgres import cannot_connect, server_url, session_lock
-
-    server = server_url(url)
-    try:
-        with session_lock(server, "autotune: nothing"):
-            pass
-    except OperationalError as error:
-        raise cannot_connect(server, error) from error
+    scheme = url.partition(":")[0].partition("+")[0]
+    return DATABASES[scheme](url).file if scheme in DATABASES else None
 
 
-def _open_on_server(url: str) -> RDBStorage:
-    from optuna.storages import RDBStorage
-    from sqlalchemy.exc import OperationalError
-
-    from autotune.store.postgres import CONNECT, cannot_connect, refuse_without_lock, server_url, session_lock
-
-    server = server_url(url)
-    try:
-        with session_lock(server, "autotune: tables"):  # two that create them at once make each other fail
-            storage = RDBStorage(server.render_as_string(hide_password=False), engine_kwargs={"connect_args": CONNECT})
-    except OperationalError as error:
-        raise cannot_connect(server, error) from error
-    refuse_without_lock(storage.engine)
-    weakref.finalize(storage, storage.engine.dispose)
-    return storage
-
-
-def existing_storage(url: str) -> RDBStorage | None:
-    """Optuna's storage at ``url``; None where its SQLite file does not exist."""
-    path = sqlite_path(url)
-    return None if path is not None and not path.exists() else open_storage(url)
+def _expected() -> str:
+    examples = dict.fromkeys(database.example for database in DATABASES.values())
+    return f"give {' or '.join(examples)}, or leave it unset"

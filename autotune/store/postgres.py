@@ -1,6 +1,6 @@
-"""PostgreSQL behind database URLs: who connects, and one process at a time by the server's own locks.
+"""PostgreSQL, a database of studies that several machines may share; its advisory locks keep processes apart.
 
-A lock belongs to the server session that took it, so it is let go of when its holder dies or the server is restarted.
+A lock belongs to the server session that took it, so it is released when its holder dies or the server is restarted.
 After a restart another process may have it: the store's connections then refuse to serve a thread that still believes
 it holds the lock, whose work is begun anew (:class:`autotune.retrying.Patience`).
 """
@@ -12,66 +12,109 @@ import functools
 import hashlib
 import select
 import threading
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from autotune.errors import InputError, Problem
+from autotune.home import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
     from sqlalchemy.engine import URL, Connection, Engine
 
-VARIABLE = "AUTOTUNE_STORAGE"
-_EXPECTED = "give postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:///FILE, or leave it unset"
 CONNECT: dict[str, Any] = {
     "application_name": "autotune",
     "connect_timeout": 10,
-    # A server that went away without a word is noticed within half a minute, not within hours.
+    # A server that vanished without closing the connection is noticed within half a minute, not within hours.
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""What connections are made with, beside the URL."""
+"""Options of every connection, beside those in the URL."""
 _LOCK_NOT_AVAILABLE = "55P03"
 _own = threading.local()  # .session: the connection whose session holds this thread's lock
+
+
+class PostgresDatabase:
+    """The PostgreSQL database at a URL; a :class:`autotune.store.database.Database`."""
+
+    example: ClassVar[str] = "postgresql://USER:PASSWORD@HOST/DATABASE"
+    file = None
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def exists(self) -> bool:
+        """Return True: only the server can tell, and :meth:`open` asks it."""
+        return True
+
+    def open(self) -> RDBStorage:
+        """Optuna's storage in it, with tables that are created where there are none.
+
+        Raises:
+            InputError: the driver is not installed, or the server cannot be reached.
+        """
+        from optuna.storages import RDBStorage
+        from sqlalchemy.exc import OperationalError
+
+        url = server_url(self._url)
+        try:
+            with session_lock(url, "autotune: tables"):  # two that create them at once make each other fail
+                storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs={"connect_args": CONNECT})
+        except OperationalError as error:
+            raise cannot_connect(url, error) from error
+        refuse_without_lock(storage.engine)
+        weakref.finalize(storage, storage.engine.dispose)
+        return storage
+
+    def require_reachable(self) -> None:
+        """See that the server accepts a connection.
+
+        Raises:
+            InputError: the driver is not installed, or the server cannot be reached.
+        """
+        from sqlalchemy.exc import OperationalError
+
+        url = server_url(self._url)
+        try:
+            with session_lock(url, "autotune: nothing"):
+                pass
+        except OperationalError as error:
+            raise cannot_connect(url, error) from error
+
+    def exclusive(self, study: str, timeout: float) -> AbstractContextManager[None]:
+        """Hold an advisory lock of the server, named after the study."""
+        return session_lock(server_url(self._url), f"autotune: study {study}", timeout)
 
 
 def server_url(url: str) -> URL:
     """The URL of a PostgreSQL database, with the driver that is used here.
 
     Raises:
-        InputError: it is malformed, of another kind of database, or the driver is not installed. The message has no
-            password.
+        InputError: the driver is not installed.
     """
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
 
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):  # these may quote the URL, with the password in it
-        raise InputError(Problem(VARIABLE, "is not a database URL", _EXPECTED)) from None
-    kind = parsed.get_backend_name()
-    if kind not in ("postgresql", "postgres"):  # libpq, and with it many a hosting service, knows both
-        raise InputError(Problem(VARIABLE, f"{kind} is no kind of store that several processes can share", _EXPECTED))
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
-        raise InputError(
-            Problem(VARIABLE, f"PostgreSQL needs its driver: {error}", "pip install '.[postgres]' (in the checkout)")
-        ) from error
-    return parsed.set(drivername="postgresql+psycopg")
+        what, remedy = f"PostgreSQL needs its driver: {error}", "pip install '.[postgres]' (in the checkout)"
+        raise InputError(Problem(STORAGE_VARIABLE, what, remedy)) from error
+    return make_url(url).set(drivername="postgresql+psycopg")
 
 
 def cannot_connect(url: URL, error: Exception) -> InputError:
-    """What to tell where the server could not be reached at the start; without user and password."""
+    """The error for a server that could not be reached at the start; its message has neither user nor password."""
     text = " ".join(str(getattr(error, "orig", error)).split())
     what = f"{_address(url)} cannot be opened: {text}"
-    return InputError(Problem(VARIABLE, what, "see that the server runs and lets you in"))
+    return InputError(Problem(STORAGE_VARIABLE, what, "see that the server runs and lets you in"))
 
 
 def _address(url: URL) -> str:
-    """Where a database is, and nothing else of its URL: a password may be among the options of its query too."""
+    """Host, port and database, and nothing else of the URL: a password may be among the options of its query too."""
     host = url.host or ", ".join(url.normalized_query.get("host", ())) or "this machine"
     port = url.port or ", ".join(url.normalized_query.get("port", ())) or 5432
     return f"PostgreSQL on {host}, port {port}, database {url.database or 'of the user'}"
@@ -79,13 +122,13 @@ def _address(url: URL) -> str:
 
 @contextmanager
 def session_lock(url: URL, name: str, timeout: float = -1) -> Iterator[None]:
-    """Hold every other process on the same database off whatever ``name`` stands for.
+    """Hold the lock called ``name``, which one process on the database can hold at a time.
 
     Nested only with other names, always in the same order.
 
     Args:
-        url: of the database; the connection must not go through a pool that shares server sessions.
-        name: what is locked.
+        url: URL of the database; the connection must not go through a pool that shares server sessions.
+        name: name of the lock.
         timeout: seconds to wait for another process; negative for as long as it takes.
 
     Raises:
@@ -122,7 +165,7 @@ def _take(connection: Connection, number: int, timeout: float) -> None:
 
 @functools.cache
 def _lock_engine(url: URL) -> Engine:
-    """Connections of their own for locks; one that broke while it was idle is replaced."""
+    """The connections that locks are held on, and nothing else; one that broke while it was idle is replaced."""
     from sqlalchemy import create_engine
 
     engine = create_engine(
@@ -133,7 +176,7 @@ def _lock_engine(url: URL) -> Engine:
 
 
 def refuse_without_lock(engine: Engine) -> None:
-    """Have the engine's connections refuse a thread whose lock has been lost since it was taken."""
+    """Make the engine's connections refuse a thread that has lost its lock since it took it."""
     from sqlalchemy import event
     from sqlalchemy.exc import OperationalError
 
@@ -146,12 +189,12 @@ def refuse_without_lock(engine: Engine) -> None:
 
 
 def _was_ended(session: Connection) -> bool:
-    """Whether the server has ended an idle session; costs no message to it, which would say nothing otherwise."""
+    """Whether the server has ended an idle session, told without a message: an idle session has nothing to read."""
     if session.closed or session.invalidated:
         return True
-    found: Any = session.connection.dbapi_connection
-    if found is None or found.closed:
+    driver: Any = session.connection.dbapi_connection
+    if driver is None or driver.closed:
         return True
     socket = select.poll()
-    socket.register(found.fileno(), select.POLLIN)
+    socket.register(driver.fileno(), select.POLLIN)
     return bool(socket.poll(0))

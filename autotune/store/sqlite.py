@@ -1,19 +1,78 @@
-"""SQLite files behind database URLs: where they are, how several processes create one, and how it is kept safe."""
+"""SQLite, the default database of studies: a file, which several processes of one machine may share."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
+from autotune.errors import InputError, Problem
+
 if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
     from sqlalchemy.engine import Engine
 
 BUSY_SECONDS = 5.0
-"""How long a statement waits for another process's write. Signals are not heard meanwhile."""
+"""Seconds that a statement waits for another process's write. Signals are not handled meanwhile."""
+
+
+class SqliteDatabase:
+    """The SQLite database at a URL, in a file or in memory; a :class:`autotune.store.database.Database`."""
+
+    example: ClassVar[str] = "sqlite:///FILE"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.file = sqlite_path(url)
+
+    def exists(self) -> bool:
+        """Whether its file is there; True for one in memory."""
+        return self.file is None or self.file.exists()
+
+    def open(self) -> RDBStorage:
+        """Optuna's storage in it, created where there is none.
+
+        Raises:
+            InputError: the file is damaged, or no SQLite database.
+        """
+        from optuna.storages import RDBStorage
+        from sqlalchemy.exc import DatabaseError
+
+        if self.file is None:
+            return RDBStorage(self._url)
+        with first_touch(self.file):
+            # Wait a while for another process's write instead of failing at once.
+            waits = {"connect_args": {"timeout": BUSY_SECONDS}}
+            try:
+                storage = RDBStorage(readable_url(self._url, self.file), engine_kwargs=waits)
+            except DatabaseError as error:
+                if getattr(error.orig, "sqlite_errorname", "") not in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+                    raise
+                what = f"is no SQLite database, or a damaged one ({error.orig})"
+                raise InputError(Problem(str(self.file), what, "restore it, or move it away to begin anew")) from error
+            if os.access(self.file, os.W_OK):
+                make_durable(storage.engine)
+            return storage
+
+    def require_reachable(self) -> None:
+        """Do nothing: there is no server that could refuse."""
+
+    @contextmanager
+    def exclusive(self, study: str, timeout: float) -> Iterator[None]:
+        """Lock a file in the folder ``locks`` beside the database; one in memory has one process anyway."""
+        if self.file is None:
+            yield
+            return
+        from filelock import FileLock
+
+        folder = self.file.parent / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{hashlib.sha256(study.encode()).hexdigest()[:16]}.lock", timeout=timeout):
+            yield
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -28,9 +87,9 @@ def sqlite_path(url: str) -> Path | None:
 
 @contextmanager
 def first_touch(database: Path | None) -> Iterator[None]:
-    """Hold others off while Optuna or MLflow creates its tables: two at once make each other fail.
+    """Keep other processes away while Optuna or MLflow creates its tables: two at once make each other fail.
 
-    Does nothing for None, and for someone who may only read, long after the creation.
+    Does nothing for None, and where this process may only read, which is long after the creation.
     """
     if database is None:
         yield
@@ -46,7 +105,7 @@ def first_touch(database: Path | None) -> Iterator[None]:
 
 
 def readable_url(url: str, database: Path) -> str:
-    """The URL, made fit for someone who may only read: SQLite would create files beside a log that has ended."""
+    """The URL, changed where this process may only read the folder: SQLite would create files beside the database."""
     log = database.with_name(f"{database.name}-wal")
     if os.access(database.parent, os.W_OK) or log.exists():
         return url
@@ -54,9 +113,10 @@ def readable_url(url: str, database: Path) -> str:
 
 
 def make_durable(engine: Engine) -> None:
-    """Write through a log (WAL): readers and a writer do not wait for each other, and a sudden end at any instruction
-    leaves the last whole transaction. Each one is on the disk when it ends (``synchronous=FULL``), so that not even a
-    power cut loses a finished trial.
+    """Write through a log (WAL), and each transaction to the disk before it ends (``synchronous=FULL``).
+
+    Readers and a writer then do not wait for each other, a process that ends at any instruction leaves the last whole
+    transaction, and not even a power cut loses a finished trial.
     """
     from sqlalchemy import event
 
@@ -67,5 +127,5 @@ def make_durable(engine: Engine) -> None:
 
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-    engine.dispose()  # the connections made so far do not know
+    engine.dispose()  # the connections made so far lack the setting
     event.listen(engine, "connect", prepare)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 from autotune.objective import Evaluation, Metric, Status
-from autotune.store.database import existing_storage, open_storage
+from autotune.store.database import database_of
 from autotune.store.facts import (
     CREATED,
     Facts,
@@ -41,8 +41,8 @@ class TrialStore:
         """The study called ``name``; None where there is none, or only the start of one. Creates nothing."""
         import optuna
 
-        storage = existing_storage(url)
-        if storage is None or name not in optuna.get_all_study_names(storage):
+        database = database_of(url)
+        if not database.exists() or name not in optuna.get_all_study_names(storage := database.open()):
             return None
         store = cls(optuna.load_study(study_name=name, storage=storage))
         return None if store._is_stub() else store
@@ -52,7 +52,7 @@ class TrialStore:
         """Create the study; ``facts`` is plain data to keep with it (:attr:`facts`)."""
         import optuna
 
-        storage = open_storage(url)
+        storage = database_of(url).open()
         if name in optuna.get_all_study_names(storage):
             found = cls(optuna.load_study(study_name=name, storage=storage))
             if found._is_stub():
@@ -97,7 +97,7 @@ class TrialStore:
         import optuna
 
         here = self.study.study_name
-        storage = open_storage(url)
+        storage = database_of(url).open()
         optuna.copy_study(from_study_name=here, from_storage=storage, to_storage=storage, to_study_name=name)
         optuna.delete_study(study_name=here, storage=storage)
         return TrialStore(optuna.load_study(study_name=name, storage=storage))
@@ -182,5 +182,5 @@ def study_names(url: str) -> list[str]:
     """Names of the studies in the storage; none where there is no storage. Creates nothing."""
     import optuna
 
-    storage = existing_storage(url)
-    return [] if storage is None else optuna.get_all_study_names(storage)
+    database = database_of(url)
+    return optuna.get_all_study_names(database.open()) if database.exists() else []

@@ -13,10 +13,10 @@ from autotune.problem.space import describe
 from autotune.provenance.environment import FILE as ENVIRONMENT
 from autotune.results.best_files import STUDY
 from autotune.session import RunningStudy
+from autotune.store.database import database_file
 from autotune.store.facts import MlflowPlace
 from autotune.store.locks import exclusive
 from autotune.store.records import TrialRecord
-from autotune.store.sqlite import sqlite_path
 from autotune.store.trials import TrialStore
 from autotune.study import Plan
 from autotune.text import with_unit
@@ -246,7 +246,7 @@ def _recorder(study: RunningStudy, *, leads: bool = True) -> Recorder:
 
 def artifacts_beside(uri: str, home: Home) -> Path:
     """Where a new experiment keeps its artifacts: beside the database, where that is a file."""
-    database = sqlite_path(uri)
+    database = database_file(uri)
     return home.mlflow_artifacts if database is None else database.parent / home.mlflow_artifacts.name
 
 

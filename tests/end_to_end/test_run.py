@@ -322,7 +322,7 @@ def test_a_locked_store_is_waited_for(place: Place, capsys: pytest.CaptureFixtur
             threading.Timer(1.5, blocker.execute, ("ROLLBACK",)).start()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autotune.store.database.BUSY_SECONDS", 0.1)
+        patch.setattr("autotune.store.sqlite.BUSY_SECONDS", 0.1)
         patch.setattr("autotune.cli.progress.ProgressLine.proposed", lambda self, trial: Blocks()(trial))
         assert autotune("run", study, "--trials", 2) == 0
     blocker.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autotune.errors import InputError
+from autotune.store.database import database_of
 from autotune.store.postgres import cannot_connect, server_url
 
 pytest.importorskip("psycopg", reason="needs the extra postgres")
@@ -22,7 +23,7 @@ def test_both_names_of_the_server_are_known(kind: str) -> None:
 
 def test_another_kind_is_refused_without_its_password() -> None:
     with pytest.raises(InputError, match="mysql is no kind of store") as raised:
-        server_url(f"mysql://tuner:{SECRET}@db.example/trials")
+        database_of(f"mysql://tuner:{SECRET}@db.example/trials")
     assert SECRET not in str(raised.value)
 
 
