@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from autotune.execution.emd import write_emd
+from autotune.execution.forked_children import ThisProcessOnly
 from autotune.objective import ArrayDescription, DescribesArrays, DrawsPictures, Evaluation, Objective
 
 T = TypeVar("T")
@@ -59,7 +60,8 @@ def _write_arrays(path: Path, folder: Path, evaluation: Evaluation, objective: O
 def _asked(ask: Callable[[], Mapping[str, T]], folder: Path, without: str) -> Mapping[str, T]:
     """What the objective says; nothing where it fails to, which is no reason to lose a trial."""
     try:
-        return ask()
+        with ThisProcessOnly():
+            return ask()
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         _log.warning("Trial %s has %s failed (%s)", folder.name, without, text)

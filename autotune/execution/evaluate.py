@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from autotune.execution.artifacts import keep_evaluation
 from autotune.execution.executor import Ended, Repetition, Task
+from autotune.execution.forked_children import ThisProcessOnly
 from autotune.execution.resources import begin_reading, resources_since
 from autotune.objective import AutotuneError, Evaluation, Examines, MeasuresAgain, Objective, Progress, Status
 from autotune.retrying import Patience
@@ -19,38 +21,61 @@ def run_task(objective: Objective, task: Task, metric: str, progress: Progress, 
     """Evaluate and keep the arrays; an exception of the objective becomes an evaluation that failed.
 
     Args:
-        objective: what is evaluated.
-        task: where.
+        objective: the objective, or the one whose measurement is repeated.
+        task: the evaluation to make.
         metric: the tuned metric's name.
-        progress: told after every iteration; says whether to go on.
-        patience: with the disk that the arrays are written to.
+        progress: called after every iteration; returns whether to go on.
+        patience: waits while the disk that the arrays are written to is in trouble.
 
     Raises:
         OSError: the arrays cannot be written, for a reason that will not pass.
     """
-    done = 1.0
-
-    def counting(iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
-        nonlocal done
-        done = iteration / iterations
-        return progress(iteration, iterations, metrics)
-
-    evaluation = evaluate(objective, task, metric, counting)
+    reports = _Reports(progress)
+    evaluation = evaluate(objective, task, metric, reports)
+    reports.end()
     if (folder := task.folder) is not None:
         patience(lambda: keep_evaluation(folder, evaluation, objective))
     stopped = evaluation.status is Status.STOPPED
-    return Ended(task.number, replace(evaluation, arrays={}, attributes={}), done if stopped else 1.0)
+    return Ended(task.number, replace(evaluation, arrays={}, attributes={}), reports.done if stopped else 1.0)
+
+
+class _Reports:
+    """The progress of one evaluation: passed on while the evaluation lasts, and from the process that makes it.
+
+    A child process that the objective has forked is not heard and may go on. A thread that goes on after the evaluation
+    has ended is told to stop: what it reports is about no trial any more.
+
+    Attributes:
+        done: share of the iterations that are done.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._process = progress, ThisProcessOnly()
+        self._lock, self._ended = threading.RLock(), False
+        self.done = 1.0
+
+    def __call__(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
+        """Report an iteration; returns whether to go on."""
+        if not self._process.here:
+            return True
+        with self._lock:
+            if self._ended:
+                return False
+            self.done = iteration / iterations
+            return self._progress(iteration, iterations, metrics)
+
+    def end(self) -> None:
+        """Pass nothing on from here."""
+        with self._lock:
+            self._ended = True
 
 
 def evaluate(objective: Objective, task: Task, metric: str, progress: Progress) -> Evaluation:
-    """Evaluate; one that does not say what it cost gets what was measured here."""
+    """Evaluate; an evaluation that does not say what it cost gets what was measured here."""
     reading, started = begin_reading(), time.perf_counter()
     try:
-        measured = _measured(objective, task.repetition)
-        if task.examine:
-            evaluation = _examined(measured, task)
-        else:
-            evaluation = measured.evaluate(task.values, metric=metric, seed=task.seed, progress=progress)
+        with ThisProcessOnly():
+            evaluation = _evaluated(objective, task, metric, progress)
         if not isinstance(evaluation, Evaluation):
             raise TypeError(f"evaluate returned {type(evaluation).__name__}, not an Evaluation")
         evaluation = replace(evaluation)  # checks its numbers, where someone has changed them
@@ -61,6 +86,13 @@ def evaluate(objective: Objective, task: Task, metric: str, progress: Progress) 
         seconds=evaluation.seconds or time.perf_counter() - started,
         resources=evaluation.resources or resources_since(reading),
     )
+
+
+def _evaluated(objective: Objective, task: Task, metric: str, progress: Progress) -> Evaluation:
+    measured = _measured(objective, task.repetition)
+    if task.examine:
+        return _examined(measured, task)
+    return measured.evaluate(task.values, metric=metric, seed=task.seed, progress=progress)
 
 
 def _measured(objective: Objective, repetition: Repetition | None) -> Objective:
@@ -79,7 +111,7 @@ def _examined(objective: Objective, task: Task) -> Evaluation:
 
 
 def _reason(error: BaseException) -> str:
-    """What was raised, and where: one line that is enough to look for it."""
+    """The exception and the place where it was raised, in one line that is enough to look for it."""
     text = " ".join(str(error).split())
     if isinstance(error, AutotuneError):
         return text

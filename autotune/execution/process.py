@@ -1,7 +1,8 @@
 """Run trials in worker processes of this machine: what a trial does to its process, it does to no other.
 
 A worker is started when it is first needed and serves all trials that follow, so that torch is imported and the data
-are read once; one that dies or is killed is replaced. The pipes carry JSON (:mod:`autotune.execution.worker`).
+are read once. One that dies or is killed is replaced when the next trial needs it; what its death means for the trial
+is said in :mod:`autotune.execution.worker_death`. The pipes carry JSON (:mod:`autotune.execution.worker_messages`).
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from autotune.errors import Problem, StudyFailed
-from autotune.execution.child import FROM_OUTSIDE, Child, how_it_ended
-from autotune.execution.executor import Ended, Listener, Task
+from autotune.execution.executor import Ended, Executor, Listener, Task
 from autotune.execution.threads import worker_threads
-from autotune.objective import Evaluation, Status
+from autotune.execution.worker_death import failed, killed_from_outside, reason_of_death
+from autotune.execution.worker_messages import Subject
+from autotune.execution.worker_process import Garbled, WorkerProcess
+from autotune.home import Home
+from autotune.objective import Evaluation, Metric, Objective
 from autotune.store.records import evaluation_of
 from autotune.study import StudyFile
 from autotune.study.execution import ExecutionSpec
 
 _LOOK_SECONDS = 0.2  # between two looks at a worker's memory
-_DEATH_SECONDS = 1.0  # between two looks whether workers live whose pipe a process that they forked holds open
-_executors = itertools.count()  # those of this process, whose logs differ
+_DEATH_SECONDS = 1.0  # between two looks for dead workers whose pipe a program that they left behind holds open
+_executors = itertools.count()  # the executors of this process, whose logs differ
 
 
 @dataclass
@@ -37,29 +41,31 @@ class _Worker:
     """A worker process, and what it does now.
 
     Attributes:
-        place: its number among those that run at once.
-        child: the process.
+        place: its number among the workers that run at once.
+        process: the process.
         opened: whether it has opened the objective.
         task: what it evaluates; None while it is idle.
-        began: when the evaluation did, on the monotonic clock; None while it has not, or waits for the disk.
-        used: seconds the evaluation took before it last waited for the disk.
+        subject: what its messages must be about now.
+        began: when the evaluation began, on the monotonic clock; None before that, and while it waits for the disk.
+        used: seconds that the evaluation took before it last waited for the disk.
     """
 
     place: int
-    child: Child
+    process: WorkerProcess
+    subject: Subject
     opened: bool = False
     task: Task | None = None
     began: float | None = None
     used: float = 0.0
 
-    def begin(self, task: Task) -> None:
-        """Have it evaluate."""
+    def begin(self, task: Task, attempt: int) -> None:
+        """Have the worker evaluate."""
         self.task, self.used = task, 0.0
+        self.subject = Subject(self.process.start, task.number, attempt)
         self.began = time.monotonic() if self.opened else None
-        self.child.mark_log()
-        self.child.send(
+        self.process.mark_log()
+        self.send(
             {
-                "number": task.number,
                 "values": dict(task.values),
                 "seed": task.seed,
                 "folder": None if task.folder is None else str(task.folder),
@@ -67,6 +73,16 @@ class _Worker:
                 "examine": task.examine,
             }
         )
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send a message about what the worker does now."""
+        self.process.send(self.subject, message)
+
+    def expects(self, subject: Subject) -> bool:
+        """Whether a message about ``subject`` may come now."""
+        if not self.opened:
+            return subject == Subject(self.process.start)
+        return self.task is not None and subject == self.subject
 
     def seconds(self) -> float:
         """How long its evaluation has taken, less what it waited for the disk."""
@@ -91,12 +107,13 @@ class ProcessExecutor:
             spec: how many workers, and their limits.
             metric: the tuned metric's name.
             logs: folder of what the workers print.
-            threads: as of :func:`autotune.execution.threads.worker_threads`, for which None stands.
+            threads: as :func:`autotune.execution.threads.worker_threads` returns; None for what that returns here.
         """
         self._threads = threads
         self._file, self._spec, self._metric = file, spec, metric
         self._logs = logs / f"{os.getpid()}-{next(_executors)}"  # the beginning of their names
         self._alive: list[_Worker] = []
+        self._attempts = itertools.count(1)
         self._selector = selectors.DefaultSelector()
         self._ready: deque[Ended] = deque()
         self._looked = self._asked = 0.0
@@ -109,7 +126,7 @@ class ProcessExecutor:
     def submit(self, task: Task) -> None:
         """Give the task to an idle worker, which is started where there is none."""
         idle = next((worker for worker in self._alive if worker.task is None), None)
-        (idle or self._start()).begin(task)
+        (idle or self._start()).begin(task, next(self._attempts))
 
     def wait(self, listener: Listener, timeout: float) -> Ended | None:
         """Wait for the end of an evaluation, answering what workers say meanwhile, and enforcing the limits.
@@ -132,11 +149,11 @@ class ProcessExecutor:
         """End all workers: those that evaluate at once, the others by themselves."""
         for worker in self._alive:
             with contextlib.suppress(KeyError):  # interrupted while it was being forgotten
-                self._selector.unregister(worker.child.answers)
+                self._selector.unregister(worker.process.answers)
             if worker.task is None:
-                worker.child.dismiss()
+                worker.process.dismiss()
             else:
-                worker.child.kill()
+                worker.process.kill()
         self._alive.clear()
         self._ready.clear()
 
@@ -144,27 +161,33 @@ class ProcessExecutor:
         taken = {worker.place for worker in self._alive}
         place = next(number for number in range(self.workers) if number not in taken)
         threads = worker_threads(self.workers) if self._threads is None else self._threads
-        worker = _Worker(place, Child(self._logs.with_name(f"{self._logs.name}-{place}.log"), threads))
+        process = WorkerProcess(self._logs.with_name(f"{self._logs.name}-{place}.log"), threads)
+        worker = _Worker(place, process, Subject(process.start))
         self._alive.append(worker)
-        self._selector.register(worker.child.answers, selectors.EVENT_READ, worker)
-        path = str(self._file.path.absolute())
-        worker.child.send({"text": self._file.text, "path": path, "metric": self._metric})
+        self._selector.register(process.answers, selectors.EVENT_READ, worker)
+        worker.send({"text": self._file.text, "path": str(self._file.path.absolute()), "metric": self._metric})
         return worker
 
     def _hear(self, worker: _Worker, listener: Listener) -> None:
-        """Take what a worker has said, and notice its death, which is that of its evaluation."""
-        messages, over = worker.child.receive()
-        for message in messages:
-            self._take(worker, message, listener)
+        """Act on what a worker has said, and notice its death, which ends its evaluation."""
+        try:
+            messages, over = worker.process.receive()
+        except Garbled as error:
+            self._dismiss_confused(worker, f"something else wrote to the pipe of its worker process ({error})")
+            return
+        for subject, message in messages:
+            if not worker.expects(subject):
+                self._dismiss_confused(worker, f"its worker process answered for another evaluation ({subject})")
+                return
+            self._act_on(worker, message, listener)
         if not over:
             return
         self._forget(worker)
-        code = worker.child.ended()
+        code = worker.process.ended()
         if worker.task is not None:
-            words = worker.child.last_words()
-            reason = how_it_ended(code) + (f": {words}" if words else "")
-            outside = -code in FROM_OUTSIDE or not worker.opened
-            self._end(worker, worker.task, _failure(reason, worker.seconds()), infrastructure=outside)
+            evaluation = failed(reason_of_death(code, worker.process.log_end()), worker.seconds())
+            outside = killed_from_outside(code) or not worker.opened
+            self._end(worker, worker.task, evaluation, infrastructure=outside)
 
     def _notice_deaths(self, listener: Listener) -> None:
         """Notice those deaths too that leave the worker's pipe open."""
@@ -173,7 +196,7 @@ class ProcessExecutor:
             for worker in list(self._alive):
                 self._hear(worker, listener)
 
-    def _take(self, worker: _Worker, message: dict[str, Any], listener: Listener) -> None:
+    def _act_on(self, worker: _Worker, message: dict[str, Any], listener: Listener) -> None:
         if "opened" in message:
             worker.opened, worker.began = True, time.monotonic()
         elif "refused" in message:
@@ -187,7 +210,7 @@ class ProcessExecutor:
             worker.began = time.monotonic()
             listener.resumed()
         elif worker.task is not None and "progress" in message:
-            worker.child.send({"go": listener.progressed(worker.task.number, *message["progress"])})
+            worker.send({"go": listener.progressed(worker.task.number, *message["progress"])})
         elif worker.task is not None and "ended" in message:
             self._end(worker, worker.task, evaluation_of(message["ended"]), done=message["done"])
 
@@ -198,7 +221,7 @@ class ProcessExecutor:
         worker.task, worker.began = None, None
 
     def _forget(self, worker: _Worker) -> None:
-        self._selector.unregister(worker.child.answers)
+        self._selector.unregister(worker.process.answers)
         self._alive.remove(worker)
 
     def _until_a_limit(self) -> float:
@@ -221,15 +244,21 @@ class ProcessExecutor:
             if worker.task is None:
                 continue
             if timeout is not None and worker.seconds() > timeout:
-                self._kill(worker, worker.task, f"took longer than {timeout:g} s")
-            elif memory is not None and worker.child.memory() > memory:
-                self._kill(worker, worker.task, f"used more than {self._spec.memory}")
+                self._kill(worker, f"took longer than {timeout:g} s")
+            elif memory is not None and worker.process.memory() > memory:
+                self._kill(worker, f"used more than {self._spec.memory}")
 
-    def _kill(self, worker: _Worker, task: Task, reason: str) -> None:
+    def _dismiss_confused(self, worker: _Worker, reason: str) -> None:
+        """Kill a worker whose answers cannot be trusted; its evaluation may be tried again by another."""
+        self._kill(worker, reason, infrastructure=True)
+
+    def _kill(self, worker: _Worker, reason: str, *, infrastructure: bool = False) -> None:
         self._forget(worker)
-        worker.child.kill()
-        self._end(worker, task, _failure(reason, worker.seconds()))
+        worker.process.kill()
+        if worker.task is not None:
+            self._end(worker, worker.task, failed(reason, worker.seconds()), infrastructure=infrastructure)
 
 
-def _failure(reason: str, seconds: float) -> Evaluation:
-    return Evaluation(Status.FAILED, reason=reason, seconds=seconds)
+def make_executor(file: StudyFile, objective: Objective, metric: Metric, home: Home) -> Executor:
+    """The executor ``process`` of a study (:mod:`autotune.execution.choose`)."""
+    return ProcessExecutor(file, file.spec.execution, metric.name, home.workers(file.spec.name))

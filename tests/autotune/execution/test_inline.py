@@ -146,6 +146,22 @@ def test_a_listener_stops_an_evaluation(tmp_path: Path) -> None:
     assert len(hears.seen) == 2
 
 
+def test_a_thread_that_goes_on_after_its_evaluation_is_told_to_stop(tmp_path: Path) -> None:
+    """And nobody hears it: its trial has ended."""
+    left: list[Any] = []
+
+    def act(values: Any, *, progress: Any, **named: Any) -> Evaluation:
+        assert progress(1, 2, {"consistency": 0.25})
+        left.append(progress)
+        return Evaluation(Status.COMPLETE, {"consistency": 0.5})
+
+    executor, hears = InlineExecutor(Acts(act), "consistency"), Hears()
+    executor.submit(Task(3, {}, 11, None))
+    assert executor.wait(hears, 0) is not None
+    assert not left[0](2, 2, {"consistency": 0.5})
+    assert hears.seen == [(3, 1, 2)]
+
+
 def test_a_listener_that_raises_is_not_the_objectives_fault(tmp_path: Path) -> None:
     executor = InlineExecutor(Toy(ToySettings()), "consistency")
     executor.submit(Task(3, {}, 11, tmp_path / "00003"))

@@ -192,7 +192,7 @@ def test_workers_share_the_cores_that_this_process_may_use(
 
     for name in THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("autotune.execution.process.Child", child)
+    monkeypatch.setattr("autotune.execution.process.WorkerProcess", child)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     with pytest.raises(InterruptedError):

@@ -1,44 +1,55 @@
-"""One worker process as its parent sees it: started, talked to in lines of JSON, measured, killed."""
+"""One worker process as the run sees it: started, sent messages, measured, killed."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from autotune.execution.threads import THREAD_VARIABLES
+from autotune.execution.worker_messages import Subject, line_of, message_of
 
 _START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-requests, answers, life = map(int, sys.argv[2:])
+start = sys.argv[2]
+requests, answers, life = map(int, sys.argv[3:])
 from autotune.execution.orphan_guard import start_guard
 guard = start_guard(life)
-from autotune.execution.worker import main
-main(requests, answers, guard)
+from autotune.execution.worker_main import main
+main(requests, answers, guard, start)
 """
-_MOST_WORDS = 20_000  # bytes of the log that are looked at
-FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
-"""Signals that a process does not send itself by a mistake."""
+_LOG_BYTES = 20_000  # so much of the log's end is looked at
 
 
-class Child:
-    """A worker process. Its modules are found where this process finds them, and what it prints goes to ``log``."""
+class Garbled(Exception):
+    """Something that is no message came from a worker, and perhaps instead of one."""
+
+
+class WorkerProcess:
+    """A worker process. It finds modules where this process finds them, and what it prints goes to a log.
+
+    Attributes:
+        start: random name of this start, which every message names.
+        answers: file descriptor that becomes readable when the worker has said something.
+    """
 
     def __init__(self, log: Path, threads: Mapping[str, str]) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
-            log: file that all it prints is added to.
-            threads: environment variables that set those of its numerical libraries, instead of this process's own.
+            log: file that everything the process prints is appended to.
+            threads: environment variables that set the threads of its numerical libraries, instead of this process's
+                own.
         """
+        self.start = uuid.uuid4().hex
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         requests, self._requests = os.pipe()
@@ -49,13 +60,13 @@ class Child:
         path = json.dumps([str(Path(folder).absolute()) for folder in sys.path])
         with log.open("ab") as printed:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, path, str(requests), str(answers), str(life)],
+                [sys.executable, "-P", "-c", _START, path, self.start, str(requests), str(answers), str(life)],
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=printed,
                 env=environment,
                 pass_fds=(requests, answers, life),
-                start_new_session=True,  # Ctrl-C in the terminal is not for it; and all it starts can be ended
+                start_new_session=True,  # Ctrl-C in the terminal does not reach it; and all that it starts can be ended
             )
         for descriptor in (requests, answers, life):
             os.close(descriptor)
@@ -63,65 +74,67 @@ class Child:
         self._unread = b""
         self._log_start = 0
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message. Where the process is dead, that is found out when its answer is waited for."""
-        rest = (json.dumps(message) + "\n").encode()
+    def send(self, subject: Subject, message: Mapping[str, Any]) -> None:
+        """Send a message. The death of the process shows only when its answer is waited for."""
+        rest = line_of(subject, message)
         with contextlib.suppress(BrokenPipeError):
             while rest:
                 rest = rest[os.write(self._requests, rest) :]
 
-    def receive(self) -> tuple[list[dict[str, Any]], bool]:
-        """The messages that have come, and whether no more will: it has ended.
+    def receive(self) -> tuple[list[tuple[Subject, dict[str, Any]]], bool]:
+        """The messages of this start that have come, and whether the process has ended, so that no more will come.
 
-        The pipe alone does not tell: a process that it forked and left behind holds the other end open.
+        The end of the pipe alone does not show that: a program that the process left behind may hold the pipe open.
+
+        Raises:
+            Garbled: a line came that is no message. Part of it may have been one.
         """
-        over = self._process.poll() is not None  # asked first, so that what it said before is read
+        over = self._process.poll() is not None  # first, so that everything written before the end is read
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(self.answers, 65536):
                 self._unread += chunk
             over = True
         *lines, self._unread = self._unread.split(b"\n")
-        return [json.loads(line) for line in lines], over
+        try:
+            messages = [message_of(line) for line in lines]
+        except ValueError as error:
+            raise Garbled(str(error)) from error
+        return [(subject, message) for subject, message in messages if subject.start == self.start], over
 
     def memory(self) -> int:
-        """Bytes in use by it and all that it has started."""
+        """Bytes in use by the process and all that it has started."""
         import psutil
 
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self._process.pid)
-            return sum(_resident(one) for one in (process, *process.children(recursive=True)))
+            return sum(_resident(each) for each in (process, *process.children(recursive=True)))
         return 0
 
     def mark_log(self) -> None:
-        """From here on, what it prints is about the next task."""
+        """Note the present end of the log: what is printed from here on is about the next evaluation."""
         self._log_start = self._log_size()
 
-    def last_words(self) -> str:
-        """What it printed last, in one line: where it crashed, if it says so, else its last lines."""
-        text = ""
+    def log_end(self) -> str:
+        """The end of what the process has printed since :meth:`mark_log`."""
         with contextlib.suppress(OSError), self._log.open("rb") as printed:
-            printed.seek(max(self._log_start, self._log_size() - _MOST_WORDS))
-            text = printed.read().decode(errors="replace")
-        crash = re.search(r"most recent call first\):\s*\n\s*File \"(.+)\", line (\d+) in (\w+)", text)
-        if crash:
-            return f"in {crash[3]} ({Path(crash[1]).name}:{crash[2]})"
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return " | ".join(lines[-3:])[-300:]
+            printed.seek(max(self._log_start, self._log_size() - _LOG_BYTES))
+            return printed.read().decode(errors="replace")
+        return ""
 
     def kill(self) -> int:
-        """End it and all that it has started; how it ended, as :attr:`subprocess.Popen.returncode`."""
+        """Kill the process and all that it has started; its exit code, as :attr:`subprocess.Popen.returncode`."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        return self._over()
+        return self._reap()
 
     def ended(self) -> int:
-        """How it ended, once :meth:`receive` says so; what it has started and left behind is killed."""
+        """The exit code, once :meth:`receive` says that the process has ended; what it left behind is killed."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5.0)
         return self.kill()
 
     def dismiss(self) -> None:
-        """Let it end by itself, for a moment, then kill it."""
+        """Let the process end by itself within a second, else kill it; an empty log is deleted."""
         with contextlib.suppress(OSError):
             os.close(self._requests)
         self._requests = -1
@@ -136,7 +149,7 @@ class Child:
             return self._log.stat().st_size
         return 0
 
-    def _over(self) -> int:
+    def _reap(self) -> int:
         code = self._process.wait()
         for descriptor in (self._requests, self.answers, self._life):
             with contextlib.suppress(OSError):
@@ -150,11 +163,3 @@ def _resident(process: Any) -> int:
     with contextlib.suppress(psutil.Error):
         return int(process.memory_info().rss)
     return 0
-
-
-def how_it_ended(code: int) -> str:
-    """An exit code in words."""
-    if code >= 0:
-        return f"its worker process exited with code {code}"
-    words = signal.strsignal(-code) or "unknown"
-    return f"its worker process was killed by signal {-code} ({words[0].lower() + words[1:]})"
