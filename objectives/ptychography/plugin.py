@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from autotune.objective import Draft, InputError, Objective, Problem, View
-from objectives.diffraction.data.settings import Format
+from objectives.diffraction.data.format_table import FORMATS
 from objectives.ptychography.settings import PtychographySettings
 from objectives.ptychography.simulation.settings import SimulationSettings
 
@@ -70,7 +70,7 @@ class Ptychography:
     @property
     def file_formats(self) -> Sequence[str]:
         """See :class:`autotune.objective.DraftsStudies`."""
-        return tuple(name for name in get_args(Format) if name != "auto")
+        return tuple(FORMATS)
 
     def draft(self, file: Path, *, folder: Path) -> Draft | None:
         """Propose a study for a measurement file; see :class:`autotune.objective.DraftsStudies`."""

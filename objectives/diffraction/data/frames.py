@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import IO, Any, Protocol
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,16 @@ class DetectorFirst(LazyFrames):
     def block(self, index: Slices) -> NDArray[Any]:
         """Read one hyperslab."""
         return np.moveaxis(np.asarray(self._stored[(*index[-2:], *index[:-2])]), (0, 1), (-2, -1))
+
+
+def with_detector_last(stored: Frames, detector_axes: Literal["last", "first"]) -> Frames:
+    """The array with the pattern's axes last, whichever way it is stored.
+
+    Args:
+        stored: any array; one without three or four axes is returned as it is, for it is refused later.
+        detector_axes: which axes of ``stored`` are the pattern's.
+    """
+    return DetectorFirst(stored) if detector_axes == "first" and len(stored.shape) in (3, 4) else stored
 
 
 class DaskFrames(LazyFrames):

@@ -94,6 +94,37 @@ def find_datasets(group: h5py.Group, *, dimensions: Sequence[int]) -> list[h5py.
     return sorted(found, key=lambda item: str(item.name))
 
 
+def choose_dataset(path: Path, candidates: list[h5py.Dataset], group: h5py.Group, key: str | None) -> h5py.Dataset:
+    """The dataset called ``key``, or the only candidate.
+
+    Raises:
+        InputError: there is no such dataset, no candidate, or several; the candidates are listed with shapes.
+    """
+    listed = ", ".join(name_and_shape(one) for one in candidates)
+    if key is not None:
+        named = find(group, key)
+        if named is not None:
+            return named
+        hint = f"patterns may be in: {listed}" if listed else "no dataset in it has three or four axes"
+        raise InputError(Problem("objective.data.key", f"{path} has no dataset '{key}'", hint))
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        there = ", ".join(sorted(group)) or "nothing"
+        what = f"holds no numeric dataset with three or four axes; at its top level: {there}"
+        raise InputError(Problem(str(path), what, "patterns (position, det_y, det_x) or a raster of them are expected"))
+    raise InputError(ask_for_key(path, listed, str(candidates[0].name)))
+
+
+def ask_for_key(path: Path, listed: str, example: str) -> Problem:
+    """Ask for ``objective.data.key`` by name: ``listed`` are the candidates, ``example`` is the name of one."""
+    return Problem(
+        "objective.data.key",
+        f"is needed: {path} holds several arrays that could be patterns: {listed}",
+        f"state it in the study, e.g. key: {example}",
+    )
+
+
 def name_and_shape(item: h5py.Dataset) -> str:
     """``/entry/data (900, 64, 64)``."""
     return f"{item.name} {tuple(int(n) for n in item.shape)}"

@@ -9,10 +9,36 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
+from objectives.diffraction.data.format_table import AUTO, FORMATS
 from objectives.diffraction.data.radiation import Radiation, wavelength_angstrom
 
-Format = Literal["auto", "cxi", "nexus", "py4dstem", "hdf5", "dataset", "mat", "npz", "npy", "empad", "rsciio"]
+
+class _FormatName:
+    """Pydantic's view of a format's name: ``auto`` or a row of the format table, as it is when a study is read.
+
+    The message and the JSON Schema are those of a ``Literal`` of these names.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._checked)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        return {"enum": self._names(), "type": "string"}
+
+    @staticmethod
+    def _names() -> list[str]:
+        return [AUTO, *FORMATS]
+
+    @classmethod
+    def _checked(cls, value: Any) -> Any:
+        names = cls._names()
+        if value in names:
+            return value
+        quoted = [f"'{name}'" for name in names]
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(quoted[:-1])} or {quoted[-1]}"})
+
 
 _WAVELENGTH = {"radiation", "energy_kev", "wavelength_angstrom"}
 _SAMPLING = {"angular_sampling_mrad", "reciprocal_sampling_per_angstrom"}
@@ -105,7 +131,7 @@ class DataSettings(BaseModel):
 
     file: Path | None = None
     record: str | None = None
-    format: Format = "auto"
+    format: Annotated[str, _FormatName()] = AUTO
     zero_frequency: Literal["center", "corner"] = "center"
     positions: Literal["angstrom", "object pixel"] = "angstrom"
     key: str | None = Field(default=None, min_length=1)

@@ -16,9 +16,10 @@ import h5py
 import numpy as np
 
 from autotune.objective import Draft, DraftLine, InputError, Parameter, Problem
+from objectives.diffraction.data.format_table import FORMATS
 from objectives.diffraction.data.geometry import lacking, resolve_geometry
 from objectives.diffraction.data.measurement import Measurement
-from objectives.diffraction.data.open.reading import recognise
+from objectives.diffraction.data.open.recognise import recognise
 from objectives.diffraction.data.settings import GeometrySettings
 from objectives.ptychography.draft.inspection import DATA, Inspection, look
 from objectives.ptychography.parameters.instrument import parameters_of
@@ -96,8 +97,9 @@ class _Reading:
     @classmethod
     def of(cls, found: Inspection, kind: str) -> _Reading:
         pixels = found.position_unit == "object pixel"
-        guessed = kind == "npz" and not pixels and _looks_like_pixels(found)
-        return cls(kind == "npz" and found.corner, pixels or guessed, guessed, found.negative < 0)
+        settings = FORMATS[kind].settings
+        guessed = "positions" in settings and not pixels and _looks_like_pixels(found)
+        return cls("zero_frequency" in settings and found.corner, pixels or guessed, guessed, found.negative < 0)
 
     def lines(self) -> Iterator[DraftLine]:
         if self.corner:

@@ -1,1 +1,1 @@
-"""One module for each file format."""
+"""One module for each file format; :mod:`objectives.diffraction.data.format_table` lists them."""

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from autotune.objective import InputError, Problem
 from objectives.diffraction.data.contents import Contents, geometry_in_file, numeric
+from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
 from objectives.diffraction.data.hdf5_access import dataset, find, open_hdf5_file
 from objectives.diffraction.data.measurement import FarField, Measurement
-from objectives.diffraction.data.open.assemble import assemble
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 FORMAT = "autotune measurement"
@@ -117,7 +117,7 @@ def _compact(patterns: NDArray[np.float32], rows: int) -> np.dtype[Any]:
 
 
 @contextmanager
-def open_hdf5(path: Path) -> Iterator[Contents]:
+def open_autotune_hdf5(path: Path, data: DataSettings) -> Iterator[Contents]:
     """Open a file written by :func:`write_measurement`; its patterns are read later.
 
     Raises:
@@ -147,20 +147,9 @@ def open_hdf5(path: Path) -> Iterator[Contents]:
         )
 
 
-def is_measurement(path: Path) -> bool:
-    """Whether an HDF5 file says that it is in this format."""
-    with open_hdf5_file(path) as file:
-        return bool(file.attrs.get("format") == FORMAT)
-
-
-def read_hdf5(path: Path) -> Measurement:
-    """Read a file written by :func:`write_measurement`.
-
-    Raises:
-        InputError: as :func:`objectives.diffraction.data.open.reading.open_measurement`.
-    """
-    with open_hdf5(path) as contents:
-        return assemble(contents, DataSettings(file=path), GeometrySettings())
+def _recognise(clues: Clues) -> Certainty:
+    """Signed by the attribute ``format``."""
+    return Certainty.SIGNED if clues.hdf5 is not None and clues.hdf5.attrs.get("format") == FORMAT else Certainty.NONE
 
 
 def _check_format(path: Path, file: h5py.File) -> None:
@@ -216,3 +205,6 @@ def _geometry(path: Path, file: h5py.File) -> GeometrySettings:
         if name in known
     }
     return geometry_in_file(path, values, {name: f"geometry attribute {name}" for name in values})
+
+
+READER = Reader(open_autotune_hdf5, _recognise, suffixes=(".h5", ".hdf5"))

@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from autotune.objective import InputError, Problem
 from objectives.diffraction.data.contents import Contents, geometry_in_file, numeric, scalar
+from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
 from objectives.diffraction.data.hdf5_access import dataset, find, open_hdf5_file
 from objectives.diffraction.data.radiation import photon_wavelength_angstrom
-from objectives.diffraction.data.settings import GeometrySettings
+from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 _DETECTOR = "/entry_1/instrument_1/detector_1"
 _SOURCE = "/entry_1/instrument_1/source_1"
@@ -42,13 +43,18 @@ _HAS_SIGNAL = 0x1000
 _JOULE_PER_KEV = 1.602176634e-16
 
 
-def is_cxi(file: h5py.File) -> bool:
-    """Whether a file says that it is CXI, or has the patterns where CXI has them."""
-    return "cxi_version" in file or any(find(file, name) is not None for name in _FRAMES)
+def _recognise(clues: Clues) -> Certainty:
+    """Stated by the version or by patterns where CXI has them; likely by the first entry's name."""
+    file = clues.hdf5
+    if file is None:
+        return Certainty.NONE
+    if "cxi_version" in file or any(find(file, name) is not None for name in _FRAMES):
+        return Certainty.STATED
+    return Certainty.LIKELY if "entry_1" in file else Certainty.NONE
 
 
 @contextmanager
-def open_cxi(path: Path) -> Iterator[Contents]:
+def open_cxi(path: Path, data: DataSettings) -> Iterator[Contents]:
     """Open a CXI file; its patterns are read later, from ``/entry_1``.
 
     Raises:
@@ -139,3 +145,6 @@ def _geometry(path: Path, file: h5py.File) -> GeometrySettings:
             raise InputError(Problem(f"{path}: {_SOURCE}/energy", f"{energy} J is impossible", "joule are expected"))
         take("wavelength_angstrom", f"{_SOURCE}/energy", photon_wavelength_angstrom(energy / _JOULE_PER_KEV))
     return geometry_in_file(path, values, names)
+
+
+READER = Reader(open_cxi, _recognise, suffixes=(".cxi",))

@@ -14,6 +14,7 @@ import numpy as np
 
 from autotune.objective import InputError, Problem
 from objectives.diffraction.data.contents import Contents
+from objectives.diffraction.data.format_reader import Reader
 from objectives.diffraction.data.formats.rosettasciio import open_rosettasciio
 from objectives.diffraction.data.raster import ask_for_shape
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
@@ -59,3 +60,6 @@ def _description(path: Path) -> Path | None:
         if path.name.encode() in other.read_bytes():
             return other
     return None
+
+
+READER = Reader(open_empad, suffixes=(".raw",))

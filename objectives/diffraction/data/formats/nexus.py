@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from autotune.objective import InputError, Problem
 from objectives.diffraction.data import units
 from objectives.diffraction.data.contents import Contents, geometry_in_file, numeric, scalar
-from objectives.diffraction.data.formats.single_dataset import choose_dataset
-from objectives.diffraction.data.hdf5_access import find, name_and_shape, open_hdf5_file, text
+from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
+from objectives.diffraction.data.hdf5_access import choose_dataset, find, name_and_shape, open_hdf5_file, text
 from objectives.diffraction.data.radiation import wavelength_angstrom
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
@@ -35,9 +35,10 @@ _MOVED = ("NXtransformations", "NXpositioner", "NXsample", "NXdata", "NXcollecti
 _BEAMS = ("NXbeam", "NXmonochromator", "NXsource")
 
 
-def is_nexus(file: h5py.File) -> bool:
-    """Whether a group at the file's top is an NXentry."""
-    return any(_class(item) == "NXentry" for item in file.values())
+def _recognise(clues: Clues) -> Certainty:
+    """Stated by an NXentry at the file's top."""
+    entry = clues.hdf5 is not None and any(_class(item) == "NXentry" for item in clues.hdf5.values())
+    return Certainty.STATED if entry else Certainty.NONE
 
 
 @contextmanager
@@ -218,3 +219,6 @@ def _spread(y: NDArray[np.float64], x: NDArray[np.float64], scan: tuple[int, ...
     if len(scan) == 2 and (y.size, x.size) == scan:
         return np.stack([axis.ravel() for axis in np.meshgrid(y, x, indexing="ij")], axis=1)
     return None
+
+
+READER = Reader(open_nexus, _recognise, suffixes=(".nxs",))

@@ -12,10 +12,11 @@ import numpy as np
 
 from autotune.objective import InputError, Problem
 from objectives.diffraction.data.contents import Contents
-from objectives.diffraction.data.frames import DetectorFirst, Frames
+from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
+from objectives.diffraction.data.frames import with_detector_last
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
-MAGIC = b"\x93NUMPY"
+_MAGIC = b"\x93NUMPY"
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,18 @@ def open_npy(path: Path, data: DataSettings) -> Iterator[Contents]:
         InputError: damaged, or Python objects.
     """
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError, ValueError, MemoryError) as error:
         raise InputError(
             Problem(str(path), f"cannot be read as .npy: {error}", "a file cut short looks so; copy it again")
         ) from error
-    yield Contents(path=path, frames=in_order(found, data), frames_name="array", geometry=GeometrySettings())
+    frames = with_detector_last(array, data.detector_axes)
+    yield Contents(path=path, frames=frames, frames_name="array", geometry=GeometrySettings())
 
 
-def in_order(stored: Any, data: DataSettings) -> Frames:
-    """The array with the pattern's axes last, whichever way it is stored."""
-    if data.detector_axes == "first" and len(stored.shape) in (3, 4):
-        return DetectorFirst(stored)
-    frames: Frames = stored
-    return frames
+def _recognise(clues: Clues) -> Certainty:
+    """Signed by the first bytes."""
+    return Certainty.SIGNED if clues.start.startswith(_MAGIC) else Certainty.NONE
+
+
+READER = Reader(open_npy, _recognise, suffixes=(".npy",))

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from autotune.objective import InputError, Problem, near_miss
 from objectives.diffraction.data.contents import Contents, geometry_in_file, numeric, scalar
+from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
 from objectives.diffraction.data.formats.npy import read_npy_header
 from objectives.diffraction.data.frames import Frames, StreamedFrames
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
@@ -50,9 +51,15 @@ _SCALARS = {
     "detector_distance_mm": ("detector_distance_mm", 1.0),
     "focus_to_sample_mm": ("focus_to_sample_mm", 1.0),
 }
+_ZIP_MAGIC = b"PK\x03\x04"
 _PAIRS = ("angular_sampling_mrad", "detector_pixel_um")
 # RuntimeError: an encrypted archive; MemoryError: a damaged header that claims an enormous array.
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+
+
+def _recognise(clues: Clues) -> Certainty:
+    """Possible for every ZIP archive."""
+    return Certainty.POSSIBLE if clues.start.startswith(_ZIP_MAGIC) else Certainty.NONE
 
 
 @contextmanager
@@ -182,3 +189,6 @@ def _geometry(path: Path, archive: Any, keys: set[str]) -> GeometrySettings:
     if "energy_kev" in values:
         values["radiation"] = "electron"
     return geometry_in_file(path, values, names)
+
+
+READER = Reader(open_npz, _recognise, suffixes=(".npz",))

@@ -21,16 +21,17 @@ import numpy as np
 from autotune.objective import InputError, Problem
 from objectives.diffraction.data import units
 from objectives.diffraction.data.contents import Contents, geometry_in_file, numeric, scalar
-from objectives.diffraction.data.formats.single_dataset import choose_dataset
-from objectives.diffraction.data.hdf5_access import find, open_hdf5_file, text
+from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
+from objectives.diffraction.data.hdf5_access import choose_dataset, find, open_hdf5_file, text
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 _DATACUBE_AXES = 4
 
 
-def is_emd(file: h5py.File) -> bool:
-    """Whether a file is EMD 1.0: a group at its top says that it is the root of a tree."""
-    return any(_kind(item) == "root" for item in file.values())
+def _recognise(clues: Clues) -> Certainty:
+    """Signed by a group at the file's top that is the root of an EMD tree."""
+    root = clues.hdf5 is not None and any(_kind(item) == "root" for item in clues.hdf5.values())
+    return Certainty.SIGNED if root else Certainty.NONE
 
 
 @contextmanager
@@ -147,3 +148,6 @@ class _Calibration:
 
     def _take(self, field: str, name: str, value: Any) -> None:
         self.values[field], self.names[field] = value, name
+
+
+READER = Reader(open_py4dstem, _recognise)

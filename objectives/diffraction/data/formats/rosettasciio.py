@@ -14,16 +14,18 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rsciio import IO_PLUGINS
 
 from autotune.objective import InputError, Problem
 from objectives.diffraction.data import units
 from objectives.diffraction.data.contents import Contents, geometry_in_file
+from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
 from objectives.diffraction.data.frames import DaskFrames, Frames
+from objectives.diffraction.data.hdf5_access import text
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 _UNSAFE = ("netCDF", "MSA")  # their readers evaluate text of the file as Python
@@ -32,20 +34,32 @@ _OWN = ("numpy", "NeXus", "USID", "Tofwerk", "Delmic")  # read here, or not patt
 _INSTRUMENTS = ("TEM", "SEM")
 _ZARR_METADATA = (".zarray", ".zmetadata", "zarr.json")
 _SHAPE_KEYWORD = {"TVIPS": "scan_shape"}  # readers that pick the scan out of more frames than it has
+_ZIPPED = (".zspy", ".prz")  # formats that are ZIP archives
+_ZIP_MAGIC = b"PK\x03\x04"
+_HDF5_SUFFIXES = (".emd", ".hspy")
 _ALL_FRAMES = (2**62,)  # QuantumDetector: more than there are, so that none is dropped and none is guessed to be a row
 
 
-@cache
-def suffixes() -> Mapping[str, str]:
+def _reader_names() -> Mapping[str, str]:
     """Suffix -> name of the RosettaSciIO reader that is used for it."""
-    from rsciio import IO_PLUGINS
-
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for plugin in sorted(IO_PLUGINS, key=lambda plugin: plugin["name"] not in _PREFERRED):
         if plugin["name"] not in (*_UNSAFE, *_OWN):
             for extension in plugin["file_extensions"]:
-                found.setdefault(f".{extension.lower()}", plugin["name"])
-    return found
+                names.setdefault(f".{extension.lower()}", plugin["name"])
+    return names
+
+
+_READER_NAMES = _reader_names()
+
+
+def _recognise(clues: Clues) -> Certainty:
+    """Likely for HDF5 and ZIP files that their suffix, or HyperSpy's attribute, tells from others."""
+    if clues.hdf5 is not None:
+        hyperspy = text(clues.hdf5.attrs.get("file_format", "")) == "HyperSpy"
+        return Certainty.LIKELY if hyperspy or clues.suffix in _HDF5_SUFFIXES else Certainty.NONE
+    zipped = clues.start.startswith(_ZIP_MAGIC) and clues.suffix in _ZIPPED
+    return Certainty.LIKELY if zipped else Certainty.NONE
 
 
 @contextmanager
@@ -78,7 +92,7 @@ def open_rosettasciio(path: Path, data: DataSettings) -> Iterator[Contents]:
 
 
 def _reader_name(path: Path) -> str:
-    name = suffixes().get(path.suffix.lower())
+    name = _READER_NAMES.get(path.suffix.lower())
     if name is None:
         raise InputError(
             Problem(str(path), f"RosettaSciIO has no reader for '{path.suffix}'", "correct objective.data.format")
@@ -98,8 +112,6 @@ def _unreadable(path: Path, reader: str, error: Exception) -> InputError:
 
 def _read(path: Path, reader: str, data: DataSettings) -> list[dict[str, Any]]:
     """Every signal of the file."""
-    from rsciio import IO_PLUGINS
-
     _refuse_pickles(path)
     api = next(plugin["api"] for plugin in IO_PLUGINS if plugin["name"] == reader)
     options: dict[str, Any] = {}
@@ -276,3 +288,6 @@ def _close(signals: Sequence[Mapping[str, Any]]) -> None:
             handle = get_file_handle(signal["data"], warn=False)
             if handle is not None:
                 handle.close()
+
+
+READER = Reader(open_rosettasciio, _recognise, suffixes=tuple(_READER_NAMES), folders=(".zspy",))

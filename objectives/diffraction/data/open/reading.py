@@ -1,57 +1,22 @@
-"""Open any measurement that a study names: find the file, recognise its format, read and check it."""
+"""Open any measurement that a study names: locate the file, recognise its format, read and check it."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-import h5py
 
 from autotune.objective import InputError, Problem, near_miss
 from objectives.diffraction.data.contents import Contents
-from objectives.diffraction.data.formats.autotune_hdf5 import is_measurement, open_hdf5
-from objectives.diffraction.data.formats.cxi import is_cxi, open_cxi
-from objectives.diffraction.data.formats.empad import open_empad
-from objectives.diffraction.data.formats.nexus import is_nexus, open_nexus
-from objectives.diffraction.data.formats.npy import MAGIC as NPY_MAGIC
-from objectives.diffraction.data.formats.npy import open_npy
-from objectives.diffraction.data.formats.npz import open_npz
-from objectives.diffraction.data.formats.py4dstem import is_emd, open_py4dstem
-from objectives.diffraction.data.formats.rosettasciio import open_rosettasciio
-from objectives.diffraction.data.formats.rosettasciio import suffixes as rsciio_suffixes
-from objectives.diffraction.data.formats.single_dataset import MATLAB_5_MAGIC, MATLAB_7_3_MAGIC, open_dataset, open_mat
-from objectives.diffraction.data.hdf5_access import open_hdf5_file, text
+from objectives.diffraction.data.format_table import AUTO, FORMATS
 from objectives.diffraction.data.mask import locate_mask
 from objectives.diffraction.data.measurement import Measurement
 from objectives.diffraction.data.open.assemble import assemble
+from objectives.diffraction.data.open.recognise import is_folder_of_a_format, reader_of, recognise
 from objectives.diffraction.data.open.records import Record, fetch_record, find_record
 from objectives.diffraction.data.raster import with_shape
-from objectives.diffraction.data.settings import DataSettings, Format, GeometrySettings
-
-__all__ = ["open_contents", "open_measurement", "recognise"]
-
-_ZIP_MAGIC = b"PK\x03\x04"
-_ZIPPED = (".zspy", ".prz")  # formats of RosettaSciIO that are ZIP archives, too
-_FOLDERS = (".zspy",)  # formats whose file is a folder
-_SUFFIXES: Mapping[str, Format] = {
-    ".cxi": "cxi",
-    ".npz": "npz",
-    ".npy": "npy",
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-    ".nxs": "nexus",
-    ".mat": "mat",
-    ".raw": "empad",
-}
-_EFFECTS: Mapping[str, tuple[Format, ...]] = {
-    "zero_frequency": ("npz",),
-    "positions": ("npz",),
-    "key": ("dataset", "mat", "py4dstem", "nexus", "rsciio"),
-    "detector_axes": ("dataset", "mat", "npy"),
-}
-"""Settings that only the readers of some formats know."""
+from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 
 def open_measurement(data: DataSettings, geometry: GeometrySettings, *, folder: Path) -> Measurement:
@@ -85,7 +50,7 @@ def open_measurement(data: DataSettings, geometry: GeometrySettings, *, folder: 
 
 def _check_file(path: Path) -> None:
     """Raise InputError where there is no readable file with something in it."""
-    if path.is_dir() and path.suffix.lower() in _FOLDERS:
+    if is_folder_of_a_format(path):
         return
     if path.is_dir():
         raise InputError(Problem(str(path), "is a folder", "name the measurement file in it"))
@@ -114,94 +79,28 @@ def open_contents(path: Path, data: DataSettings) -> Iterator[Contents]:
     Raises:
         InputError: the file cannot be read, or a setting has no effect on its format or is needed and missing.
     """
-    found = recognise(path) if data.format == "auto" else data.format
-    _check_effects(path, data, found)
-    with _reader(path, data, found) as contents:
+    name = recognise(path) if data.format == AUTO else data.format
+    _check_settings(path, data, name)
+    with reader_of(name).open(path, data) as contents:
         yield with_shape(contents, data)
 
 
-def _check_effects(path: Path, data: DataSettings, found: Format) -> None:
+def _check_settings(path: Path, data: DataSettings, name: str) -> None:
+    """Raise InputError where the study states a setting that has no effect on the format called ``name``."""
+    limited = set[str]().union(*(row.settings for row in FORMATS.values())) - FORMATS[name].settings
     problems = [
         Problem(
-            f"objective.data.{name}",
-            f"'{getattr(data, name)}' is for {_listed(formats)} files; {path} is {found}, which says so itself",
+            f"objective.data.{setting}",
+            f"'{getattr(data, setting)}' is for {_formats_with(setting)} files; {path} is {name}, which says so itself",
             "remove it",
         )
-        for name, formats in _EFFECTS.items()
-        if name in data.model_fields_set and found not in formats
+        for setting in sorted(limited & data.model_fields_set)
     ]
     if problems:
         raise InputError(problems)
 
 
-def _listed(formats: tuple[Format, ...]) -> str:
-    return ".npz" if formats == ("npz",) else ", ".join(formats)
-
-
-def _reader(path: Path, data: DataSettings, found: Format) -> AbstractContextManager[Contents]:
-    if found in ("cxi", "hdf5"):
-        return open_cxi(path) if found == "cxi" else open_hdf5(path)
-    readers: Mapping[str, Callable[[Path, DataSettings], AbstractContextManager[Contents]]] = {
-        "npz": open_npz,
-        "npy": open_npy,
-        "nexus": open_nexus,
-        "py4dstem": open_py4dstem,
-        "dataset": open_dataset,
-        "mat": open_mat,
-        "empad": open_empad,
-        "rsciio": open_rosettasciio,
-    }
-    return readers[found](path, data)
-
-
-def recognise(path: Path) -> Format:
-    """The format by content, else by suffix (so that a damaged file is told as such by its reader).
-
-    Raises:
-        InputError: of no known format.
-        OSError: the file cannot be opened.
-    """
-    suffix = path.suffix.lower()
-    if path.is_file() and h5py.is_hdf5(path):
-        return _recognise_hdf5(path)
-    if path.is_file():
-        with path.open("rb") as stream:
-            start = stream.read(32)
-        if start.startswith(_ZIP_MAGIC) and suffix not in _ZIPPED:
-            return "npz"
-        if start.startswith(NPY_MAGIC):
-            return "npy"
-        if start.startswith((MATLAB_5_MAGIC, MATLAB_7_3_MAGIC)):
-            return "mat"
-    if suffix in _SUFFIXES:
-        return _SUFFIXES[suffix]
-    if suffix in rsciio_suffixes():
-        return "rsciio"
-    raise InputError(
-        Problem(
-            str(path),
-            f"is of no known format (suffix '{path.suffix}')",
-            f"read are {', '.join(sorted({*_SUFFIXES, *rsciio_suffixes()}))}; see objective.data.format",
-        )
-    )
-
-
-def _recognise_hdf5(path: Path) -> Format:
-    """The format of an HDF5 file, by what is in it."""
-    with path.open("rb") as stream:
-        if stream.read(len(MATLAB_7_3_MAGIC)) == MATLAB_7_3_MAGIC:
-            return "mat"
-    if is_measurement(path):
-        return "hdf5"
-    with open_hdf5_file(path) as file:
-        if is_emd(file):
-            return "py4dstem"
-        if is_cxi(file):
-            return "cxi"
-        if is_nexus(file):
-            return "nexus"
-        if "entry_1" in file:
-            return "cxi"
-        if path.suffix.lower() in (".emd", ".hspy") or text(file.attrs.get("file_format", "")) == "HyperSpy":
-            return "rsciio"
-    return "dataset"
+def _formats_with(setting: str) -> str:
+    """The formats on which a setting has an effect, for people; one alone by its suffixes."""
+    names = [name for name, row in FORMATS.items() if setting in row.settings]
+    return ", ".join(reader_of(names[0]).suffixes if len(names) == 1 else names)

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from objectives.diffraction.data.formats.autotune_hdf5 import read_hdf5, write_measurement
+from objectives.diffraction.data.formats.autotune_hdf5 import write_measurement
 from objectives.diffraction.data.measurement import FarField, Measurement, NearField
 from objectives.diffraction.data.open.reading import open_measurement
 from objectives.diffraction.data.open.records import RECORDS
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
+from tests.objectives.diffraction.data.files import read
 
 DATA = Path(os.environ.get("AUTOTUNE_DATA") or Path(__file__).resolve().parents[4].parent / "shared" / "data")
 
@@ -60,4 +61,4 @@ def test_mos2_raster(open_record, tmp_path: Path) -> None:  # type: ignore[no-un
     np.testing.assert_allclose(m.positions[31] - m.positions[0], [1.0, 1.0])
     assert m.patterns.sum(axis=(1, 2)).mean() == pytest.approx(1e4, rel=0.01)  # the stated dose
     write_measurement(tmp_path / "m.h5", m)
-    assert read_hdf5(tmp_path / "m.h5").content_hash == m.content_hash
+    assert read(tmp_path / "m.h5").content_hash == m.content_hash

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from objectives.diffraction.data.formats.autotune_hdf5 import read_hdf5
 from objectives.ptychography.model.forward import Layout
 from objectives.ptychography.simulation.direct import DirectExperiment as Experiment
 from objectives.ptychography.simulation.direct import Specimen, expected_patterns
 from objectives.ptychography.simulation.instrument import draw_truth
 from objectives.ptychography.simulation.settings import MISMATCH, SimulationSettings
 from objectives.ptychography.simulation.simulate import read_truth, simulate_patterns, truth_path, write_simulation
+from tests.objectives.diffraction.data.files import read
 from tests.objectives.ptychography import reference
 from tests.objectives.ptychography.scenes import all_values, model_of
 
@@ -141,7 +141,7 @@ def test_written_measurement_and_truth_are_read_again(tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"mismatch": {"defocus": (50.0, 90.0), "scan_rotation": 3.0}})
     path = tmp_path / "new folder" / "demo.h5"
     measurement = write_simulation(settings, path)
-    assert read_hdf5(path).content_hash == measurement.content_hash
+    assert read(path).content_hash == measurement.content_hash
     document = read_truth(path)
     assert document is not None and document["content_hash"] == measurement.content_hash
     assert set(document["truth"]) == {"defocus", "scan_rotation"}

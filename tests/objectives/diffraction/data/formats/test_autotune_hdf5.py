@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.objective import InputError
-from objectives.diffraction.data.formats.autotune_hdf5 import read_hdf5, write_measurement
+from objectives.diffraction.data.formats.autotune_hdf5 import write_measurement
 from objectives.diffraction.data.measurement import FarField, Measurement, NearField
 from objectives.diffraction.data.settings import GeometrySettings
 from tests.objectives.diffraction.data.files import counts, read
@@ -64,7 +64,7 @@ def test_what_is_written_is_read_back(measurement: Measurement) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "m.h5"
         write_measurement(path, measurement)
-        back = read_hdf5(path)
+        back = read(path)
     assert back.content_hash == measurement.content_hash
     np.testing.assert_array_equal(back.patterns, measurement.patterns)
     assert back.geometry == measurement.geometry
@@ -99,7 +99,7 @@ def test_odd_values_on_masked_pixels_are_written_and_read_as_zero(tmp_path: Path
     measurement.valid[2, 2] = False
     measurement.patterns[:, 2, 2] = np.nan
     write_measurement(tmp_path / "m.h5", measurement)
-    back = read_hdf5(tmp_path / "m.h5")
+    back = read(tmp_path / "m.h5")
     assert not back.patterns[:, 2, 2].any() and not back.valid[2, 2]
 
 
@@ -107,7 +107,7 @@ def test_writing_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     path.write_bytes(b"old")
     write_measurement(path, simple())
-    assert read_hdf5(path).content_hash == simple().content_hash
+    assert read(path).content_hash == simple().content_hash
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -195,7 +195,7 @@ def test_the_type_holds_the_largest_value_of_any_block(tmp_path: Path, monkeypat
     write_measurement(tmp_path / "m.h5", simple(patterns=patterns))
     with h5py.File(tmp_path / "m.h5") as file:
         assert file["patterns"].dtype == np.uint32
-    np.testing.assert_array_equal(read_hdf5(tmp_path / "m.h5").patterns, patterns)
+    np.testing.assert_array_equal(read(tmp_path / "m.h5").patterns, patterns)
     patterns[3, 0, 0] = 0.5
     write_measurement(tmp_path / "m.h5", simple(patterns=patterns, counted=False))
     with h5py.File(tmp_path / "m.h5") as file:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autotune.objective import InputError
-from objectives.diffraction.data.open.reading import recognise
+from objectives.diffraction.data.open.recognise import recognise
 from objectives.diffraction.data.radiation import photon_wavelength_angstrom
 from objectives.diffraction.data.settings import GeometrySettings
 from tests.objectives.diffraction.data.files import counts, read

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from autotune.objective import InputError
-from objectives.diffraction.data.open.reading import open_contents, recognise
+from objectives.diffraction.data.open.reading import open_contents
+from objectives.diffraction.data.open.recognise import recognise
 from objectives.diffraction.data.radiation import electron_wavelength_angstrom
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 from tests.objectives.diffraction.data.files import counts, read
