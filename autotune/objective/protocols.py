@@ -25,9 +25,9 @@ class Objective(Protocol):
         """
 
     def summary(self) -> Mapping[str, str]:
-        """Facts for ``autotune check``: what was read, sizes with units, the backend.
+        """Facts to show people (``autotune check``): what was read, sizes with units, the backend.
 
-        Under the key ``content hash``, a hash of the measurement: a study is not continued on another one.
+        An objective whose data may change also tells its measurement from another (:class:`IdentifiesMeasurement`).
         """
 
     def evaluate(
@@ -82,6 +82,18 @@ class Simulates(Protocol):
 
         Returns:
             Facts to print: the files written and what is in them (not the hidden truth).
+        """
+
+
+@runtime_checkable
+class IdentifiesMeasurement(Protocol):
+    """An objective that tells its measurement from any other, so that a study is not continued on changed data."""
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of all measured data and metadata that decide an evaluation, such as a SHA-256 in hexadecimal.
+
+        Equal for equal content, wherever the files are and whenever they are read.
         """
 
 

@@ -17,6 +17,7 @@ from autotune.execution.process import ProcessExecutor
 from autotune.execution.threads import worker_threads
 from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Objective, Status
+from autotune.objective.identity import content_hash_of
 from autotune.problem.space import Space
 from autotune.provenance.environment import differences, environment, environment_of
 from autotune.store.records import TrialRecord, best_of
@@ -27,7 +28,6 @@ from autotune.study.kept_file import kept_file
 
 TOLERANCE = 1e-5
 _WAIT_SECONDS = 1.0
-_HASH = "content hash"
 
 
 class Follower(Protocol):
@@ -200,7 +200,7 @@ def _same_measurement(store: TrialStore, objective: Objective) -> str | None:
     Raises:
         InputError: it is another measurement than the study's.
     """
-    then, now = store.facts.content_hash, objective.summary().get(_HASH)
+    then, now = store.facts.content_hash, content_hash_of(objective)
     if then != now:
         what = f"the data have changed: their hash is {now}, and was {then} when the study was run"
         remedy = "name the folder of the study's own data with --folder, or their place with --set"

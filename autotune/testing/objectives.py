@@ -9,7 +9,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from autotune.objective import DrawsPictures, Evaluation, Examines, Objective, Parameter, Status, Value
+from autotune.objective import (
+    DrawsPictures,
+    Evaluation,
+    Examines,
+    IdentifiesMeasurement,
+    MeasuresAgain,
+    Objective,
+    Parameter,
+    Status,
+    Value,
+)
 from autotune.testing.checks import (
     PNG_SIGNATURE,
     Reports,
@@ -69,6 +79,28 @@ class ObjectiveConformance(ObjectiveHooks):
             require(
                 isinstance(key, str) and isinstance(text, str) and bool(text.strip()),
                 f"summary entry {key!r} is {text!r}; it must be text",
+            )
+
+    def test_measurement_is_identified(self) -> None:
+        """Where the objective identifies its measurement: equal hashes of equal ones, another one of a repeated one."""
+        objective = self.objective()
+        if not isinstance(objective, IdentifiesMeasurement):
+            skip("the objective does not identify its measurement")
+        content_hash, again = objective.content_hash, self.objective()
+        require(
+            isinstance(content_hash, str) and bool(content_hash.strip()),
+            f"content_hash is {content_hash!r}; it must be text",
+        )
+        if isinstance(again, IdentifiesMeasurement):
+            require(
+                again.content_hash == content_hash,
+                f"content_hash of the same measurement, opened twice: {content_hash} and {again.content_hash}",
+            )
+        if isinstance(objective, MeasuresAgain):
+            repeated = objective.measured_again(self.values(), seed=self.seed)
+            require(
+                not isinstance(repeated, IdentifiesMeasurement) or repeated.content_hash != content_hash,
+                f"content_hash of another measurement (measured_again) is the same: {content_hash}",
             )
 
     def test_evaluation_reports_what_is_declared(self) -> None:

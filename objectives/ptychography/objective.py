@@ -32,7 +32,7 @@ from objectives.ptychography.output.pictures import draw_reconstruction
 from objectives.ptychography.parameters.instrument import parameters_of, why_absent
 from objectives.ptychography.settings import HeldOutSettings
 from objectives.ptychography.simulation.direct import Specimen
-from objectives.ptychography.solvers import State
+from objectives.ptychography.solvers.state import State
 
 HELD_OUT = "held_out_consistency"
 
@@ -70,6 +70,11 @@ class PtychographyObjective:
     def parameters(self) -> Sequence[Parameter]:
         """See :meth:`autotune.objective.Objective.parameters`."""
         return self._parameters
+
+    @property
+    def content_hash(self) -> str:
+        """See :class:`autotune.objective.IdentifiesMeasurement`."""
+        return self._measurement.content_hash
 
     def why_absent(self, name: str) -> str:
         """See :class:`autotune.objective.ExplainsAbsence`."""
@@ -129,7 +134,7 @@ class PtychographyObjective:
         ceiling = m.shot_noise_ceiling
         facts["noise ceiling"] = "unknown (not counted quanta)" if ceiling is None else f"{ceiling:.4f}"
         facts["backend"] = f"autotune, {self._machine.device}, {str(self._machine.real).removeprefix('torch.')}"
-        facts["content hash"] = m.content_hash
+        facts["content hash"] = self.content_hash
         return facts
 
     def evaluate(

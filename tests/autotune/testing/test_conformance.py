@@ -272,6 +272,52 @@ def test_a_broken_objective_fails(check: str, broken: Any, message: str) -> None
         getattr(suite(broken), f"test_{check}")()
 
 
+class Identified(Toy):
+    """A toy that takes the hash of its measurement from a list, one for every time it is opened or measured again."""
+
+    noise = "counted quanta"
+
+    def __init__(self, hashes: list[Any]) -> None:
+        super().__init__(ToySettings())
+        self.hashes = hashes
+
+    @property
+    def content_hash(self) -> Any:
+        return self.hashes[0]
+
+    def measured_again(self, values: Mapping[str, Value], *, seed: int) -> Objective:
+        return Identified(self.hashes[-1:])
+
+
+@pytest.mark.parametrize(
+    ("check", "opened", "message"),
+    [
+        ("measurement_is_identified", [["a", "b"], ["c", "b"]], "opened twice: a and c"),
+        ("measurement_is_identified", [[" "], [" "]], "content_hash is ' '; it must be text"),
+        ("measurement_is_identified", [[7], [7]], "content_hash is 7; it must be text"),
+        ("measurement_is_identified", [["a"], ["a"]], r"another measurement \(measured_again\) is the same: a"),
+    ],
+)
+def test_a_measurement_must_be_told_from_another(check: str, opened: list[list[Any]], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        getattr(opened_anew(opened), f"test_{check}")()
+
+
+def test_an_identified_measurement_passes() -> None:
+    opened_anew([["a", "b"], ["a", "b"]]).test_measurement_is_identified()
+
+
+def opened_anew(hashes: list[list[Any]]) -> ObjectiveConformance:
+    """The suite of an objective that finds another list of hashes every time it is opened."""
+    objectives = iter([Identified(each) for each in hashes])
+    anew: ObjectiveConformance = type(
+        "Suite",
+        (ObjectiveConformance,),
+        {"objective": lambda self: next(objectives), "values": TestToyObjective.values},
+    )()
+    return anew
+
+
 class Deaf(Toy):
     """Goes on when told to stop, or counts its iterations wrongly."""
 

@@ -1,0 +1,47 @@
+"""The import path ``autotune.objective`` offers plug-ins all that it ever offered, whichever file it comes from."""
+
+from __future__ import annotations
+
+import autotune.objective as door
+
+SINCE_THE_FIRST_VERSION = {
+    "ENTRY_POINT_GROUP",
+    "ArrayAxis",
+    "ArrayDescription",
+    "AutotuneError",
+    "CountsWork",
+    "DescribesArrays",
+    "Draft",
+    "DraftLine",
+    "DraftsStudies",
+    "DrawsPictures",
+    "Evaluation",
+    "Examines",
+    "ExplainsAbsence",
+    "InputError",
+    "Kind",
+    "KnowsTruth",
+    "MeasuresAgain",
+    "Metric",
+    "Objective",
+    "ObjectiveType",
+    "Parameter",
+    "Problem",
+    "Progress",
+    "ShowsFits",
+    "ShowsReconstructions",
+    "Simulates",
+    "Status",
+    "Value",
+    "View",
+    "complete_values",
+    "find_objective_type",
+    "near_miss",
+    "never_stop",
+    "objective_names",
+}
+
+
+def test_the_door_offers_what_plug_ins_import() -> None:
+    assert set(door.__all__) == SINCE_THE_FIRST_VERSION | {"IdentifiesMeasurement"}
+    assert all(hasattr(door, name) for name in door.__all__)
