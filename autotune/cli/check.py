@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from autotune.objective import Parameter
     from autotune.problem.space import Dimension
     from autotune.study import Plan, StudySpec
-    from autotune.study.execution import ExecutionSpec
+    from autotune.study.blocks.execution import ExecutionSpec
 
 
 def check(study: StudyArgument, overrides: SetOption = None) -> None:

@@ -150,7 +150,7 @@ def _wanted(worker: Any, key: str) -> bool:
 
 
 def _make(study: Mapping[str, Any]) -> ProcessExecutor:
-    from autotune.study.execution import ExecutionSpec
+    from autotune.study.blocks.execution import ExecutionSpec
     from autotune.study.file import parse_study
 
     try:

@@ -29,7 +29,7 @@ from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Objective
 from autotune.store.records import evaluation_of
 from autotune.study import StudyFile
-from autotune.study.execution import ExecutionSpec
+from autotune.study.blocks.execution import ExecutionSpec
 
 _LOOK_SECONDS = 0.2  # between two looks at a worker's memory
 _DEATH_SECONDS = 1.0  # between two looks for dead workers whose pipe a program that they left behind holds open

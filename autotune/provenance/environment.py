@@ -30,7 +30,7 @@ from autotune.store.trials import TrialStore
 
 if TYPE_CHECKING:
     from autotune.study import StudySpec
-    from autotune.study.execution import ExecutionSpec
+    from autotune.study.blocks.execution import ExecutionSpec
 
 FILE = "environment.json"
 _DISTRIBUTION = "autotune-reconstruction"

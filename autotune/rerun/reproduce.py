@@ -23,7 +23,7 @@ from autotune.provenance.environment import differences, environment, environmen
 from autotune.store.records import TrialRecord, best_of
 from autotune.store.trials import TrialStore
 from autotune.study import Plan, StudyFile, plan_study
-from autotune.study.execution import ExecutionSpec
+from autotune.study.blocks.execution import ExecutionSpec
 from autotune.study.kept_file import kept_file
 
 TOLERANCE = 1e-5

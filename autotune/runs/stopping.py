@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from autotune.store.records import TrialRecord
-from autotune.study.spec import BudgetSpec
+from autotune.study.blocks.budget import BudgetSpec
 
 IN_A_ROW = 4
 """A small expectation may come from a model that the next trial corrects; some of these look elsewhere."""

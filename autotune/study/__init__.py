@@ -7,19 +7,17 @@ Importing the package imports neither torch, optuna nor mlflow.
 
 from __future__ import annotations
 
-from autotune.study.execution import ExecutionSpec
+from autotune.study.blocks.budget import BudgetSpec
+from autotune.study.blocks.execution import ExecutionSpec
+from autotune.study.blocks.metric import MetricSpec
+from autotune.study.blocks.objective import ObjectiveSpec
+from autotune.study.blocks.parameters import ParameterSpec
+from autotune.study.blocks.search import SearchSpec
+from autotune.study.blocks.study import StudySpec
+from autotune.study.blocks.tracking import TrackingSpec
 from autotune.study.file import StudyFile, load_study, parse_study
 from autotune.study.plan import Plan, plan_study
 from autotune.study.schema import study_schema
-from autotune.study.spec import (
-    BudgetSpec,
-    MetricSpec,
-    ObjectiveSpec,
-    ParameterSpec,
-    SearchSpec,
-    StudySpec,
-    TrackingSpec,
-)
 
 __all__ = [
     "BudgetSpec",

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from autotune.errors import Problem, near_miss
 from autotune.objective import Metric
 from autotune.problem.goals import SECONDS, Aims, Limit
+from autotune.study.blocks.metric import MetricSpec
 from autotune.study.file import StudyFile
-from autotune.study.spec import MetricSpec
 
 MOST_AGAINST = 3
 """More metrics weighed at once take too long: the cells of a front grow with their number as a power of its length."""

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from autotune.errors import Problem, near_miss
 from autotune.objective import Parameter, Value
 from autotune.problem.space import Conditions, Dimension, alternatives
+from autotune.study.blocks.parameters import ParameterSpec
 from autotune.study.file import StudyFile
-from autotune.study.spec import ParameterSpec, show
+from autotune.study.value_text import show
 
 _Allowed = dict[str, tuple[Value, ...]]
 """Name of another parameter -> its values at which this one is tuned, in the order of its choices."""

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from autotune.errors import InputError, Problem
 from autotune.objective import Draft, DraftLine, DraftsStudies, find_objective_type, objective_names
-from autotune.study.spec import StudySpec
+from autotune.study.blocks.study import StudySpec
 
 _COMMENT_COLUMN = 44
 _MISSING = "MISSING: "

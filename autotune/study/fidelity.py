@@ -9,7 +9,7 @@ from autotune.errors import InputError, Problem, near_miss
 from autotune.objective import CountsWork, Objective, Parameter, Value
 from autotune.problem.space import Space
 from autotune.study.file import StudyFile
-from autotune.study.spec import show
+from autotune.study.value_text import show
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from pydantic import BaseModel, ValidationError
 
 from autotune.errors import InputError, Problem
 from autotune.objective import Objective, ObjectiveType, find_objective_type
-from autotune.study.messages import coercions, faults_of
+from autotune.study.blocks.study import StudySpec
+from autotune.study.error_messages import coercions, faults_of
 from autotune.study.overrides import apply_overrides, parse_overrides, write_overrides
-from autotune.study.source import Fault, Source, read_yaml
-from autotune.study.spec import StudySpec, kind_of
+from autotune.study.value_text import kind_of
+from autotune.study.yaml_source import Fault, Source, read_yaml
 
 MAX_BYTES = 1_000_000
 _NO_IDENTITY: dict[str, bool | set[str]] = {

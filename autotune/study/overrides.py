@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from autotune.errors import InputError, Problem
-from autotune.study.source import Fault, Place, Source, read_yaml
-from autotune.study.spec import kind_of
+from autotune.study.value_text import kind_of
+from autotune.study.yaml_source import Fault, Place, Source, read_yaml
 
 
 @dataclass(frozen=True)

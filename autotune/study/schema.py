@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from autotune.objective import find_objective_type, objective_names
-from autotune.study.spec import StudySpec
+from autotune.study.blocks.study import StudySpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from autotune.cli.main import run_command_line
 from autotune.objective import Draft, DraftLine
 from autotune.study.draft import draft_text, plain_name
-from autotune.study.source import read_yaml
+from autotune.study.yaml_source import read_yaml
 from tests.end_to_end.studies import ROOT, Place, autotune
 from tests.end_to_end.test_demo_like import STUDY as SIMULATED
 from tests.objectives.diffraction.data.files import write_cxi, write_npz

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autotune.runs.stopping import FEWEST, IN_A_ROW, Ending, Next
 from autotune.store.records import TrialRecord, TrialState
-from autotune.study.spec import BudgetSpec
+from autotune.study.blocks.budget import BudgetSpec
 
 
 def ending(cheap: float | None = None, by_model: bool = False, **budget: Any) -> Ending:

@@ -12,7 +12,7 @@ import pytest
 from autotune.errors import InputError
 from autotune.execution.cluster_start import check_execution
 from autotune.study import StudyFile, load_study
-from autotune.study.execution import bytes_of
+from autotune.study.blocks.execution import bytes_of
 
 STUDY = {
     "name": "toy",

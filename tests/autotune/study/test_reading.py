@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autotune.errors import InputError
 from autotune.study import load_study, plan_study
-from autotune.study.messages import coercions, faults_of
-from autotune.study.source import Fault, read_yaml
+from autotune.study.error_messages import coercions, faults_of
+from autotune.study.yaml_source import Fault, read_yaml
 
 GOOD = """\
 name: toy

@@ -184,7 +184,7 @@ PLAN_MISTAKES = [
         "{shift: {log: true}}",
         "parameters.shift.log: low -2 is not above 0; a logarithmic scale needs low above 0",
     ),
-    ("{rate: {low: 0}}", "parameters.rate.low: 0 is below the limit; the least is 1e-06 1"),
+    ("{rate: {low: 0}}", "parameters.rate.low: 0 is below the limit; the least is 1e-06"),
     (
         "{shift: {choices: [a, b]}}",
         "parameters.shift.choices: shift is a number, without choices; give low and high",

@@ -16,7 +16,7 @@ from autotune.results.posterior import find_answer
 from autotune.runs.stopping import Ending
 from autotune.search.tuner import Search, Tuner
 from autotune.store.trials import TrialStore
-from autotune.study.spec import BudgetSpec
+from autotune.study.blocks.budget import BudgetSpec
 from autotune.surrogate.model.history import History
 from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum.optimum import Again, Optimum, find_optimum

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from autotune.errors import near_miss
-from autotune.study.source import FLOAT, Fault, Place
-from autotune.study.spec import show
+from autotune.study.value_text import show
+from autotune.study.yaml_source import FLOAT, Fault, Place
 
 # What a value must be, by pydantic's error type; {} is filled from the error's context.
 _EXPECTED = {

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from autotune.study.blocks.block import Block
+
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _LEAST_MEMORY = 10**8  # Python with numpy alone needs this much
@@ -26,12 +28,8 @@ class ClusterSpec(BaseModel):
         return dict(self.model_extra or {})
 
 
-class ExecutionSpec(BaseModel):
+class ExecutionSpec(Block):
     """Where trials run. None of it belongs to the study's identity: it may change between two runs."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, strict=True
-    )
 
     # The order matters: each validator below sees only the fields declared before its own.
     executor: Literal["process", "inline", "dask"] = "process"
