@@ -22,7 +22,6 @@ the derivative along one smooth coordinate.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -163,22 +162,3 @@ def _categorical(x: Tensor, z: Tensor, groups: Groups, weights: Tensor) -> Tenso
     for columns, weight in zip(groups.categorical, weights, strict=True):
         exponent = exponent - (1 - x[:, columns] @ z[:, columns].T) / weight
     return torch.exp(exponent)
-
-
-def level_covariance(log_scale: Tensor, log_deviation: Tensor) -> Tensor:
-    """The matrix B, (L, L), of the L - 1 further levels' log a and log r."""
-    one = torch.zeros(1, dtype=log_scale.dtype)
-    a = torch.cat([one, log_scale]).exp()
-    r = torch.cat([one, log_deviation.exp()])
-    return torch.outer(a, a) * (1 + torch.diag(r))
-
-
-def lengthscale_prior(dimensions: int) -> tuple[float, float]:
-    """Mode and standard deviation of log l: sqrt 2 + log(d)/2 - 3 and sqrt 3.
-
-    Dimension-scaled, so that the prior's functions are equally complex whatever the number of parameters: a log-normal
-    prior of l, in which log l has the mean sqrt 2 + log(d)/2 (Hvarfner et al., "Vanilla Bayesian Optimization Performs
-    Great in High Dimensions", ICML 2024). Its density over l has the mode a variance lower; a fit of l by maximum a
-    posteriori leans to that, and so does this one, which is over log l.
-    """
-    return math.sqrt(2) + 0.5 * math.log(max(dimensions, 1)) - 3.0, math.sqrt(3)

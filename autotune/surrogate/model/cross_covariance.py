@@ -12,7 +12,8 @@ from torch import Tensor
 from autotune.problem.space import Floats
 from autotune.surrogate.model.compiled_loops import cross, cross_slope
 from autotune.surrogate.model.covariance import Groups, Profile
-from autotune.surrogate.model.marginal_likelihood import Blocks, HyperparameterArrays, Ints, is_squared_exponential
+from autotune.surrogate.model.hyperparameters import HyperparameterArrays
+from autotune.surrogate.model.marginal_likelihood import Blocks, Ints, is_squared_exponential
 
 
 @dataclass(frozen=True)

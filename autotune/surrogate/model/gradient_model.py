@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,103 +28,26 @@ from torch import Tensor
 from autotune.surrogate.model.compiled_loops import JITTER
 from autotune.surrogate.model.covariance import (
     Groups,
-    Hyperparameters,
     Profile,
     Rows,
     among,
     covariance,
-    lengthscale_prior,
-    level_covariance,
     matern52,
     prior_variance,
     rbf,
 )
 from autotune.surrogate.model.cross_covariance import Questions
-from autotune.surrogate.model.marginal_likelihood import Blocks, HyperparameterArrays, misfit_and_gradient
+from autotune.surrogate.model.hyperparameters import Fit, HyperparameterArrays, Shape
+from autotune.surrogate.model.marginal_likelihood import Blocks, misfit_and_gradient
 from autotune.surrogate.model.observations import Observations, Trials
 
 PROFILES: tuple[Profile, ...] = (matern52, rbf)
-
-# Log-normal priors (mean, standard deviation of the logarithm) of variances of standardised values: the scale of the
-# function, the noise of values, and the noise of derivatives as a fraction of their prior variance; and of a further
-# level: its scale a, and the variance r of its own deviation.
-SCALE = (0.0, 1.5)
-NOISE = (-8.0, 2.0)
-SLOPE_NOISE = (-6.0, 2.0)
-LEVEL_SCALE = (0.0, 0.5)
-LEVEL_DEVIATION = (-4.0, 2.0)
 
 FIT_ROWS = 240
 """Hyperparameters are fitted to about so many observations: see :meth:`Observations.some`."""
 MOST_ROWS = 900
 """The model is conditioned on at most so many: every value, and the derivatives of the best trials."""
 MAXITER = 50
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How many hyperparameters of each sort there are: lengthscales, weights, levels. Orders them in one vector.
-
-    log lengthscales, log weights, log scale, log noise; per level the log noise of derivatives; per further level log a
-    and log r.
-    """
-
-    smooth: int
-    categorical: int
-    levels: int
-
-    @classmethod
-    def of(cls, groups: Groups, levels: int) -> Shape:
-        """The shape for these coordinates and levels."""
-        return cls(len(groups.smooth), len(groups.categorical), levels)
-
-    def priors(self) -> list[tuple[float, float]]:
-        """Mean and standard deviation of every entry."""
-        length = lengthscale_prior(self.smooth + self.categorical)
-        one_level = [SLOPE_NOISE] * self.levels
-        further = self.levels - 1
-        return (
-            [length] * self.smooth
-            + [(0.0, 1.0)] * self.categorical
-            + [SCALE, NOISE, *one_level]
-            + [LEVEL_SCALE] * further
-            + [LEVEL_DEVIATION] * further
-        )
-
-    def bounds(self) -> list[tuple[float, float]]:
-        """Of every entry."""
-        further = self.levels - 1
-        return (
-            [(-4.6, 5.0)] * self.smooth
-            + [(-3.0, 3.0)] * self.categorical
-            + [(-6.0, 8.0), (-14.0, 0.0)]
-            + [(-14.0, 2.0)] * self.levels
-            + [(-2.0, 2.0)] * further
-            + [(-14.0, 3.0)] * further
-        )
-
-    def unpack(self, theta: Tensor) -> tuple[Hyperparameters, Tensor, Tensor]:
-        """Of the kernel, the noise variance of values, and that of derivatives per level, (levels,)."""
-        further = self.levels - 1
-        sizes = [self.smooth, self.categorical, 1, 1, self.levels, further, further]
-        lengths, weights, scale, noise, slopes, log_a, log_r = torch.split(theta, sizes)
-        at = Hyperparameters(lengths.exp(), weights.exp(), scale.exp()[0], level_covariance(log_a, log_r))
-        return at, noise.exp()[0], slopes.exp()
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Fitted hyperparameters, as one vector in the order of ``shape``."""
-
-    theta: Tensor
-    shape: Shape
-    profile: Profile
-    misfit: float
-
-    @property
-    def noise(self) -> float:
-        """Noise variance of the values, as a fraction of the variance of the values."""
-        return float(self.shape.unpack(self.theta)[1])
 
 
 class GradientGP(Model):
@@ -168,6 +91,11 @@ class GradientGP(Model):
         spread, centre = self._observations.spread, float(self._observations.centre[0])
         posterior = GPyTorchPosterior(MultivariateNormal(centre + spread * mean, spread**2 * variance))
         return posterior if posterior_transform is None else posterior_transform(posterior)
+
+    def highest(self, X: Tensor) -> Tensor:
+        """The point, shape (D,), among X (n, D) with the highest posterior mean."""
+        with torch.no_grad():
+            return X[self.posterior(X.unsqueeze(1)).mean[:, 0, 0].argmax()]
 
     @property
     def noise_deviation(self) -> float:

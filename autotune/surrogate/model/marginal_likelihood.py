@@ -21,9 +21,9 @@ from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 from autotune.problem.space import Floats
 from autotune.surrogate.model.compiled_loops import contract, fill
 from autotune.surrogate.model.covariance import Groups, Profile, matern52, rbf
+from autotune.surrogate.model.hyperparameters import HyperparameterArrays, Shape
 
 if TYPE_CHECKING:
-    from autotune.surrogate.model.gradient_model import Shape
     from autotune.surrogate.model.observations import Observations
 
 Ints = NDArray[np.int64]
@@ -76,37 +76,6 @@ class Blocks:
         )
 
 
-@dataclass(frozen=True)
-class HyperparameterArrays:
-    """Hyperparameters of the kernel as in :mod:`autotune.surrogate.model.covariance`, and of the noise.
-
-    Attributes:
-        lengthscales: (d,) l.
-        weights: (categorical dimensions,) w.
-        scale: s.
-        noise: variance of the values' noise.
-        slope_noise: (levels,) that of the derivatives, as fractions of their prior variance.
-        levels: (levels, levels) B.
-        deviation: (levels,) r, 0 for level 0.
-    """
-
-    lengthscales: Floats
-    weights: Floats
-    scale: float
-    noise: float
-    slope_noise: Floats
-    levels: Floats
-    deviation: Floats
-
-    @classmethod
-    def of(cls, theta: Floats, shape: Shape) -> HyperparameterArrays:
-        """Of their logarithms in the order of ``shape``."""
-        sizes = [shape.smooth, shape.categorical, 1, 1, shape.levels, shape.levels - 1]
-        lengths, weights, scale, noise, slopes, a, r = np.split(np.exp(theta), np.cumsum(sizes))
-        a, r = np.append(1.0, a), np.append(0.0, r)
-        return cls(lengths, weights, scale[0], noise[0], slopes, np.outer(a, a) * (1 + np.diag(r)), r)
-
-
 def misfit_and_gradient(blocks: Blocks, theta: Floats, shape: Shape, profile: Profile) -> tuple[float, Floats]:
     """Negative logarithm of the posterior of the hyperparameters, up to a constant of the priors, and its gradient.
 
@@ -147,20 +116,7 @@ def evidence(blocks: Blocks, theta: Floats, shape: Shape, profile: Profile) -> t
     residual = blocks.y - blocks.of_level @ means
     value = 0.5 * float(residual @ weights) + half_log_determinant + 0.5 * len(residual) * math.log(2 * math.pi)
     inverse, _ = dpotri(factor, lower=0, overwrite_c=1)
-    return value, _contracted(blocks, at, is_rbf, inverse.T, weights)
-
-
-def gram(blocks: Blocks, theta: Floats, shape: Shape, profile: Profile) -> Floats:
-    """Covariance of the noisy observations in their own order, (N, N).
-
-    Raises:
-        ValueError: a profile other than ``matern52`` and ``rbf``.
-    """
-    K = _lower(blocks, HyperparameterArrays.of(theta, shape), is_squared_exponential(profile))
-    lower = np.tril(K, -1)
-    found = np.empty_like(K)
-    found[np.ix_(blocks.order, blocks.order)] = lower + lower.T + np.diag(K.diagonal())
-    return found
+    return value, _contracted(blocks, at, shape, is_rbf, inverse.T, weights)
 
 
 def is_squared_exponential(profile: Profile) -> bool:
@@ -184,13 +140,16 @@ def _lower(blocks: Blocks, at: HyperparameterArrays, is_rbf: bool) -> Floats:
     return K
 
 
-def _contracted(blocks: Blocks, at: HyperparameterArrays, is_rbf: bool, inverse: Floats, weights: Floats) -> Floats:
+def _contracted(
+    blocks: Blocks, at: HyperparameterArrays, shape: Shape, is_rbf: bool, inverse: Floats, weights: Floats
+) -> Floats:
     """The sum over all rows of (K^-1 - w w') / 2 times dK / d theta, (h,), in the order of ``Shape``.
 
     Args:
         blocks: the observations.
         at: hyperparameters.
-        is_rbf: or Matern-5/2.
+        shape: the layout of their vector.
+        is_rbf: whether the profile is squared-exponential, not Matern-5/2.
         inverse: K^-1, (N, N), its lower triangle.
         weights: w, (N,).
     """
@@ -203,4 +162,12 @@ def _contracted(blocks: Blocks, at: HyperparameterArrays, is_rbf: bool, inverse:
         lengths, factors, scale_and_noise, slopes, of_a, of_r,
     )  # fmt: skip
     share = at.deviation / (1 + at.deviation)
-    return np.concatenate([lengths, factors / at.weights, scale_and_noise, slopes, of_a[1:], (of_r * share)[1:]])
+    return shape.pack(
+        lengthscale=lengths,
+        weight=factors / at.weights,
+        scale=scale_and_noise[:1],
+        noise=scale_and_noise[1:],
+        slope_noise=slopes,
+        level_scale=of_a[1:],
+        level_deviation=(of_r * share)[1:],
+    )

@@ -29,6 +29,9 @@ from autotune.surrogate.model.history import History
 if TYPE_CHECKING:
     from botorch.models.model import Model
 
+    from autotune.surrogate.model.gradient_model import GradientGP
+    from autotune.surrogate.model.hyperparameters import Fit
+
 # Reconstructions repeat almost exactly, so the prior puts the noise far below the spread of the values, and
 # leaves room (two e-folds of its standard deviation) for the data to say otherwise. Variances of standardised
 # values.
@@ -36,9 +39,9 @@ NOISE_PRIOR_LOG_MEAN = -8.0
 NOISE_PRIOR_LOG_STD = 2.0
 NOISE_FLOOR = 1e-6
 FEWEST_TO_JUDGE = 12
-"""Trials before derivatives may be found to mislead: with fewer, a few lucky values decide."""
+"""Fewest trials with which derivatives may be judged to mislead: with fewer, a few lucky values decide."""
 MOST_TO_JUDGE = 150
-"""Beyond, the judgement is not worth its time."""
+"""Most trials with which derivatives are judged: beyond, the judgement is not worth its time."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ class FittedModel:
 
 
 def fit_history(history: History, space: Space, levels: int = 1) -> FittedModel:
-    """The model of a study's trials: of values and derivatives where any trial has derivatives, else of values.
+    """Fit the model of a study's trials: of values and derivatives where any trial has derivatives, else of values.
+
+    Where derivatives mislead, so that each value is predicted better without them, the model is of the values.
 
     Args:
         history: the trials, at least two with a value.
@@ -64,23 +69,31 @@ def fit_history(history: History, space: Space, levels: int = 1) -> FittedModel:
     """
     if not history.has_gradient and levels == 1:
         return fit(history.X, history.y)
+    model, hyperparameters = fit_derivatives(history, space, levels)
+    if levels == 1 and FEWEST_TO_JUDGE <= len(history.y) <= MOST_TO_JUDGE:
+        values_only = fit(history.X, history.y)
+        if leave_one_out(values_only, float(history.y.std(ddof=1))) > model.leave_one_out():
+            return values_only
+    return FittedModel(model, hyperparameters.noise)
+
+
+def fit_derivatives(history: History, space: Space, levels: int = 1) -> tuple[GradientGP, Fit]:
+    """Fit the model of values and derivatives of all levels, whether or not any trial has derivatives.
+
+    Args:
+        history, space, levels: as for :func:`fit_history`.
+    """
     from autotune.surrogate.model.gradient_model import fit_gradient_gp
     from autotune.surrogate.model.observations import Trials
 
     groups = Coordinates(space).groups
     gradient = np.full_like(history.X, math.nan) if history.gradient is None else history.gradient
     trials = Trials(history.X, history.y, gradient[:, groups.smooth.numpy()], history.levels)
-    model, found = fit_gradient_gp(trials, groups, levels)
-    fitted = FittedModel(model, found.noise)
-    if levels == 1 and FEWEST_TO_JUDGE <= len(history.y) <= MOST_TO_JUDGE:
-        values_only = fit(history.X, history.y)
-        if leave_one_out(values_only, float(history.y.std(ddof=1))) > model.leave_one_out():
-            return values_only
-    return fitted
+    return fit_gradient_gp(trials, groups, levels)
 
 
 def leave_one_out(fitted: FittedModel, spread: float) -> float:
-    """Log density of each value given all others, in the values' unit, summed: of a model made by :func:`fit`.
+    """Sum of the log densities of each value given all others, in the values' unit, for a model made by :func:`fit`.
 
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, eq. 5.10 to 5.12.
 
@@ -101,7 +114,7 @@ def leave_one_out(fitted: FittedModel, spread: float) -> float:
 
 
 def fit(X: Floats, y: Floats) -> FittedModel:
-    """Fit hyperparameters by maximum a posteriori.
+    """Fit the model of values alone: hyperparameters by maximum a posteriori.
 
     Args:
         X: points, shape (n, D), in the unit cube.

@@ -7,10 +7,12 @@ J. Snoek, H. Larochelle, R. P. Adams, "Practical Bayesian optimization of machin
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.utils.probability.utils import log_ndtr
 from torch import Tensor
 
@@ -20,10 +22,32 @@ from autotune.surrogate.model.value_model import FittedModel, fit
 if TYPE_CHECKING:
     from botorch.posteriors.gpytorch import GPyTorchPosterior
 
-    from autotune.surrogate.propose.acquisition import LogFactor
+LogFactor = Callable[[Tensor], Tensor]
+"""Points (b, 1, D) -> (b,) the logarithm of what an improvement there is multiplied by."""
 
 LABEL_NOISE = 0.1
 """Variance of a label beyond the model's: that a trial failed once does not prove that its neighbour will."""
+
+
+class Weighted(AcquisitionFunction):
+    """The logarithm of an improvement times other things: probabilities, or one over a cost.
+
+    Args:
+        improvement: its logarithm over points (b, 1, D).
+        factors: to be added to it.
+        weight: multiplies the factors.
+    """
+
+    def __init__(self, improvement: AcquisitionFunction, factors: Sequence[LogFactor], weight: float = 1.0) -> None:
+        super().__init__(improvement.model)
+        self._improvement, self._factors, self._weight = improvement, tuple(factors), weight
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Over points (b, 1, D): (b,)."""
+        value: Tensor = self._improvement(X)
+        for factor in self._factors:
+            value = value + self._weight * factor(X)
+        return value
 
 
 def success(succeeded: Floats, failed: Floats) -> LogFactor:

@@ -31,9 +31,12 @@ from autotune.problem.space import Floats, Space
 from autotune.surrogate.model.history import History
 from autotune.surrogate.model.value_model import FittedModel, fit_history
 from autotune.surrogate.numerics import quiet_and_seeded
-from autotune.surrogate.propose.acquisition import LogFactor, incumbent, is_known, most_telling, propose
-from autotune.surrogate.propose.acquisition_factors import success
+from autotune.surrogate.propose.acquisition_factors import LogFactor, success
+from autotune.surrogate.propose.acquisition_optimisation import maximise
+from autotune.surrogate.propose.choice_of_level import most_telling
 from autotune.surrogate.propose.first_points import default_startup_trials, startup_point, startup_value
+from autotune.surrogate.propose.incumbent import incumbent
+from autotune.surrogate.propose.known_points import is_known
 from autotune.surrogate.propose.steering import steer
 
 if TYPE_CHECKING:
@@ -147,9 +150,7 @@ class Proposer:
                 return Asked(elsewhere() if is_known(point, history, first) else point, first)
             steering = steer(self._aims, fitted, own, self._space, len(self._levels.costs), seed=int(words[1]))
             factors = [*_factors(own), *steering.factors]
-            proposal = propose(
-                fitted, own, self._space, seed=int(words[1]), factors=factors, improvement=steering.improvement
-            )
+            proposal = maximise(steering.improvement, own, self._space, seed=int(words[1]), factors=factors)
             improvement = steering.expected_improvement(proposal)
             if finish:
                 answer = incumbent(fitted, own, self._space, steering.chances)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from autotune.surrogate.model import marginal_likelihood as compiled
 from autotune.surrogate.model.covariance import Groups, Profile, Rows, matern52, rbf
-from autotune.surrogate.model.gradient_model import Fit, Shape, gram
+from autotune.surrogate.model.gradient_model import gram
+from autotune.surrogate.model.hyperparameters import Fit, HyperparameterArrays, Shape
 from autotune.surrogate.model.marginal_likelihood import SINGULAR, Blocks, misfit_and_gradient
 from autotune.surrogate.model.observations import Observations
 
@@ -47,9 +48,18 @@ def hyperparameters(shape: Shape, seed: int) -> Floats:
     theta = np.array([centre for centre, _ in shape.priors()]) + np.random.default_rng(seed).normal(
         0, 0.7, len(shape.priors())
     )
-    noises = slice(shape.smooth + shape.categorical + 1, shape.smooth + shape.categorical + 2 + shape.levels)
-    theta[noises] = np.clip(theta[noises] + 5, -4, -1)
+    for noise in (shape.slices[name] for name in ("noise", "slope_noise")):
+        theta[noise] = np.clip(theta[noise] + 5, -4, -1)
     return theta
+
+
+def compiled_gram(blocks: Blocks, theta: Floats, shape: Shape, profile: Profile) -> Floats:
+    """The compiled covariance of the noisy observations, whole and in their own order, (N, N)."""
+    K = compiled._lower(blocks, HyperparameterArrays.of(theta, shape), compiled.is_squared_exponential(profile))
+    lower = np.tril(K, -1)
+    whole = np.empty_like(K)
+    whole[np.ix_(blocks.order, blocks.order)] = lower + lower.T + np.diag(K.diagonal())
+    return whole
 
 
 def traced(seen: Observations, groups: Groups, theta: Floats, profile: Profile) -> tuple[float, Floats]:
@@ -76,8 +86,8 @@ def test_the_covariance_is_the_same(profile: Profile, groups: Groups, levels: in
     seen, shape = observations(groups, levels, seed), Shape.of(groups, levels)
     theta = hyperparameters(shape, seed)
     expected = gram(seen.rows, groups, Fit(torch.as_tensor(theta), shape, profile, math.nan)).numpy()
-    found = compiled.gram(Blocks.of(seen, groups), theta, shape, profile)
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+    covariance = compiled_gram(Blocks.of(seen, groups), theta, shape, profile)
+    np.testing.assert_allclose(covariance, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
 
 
 @both

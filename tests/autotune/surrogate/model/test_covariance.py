@@ -17,12 +17,11 @@ from autotune.surrogate.model.covariance import (
     Rows,
     among,
     covariance,
-    lengthscale_prior,
-    level_covariance,
     matern52,
     prior_variance,
     rbf,
 )
+from autotune.surrogate.model.hyperparameters import level_covariance
 
 GROUPS = Groups(torch.tensor([0, 2, 3]), (torch.tensor([1, 4]), torch.tensor([5, 6, 7])))
 AT = Hyperparameters(
@@ -102,11 +101,6 @@ def test_it_can_be_differentiated_where_points_coincide(profile: Profile) -> Non
     K = covariance(rows, rows, GROUPS, replace(AT, lengthscales=lengths), profile)
     (slope,) = torch.autograd.grad(K.sum(), lengths)
     assert torch.isfinite(slope).all()
-
-
-def test_the_prior_of_lengthscales_grows_with_the_dimension() -> None:
-    assert lengthscale_prior(1) == pytest.approx((2**0.5 - 3, 3**0.5))  # the mode over l of the published prior
-    assert lengthscale_prior(9)[0] - lengthscale_prior(1)[0] == pytest.approx(0.5 * torch.tensor(9.0).log().item())
 
 
 @both

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from autotune.surrogate.model.covariance import Groups, Profile, Rows, covariance, matern52, rbf
 from autotune.surrogate.model.cross_covariance import Questions
-from autotune.surrogate.model.gradient_model import Fit, GradientGP, Shape
-from autotune.surrogate.model.marginal_likelihood import Blocks, HyperparameterArrays
+from autotune.surrogate.model.gradient_model import GradientGP
+from autotune.surrogate.model.hyperparameters import Fit, HyperparameterArrays, Shape
+from autotune.surrogate.model.marginal_likelihood import Blocks
 from autotune.surrogate.model.observations import Observations
 
 GROUPS = Groups(torch.tensor([0, 2, 3]), (torch.tensor([1, 4]), torch.tensor([5, 6, 7])))

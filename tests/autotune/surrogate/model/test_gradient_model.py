@@ -16,14 +16,9 @@ from autotune.problem.space import Dimension, Space
 from autotune.search.gp_sampler import GaussianProcessSampler
 from autotune.store.records import EVALUATION
 from autotune.surrogate.model.covariance import Groups, Rows, covariance, matern52
-from autotune.surrogate.model.gradient_model import (
-    Fit,
-    GradientGP,
-    Shape,
-    fit_gradient_gp,
-    gram,
-)
+from autotune.surrogate.model.gradient_model import GradientGP, fit_gradient_gp, gram
 from autotune.surrogate.model.history import History
+from autotune.surrogate.model.hyperparameters import Fit, Shape
 from autotune.surrogate.model.observations import Observations, Trials
 from autotune.surrogate.model.value_model import fit_history
 from autotune.surrogate.propose.first_points import sobol

@@ -19,7 +19,9 @@ from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.history import History
 from autotune.surrogate.model.inactive import HoldingInactive, hold_inactive
 from autotune.surrogate.model.value_model import fit
-from autotune.surrogate.propose.acquisition import acquisition_function, propose
+from autotune.surrogate.propose.acquisition_optimisation import maximise
+from autotune.surrogate.propose.acquisitions.protocol import Situation
+from autotune.surrogate.propose.acquisitions.table import acquisition_function
 from autotune.surrogate.propose.first_points import sobol, startup_point, startup_value
 from tests.autotune.conditional import SPACE, gradient, value
 
@@ -83,7 +85,7 @@ def test_holding_is_what_the_space_does(space: Space) -> None:
 
 def test_there_is_no_slope_along_what_is_not_active() -> None:
     history = history_of(points(SPACE, 12))
-    acquisition = acquisition_function(fit(history.X, history.y), history, seed=0)
+    acquisition = acquisition_function(Situation(fit(history.X, history.y), history, SPACE, 0))
     at = torch.tensor(
         np.stack([
             SPACE.to_unit({"solver": "sgd", "step": 0.02, "shift": 1.0}),
@@ -111,10 +113,10 @@ def history_of(X: Floats) -> History:
 def test_the_proposal_beats_a_dense_search(seed: int) -> None:
     history = history_of(points(SPACE, 12, seed=3))
     fitted = fit(history.X, history.y)
-    proposal = propose(fitted, history, SPACE, seed=seed)
+    acquisition = acquisition_function(Situation(fitted, history, SPACE, seed))
+    proposal = maximise(acquisition, history, SPACE, seed=seed)
     coordinates = Coordinates(SPACE)
     np.testing.assert_allclose(coordinates.snap(proposal.point[None])[0], proposal.point, atol=1e-12)
-    acquisition = acquisition_function(fitted, history, seed=seed)
 
     def evaluate(X: Floats) -> Any:
         with torch.no_grad():
@@ -131,9 +133,10 @@ def test_the_climb_moves_nothing_that_is_not_active(monkeypatch: pytest.MonkeyPa
         found.append(points.detach().squeeze(1).numpy())
         return points, values
 
-    monkeypatch.setattr("autotune.surrogate.propose.acquisition.optimize_acqf", watched)
+    monkeypatch.setattr("autotune.surrogate.propose.acquisition_optimisation.optimize_acqf", watched)
     history = history_of(points(SPACE, 12))
-    propose(fit(history.X, history.y), history, SPACE, seed=0)
+    acquisition = acquisition_function(Situation(fit(history.X, history.y), history, SPACE, 0))
+    maximise(acquisition, history, SPACE, seed=0)
     reached = np.concatenate(found)
     values = [SPACE.from_unit(point) for point in reached]
     for name, column in (("step", STEP), ("decay", DECAY)):

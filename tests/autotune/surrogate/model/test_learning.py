@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from autotune.problem.space import Floats
-from autotune.surrogate.model.covariance import Groups, Profile, Rows, covariance, matern52, rbf
-from autotune.surrogate.model.gradient_model import Fit, GradientGP, Shape, gram
-from autotune.surrogate.model.history import History
-from autotune.surrogate.model.observations import Observations, Trials
-from autotune.surrogate.model.value_model import FittedModel
-from autotune.surrogate.propose.acquisition import LogImprovement, acquisition_function, is_known, most_telling
+from autotune.surrogate.model.covariance import Profile, Rows, covariance, matern52, rbf
+from autotune.surrogate.model.gradient_model import GradientGP, gram
 from autotune.surrogate.propose.first_points import sobol
+from tests.autotune.surrogate.three_levels import LEVELS, OVER, PLANE, POINT, fitted, model, observations
 
-PLANE = Groups(torch.tensor([0, 1]), ())
 both = pytest.mark.parametrize("profile", [matern52, rbf])
-LEVELS = 3
-
-
-def fitted(profile: Profile, log_a: float = -0.2, log_r: float = -2.0, noise: float = -6.0) -> Fit:
-    """Hyperparameters of a plane: two lengths, scale, noise, slope noise per level; a and r of two further levels."""
-    theta = [-0.4, -0.2, 0.3, noise, -5.0, -4.0, -5.0, log_a, 0.1, log_r, -1.0]
-    return Fit(torch.tensor(theta, dtype=torch.float64), Shape.of(PLANE, LEVELS), profile, math.nan)
-
-
-def observations() -> Observations:
-    """Nine trials of three levels, two of them with slopes."""
-    X = sobol(9, 2, seed=0)
-    y = np.sin(3 * X[:, 0]) + X[:, 1] ** 2
-    slopes = np.full((9, 2), np.nan)
-    slopes[[1, 4]] = [[0.3, 0.2], [-0.5, 1.0]]
-    return Observations.of(Trials(X, y, slopes, np.array([0, 1, 2] * 3)), LEVELS, 100)
-
-
-def model(profile: Profile = matern52, **named: float) -> GradientGP:
-    return GradientGP(observations(), PLANE, fitted(profile, **named))
 
 
 def joint(profile: Profile, rows: Rows, **named: float) -> tuple[Floats, Floats]:
@@ -50,9 +24,6 @@ def joint(profile: Profile, rows: Rows, **named: float) -> tuple[Floats, Floats]
     cross = covariance(rows, seen, PLANE, at, profile).numpy()
     prior = covariance(rows, rows, PLANE, at, profile).numpy()
     return prior - cross @ np.linalg.inv(K) @ cross.T, prior
-
-
-POINT, OVER = torch.tensor([0.35, 0.62], dtype=torch.float64), torch.tensor([0.8, 0.2], dtype=torch.float64)
 
 
 @both
@@ -72,59 +43,6 @@ def test_what_is_learned_is_the_variance_that_conditioning_takes_away(profile: P
     learned = model(profile).learned_from(POINT, OVER).numpy() / observations().spread ** 2
     np.testing.assert_allclose(learned, expected, rtol=1e-4)
     assert (learned > 0).all()
-
-
-def history_of(level: list[int]) -> History:
-    X = sobol(len(level), 2, seed=0)
-    return History(X, X.sum(axis=1), np.zeros((0, 2)), len(level), level=np.array(level))
-
-
-def test_the_most_telling_level_per_unit_of_cost() -> None:
-    history, made = history_of([0, 1, 2] * 3), model()
-    over = torch.as_tensor(history.X)[made.posterior(torch.as_tensor(history.X)[:, None]).mean[:, 0, 0].argmax()]
-    learned = made.learned_from(POINT, over).numpy()
-    for costs in ([1.0, 1.0, 1.0], [1.0, 0.3, 0.3], [1.0, 0.5, 0.01], [1.0, 1e-6, 0.5]):
-        assert most_telling(made, POINT.numpy(), history, costs) == int(np.argmax(learned / np.array(costs)))
-    assert most_telling(made, POINT.numpy(), history, [1.0, 1e-6, 0.5]) == 1
-
-
-def test_a_level_that_tells_nothing_is_not_asked_however_cheap() -> None:
-    unrelated = model(log_a=-2.0, log_r=3.0)
-    assert most_telling(unrelated, POINT.numpy(), history_of([0, 1, 2] * 3), [1.0, 0.05, 100.0]) == 0
-
-
-def test_what_is_known_at_a_level_is_not_asked_there_again() -> None:
-    history, made = history_of([0, 1, 2] * 3), model()
-    cheap = [1.0, 1e-3, 0.5]
-    assert most_telling(made, history.X[0], history, cheap) == 1
-    assert is_known(history.X[1], history, 1) and not is_known(history.X[1], history, 0)
-    assert most_telling(made, history.X[1], history, cheap) != 1
-
-
-@both
-def test_log_improvement_is_the_logarithm_of_a_monte_carlo_mean(profile: Profile) -> None:
-    """Over a point whose value is not known either, as with cheap levels; draws from the joint posterior."""
-    made = model(profile)
-    history = history_of([0, 1, 2] * 3)
-    acquisition = acquisition_function(FittedModel(made, 1e-3), history, seed=0)
-    assert isinstance(acquisition, LogImprovement)
-    X = torch.as_tensor(history.X)
-    best = X[made.posterior(X[:, None]).mean[:, 0, 0].argmax()]
-    gains = []
-    for point in best + torch.as_tensor(0.3 * sobol(8, 2, seed=7) - 0.15):
-        pair = made.posterior(torch.stack([point, best]))
-        mean, K = pair.mean[:, 0].detach().numpy(), pair.distribution.covariance_matrix.detach().numpy()
-        draws = np.random.default_rng(0).multivariate_normal(mean, K, 400_000)
-        gain = np.maximum(draws[:, 0] - draws[:, 1], 0.0)
-        found = float(acquisition(point[None, None]).exp())
-        assert found == pytest.approx(gain.mean(), rel=0.02, abs=5 * gain.std() / math.sqrt(len(gain)) + 1e-9)
-        gains.append(gain.mean())
-    assert np.median(gains) > 1e-3
-
-
-def test_nothing_is_gained_over_itself() -> None:
-    made = model()
-    assert float(LogImprovement(made, OVER)(OVER[None, None])) < math.log(1e-4)
 
 
 @both
@@ -154,14 +72,3 @@ def test_believing_a_pending_trial_keeps_the_mean_and_takes_its_variance(profile
     np.testing.assert_allclose(less / observations().spread ** 2, np.diag(left), rtol=1e-3, atol=1e-6)
     at_point = moments(believing, POINT[None])[1][0] / moments(made, POINT[None])[1][0]
     assert at_point < 0.4
-
-
-def test_a_place_that_is_believed_known_is_left() -> None:
-    made = model()
-    history = history_of([0, 1, 2] * 3)
-    pending = POINT.numpy()[None] + np.array([[0.0, 0.0], [0.02, 0.01]])
-    alone = acquisition_function(FittedModel(made, 1e-3), history, seed=0)
-    waiting = History(history.X, history.y, pending, 11, level=history.level)
-    beside = acquisition_function(FittedModel(made, 1e-3), waiting, seed=0)
-    at = POINT[None, None]
-    assert float(beside(at)) < float(alone(at)) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,17 @@ import pytest
 import torch
 
 from autotune.problem.space import Dimension, Floats, Space
+from autotune.surrogate.model import gradient_model
 from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.gradient_model import GradientGP, fit_gradient_gp
 from autotune.surrogate.model.history import History
-from autotune.surrogate.model.observations import Trials
+from autotune.surrogate.model.observations import Observations, Trials
 from autotune.surrogate.model.value_model import FittedModel
 from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum import optimum as module
 from autotune.surrogate.optimum.optimum import Optimum, find_optimum
-from autotune.surrogate.propose.acquisition import incumbent
 from autotune.surrogate.propose.first_points import sobol
+from autotune.surrogate.propose.incumbent import incumbent
 
 PLANE = Space((Dimension("x"), Dimension("y", low=-10.0, high=30.0)))
 
@@ -331,3 +333,19 @@ def test_cheap_and_earlier_values_make_it_surer(own_levels: int) -> None:
         assert np.ptp(with_level.intervals[name]) < 0.7 * np.ptp(alone.intervals[name])
     assert with_level.values["x"] == pytest.approx(TOP[0], abs=0.05)
     assert abs(with_level.metric) < 0.1  # of the full function
+
+
+@pytest.mark.parametrize(("gradient", "levels"), [("slopes", 1), ("slopes", 2), ("none", 1), ("none", 2)])
+def test_the_model_is_fitted_once(gradient: str, levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for each profile of the kernel: the same trials are not fitted a second time."""
+    fits: list[int] = []
+    fit = gradient_model._fit
+
+    def counted(observations: Observations, *rest: Any) -> Any:
+        fits.append(len(observations.y))
+        return fit(observations, *rest)
+
+    monkeypatch.setattr(gradient_model, "_fit", counted)
+    seen = noisy_quadratic(14, 0)
+    find_optimum(seen if gradient == "slopes" else replace(seen, gradient=None), PLANE, levels, 1, seed=0)
+    assert len(fits) == len(gradient_model.PROFILES)

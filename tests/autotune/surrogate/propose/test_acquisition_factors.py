@@ -12,10 +12,12 @@ from scipy.stats import norm
 
 from autotune.problem.space import Dimension, Floats, Space
 from autotune.surrogate.model.history import History
-from autotune.surrogate.model.value_model import fit
+from autotune.surrogate.model.value_model import FittedModel, fit
 from autotune.surrogate.numerics import quiet_and_seeded
-from autotune.surrogate.propose.acquisition import Weighted, acquisition_function, propose
-from autotune.surrogate.propose.acquisition_factors import cheapness, keeps, success
+from autotune.surrogate.propose.acquisition_factors import Weighted, cheapness, keeps, success
+from autotune.surrogate.propose.acquisition_optimisation import Proposal, maximise
+from autotune.surrogate.propose.acquisitions.protocol import Situation
+from autotune.surrogate.propose.acquisitions.table import acquisition_function
 from autotune.surrogate.propose.first_points import sobol
 
 LINE = np.linspace(0, 1, 21)[:, None]
@@ -26,6 +28,11 @@ PLANE = Space((Dimension("x"), Dimension("y")))
 def seeded() -> Iterator[None]:
     with quiet_and_seeded(0):
         yield
+
+
+def propose(fitted: FittedModel, history: History, space: Space, *, seed: int, factors: Any = ()) -> Proposal:
+    improvement = acquisition_function(Situation(fitted, history, space, seed))
+    return maximise(improvement, history, space, seed=seed, factors=factors)
 
 
 def along(factor: Any, points: Floats) -> Floats:
@@ -125,7 +132,7 @@ def bowl_history(failed: Floats | None = None) -> History:
 
 def test_an_acquisition_is_the_sum_of_the_logarithms() -> None:
     history = bowl_history()
-    improvement = acquisition_function(fit(history.X, history.y), history, seed=0)
+    improvement = acquisition_function(Situation(fit(history.X, history.y), history, PLANE, 0))
     factors = [cheapness(history.X, np.exp(history.X[:, 0])), success(history.X, np.array([[0.9, 0.9]]))]
     points = sobol(9, 2, seed=5)
     expected = along(improvement, points) + along(factors[0], points) + along(factors[1], points)

@@ -17,7 +17,6 @@ from autotune.store.records import TrialRecord, front_of
 from autotune.store.trials import TrialStore
 from autotune.surrogate.model.history import History
 from autotune.surrogate.numerics import quiet_and_seeded
-from autotune.surrogate.propose.hypervolume import reference_point
 from autotune.surrogate.propose.steering import keeping, steer
 
 SPACE = Space((Dimension("x"), Dimension("y"), Dimension("z")))
@@ -172,7 +171,7 @@ def history(n: int = 12) -> History:
 
 def test_the_expected_improvement_counts_the_chance_of_keeping_the_limits() -> None:
     from autotune.surrogate.model.value_model import fit_history
-    from autotune.surrogate.propose.acquisition import Proposal
+    from autotune.surrogate.propose.acquisition_optimisation import Proposal
 
     known, aims = history(), Aims(limits=(Limit("strain", below=0.5),))
     assert keeping(aims.limits, known).tolist() == (known.X[:, 0] <= 0.5).tolist()
@@ -205,9 +204,3 @@ def test_a_stopped_trial_tells_only_how_long_a_full_one_takes(url: str) -> None:
     assert read.reports[0] == {"value": 1.0, "strain": 2.0, "seconds": 8.0}
     assert [report.get("seconds") for report in read.reports[1:]] in ([], [8.0])
     assert all("strain" not in report for report in read.reports[1:])
-
-
-def test_the_reference_point_leaves_room_for_the_ends_of_the_front() -> None:
-    Y = np.array([[1.0, 1.0], [0.9, 1.1], [0.0, 0.0]])
-    ends = np.array([[2.0, 0.0], [0.5, 3.0]])
-    np.testing.assert_allclose(reference_point(Y, ends).numpy(), [0.5 - 0.15, 0.0 - 0.3])

@@ -18,7 +18,7 @@ from autotune.search.trial_history import read_history
 from autotune.search.tuner import Search, Tuner
 from autotune.store.records import TrialRecord
 from autotune.store.trials import TrialStore
-from autotune.study.spec import BudgetSpec
+from autotune.study.blocks.budget import BudgetSpec
 
 METRIC = Metric("m", "maximize")
 TOP = np.array([0.37, 0.71, 0.52])

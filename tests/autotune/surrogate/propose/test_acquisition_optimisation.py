@@ -1,3 +1,5 @@
+"""Maximising an acquisition function: proposals that survive rounding, are new, and beat a dense search."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -5,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from botorch.acquisition.analytic import LogExpectedImprovement
-from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 
 from autotune.problem.space import Dimension, Floats, Space
 from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.history import History
 from autotune.surrogate.model.value_model import FittedModel, fit
-from autotune.surrogate.propose.acquisition import acquisition_function, propose
+from autotune.surrogate.propose.acquisition_optimisation import Proposal, maximise
+from autotune.surrogate.propose.acquisitions.protocol import Situation
+from autotune.surrogate.propose.acquisitions.table import acquisition_function
 from autotune.surrogate.propose.first_points import sobol
 
 MIXED = Space(
@@ -40,19 +42,14 @@ def plane_history(pending: Floats | None = None) -> History:
     return History(X, y, np.zeros((0, 2)) if pending is None else pending, 10)
 
 
+def propose(fitted: FittedModel, history: History, space: Space, *, seed: int) -> Proposal:
+    improvement = acquisition_function(Situation(fitted, history, space, seed))
+    return maximise(improvement, history, space, seed=seed)
+
+
 def evaluate(acquisition: Any, points: Floats) -> Floats:
     with torch.no_grad():
         return np.asarray(acquisition(torch.as_tensor(points).unsqueeze(1)).numpy())
-
-
-def test_the_kind_of_acquisition() -> None:
-    history = plane_history()
-    fitted = fit(history.X, history.y)
-    assert isinstance(acquisition_function(fitted, history, seed=0), LogExpectedImprovement)
-    noisy = FittedModel(fitted.model, noise=0.1)
-    assert isinstance(acquisition_function(noisy, history, seed=0), qLogNoisyExpectedImprovement)
-    waiting = plane_history(np.array([[0.4, 0.4]]))
-    assert isinstance(acquisition_function(fitted, waiting, seed=0), qLogNoisyExpectedImprovement)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -63,7 +60,7 @@ def test_the_proposal_survives_rounding_and_beats_a_dense_search(seed: int) -> N
     point = proposal.point
     coordinates = Coordinates(MIXED)
     np.testing.assert_allclose(coordinates.snap(point[None])[0], point, atol=1e-12)
-    acquisition = acquisition_function(fitted, history, seed=seed)
+    acquisition = acquisition_function(Situation(fitted, history, MIXED, seed))
     dense = evaluate(acquisition, coordinates.from_uniform(sobol(8192, 3, seed=99)))
     found = evaluate(acquisition, point[None])[0]
     assert found >= dense.max() - 0.01

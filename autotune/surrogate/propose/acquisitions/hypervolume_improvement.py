@@ -1,4 +1,4 @@
-"""Improvement of several metrics at once: of the hypervolume that their front encloses.
+"""qLogNEHVI: improvement of several metrics at once, of the hypervolume that their front encloses.
 
 Source: S. Daulton, M. Balandat, E. Bakshy, "Parallel Bayesian optimization of multiple noisy objectives with expected
 hypervolume improvement", NeurIPS 2021; its logarithm from S. Ament et al., NeurIPS 2023.
@@ -19,7 +19,6 @@ from botorch.models.model import ModelList
 from botorch.sampling.list_sampler import ListSampler
 from botorch.sampling.normal import SobolQMCNormalSampler
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
-from numpy.typing import NDArray
 from torch import Tensor
 
 from autotune.objective import Metric
@@ -27,52 +26,49 @@ from autotune.problem.goals import SECONDS, non_dominated
 from autotune.problem.space import Floats, Space
 from autotune.surrogate.model.history import History
 from autotune.surrogate.model.value_model import FittedModel, fit
-from autotune.surrogate.propose.acquisition import incumbent
+from autotune.surrogate.propose.acquisitions.protocol import Situation
+from autotune.surrogate.propose.incumbent import incumbent
 
 if TYPE_CHECKING:
     from botorch.posteriors.gpytorch import GPyTorchPosterior
 
 MONTE_CARLO_SAMPLES = 64
+FEWEST_WEIGHED = 2
+"""Trials that must report every weighed metric before it is weighed."""
 
 # BoTorch would compile an extension for this processor at its first use, with whatever compiler it finds: half a minute
 # within a search, files outside the project's folders, and other digits than without it.
 logei._load_attempted = True
 
 
-def hypervolume_improvement(
-    fitted: FittedModel,
-    history: History,
-    space: Space,
-    against: Sequence[Metric],
-    kept: NDArray[np.bool_],
-    *,
-    seed: int,
-) -> AcquisitionFunction:
+def suits(situation: Situation) -> bool:
+    """Whether there are metrics to weigh, and enough admissible trials that report all of them."""
+    if not situation.against:
+        return False
+    reported = np.isfinite([situation.history.reported(metric.name) for metric in situation.against]).all(axis=0)
+    return int((situation.admissible & reported).sum()) >= FEWEST_WEIGHED
+
+
+def make(situation: Situation) -> AcquisitionFunction:
     """Logarithm of the expected improvement of the front's hypervolume, over points (b, 1, D).
 
-    Every metric counts in units of its spread over the trials; ``seconds`` by its logarithm.
-
-    Args:
-        fitted: the model of the tuned metric.
-        history: the trials, all full evaluations.
-        space: the search space.
-        against: the other metrics.
-        kept: which trials keep the limits and so may be on the front, shape (n,); at least one.
-        seed: of the Monte Carlo samples.
+    Every metric counts in units of its spread over the trials; ``seconds`` by its logarithm. Only trials that keep the
+    limits may be on the front.
     """
-    Y = np.column_stack([history.y, *(_larger_is_better(history, metric) for metric in against)])
-    known = np.isfinite(Y).all(axis=1)
-    kept = kept & known
-    models = [fitted, *(fit(history.X[known], values) for values in Y[known, 1:].T)]
-    spread = Y[known].std(axis=0)
+    fitted, history = situation.fitted, situation.history
+    Y = np.column_stack([history.y, *(_larger_is_better(history, metric) for metric in situation.against)])
+    complete = np.isfinite(Y).all(axis=1)
+    kept = situation.admissible & complete
+    models = [fitted, *(fit(history.X[complete], values) for values in Y[complete, 1:].T)]
+    spread = Y[complete].std(axis=0)
     weights = 1 / np.where(spread > 0, spread, 1.0)
-    pending = torch.as_tensor(history.pending, dtype=torch.float64)
+    pending = situation.pending
     sampler = ListSampler(
-        *(SobolQMCNormalSampler(torch.Size([MONTE_CARLO_SAMPLES]), seed=seed + i) for i in range(len(models)))
+        *(SobolQMCNormalSampler(torch.Size([MONTE_CARLO_SAMPLES]), seed=situation.seed + i) for i in range(len(models)))
     )
     return logei.qLogNoisyExpectedHypervolumeImprovement(
         ModelList(*(model.model for model in models)),
-        ref_point=reference_point(Y[kept] * weights, _ends(models, history, space) * weights),
+        ref_point=reference_point(Y[kept] * weights, _ends(models, history, situation.space) * weights),
         X_baseline=torch.as_tensor(history.X[kept]),
         X_pending=pending if len(pending) else None,
         sampler=sampler,

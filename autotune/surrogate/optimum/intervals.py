@@ -1,0 +1,75 @@
+"""Intervals of the optimum's parameters: how they follow from samples of its location, and what they cover.
+
+An interval is central: as many samples lie below it as above. It is in the parameter's own unit, and it covers what the
+search has not found out; where the noise of the measurement is known, that too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import norm
+
+from autotune.problem.space import Dimension, Floats
+from autotune.surrogate.optimum.locations import Locations
+
+LEVEL = 0.9
+"""Probability that an interval holds."""
+TAILS = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
+"""Percentiles at the ends of an interval."""
+NORMAL_HALF_WIDTH = float(norm.ppf(0.5 + LEVEL / 2))
+"""Standard deviations from the middle to the ends of the interval of a normal variate."""
+
+
+def find_intervals(dimensions: Sequence[Dimension], where: Locations) -> tuple[Floats, dict[str, tuple[float, float]]]:
+    """Samples of the location in the parameters' own units, and the central interval of each parameter.
+
+    Args:
+        dimensions: the k parameters that are float or int.
+        where: samples (s, k) of the optimum's location.
+
+    Returns:
+        The samples, (s, k), and name -> interval: the whole range of a parameter that the value does not depend on.
+    """
+    samples = [[in_own_unit(d, u) for d, u in zip(dimensions, row, strict=True)] for row in where.samples]
+    own_units = np.array(samples).reshape(len(where.samples), len(dimensions))
+    intervals = {d.name: _interval(d, own_units[:, i], where.flat[i]) for i, d in enumerate(dimensions)}
+    return own_units, intervals
+
+
+def _interval(dimension: Dimension, samples: Floats, flat: bool) -> tuple[float, float]:
+    """The central interval of samples in the parameter's unit; the whole range where the optimum may be anywhere."""
+    if flat:
+        return float(dimension.low), float(dimension.high)
+    low, high = np.percentile(samples, TAILS)
+    return float(low), float(high)
+
+
+def widths(samples: Floats) -> Floats:
+    """Widths (k,) of the central intervals of samples (s, k), in the samples' unit."""
+    low, high = np.percentile(samples, TAILS, axis=0)
+    width: Floats = high - low
+    return width
+
+
+def in_own_unit(dimension: Dimension, u: float) -> float:
+    """A unit-cube coordinate in the parameter's unit; not rounded for ints, whose interval lies between them."""
+    low, high = dimension.edges()
+    value = low * (high / low) ** u if dimension.log else low + u * (high - low)
+    return float(min(max(value, dimension.low), dimension.high))
+
+
+def covering_noise(names: Sequence[str], where: Locations, scores: Floats | None) -> frozenset[str]:
+    """Names of the parameters whose interval covers the noise of the measurement, not only what the search left open.
+
+    Args:
+        names: the k parameters.
+        where: the optimum's location.
+        scores: (b, k) derivatives on repeated measurements, NaN where not known; None without any.
+    """
+    if scores is None or where.noise is None:
+        return frozenset()
+    measured: list[bool] = np.atleast_1d(np.isfinite(scores).all(axis=0)).tolist()
+    anywhere = [name for name, flat in zip(names, where.flat, strict=True) if flat]  # the whole range covers all
+    return frozenset([*anywhere, *(names[i] for i in where.moving if measured[i])])
