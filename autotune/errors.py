@@ -33,7 +33,7 @@ class Problem:
 
 
 class AutotuneError(Exception):
-    """Base of every error meant for a user's eyes. Holds one or more :class:`Problem`."""
+    """Base of every error that a user sees. Holds one or more :class:`Problem`."""
 
     exit_code = 3
 
@@ -49,19 +49,19 @@ class InputError(AutotuneError):
 
 
 class StudyFailed(AutotuneError):
-    """The study could not go on; finished trials are kept."""
+    """The study cannot go on; finished trials are kept."""
 
     exit_code = 3
 
 
 class NoneSucceeded(StudyFailed):
-    """The study came to its end without one successful trial."""
+    """The study ended without a successful trial."""
 
     exit_code = 4
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:
-    """Say what ``name`` may have meant: ``did you mean 'defocus'?``, else the list of what is known."""
+    """A hint for an unknown name: ``did you mean 'defocus'?``, else the list of known names."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:

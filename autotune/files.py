@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever dies while they are written."""
+"""Writing files so that they are whole or absent, even if the process dies meanwhile."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` to write to, which replaces it at the end of the block.
+    """A temporary file beside ``path`` to write to, which replaces ``path`` at the end of the block.
 
-    The name is nobody else's: several runs of a study write the same files.
+    No other process uses its name, since several runs of a study write the same files.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -25,7 +25,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text so. A device, a pipe or a link (``/dev/stdout``) is written as it is, not replaced by a file."""
+    """Write a text file whole. A device, pipe or link (``/dev/stdout``) is written to, not replaced by a file."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         path.write_text(text, encoding="utf-8")
         return
@@ -34,6 +34,6 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, document: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write JSON as :func:`write_whole` does, in a folder that is made where there is none."""
+    """Write a JSON file as :func:`write_whole` does; makes its folder where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -5,8 +5,8 @@ locks/                       one per study, held for moments
 mlflow.db, mlflow-artifacts/ the MLflow projection
 data/                        simulated measurements
 studies/NAME/                study.yaml as run, result.json, environment.json, best.yaml, best.h5
-studies/NAME/workers/        what the worker processes printed
-studies/NAME/trials/00003/   what trial 3 kept: reconstruction.h5, pictures
+studies/NAME/workers/        output of the worker processes
+studies/NAME/trials/00003/   files of trial 3: reconstruction.h5, pictures
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ STORAGE_VARIABLE = "AUTOTUNE_STORAGE"
 
 @dataclass(frozen=True)
 class Home:
-    """Paths below one home folder. Creates nothing by itself.
+    """The paths below one home folder. Creates nothing.
 
     Attributes:
-        folder: absolute.
+        folder: the home folder, absolute.
         storage: SQLAlchemy URL of the trial store; empty for an SQLite file in the folder. It may hold a password, so
-            it is neither printed nor kept.
+            it is neither printed nor stored.
     """
 
     folder: Path
@@ -36,10 +36,10 @@ class Home:
 
     @classmethod
     def from_environment(cls) -> Home:
-        """``AUTOTUNE_HOME`` where set, else ``.autotune`` in the current folder; the store of ``AUTOTUNE_STORAGE``.
+        """The home in ``AUTOTUNE_HOME``, else ``.autotune`` in the current folder; the store in ``AUTOTUNE_STORAGE``.
 
         Raises:
-            InputError: there is a file in the folder's place.
+            InputError: the folder's path is that of a file.
         """
         folder = Path(os.environ.get("AUTOTUNE_HOME") or ".autotune").expanduser().resolve()
         if folder.exists() and not folder.is_dir():
@@ -53,12 +53,12 @@ class Home:
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow tracking URI used where neither the study nor MLFLOW_TRACKING_URI names one."""
+        """MLflow tracking URI where neither the study nor MLFLOW_TRACKING_URI names one."""
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
     @property
     def mlflow_artifacts(self) -> Path:
-        """Folder of MLflow artifacts; set explicitly, MLflow otherwise drops mlruns/ into the current folder."""
+        """Folder of MLflow artifacts. Always stated: MLflow would otherwise write mlruns/ in the current folder."""
         return self.folder / "mlflow-artifacts"
 
     def study(self, name: str) -> Path:
@@ -66,9 +66,9 @@ class Home:
         return self.folder / "studies" / name
 
     def workers(self, study: str) -> Path:
-        """Folder of what a study's worker processes printed."""
+        """Folder of the output of a study's worker processes."""
         return self.study(study) / "workers"
 
     def trial(self, study: str, number: int) -> Path:
-        """Folder of what one trial kept."""
+        """Folder of the files that one trial kept."""
         return self.study(study) / "trials" / f"{number:05d}"

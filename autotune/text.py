@@ -15,7 +15,7 @@ _SECRETS = (
 
 
 def metric_text(value: float, digits: int = 6) -> str:
-    """A metric: with so many decimals where that shows as many digits, else with so many digits in all.
+    """A metric as text: ``digits`` decimals where that shows enough of it, else ``digits`` significant digits.
 
     >>> metric_text(0.8995278), metric_text(1.04153e-08), metric_text(0.0, 4)
     ('0.899528', '1.04153e-08', '0.0000')

@@ -1,11 +1,11 @@
-"""The door between the tuner and the physics: the only part of ``autotune`` that an objective imports.
+"""The door between the tuner and the physics: the only part of ``autotune`` that an objective may import.
 
 An objective is a reconstruction problem bound to one measurement. It offers two things: the list of parameters it
 understands, and :meth:`Objective.evaluate`, which runs one reconstruction with given values and says how well the
 model explains the measurement. Everything else (search, storage, MLflow, reports) is the tuner's work.
 
-A package announces an objective through the entry-point group ``autotune.objectives``; a study may also name one
-by a dotted path ``module:attribute``. Either way the thing named is an :class:`ObjectiveType`.
+A package announces an objective through the entry-point group ``autotune.objectives``; a study may also name
+an objective by a dotted path ``module:attribute``. Either names an :class:`ObjectiveType`.
 
 Nothing here imports torch, optuna or mlflow.
 """

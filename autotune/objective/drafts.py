@@ -14,10 +14,10 @@ class DraftLine:
 
     Attributes:
         key: dotted, from the top of the study file: ``objective.data.file``, ``parameters.defocus``.
-        value: what to write there: text, number, list or map of these. An example where ``status`` is ``missing``.
-        comment: what the file says about it, its unit, or what it is for; one line, shown beside the key.
+        value: its value: text, number, list or map of these. An example where ``status`` is ``missing``.
+        comment: one line shown beside the key: its unit, what it is for, or what the measurement file says about it.
         status: ``set``: written as it is. ``missing``: the study cannot run until the user states it; written as a
-            comment, marked. ``optional``: written as a comment, for the user to take up.
+            comment, marked. ``optional``: written as a comment, which the user may put in force.
     """
 
     key: str
@@ -28,11 +28,11 @@ class DraftLine:
 
 @dataclass(frozen=True)
 class Draft:
-    """What an objective type proposes for a measurement file: the lines of a study that depend on it.
+    """A proposed study for a measurement file: the lines that depend on the file.
 
     Attributes:
         lines: keys below ``objective`` (less its ``name``) and ``parameters``, in the order to write them.
-        facts: name -> text: what was found in the file, for people.
+        facts: what the file contains, for people: name -> text.
     """
 
     lines: Sequence[DraftLine]

@@ -1,4 +1,4 @@
-"""What one evaluation yields, and how its caller follows it."""
+"""Evaluations: the result of one reconstruction, and the callback through which its caller follows it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one reconstruction yields.
+    """The result of one reconstruction.
 
     Attributes:
         status: how it ended.
@@ -32,10 +32,10 @@ class Evaluation:
             partial derivative at the fixed, converged reconstruction.
         curve: metric name -> its value after each iteration of the solver (index 0 = after the first).
         arrays: name -> array worth keeping (object, probe, ...).
-        attributes: scalar facts about ``arrays`` that a reader needs (pixel sizes with units in the key).
-        seconds: wall-clock cost of the evaluation.
+        attributes: scalar facts that a reader of ``arrays`` needs, such as pixel sizes, with the unit in the key.
+        seconds: wall-clock time of the evaluation.
         reason: one sentence where ``status`` is not complete.
-        resources: what the evaluation took of its machine, such as ``cpu_seconds``; measured where it is left empty.
+        resources: use of the machine, such as ``cpu_seconds``; measured by the executor where it is left empty.
     """
 
     status: Status
@@ -60,7 +60,7 @@ class Evaluation:
 
 
 class Progress(Protocol):
-    """How an objective tells its caller where it is, and learns whether to go on."""
+    """Callback by which an objective reports how far it is, and learns whether to go on."""
 
     def __call__(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
         """Report after an iteration.
@@ -68,7 +68,7 @@ class Progress(Protocol):
         Args:
             iteration: iterations done so far (1 after the first).
             iterations: iterations planned.
-            metrics: what is cheap to know now; may be empty.
+            metrics: metrics that are cheap to compute now; may be empty.
 
         Returns:
             True to go on; False to stop: finish with :attr:`Status.STOPPED` as soon as convenient.

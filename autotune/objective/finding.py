@@ -26,7 +26,7 @@ def find_objective_type(name: str) -> ObjectiveType:
     if ":" in name:
         module_name, _, attribute = name.partition(":")
         try:
-            found = getattr(importlib.import_module(module_name), attribute)
+            objective_type = getattr(importlib.import_module(module_name), attribute)
         except (ImportError, AttributeError) as error:
             raise InputError(
                 Problem(
@@ -39,9 +39,9 @@ def find_objective_type(name: str) -> ObjectiveType:
         entries = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
         if name not in entries:
             raise InputError(Problem("objective.name", f"no objective is called '{name}'", near_miss(name, entries)))
-        found = entries[name].load()
-    if not (hasattr(found, "settings") and callable(getattr(found, "open", None))):
+        objective_type = entries[name].load()
+    if not (hasattr(objective_type, "settings") and callable(getattr(objective_type, "open", None))):
         raise InputError(
             Problem("objective.name", f"'{name}' is not an objective type", "it needs .settings and .open()")
         )
-    return found  # type: ignore[no-any-return]
+    return objective_type  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from autotune.text import shown_unit, with_unit
 Value = float | int | str
 """A parameter's value: float, int, or one of a categorical parameter's choices."""
 Kind = Literal["mismatch", "solver", "fidelity"]
-"""What a parameter is about: the instrument, the reconstruction, or how thoroughly an evaluation is done."""
+"""Kind of a parameter: the instrument, the reconstruction, or how thorough an evaluation is."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,14 @@ class Parameter:
         minimum, maximum: hard limits outside which the model has no meaning (inclusive); ``None`` for none.
         choices: the allowed values of a categorical parameter.
         differentiable: whether an evaluation may return a gradient for it.
-        idle_while: pairs of another parameter's name and values: this one has no effect while that one is held at any
-            of these, so a study that states this one then is refused. Empty where it always acts.
-        cheaper: which values make an evaluation cheaper and its metric an approximation, so that a study may name such
-            a value for its cheap evaluations (``search.fidelity``); None where neither does.
-        made_up_by: an unknown of the reconstruction that makes up for a change of this parameter however good the data,
-            so that nothing can be known of it ("the curvature of the probe"); empty where none does.
-        made_up_while: as ``idle_while``: it does so only while each of these others has one of the values.
+        idle_while: pairs of another parameter's name and values. This parameter has no effect while the other one has
+            any of these values, and a study that states it then is refused. Empty where it always has an effect.
+        cheaper: whether lower or higher values make an evaluation cheaper and its metric an approximation, so that a
+            study may name such a value for its cheap evaluations (``search.fidelity``); None where neither does.
+        made_up_by: an unknown of the reconstruction that makes up for a change of this parameter however good the data
+            are, so that they cannot determine it ("the curvature of the probe"); empty where there is none.
+        made_up_while: pairs as in ``idle_while``: that unknown makes up for this parameter only while each of these
+            other parameters has one of the values.
         description: one sentence for people, with the sign convention where there is one.
     """
 
@@ -74,11 +75,11 @@ class Parameter:
         return with_unit(f"{value:g}", self.unit)
 
     def idle(self, held: Mapping[str, Value | None]) -> bool:
-        """Whether this parameter has no effect where others are held so; those not in ``held`` may be anything."""
+        """Whether this parameter has no effect while others are held at these values; the rest may have any value."""
         return self.idle_because(held) is not None
 
     def idle_because(self, held: Mapping[str, Value | None]) -> str | None:
-        """The parameter whose value takes away this one's effect; None where it has one."""
+        """Name of the held parameter whose value takes away this one's effect; None where it has an effect."""
         return next((name for name, values in self.idle_while if held.get(name) in values), None)
 
 
@@ -88,12 +89,12 @@ class Metric:
 
     Attributes:
         name: the key in :attr:`Evaluation.metrics`.
-        goal: which way is better.
+        goal: whether larger or smaller values are better.
         unit: its unit; ``1`` where it has none.
         noise_ceiling: the value the true model would reach on this measurement, from its counting statistics;
             ``None`` where the measurement does not say (not counted, or the metric has no such bound).
-        held_out_of: name of the metric whose held-out version this is, with the same goal: the same number on data that
-            are withheld from the solver; ``None`` for one on the data that the solver sees (in-sample).
+        held_out_of: name of the metric whose held-out version this is: the same number, with the same goal, on data
+            that are withheld from the solver; ``None`` for a metric of the data that the solver uses (in-sample).
         description: formula and source in one line.
     """
 
@@ -111,7 +112,7 @@ class Metric:
 
 
 def complete_values(parameters: Sequence[Parameter], values: Mapping[str, Value]) -> dict[str, Value]:
-    """Every parameter's value: the given one, checked, or the default; one without either is left out while idle.
+    """Every parameter's value: the given one, checked, else the default. An idle parameter without either is left out.
 
     Raises:
         InputError: unknown name, wrong type, value outside the hard limits, or a value that has no default.

@@ -1,4 +1,4 @@
-"""What an objective and its type must offer, and what they may offer: one protocol for each capability."""
+"""The protocols of an objective and its type: what they must offer, and one protocol for each further capability."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Objective(Protocol):
         """Every parameter understood for this measurement, with defaults drawn from its metadata."""
 
     def metrics(self) -> Sequence[Metric]:
-        """Every metric that can be asked for; the first is the one tuned unless the study says otherwise, in-sample.
+        """Every metric that a study may tune. The first, an in-sample one, is tuned unless the study names another.
 
-        An evaluation reports the in-sample ones, and the held-out one that it is asked for.
+        An evaluation reports all in-sample metrics, and a held-out one only where it is the tuned one.
         """
 
     def summary(self) -> Mapping[str, str]:
@@ -37,10 +37,10 @@ class Objective(Protocol):
 
         Args:
             values: parameter name -> value; parameters left out take their defaults.
-            metric: the metric whose gradient is wanted. A held-out one (:attr:`Metric.held_out_of`) is reported only
-                where it is asked for here: then its data are withheld from everything that makes the reconstruction,
-                and the in-sample metrics are of the data that are left. Its gradient may be left out, or be near it. It
-                is known at the end of an evaluation, so ``progress`` need not hear of it.
+            metric: the tuned metric, whose gradient is wanted. A held-out metric (:attr:`Metric.held_out_of`) is
+                reported only where it is this one. Its data are then withheld from everything that makes the
+                reconstruction, and the in-sample metrics are of the remaining data. Its gradient may be left out or
+                approximate, and ``progress`` need not be given it, since it is known only at the end.
             seed: fixes everything random; equal arguments give equal results on one machine.
             progress: called after every iteration; a False from it stops the evaluation.
 
@@ -50,7 +50,7 @@ class Objective(Protocol):
 
 
 class ObjectiveType(Protocol):
-    """What an entry point of the group ``autotune.objectives`` names: a kind of problem, not yet any data."""
+    """A kind of problem, not yet bound to data; what an entry point of the group ``autotune.objectives`` names."""
 
     @property
     def settings(self) -> type[BaseModel]:
@@ -61,7 +61,7 @@ class ObjectiveType(Protocol):
 
         Args:
             settings: an instance of :attr:`settings`.
-            folder: what relative paths in the settings are relative to (the study file's folder).
+            folder: the folder that relative paths in the settings start from (that of the study file).
 
         Raises:
             InputError: data missing, unreadable, malformed, or lacking geometry that the problem needs.
@@ -77,11 +77,11 @@ class Simulates(Protocol):
 
         Args:
             settings: an instance of the type's settings.
-            folder: what relative paths in the settings are relative to.
-            output: the file to write; ``None`` for the place where :meth:`ObjectiveType.open` looks for it.
+            folder: the folder that relative paths in the settings start from.
+            output: the file to write; ``None`` for the path at which :meth:`ObjectiveType.open` expects it.
 
         Returns:
-            Facts to print: the files written and what is in them (not the hidden truth).
+            Facts to print, name -> text: the files written and their content, without the hidden truth.
         """
 
 
@@ -99,10 +99,10 @@ class IdentifiesMeasurement(Protocol):
 
 @runtime_checkable
 class ExplainsAbsence(Protocol):
-    """An objective that knows parameters which this measurement gives no meaning to."""
+    """An objective that can say why a parameter does not exist for its measurement."""
 
     def why_absent(self, name: str) -> str:
-        """What would have to be known for parameter ``name`` to exist here; empty where nothing would help."""
+        """What the measurement lacks for parameter ``name`` to exist, as a remedy; empty where there is no remedy."""
 
 
 @runtime_checkable
@@ -115,43 +115,46 @@ class KnowsTruth(Protocol):
 
 @runtime_checkable
 class MeasuresAgain(Protocol):
-    """An objective that can repeat its measurement in simulation: what noise does to an answer, this tells."""
+    """An objective that can repeat its measurement in simulation, which shows the effect of noise on an answer."""
 
     @property
     def noise(self) -> str:
-        """What the noise is known from, for people: ``counted quanta`` or ``residuals``, perhaps with a remark."""
+        """Source of the noise level, for people: ``counted quanta`` or ``residuals``, perhaps with a remark."""
 
     def measured_again(self, values: Mapping[str, Value], *, seed: int) -> Objective:
-        """The same objective with another measurement: what its model expects at ``values``, with noise drawn anew.
+        """The same objective bound to a repeated measurement: the model's expectation at ``values``, with new noise.
 
         Args:
             values: parameter name -> value; parameters left out take their defaults.
-            seed: of the noise; equal arguments give equal measurements.
+            seed: seed of the noise; equal arguments give equal measurements.
         """
 
 
 @runtime_checkable
 class Examines(Protocol):
-    """An objective that knows metrics of a reconstruction which are too dear for every trial (``autotune confirm``)."""
+    """An objective with further metrics that are too expensive for every trial (``autotune confirm``)."""
 
     def examinations(self) -> Sequence[Metric]:
-        """What :meth:`examine` may report; their names may be those of :meth:`Objective.metrics`, if the values are."""
+        """The metrics that :meth:`examine` may report.
+
+        One may have the name of one of :meth:`Objective.metrics` only if it has the same values.
+        """
 
     def examine(self, values: Mapping[str, Value], *, seed: int) -> Mapping[str, float]:
-        """Reconstruct at ``values``, perhaps more than once, and look closely.
+        """Reconstruct at ``values``, perhaps more than once, and compute the further metrics.
 
         Args:
             values: parameter name -> value; parameters left out take their defaults.
             seed: fixes everything random; equal arguments give equal results on one machine.
 
         Returns:
-            name -> finite value; one that makes no sense for this reconstruction is left out.
+            Name of a metric -> finite value; one without meaning for this reconstruction is left out.
         """
 
 
 @runtime_checkable
 class CountsWork(Protocol):
-    """An objective that knows what an evaluation costs before it is made."""
+    """An objective that can state the cost of an evaluation in advance."""
 
     def work(self, values: Mapping[str, Value]) -> float:
-        """Cost of an evaluation at ``values``, positive, in any unit that repeats: only ratios are used."""
+        """Cost of an evaluation at ``values``, positive, in any fixed unit: only ratios are used."""

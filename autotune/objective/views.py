@@ -1,4 +1,4 @@
-"""What an objective shows of its evaluations: units and axes of arrays, pictures, views of reconstructions and fits."""
+"""Ways to show an objective's evaluations: units and axes of arrays, pictures, views of reconstructions and fits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autotune.text import unit_label
 
 @dataclass(frozen=True)
 class ArrayAxis:
-    """One axis of an array that an evaluation keeps: index i is at ``i * step``, in ``unit``; ``1`` where it counts."""
+    """One axis of an array: index i is at ``i * step``, in ``unit``; the unit is ``1`` where the axis only counts."""
 
     name: str
     unit: str = "1"
@@ -23,7 +23,7 @@ class ArrayAxis:
 
 @dataclass(frozen=True)
 class ArrayDescription:
-    """What an array holds, in ``unit``, and its axes."""
+    """The unit of an array's values, ``1`` where they have none, and its axes in order."""
 
     unit: str
     axes: tuple[ArrayAxis, ...]
@@ -31,15 +31,15 @@ class ArrayDescription:
 
 @runtime_checkable
 class DescribesArrays(Protocol):
-    """An objective that knows the units and axes of what its evaluations keep."""
+    """An objective that knows the units and axes of the arrays in its evaluations."""
 
     def describe_arrays(self, evaluation: Evaluation) -> Mapping[str, ArrayDescription]:
-        """Name of an array -> what it is."""
+        """Name of an array -> its description."""
 
 
 @runtime_checkable
 class DrawsPictures(Protocol):
-    """An objective that can show its evaluations."""
+    """An objective that can draw its evaluations."""
 
     def pictures(self, evaluation: Evaluation) -> Mapping[str, bytes]:
         """Name -> PNG picture of the reconstruction, with axes, units and scale bars."""
@@ -47,16 +47,16 @@ class DrawsPictures(Protocol):
 
 @dataclass(frozen=True)
 class View:
-    """A picture of a reconstruction as data, so that those of several trials can be drawn on the same scales.
+    """A picture of a reconstruction as data, so that pictures of several trials can be drawn on the same scales.
 
     Attributes:
-        name: what it shows, such as ``object phase``; the same for every trial.
-        image: (rows, columns), real.
-        unit: of the values; ``1`` where they have none.
+        name: title, such as ``object phase``; the same for every trial.
+        image: real values, shape (rows, columns).
+        unit: unit of the values; ``1`` where they have none.
         pixel_y, pixel_x: size of a pixel, in ``length_unit``.
         length_unit: unit of lengths in the picture.
-        colours: a colour map of matplotlib's in which equal steps look equal to everyone.
-        limits: of the colours; None for those that hold all but the outliers.
+        colours: name of a perceptually uniform colour map of matplotlib that colour-blind readers can use too.
+        limits: values at the ends of the colour map; None for the range of all values but the outliers.
     """
 
     name: str
@@ -76,12 +76,12 @@ class View:
 
 @runtime_checkable
 class ShowsReconstructions(Protocol):
-    """An objective type that can show what its trials have kept, without their measurement (``autotune report``)."""
+    """An objective type that can show the kept reconstructions without the measurement (``autotune report``)."""
 
     def views(
         self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]
     ) -> Sequence[View]:
-        """What people look at first, the most telling first; none where the arrays hold nothing to show.
+        """Views of the reconstruction, the most informative first; empty where the arrays hold nothing to show.
 
         Args:
             arrays, attributes: those of an :class:`Evaluation`.
@@ -90,14 +90,14 @@ class ShowsReconstructions(Protocol):
 
 @runtime_checkable
 class ShowsFits(Protocol):
-    """An objective type that can show how the trials it kept fit the measurement, without it (``autotune report``)."""
+    """An objective type that can show how kept trials fit the data, without the measurement (``autotune report``)."""
 
     def fits(
         self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]
     ) -> Sequence[View]:
-        """What was measured, what the model says and what is left, then the probe; none where it was not kept.
+        """Views of the measured data, the model, their difference, and the probe; empty where these were not kept.
 
-        Each has limits: equal ones where images are compared, symmetric ones about zero for a difference.
+        Each view has limits: equal ones for images that are compared, symmetric ones about zero for a difference.
 
         Args:
             arrays, attributes: those of an :class:`Evaluation`.

@@ -87,6 +87,20 @@ class Conclusion:
     reason: str
 
 
+@dataclass(frozen=True)
+class Concluding:
+    """A run's claim to compute the answer at the end of a study, valid while the run is alive.
+
+    Attributes:
+        owner: the run's name, as in its lease.
+        trials, replicates: as of the conclusion that it is to reach (:class:`Conclusion`).
+    """
+
+    owner: str
+    trials: int
+    replicates: int | None
+
+
 class Facts(TypedDict, total=False):
     """The facts that the engine keeps, by their names in the store; :class:`StoredFacts` says what each is."""
 
@@ -109,6 +123,7 @@ class Facts(TypedDict, total=False):
     answer: Mapping[str, Any]
     confirmation: Mapping[str, Any]
     conclusion: Conclusion
+    concluding: Concluding
     answer_error: str
     best_error: str
     report_error: str | None
@@ -132,7 +147,7 @@ def plain_lease(slot: int, lease: LeaseFact) -> dict[str, Any]:
 def _plain(key: str, value: Any) -> Any:
     if isinstance(value, Space):
         return value.as_dict()
-    if isinstance(value, Metric | MlflowPlace | Origin | Conclusion):
+    if isinstance(value, Metric | MlflowPlace | Origin | Conclusion | Concluding):
         return asdict(value)
     if key in ("limits", "against"):
         return [asdict(part) for part in value]
@@ -309,6 +324,11 @@ class StoredFacts(Mapping[str, object]):
         return self._optional("conclusion", _conclusion, None)
 
     @property
+    def concluding(self) -> Concluding | None:
+        """The run that computes the answer, or that did so last; None before."""
+        return self._optional("concluding", _concluding, None)
+
+    @property
     def answer_error(self) -> str | None:
         """Why the surrogate's answer could not be computed; None where it could."""
         return self._optional("answer_error", _text_or_none, None)
@@ -364,6 +384,10 @@ def _whole(plain: Any) -> int:
     return plain
 
 
+def _whole_or_none(plain: Any) -> int | None:
+    return None if plain is None else _whole(plain)
+
+
 def _mapping(plain: Any) -> Mapping[str, Any]:
     if not isinstance(plain, Mapping):
         raise TypeError(f"{plain!r} is no mapping")
@@ -382,13 +406,16 @@ def _lease(plain: Any) -> LeaseFact:
 
 
 def _conclusion(plain: Any) -> Conclusion:
-    replicates = plain.get("replicates")
     return Conclusion(
         _whole(plain["trials"]),
-        None if replicates is None else _whole(replicates),
+        _whole_or_none(plain.get("replicates")),
         _text(plain["status"]),
         _text(plain["reason"]),
     )
+
+
+def _concluding(plain: Any) -> Concluding:
+    return Concluding(_text(plain["owner"]), _whole(plain["trials"]), _whole_or_none(plain.get("replicates")))
 
 
 def _place(plain: Any) -> MlflowPlace:

@@ -23,8 +23,8 @@ from autotune.store.facts import LeaseFact
 from autotune.store.trials import TrialStore
 
 LEASE_SECONDS = 60.0
-"""A run that has not renewed its lease for so long counts as dead."""
-_RENEWALS = 4.0  # in the time of a lease
+"""Seconds after its last renewal at which a lease expires; its run then counts as dead."""
+_RENEWALS = 4.0  # per LEASE_SECONDS
 _STARTED = Path("/proc/sys/kernel/random/boot_id")  # Linux alone has it
 
 
@@ -34,10 +34,10 @@ def alive(store: TrialStore) -> frozenset[str]:
 
 
 class Lease:
-    """One run's lease: :meth:`take` it, and it is renewed from a thread of its own until :meth:`give_back`.
+    """One run's lease. After :meth:`take` a thread of its own renews it, until :meth:`give_back`.
 
     Attributes:
-        owner: the run's name: machine, process, when that began, and something random.
+        owner: the run's name: machine, process id, start of the process, and a random part, separated by colons.
     """
 
     def __init__(self, store: TrialStore, seconds: float = LEASE_SECONDS) -> None:
@@ -49,7 +49,7 @@ class Lease:
         self._thread = threading.Thread(target=self._renew, name="autotune-lease", daemon=True)
 
     def take(self) -> None:
-        """Take a lease, or take it anew where it has expired: this process slept, or the store was away.
+        """Take a lease, or take it anew where it has expired because this process slept or the store did not answer.
 
         The study's lock must be held.
         """
@@ -65,11 +65,11 @@ class Lease:
 
     @property
     def lapsed(self) -> bool:
-        """Whether it has expired, so that it must be taken anew."""
+        """Whether the lease has expired, so that it must be taken anew."""
         return datetime.now(UTC) >= self._expires
 
     def give_back(self) -> None:
-        """End the lease: what this run still has running is nobody's from now on."""
+        """End the lease: from now on the trials that this run still has running belong to no run."""
         self._given_back.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2.0)  # it may wait for a store that does not answer
@@ -83,7 +83,7 @@ class Lease:
         self._slot, self._expires = slot, expires
 
     def _renew(self) -> None:
-        """Body of the thread. A store that does not answer is asked again; the lease may expire meanwhile."""
+        """Renew the lease, in its own thread. A store that does not answer is tried again; meanwhile it may expire."""
         while not self._given_back.wait(self._seconds / _RENEWALS):
             if self._slot is not None and not self.lapsed:
                 with suppress(Exception):
@@ -91,7 +91,7 @@ class Lease:
 
 
 def _holds(lease: LeaseFact) -> bool:
-    """Whether a lease has not expired, and its process, where it can be looked for here, is still there."""
+    """Whether a lease has not expired, and its process still exists where this process can see it."""
     if datetime.now(UTC) >= lease.expires:
         return False
     machine, pid, began, _ = lease.owner.rsplit(":", 3)
@@ -99,9 +99,9 @@ def _holds(lease: LeaseFact) -> bool:
 
 
 def _machine() -> str:
-    """This machine since it was started, and the group of processes that see each other on it, as far as is known.
+    """Name of this machine, its boot, and the group of processes that see each other on it, as far as is known.
 
-    A name alone would not do: machines made from one image may have the same.
+    The host name alone would not do: machines made from one image may have the same.
     """
     try:
         processes = (Path("/proc/self/ns/pid")).readlink().name
@@ -114,7 +114,7 @@ def _machine() -> str:
 
 
 def _began(pid: int) -> str:
-    """When a process began, which tells it from a later one of the same number; empty where there is none."""
+    """Start of a process as text, which tells it from a later process of the same id; empty where there is none."""
     import psutil
 
     try:

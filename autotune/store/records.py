@@ -1,6 +1,7 @@
-"""What the store knows of a trial, as records: the read side, which reports, recorder and results see.
+"""Records of trials: what reports, recorder and results read from the store.
 
-A trial's metrics, gradient, curve, cost and failure reason are user attributes of its Optuna trial."""
+The metrics, gradient, curve, cost and failure reason of a trial are user attributes of its Optuna trial.
+"""
 
 from __future__ import annotations
 
@@ -20,23 +21,23 @@ if TYPE_CHECKING:
 
 TrialState = Literal["running", "finished", "failed", "pruned", "interrupted"]
 INTERRUPTED = "autotune:interrupted"
-"""User attribute of a failed trial that is as if it had never been asked: True where its process ended before it did,
-``cancelled`` where the user ended both."""
+"""Attribute that marks an interrupted trial, which has failed for Optuna: True where its process died, ``cancelled``
+where the user ended the run. Interrupted trials do not count against the budget."""
 ASKED = "autotune:asked"
 """Attribute of a trial: ``index``, its place in the search, and ``owner``, the run that evaluates it."""
 EXPECTED_IMPROVEMENT = "autotune:expected_improvement"
 """Attribute of a trial: by how much its proposal was expected to beat the best value, in the metric's unit."""
 LEVEL = "autotune:level"
-"""Attribute of a trial: which of the study's cheap evaluations it is, from 1; 0 or absent for a full one."""
+"""Attribute of a trial: which of the study's cheap evaluations it is, from 1; 0 or absent for a full evaluation."""
 FINISH = "autotune:finish"
-"""Attribute of a trial, True where it was asked as the answer: a full evaluation where the model's mean is highest."""
+"""Attribute of a trial, True where it checks the answer: a full evaluation at the highest posterior mean."""
 EVALUATION = "autotune:evaluation"
 """Attribute of a trial that has ended: its evaluation as plain data, and what it cost."""
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """What the store knows of one trial.
+    """One trial, as the store has it.
 
     Attributes:
         number: the trial's number in the study, from 0.
@@ -46,15 +47,15 @@ class TrialRecord:
         metrics, gradient, curve, seconds, reason, resources: as in :class:`autotune.objective.Evaluation`.
         started, ended: local wall-clock times.
         expected_improvement: by how much the sampler expected the trial to beat the best one before it, in the
-            metric's unit; None where it expected nothing.
-        level: which of the study's cheap evaluations it is, from 1; 0 for a full one. Metrics of different levels do
-            not compare.
-        equivalents: what it cost, in units of one full evaluation.
-        index: its place in the search, from 0; one that replaces an interrupted one takes that one's. None where it was
-            not asked by :class:`autotune.search.tuner.Tuner`.
-        owner: the run that evaluates it; empty where it said nothing.
-        cancelled: whether the user interrupted it, not the death of its process.
-        finish: whether it is a full evaluation of what the model took for the answer.
+            metric's unit; None where the sampler computes no such number.
+        level: which of the study's cheap evaluations it is, from 1; 0 for a full evaluation. Metrics of different
+            levels cannot be compared.
+        equivalents: its cost, in units of one full evaluation.
+        index: its place in the search, from 0; a trial that replaces an interrupted one takes over its place. None for
+            a trial that :class:`autotune.search.tuner.Tuner` did not propose.
+        owner: the run that evaluates it; empty where the run did not give its name.
+        cancelled: whether the user interrupted it; False where its process died.
+        finish: whether it is the full evaluation at the highest posterior mean that checks the answer.
         kept: whether it left files in its folder, on the machine of the run that evaluated it.
     """
 
@@ -80,7 +81,7 @@ class TrialRecord:
 
     @property
     def spent(self) -> float:
-        """Its cost in full evaluations; 0 while it runs, and where it is as if it had never been asked."""
+        """Its cost in full evaluations; 0 for a running trial and for an interrupted one, which do not count."""
         return 0.0 if self.state in ("running", "interrupted") else self.equivalents
 
     @property
@@ -89,13 +90,14 @@ class TrialRecord:
         return {**self.metrics, SECONDS.name: self.seconds}
 
     def answers(self, limits: Sequence[Limit] = ()) -> bool:
-        """Whether it may be a study's answer: a full evaluation that has finished and keeps the limits."""
+        """Whether it may be a study's answer: it is a full evaluation, has finished, and keeps the limits."""
         return self.state == "finished" and self.level == 0 and all(limit.kept_by(self.reported) for limit in limits)
 
 
 def best_of(trials: Sequence[TrialRecord], metric: Metric, limits: Sequence[Limit] = ()) -> TrialRecord | None:
-    """The answer with the best ``metric``, the earliest of equals; None where no full trial that finished keeps the
-    limits.
+    """The trial with the best ``metric`` among those that may be the answer, the earliest of equals.
+
+    None where no finished full trial keeps the limits.
     """
     answers = [trial for trial in trials if trial.answers(limits)]
     return max(answers, key=lambda trial: metric.sign * trial.metrics[metric.name], default=None)
@@ -104,16 +106,20 @@ def best_of(trials: Sequence[TrialRecord], metric: Metric, limits: Sequence[Limi
 def front_of(
     trials: Sequence[TrialRecord], metrics: Sequence[Metric], limits: Sequence[Limit] = ()
 ) -> list[TrialRecord]:
-    """The answers that no other one beats in one of the metrics without losing in another, best of the first first."""
+    """The Pareto front, sorted by the first metric, best first.
+
+    That is the trials that may be the answer and that no other such trial beats in one metric without losing in
+    another. One that lacks a metric is left out.
+    """
     answers = [trial for trial in trials if trial.answers(limits)]
     values = np.array([signed(trial.reported, metrics) for trial in answers]).reshape(len(answers), len(metrics))
-    told = np.isfinite(values).all(axis=1)
-    front = np.flatnonzero(told)[non_dominated(values[told])]
+    complete = np.isfinite(values).all(axis=1)
+    front = np.flatnonzero(complete)[non_dominated(values[complete])]
     return [answers[i] for i in sorted(front, key=lambda i: -values[i, 0])]
 
 
 def evaluation_of(plain: Mapping[str, Any]) -> Evaluation:
-    """The evaluation that :func:`plain_evaluation` made plain."""
+    """The inverse of :func:`plain_evaluation`."""
     return Evaluation(**{**plain, "status": Status(plain["status"])})
 
 
@@ -131,13 +137,13 @@ def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def gradient_of(trial: FrozenTrial) -> Mapping[str, float]:
-    """What a trial told about the slope of its value: parameter name -> derivative per unit of the parameter."""
+    """Gradient of the tuned metric at a trial: parameter name -> derivative, per unit of the parameter."""
     gradient: Mapping[str, float] = trial.user_attrs.get(EVALUATION, {}).get("gradient", {})
     return gradient
 
 
 def reported_by(trial: FrozenTrial) -> Mapping[str, float]:
-    """What a trial reported: its metrics if it is complete, and the seconds that a full evaluation would take there."""
+    """The metrics of a complete trial, and ``seconds``: the time that a full evaluation at its values would take."""
     from optuna.trial import TrialState as State
 
     kept = trial.user_attrs.get(EVALUATION, {})
@@ -148,9 +154,9 @@ def reported_by(trial: FrozenTrial) -> Mapping[str, float]:
 
 
 def heading_of(trial: FrozenTrial) -> float | None:
-    """What the tuned metric of a stopped trial would probably have become; None where that is not known."""
-    found: float | None = trial.user_attrs.get(EVALUATION, {}).get("heading_for")
-    return found
+    """The predicted final value of a stopped trial's tuned metric; None where there is no prediction."""
+    prediction: float | None = trial.user_attrs.get(EVALUATION, {}).get("heading_for")
+    return prediction
 
 
 def record_of(trial: FrozenTrial) -> TrialRecord:
@@ -187,9 +193,11 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
 
 
 def free_index(taken: Iterable[int | None]) -> int:
-    """The next place in a search, of which so many are taken: the first free one, or the one after the last where some
-    trial does not say its place.
+    """The place in the search of the next trial: the first that no trial has taken.
+
+    Args:
+        taken: the place of every trial; where one does not state its place (None), the number of trials is returned.
     """
-    known = list(taken)
-    places = set(known)
-    return len(known) if None in places else next(i for i in itertools.count() if i not in places)
+    places = list(taken)
+    occupied = set(places)
+    return len(places) if None in occupied else next(i for i in itertools.count() if i not in occupied)

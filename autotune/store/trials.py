@@ -1,7 +1,7 @@
 """The trial store: the only truth about a study. Everything else is a projection of it.
 
-One Optuna storage (SQLite by default) holds every study; what identifies a study is kept in its user attributes. The
-read side of its trials is :class:`autotune.store.records.TrialRecord`.
+One Optuna storage (SQLite by default) holds every study. What is known about a study beside its trials is in its user
+attributes (:mod:`autotune.store.facts`); its trials are read as :class:`autotune.store.records.TrialRecord`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class TrialStore:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self._ended: dict[int, TrialRecord] = {}  # these do not change any more
+        self._ended: dict[int, TrialRecord] = {}  # a trial that has ended never changes
 
     @classmethod
     def open(cls, url: str, name: str) -> TrialStore | None:
-        """The study called ``name``; None where there is none, or only the start of one. Creates nothing."""
+        """The study called ``name``; None where there is none, or its creation was cut short. Creates nothing."""
         import optuna
 
         database = database_of(url)
@@ -54,8 +54,8 @@ class TrialStore:
 
         storage = database_of(url).open()
         if name in optuna.get_all_study_names(storage):
-            found = cls(optuna.load_study(study_name=name, storage=storage))
-            if found._is_stub():
+            earlier = cls(optuna.load_study(study_name=name, storage=storage))
+            if earlier._is_stub():
                 optuna.delete_study(study_name=name, storage=storage)
         study = optuna.create_study(study_name=name, storage=storage, direction=metric.goal)
         store = cls(study)
@@ -93,7 +93,7 @@ class TrialStore:
             self.set_fact(key, value)
 
     def archive(self, url: str, name: str) -> TrialStore:
-        """Keep the study under another name and free its own. Returns the study under its new name."""
+        """Rename the study, so that its name is free; returns it under its new name."""
         import optuna
 
         here = self.study.study_name
@@ -118,9 +118,9 @@ class TrialStore:
         return self._ended[trial.number]
 
     def trial_id(self, number: int) -> int:
-        """Of a trial, in the storage."""
-        found: int = self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
-        return found
+        """Optuna's id of a trial in the storage, from the trial's number in the study."""
+        trial_id: int = self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        return trial_id
 
     def tell(
         self,
@@ -132,25 +132,28 @@ class TrialStore:
         *,
         kept: bool = False,
     ) -> TrialRecord:
-        """Keep what an evaluation yielded, then end its trial: nothing else sees the result before it is stored.
+        """Store an evaluation, then end its trial, in this order: an ended trial always has its evaluation.
 
-        A trial that has ended stays as it is, so that this may be repeated where it is not known whether it was done.
+        A trial that has ended is not changed, so a caller that does not know whether it was stored may repeat this.
 
         Args:
-            number: the trial.
-            evaluation: what it yielded.
-            value: the tuned metric where the evaluation is complete.
-            equivalents: what it cost, in units of one full evaluation.
-            heading_for: what the tuned metric of a stopped trial would probably have become.
-            kept: whether it left files in its folder.
+            number: the trial's number.
+            evaluation: what the trial yielded.
+            value: the tuned metric; None where the evaluation is not complete.
+            equivalents: cost of the trial, in units of one full evaluation.
+            heading_for: predicted final value of a stopped trial's tuned metric; None where there is no prediction.
+            kept: whether the trial left files in its folder.
+
+        Returns:
+            The ended trial.
         """
         from optuna.trial import TrialState as State
 
         trial_id = self.trial_id(number)
         if (before := self.study._storage.get_trial(trial_id)).state.is_finished():
             return record_of(before)
-        known = {"equivalents": equivalents, "heading_for": heading_for, "kept": kept}
-        self.study._storage.set_trial_user_attr(trial_id, EVALUATION, plain_evaluation(evaluation) | known)
+        costs = {"equivalents": equivalents, "heading_for": heading_for, "kept": kept}
+        self.study._storage.set_trial_user_attr(trial_id, EVALUATION, plain_evaluation(evaluation) | costs)
         if value is not None:
             self.study.tell(number, value)
         else:
@@ -159,13 +162,17 @@ class TrialStore:
         return record_of(self.study._storage.get_trial(trial_id))
 
     def claim(self, number: int, index: int, owner: str) -> None:
-        """Write down of a running trial its place in the search, and which run evaluates it."""
+        """Store a running trial's place in the search (from 0), and the name of the run that evaluates it."""
         self.study._storage.set_trial_user_attr(self.trial_id(number), ASKED, {"index": index, "owner": owner})
 
     def release(self, trial: TrialRecord, *, cancelled: bool = False) -> None:
-        """Mark a running trial whose process is gone, or is to end, as interrupted; stated values are queued again.
+        """Mark a running trial as interrupted, because its process is gone or is to end; queue its stated values again.
 
-        Queued first: should this process end in between, the trial still runs and is released again.
+        The values are queued first: if this process ends in between, the trial still runs, and is released again.
+
+        Args:
+            trial: a running trial.
+            cancelled: whether the user ended it.
         """
         from optuna.trial import TrialState as State
 

@@ -1,4 +1,4 @@
-"""What a study is after: the tuned metric and on which data, limits, metrics to weigh against, time."""
+"""The aims of a study: the tuned metric and its data, limits, metrics that it is weighed against, time."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from autotune.study.blocks.metric import MetricSpec
 from autotune.study.file import StudyFile
 
 MOST_AGAINST = 3
-"""More metrics weighed at once take too long: the cells of a front grow with their number as a power of its length."""
+"""Most metrics in ``metric.against``. More would take too long: the number of cells below a Pareto front grows as its
+length to the power of the number of metrics."""
 
 
 def resolve_metric(
     file: StudyFile, metrics: Sequence[Metric], *, solver_tuned: bool, problems: list[Problem]
 ) -> Metric | None:
-    """The metric that a study tunes; None where it names none that the objective has.
+    """The metric that a study tunes; None where the objective has no metric of that name.
 
     Args:
         file: the study.
-        metrics: those of the objective.
-        solver_tuned: whether the study tunes how the reconstruction runs: data error rewards over-fitting then, so that
-            the held-out version is taken where there is one and the study does not say otherwise.
+        metrics: the objective's metrics.
+        solver_tuned: whether the study tunes a solver parameter. Data error then rewards over-fitting, so the held-out
+            version of the metric is taken where there is one and the study does not say otherwise.
         problems: every mistake is appended.
     """
     stated = file.spec.metric or MetricSpec()
@@ -52,8 +53,8 @@ def resolve_aims(file: StudyFile, metric: Metric | None, metrics: Sequence[Metri
 
     Args:
         file: the study.
-        metric: the tuned one; None where it is not known.
-        metrics: those that the objective reports.
+        metric: the tuned metric; None where it is not known.
+        metrics: the objective's metrics.
         problems: every mistake is appended.
     """
     stated = file.spec.metric or MetricSpec()
@@ -92,7 +93,7 @@ def resolve_aims(file: StudyFile, metric: Metric | None, metrics: Sequence[Metri
 
 
 def _not_reported(file: StudyFile, metric: Metric | None, known: Mapping[str, Metric]) -> list[Problem]:
-    """Held-out metrics that are limited or weighed though another one is tuned: then nothing is withheld."""
+    """Problems of held-out metrics limited or weighed while another metric is tuned: no data are withheld then."""
     stated = file.spec.metric or MetricSpec()
     places = [(f"metric.limits.{name}", name) for name in stated.limits]
     places += [(f"metric.against.{i}", name) for i, name in enumerate(stated.against)]
@@ -108,9 +109,9 @@ def _not_reported(file: StudyFile, metric: Metric | None, known: Mapping[str, Me
 
 
 def _obstacles(file: StudyFile, count: int) -> list[Problem]:
-    """What else the study states that does not go with several metrics."""
+    """Problems of whatever else the study states that does not go with several metrics."""
     search, budget = file.spec.search, file.spec.budget
-    found = [
+    obstacles = [
         (search.sampler != "gp", f"needs the sampler gp; {search.sampler} looks for one metric's best", "leave it out"),
         (count > MOST_AGAINST, f"names {count} metrics", f"name {MOST_AGAINST} at most"),
         (bool(search.fidelity), "does not go with search.fidelity", "leave one of them out"),
@@ -126,4 +127,4 @@ def _obstacles(file: StudyFile, count: int) -> list[Problem]:
             "leave one of them out",
         ),
     ]
-    return [file.problem("metric.against", what, remedy) for wrong, what, remedy in found if wrong]
+    return [file.problem("metric.against", what, remedy) for wrong, what, remedy in obstacles if wrong]

@@ -17,10 +17,10 @@ from autotune.study.file import StudyFile
 from autotune.study.value_text import show
 
 _Allowed = dict[str, tuple[Value, ...]]
-"""Name of another parameter -> its values at which this one is tuned, in the order of its choices."""
+"""Name of another parameter -> the values of it at which this one is tuned, in the order of its choices."""
 
 _COUNTABLE = 1000
-"""In a longer range of whole numbers, the few that switch another parameter off are as rare as points of a float."""
+"""Longest range of whole numbers whose values may switch another parameter off; in a longer one they are too rare."""
 
 
 def resolve_conditions(
@@ -35,14 +35,14 @@ def resolve_conditions(
 
     Args:
         file: the study, whose ``when`` is read.
-        known: the objective's parameters, whose ``idle_while`` is read.
-        held: parameter name -> value, of those that are not tuned.
+        known: the objective's parameters by name, whose ``idle_while`` is read.
+        held: the parameters that are not tuned: name -> value.
         dimensions: the tuned parameters.
-        sound: names of those with a usable range or choices; a condition on another one is passed over, since what is
-            wrong with that one is known already.
-        problems: mistakes are added here: a condition on a parameter that is unknown, held or a float, on values
-            which that one cannot have, one that always or never holds, parameters that depend on each other, and one
-            that needs a value where its condition leaves it without.
+        sound: names of the tuned parameters with a usable range or choices. A condition on any other one is ignored,
+            since its own mistake is reported already.
+        problems: mistakes are appended: a condition on a parameter that is unknown, held or a float, or on values that
+            it cannot have; a condition that always or never holds; parameters that depend on each other; a parameter
+            that needs a value where its condition leaves it without one.
     """
     tuned = {dimension.name: dimension for dimension in dimensions}
     resolver = _Resolver(file, known, held, tuned, sound, problems, {name: {} for name in tuned})
@@ -71,7 +71,7 @@ class _Resolver:
     allowed: dict[str, _Allowed]
 
     def state(self, name: str, when: Mapping[str, Sequence[Value]]) -> None:
-        """Take up what the study states for one parameter."""
+        """Add the conditions that the study states for one parameter."""
         if not when:
             self._wrong(f"{name}.when", "names no parameter", "such as {solver: [lsqml, epie]}; or leave it out")
         for other, values in when.items():
@@ -84,7 +84,7 @@ class _Resolver:
                 self._wrong(f"{name}.when.{other}", *trouble)
 
     def imply(self, parameter: Parameter) -> None:
-        """Add what the objective says about one parameter: not tuned where it has no effect."""
+        """Add the conditions that the objective implies for one parameter: it is not tuned where it has no effect."""
         allowed = self.allowed[parameter.name]
         for other in dict.fromkeys(name for name, _ in parameter.idle_while):
             if other not in self.sound or not 0 < len(self._values(other)) <= _COUNTABLE:
@@ -98,14 +98,14 @@ class _Resolver:
                 allowed[other] = after
 
     def check(self, parameter: Parameter) -> None:
-        """See that one parameter's conditions can hold, and that it has a value where they do not."""
+        """Check that one parameter's conditions can hold, and that it has a value where they do not."""
         name = parameter.name
         needed: _Allowed = {}
-        for one in (name, *self._ancestors(name)):
-            for other, values in self.allowed[one].items():
+        for dependent in (name, *self._ancestors(name)):
+            for other, values in self.allowed[dependent].items():
                 both = tuple(value for value in needed.get(other, values) if value in values)
                 if not both:
-                    what = f"never holds: {one} is tuned only while {other} is {alternatives(values)}"
+                    what = f"never holds: {dependent} is tuned only while {other} is {alternatives(values)}"
                     self._wrong(f"{name}.when", what, f"{other} cannot be {alternatives(needed[other])} too")
                     return
                 needed[other] = both
@@ -113,10 +113,11 @@ class _Resolver:
             self._check_idle_elsewhere(parameter)
 
     def has_no_cycle(self) -> bool:
-        """Whether no parameter depends on itself through others; a problem where one does."""
+        """Whether no parameter depends on itself through others; adds a problem where one does."""
         for name in self.tuned:
             if name in self._ancestors(name):
-                circle = [one for one in self.tuned if name in self._ancestors(one) and one in self._ancestors(name)]
+                own = self._ancestors(name)
+                circle = [other for other in self.tuned if name in self._ancestors(other) and other in own]
                 what = f"{' and '.join(circle)} depend on each other"
                 self._wrong(f"{name}.when", what, "leave out the condition of one of them")
                 return False
@@ -126,26 +127,26 @@ class _Resolver:
         self.problems.append(self.file.problem(f"parameters.{place}", what, remedy))
 
     def _values(self, name: str) -> Sequence[Value]:
-        """All values of a tuned parameter that can be counted; none of a float."""
+        """All values of a tuned int or categorical parameter; none for a float."""
         dimension = self.tuned[name]
         if dimension.type == "categorical":
             return dimension.choices
         return range(int(dimension.low), int(dimension.high) + 1) if dimension.type == "int" else ()
 
     def _ancestors(self, name: str) -> list[str]:
-        """The parameters that one depends on, itself or through others."""
-        found: list[str] = []
+        """The parameters that a parameter depends on, directly or through others."""
+        ancestors: list[str] = []
         waiting = list(self.allowed[name])
         while waiting:
-            one = waiting.pop()
-            if one not in found:
-                found.append(one)
-                waiting += self.allowed[one]
-        return found
+            ancestor = waiting.pop()
+            if ancestor not in ancestors:
+                ancestors.append(ancestor)
+                waiting += self.allowed[ancestor]
+        return ancestors
 
     def _trouble_with_name(self, name: str, other: str) -> tuple[str, str] | None:
-        """What is wrong with a condition on ``other``, and what would be right."""
-        usable = [one for one in self.tuned if one != name and self.tuned[one].type != "float"]
+        """What is wrong with a condition of ``name`` on ``other``, and what would be right; None where nothing is."""
+        usable = [d.name for d in self.tuned.values() if d.name != name and d.type != "float"]
         if other == name:
             return f"{name} cannot depend on itself", "name another tuned parameter"
         if other not in self.known:
@@ -159,7 +160,7 @@ class _Resolver:
         return None
 
     def _trouble_with_values(self, name: str, other: str, values: Sequence[Value]) -> tuple[str, str] | None:
-        """What is wrong with the values of a condition, and what would be right."""
+        """What is wrong with the values of a condition, and what would be right; None where nothing is."""
         possible = self._values(other)
         text = alternatives(possible)
         if not values:
@@ -174,7 +175,7 @@ class _Resolver:
         return None
 
     def _check_idle_elsewhere(self, parameter: Parameter) -> None:
-        """A parameter without a default must have no effect wherever it is not tuned."""
+        """Check that a parameter without a default has no effect wherever it is not tuned."""
         for other, values in self.allowed[parameter.name].items():
             idle = _idle_values(parameter, other)
             left = [value for value in self._values(other) if value not in values and value not in idle]

@@ -14,7 +14,7 @@ from autotune.text import shown_unit, unit_label, with_unit
 
 
 def _inside(default: Value | None, low: float | None, high: float | None) -> Value | None:
-    """A parameter's default, where it is a number within the range."""
+    """A parameter's default where it is a number within the range; else None."""
     if default is None or isinstance(default, str) or low is None or high is None:
         return None
     return default if low <= default <= high else None
@@ -39,7 +39,7 @@ class EntryChecker:
         self.problems.append(self.file.problem(f"{self.dotted}.{key}" if key else self.dotted, what, remedy))
 
     def dimension(self, parameter: Parameter, spec: ParameterSpec) -> Dimension:
-        """The tuned parameter: the spec's statements over the parameter's defaults."""
+        """The dimension of a tuned parameter: what the entry states, else the parameter's defaults."""
         if parameter.type == "categorical":
             return self._categorical(parameter, spec)
         if spec.choices is not None:
@@ -81,7 +81,7 @@ class EntryChecker:
         )
 
     def _reversed(self, spec: ParameterSpec, low: float, high: float) -> None:
-        """A range that is empty only together with the default of its other end."""
+        """Add the problem of a range that is empty because of the default of its other end."""
         if spec.low is not None:
             self.wrong("low", f"{show(low)} is not below high ({show(high)}, the default)", "give high as well")
         else:
@@ -116,7 +116,7 @@ class EntryChecker:
         )
 
     def value(self, key: str, parameter: Parameter, value: Value) -> Value:
-        """The value in the parameter's own type; a problem where that is wrong or a hard limit is passed."""
+        """The value in the parameter's own type; adds a problem where its type is wrong or it passes a hard limit."""
         if parameter.type == "categorical":
             if value not in parameter.choices:
                 hint = near_miss(str(value), parameter.choices)

@@ -21,7 +21,7 @@ _MISSING = "MISSING: "
 
 
 def plain_name(text: str) -> str:
-    """A study name made of ``text``: other characters become '_'."""
+    """A study name made of ``text``: characters that a name may not have become '_'."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip("._-")[:100].rstrip("._-")
     return name or "study"
 
@@ -36,7 +36,7 @@ def find_draft(file: Path, folder: Path, objective: str | None) -> tuple[str, Dr
 
     Args:
         file: an existing measurement file.
-        folder: the folder of the study file to be.
+        folder: the folder where the study file will be.
         objective: the objective to ask; None to ask every installed one, in the order of their names.
 
     Raises:
@@ -81,11 +81,11 @@ def write_draft(path: Path, name: str, objective: str, file: Path, draft: Draft,
     """Write the study file.
 
     Args:
-        path: where to.
+        path: the study file to write.
         name: the study's name.
         objective: the objective's name.
         file: the measurement, as the user named it.
-        draft: what to write.
+        draft: its content.
         replace: whether an existing file may be replaced.
 
     Raises:
@@ -127,7 +127,7 @@ def _preface(file: Path, draft: Draft) -> Iterator[str]:
     yield f"# Drafted by `autotune init` from the metadata and a few values of {_one_line(str(file))}:"
     for name, fact in draft.facts.items():
         yield f"#   {name}: {_one_line(fact)}"
-    yield "# Lines that start with # are not in force; take one up by removing its #."
+    yield "# Lines that start with # are not in force; remove the # to use one."
     if missing_keys(draft):
         yield f"# Those marked {_MISSING.strip(': ')} must be stated before the study can run; the values are examples."
     yield "# `autotune check` shows the plan, and every other parameter that this measurement understands."

@@ -1,4 +1,9 @@
-"""Pydantic's complaints in plain words: what was written, what would be right, what a key may have meant."""
+"""The wording of errors in a study file: what was written, what would be right, what a key may have meant.
+
+Pydantic's errors get their words here. Other mistakes are worded where they are found: text that is not YAML in
+:mod:`autotune.study.yaml_source`; contradictions within a block in :mod:`autotune.study.blocks`; whatever does not fit
+the opened objective in ``dimensions``, ``conditions``, ``fidelity``, ``aims`` and ``plan`` beside this file.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ from autotune.errors import near_miss
 from autotune.study.value_text import show
 from autotune.study.yaml_source import FLOAT, Fault, Place
 
-# What a value must be, by pydantic's error type; {} is filled from the error's context.
+# Pydantic's error type -> what the value must be; {} is filled from the error's context.
 _EXPECTED = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
@@ -57,7 +62,7 @@ def faults_of(
         error: what validating ``data`` raised.
         model: the model it was validated with; its field names make the suggestions.
         data: the validated data.
-        prefix: where ``data`` sits in the file.
+        prefix: where ``data`` is in the file.
     """
     faults: list[Fault] = []
     expectations: dict[Place, tuple[object, list[str]]] = {}
@@ -91,7 +96,7 @@ def coercions(raw: object, validated: object, place: Place) -> list[Fault]:
     Args:
         raw: what was written.
         validated: the model's dump, with the same keys where it kept them.
-        place: where ``raw`` sits in the file.
+        place: where ``raw`` is in the file.
     """
     if isinstance(raw, Mapping) and isinstance(validated, Mapping):
         pairs = [(key, raw[key], validated[key]) for key in raw if key in validated]
@@ -121,7 +126,7 @@ def _missing(place: Place, detail: ErrorDetails) -> Fault:
 
 
 def _tag_key(detail: ErrorDetails) -> Place:
-    """The key that tells the branches of a union apart; none where a function does."""
+    """The key that tells the branches of a union apart, as a place of length 1; empty where a function does."""
     name = str(detail["ctx"]["discriminator"]).strip("'")
     return (name,) if name.isidentifier() else ()
 
@@ -170,13 +175,13 @@ def _holds(here: object, key: str | int) -> bool:
 
 
 def _fields_at(model: type[BaseModel], location: Iterable[str | int]) -> set[str]:
-    """The keys that the model allows at a location of it; of every branch where there is a union."""
+    """The keys that the model allows at a location in it; those of every branch where there is a union."""
     annotations: list[Any] = [model]
     for key in location:
         models = [m for annotation in annotations for m in _models_in(annotation)]
-        found = [_fields(m)[key] for m in models if key in _fields(m)]
+        below = [_fields(m)[key] for m in models if key in _fields(m)]
         # A key that is no field is a dict's key, a list's index or a union's branch: stay where we are.
-        annotations = found or [m for m in models if m.__name__ == key or _has_tag(m, key)] or annotations
+        annotations = below or [m for m in models if m.__name__ == key or _has_tag(m, key)] or annotations
     return {str(name) for annotation in annotations for m in _models_in(annotation) for name in _fields(m)}
 
 

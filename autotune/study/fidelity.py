@@ -1,4 +1,4 @@
-"""The cheap evaluations that a study allows: what they hold, and what they cost."""
+"""The cheap evaluations that a study allows (``search.fidelity``): their values and their cost."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Cheap:
     """A cheap evaluation.
 
     Attributes:
-        values: parameter name -> what it is held at, instead of what a full evaluation holds it at.
-        cost: as a fraction of a full evaluation's.
+        values: parameter name -> its value there, in place of its value in a full evaluation.
+        cost: its cost as a fraction of that of a full evaluation.
     """
 
     values: Mapping[str, Value]

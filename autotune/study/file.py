@@ -32,10 +32,10 @@ class StudyFile:
     """A loaded study.
 
     Attributes:
-        path: the file, as named by the user.
-        text: what was run: the file's text, with the ``--set`` overrides written into it.
+        path: the file, as the user named it.
+        text: the text that is run: that of the file, with the ``--set`` overrides written into it.
         spec: the validated content.
-        objective_type: what ``objective.name`` names.
+        objective_type: the type that ``objective.name`` names.
         settings: the rest of ``objective``, validated by the objective type's own model.
         source: plain data with lines, for messages.
     """
@@ -49,7 +49,7 @@ class StudyFile:
 
     @property
     def folder(self) -> Path:
-        """What relative paths in the study are relative to."""
+        """The folder that relative paths in the study start from."""
         return self.path.absolute().parent
 
     def open(self) -> Objective:
@@ -63,7 +63,7 @@ class StudyFile:
 
     @contextmanager
     def locating(self) -> Iterator[None]:
-        """Give file and line to the places ``objective...`` in an :class:`InputError` raised inside."""
+        """Add file and line to the problems of an :class:`InputError` raised inside whose place is ``objective...``."""
         try:
             yield
         except InputError as error:
@@ -79,10 +79,13 @@ class StudyFile:
         return self.source.problem(Fault(tuple(dotted.split(".")), what, remedy))
 
     def identity(self, *, stated: bool = False) -> dict[str, Any]:
-        """Plain data that identifies the study: all that decides its trials, with defaults filled in unless ``stated``.
+        """Plain data that identifies the study: all that decides its trials.
 
         Budget, execution, tracking and description are left out: a study resumed with a larger budget, or on another
         machine, is the same study.
+
+        Args:
+            stated: leave out what has its default value; otherwise defaults are filled in.
         """
         spec = self.spec.model_dump(mode="json", exclude=_NO_IDENTITY, exclude_none=True, exclude_defaults=stated)
         settings = self.settings.model_dump(mode="json", exclude_defaults=stated)

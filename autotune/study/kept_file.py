@@ -1,4 +1,4 @@
-"""The file that a study was run from: kept with the study, so that the study can be opened again, here or elsewhere."""
+"""The study file that a study was run from: kept with the study, which can so be opened again, here or elsewhere."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from autotune.store.trials import TrialStore
 from autotune.study import StudyFile, parse_study
 
 
-def note_origin(store: TrialStore, file: StudyFile, home: Home) -> None:
-    """Keep where the study's file is, its text, and its budget."""
+def keep_file(store: TrialStore, file: StudyFile, home: Home) -> None:
+    """Keep the text of the study's file, its path and its budget."""
     path = file.path.absolute()
     write_whole(home.study(file.spec.name) / "study.yaml", file.text)
     origin = Origin(str(path), os.path.relpath(path, home.folder))
@@ -23,17 +23,17 @@ def note_origin(store: TrialStore, file: StudyFile, home: Home) -> None:
 
 
 def kept_file(store: TrialStore, home: Home, *, folder: Path | None = None, overrides: Sequence[str] = ()) -> StudyFile:
-    """The study file as it was run last.
+    """The study file as it was last run.
 
     Args:
         store: the study.
-        home: where it is kept.
-        folder: what relative paths in it are relative to; None for the folder it was run from. Where home and folder
-            were copied together, that is the one beside the copy of the home.
+        home: where studies live.
+        folder: the folder that relative paths in the file start from; None for the folder it was run from. Where the
+            home and that folder were copied together, it is the copy beside this home.
         overrides: as for :func:`autotune.study.load_study`.
 
     Raises:
-        InputError: it is not there, it is not valid (any more), or it is not known where it was.
+        InputError: the file is not kept here, it is not valid any more, or the folder it was run from is not known.
     """
     name = store.study.study_name
     text = home.study(name) / "study.yaml"

@@ -25,7 +25,7 @@ class Override:
 
     @property
     def label(self) -> str:
-        """How messages name it."""
+        """Its name in messages."""
         return f"--set {_dotted(self.place)}"
 
 

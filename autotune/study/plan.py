@@ -1,4 +1,4 @@
-"""From what a study says and an objective understands to what is searched: space, fixed values, metric."""
+"""The plan of a study: its file resolved against the opened objective into space, fixed values, metric and aims."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from autotune.text import unit_label
 
 @dataclass(frozen=True)
 class Ambiguous:
-    """A tuned parameter that another unknown makes up for.
+    """A tuned parameter whose change another unknown of the reconstruction makes up for.
 
     Attributes:
         name: the parameter.
-        by: what makes up for it, in words.
-        only: while these other tuned parameters have one of the values; always where empty.
+        by: the other unknown, in words.
+        only: conditions on other tuned parameters under which it does so; empty for always.
     """
 
     name: str
@@ -36,16 +36,16 @@ class Ambiguous:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study searches.
+    """The search that a study describes.
 
     Attributes:
         space: the tuned parameters, in the order of the study file.
-        fixed: parameter name -> value held fixed by the study.
-        metric: what is tuned; in-sample, or on withheld data where :attr:`Metric.held_out_of` is set.
+        fixed: parameter name -> the value that the study holds it at.
+        metric: the tuned metric; in-sample, or of withheld data where :attr:`Metric.held_out_of` is set.
         cheap: the cheap evaluations, cheapest last.
-        aims: limits, metrics to weigh against, and whether time counts.
-        ambiguous: those tuned parameters that another unknown may make up for; see :meth:`made_up_by`.
-        limits: tuned parameter -> its hard limits, minimum and maximum, as far as it has any.
+        aims: limits, metrics that the tuned one is weighed against, and whether time counts.
+        ambiguous: the tuned parameters that another unknown may make up for; see :meth:`made_up_by`.
+        limits: name of a tuned parameter -> its hard limits, minimum and maximum, as far as it has any.
     """
 
     space: Space
@@ -58,37 +58,37 @@ class Plan:
 
     @property
     def warnings(self) -> list[str]:
-        """What is wrong with tuning just this, a sentence each."""
-        found = []
+        """Why the answer may mislead, as sentences; the study runs nevertheless."""
+        warnings = []
         solver = [d.name for d in self.space.dimensions if d.kind == "solver"]
         if solver and self.metric.held_out_of is None:
-            found.append(
+            warnings.append(
                 f"{', '.join(solver)} {'is' if len(solver) == 1 else 'are'} tuned by {self.metric.name} in-sample: "
                 "data error rewards over-fitting, so the best of it need not be the best reconstruction"
             )
-        for one in self.ambiguous:
-            condition = f" while {describe(one.only)}" if one.only else ""
-            found.append(
-                f"{one.name} is tuned{condition}, but {one.by} makes up for it, so that its value cannot be known from "
-                "these data: hold it at a value known otherwise"
+        for parameter in self.ambiguous:
+            condition = f" while {describe(parameter.only)}" if parameter.only else ""
+            warnings.append(
+                f"{parameter.name} is tuned{condition}, but {parameter.by} makes up for it, so that its value cannot "
+                "be known from these data: hold it at a value known otherwise"
             )
-        return found
+        return warnings
 
     def made_up_by(self, values: Mapping[str, Value]) -> dict[str, str]:
-        """Of the parameters ``values``, those that another unknown makes up for: name -> what does, in words."""
+        """The parameters that another unknown makes up for at ``values``: name -> that unknown, in words."""
         return {
-            one.name: one.by
-            for one in self.ambiguous
-            if one.name in values and all(values.get(other) in allowed for other, allowed in one.only)
+            parameter.name: parameter.by
+            for parameter in self.ambiguous
+            if parameter.name in values and all(values.get(other) in allowed for other, allowed in parameter.only)
         }
 
     @property
     def costs(self) -> tuple[float, ...]:
-        """Of a full evaluation (1) and of each cheap one: by level."""
+        """Cost of an evaluation by level, as fractions of a full one: 1 for the full one, then the cheap ones."""
         return (1.0, *(cheap.cost for cheap in self.cheap))
 
     def held(self, level: int) -> dict[str, Value]:
-        """What is held fixed in a trial of that level."""
+        """Name -> value of the parameters that are held fixed in a trial of that level."""
         return self.fixed if level == 0 else {**self.fixed, **self.cheap[level - 1].values}
 
 
@@ -142,24 +142,24 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
 
 
 def _ambiguous(tuned: Sequence[Parameter], held: Mapping[str, Value | None]) -> tuple[Ambiguous, ...]:
-    """Those that another unknown may make up for, given what is held."""
-    found = []
+    """The tuned parameters that another unknown may make up for, given the values that others are held at."""
+    ambiguous = []
     for parameter in tuned:
         settled = [held[other] in allowed for other, allowed in parameter.made_up_while if other in held]
         if parameter.made_up_by and all(settled):
             only = tuple((other, allowed) for other, allowed in parameter.made_up_while if other not in held)
-            found.append(Ambiguous(parameter.name, parameter.made_up_by, only))
-    return tuple(found)
+            ambiguous.append(Ambiguous(parameter.name, parameter.made_up_by, only))
+    return tuple(ambiguous)
 
 
 def _held(file: StudyFile, known: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> dict[str, Value | None]:
-    """Every parameter that is not tuned, with the value it is held at."""
+    """The value of every parameter that is not tuned: name -> fixed value or default."""
     tuned = {name for name, entry in file.spec.parameters.items() if isinstance(entry, ParameterSpec)}
     return {name: fixed.get(name, parameter.default) for name, parameter in known.items() if name not in tuned}
 
 
 def _idle(file: StudyFile, known: Mapping[str, Parameter], held: Mapping[str, Value | None]) -> list[Problem]:
-    """Stated parameters that have no effect, because another one is held where it switches them off."""
+    """Problems of stated parameters without effect: another parameter is held at a value that switches them off."""
     problems = []
     for name in file.spec.parameters:
         other = known[name].idle_because(held) if name in known else None
@@ -173,7 +173,7 @@ def _idle(file: StudyFile, known: Mapping[str, Parameter], held: Mapping[str, Va
 
 
 def _nothing_tuned(file: StudyFile) -> list[Problem]:
-    """A search of many trials without anything to search for; a single evaluation needs nothing."""
+    """The problem of a study of several trials that tunes nothing; a single evaluation needs nothing to tune."""
     if file.spec.budget.trials == 1 or any(isinstance(entry, ParameterSpec) for entry in file.spec.parameters.values()):
         return []
     remedy = "give at least one a map, such as {low: 0, high: 1}, or set budget.trials to 1 for a single evaluation"
@@ -181,7 +181,7 @@ def _nothing_tuned(file: StudyFile) -> list[Problem]:
 
 
 def _undescended(file: StudyFile, dimensions: Sequence[Dimension]) -> list[Problem]:
-    """Tuned numbers without a derivative, where the sampler can do nothing without one."""
+    """Problems of tuned numbers without a derivative, where the sampler is ``gradient``, which needs them."""
     if file.spec.search.sampler != "gradient":
         return []
     moved = [d for d in dimensions if d.type == "float"]

@@ -29,7 +29,7 @@ from ruamel.yaml.reader import ReaderError
 from autotune.errors import InputError, Problem
 
 Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
-"""What YAML text becomes: nothing but these, nested."""
+"""The types that YAML text is read into, nested; no others occur."""
 
 Place = tuple[str | int, ...]
 """Keys and list indices from the top of the file to a value."""
@@ -52,7 +52,7 @@ class Fault:
     Attributes:
         place: where in the data.
         what, remedy: as in :class:`autotune.errors.Problem`.
-        line: the line, from 1, where it is not simply the line of ``place``.
+        line: the line, from 1, where that is not the line of ``place``; else None.
     """
 
     place: Place
@@ -66,7 +66,7 @@ class Source:
     """Plain data and where each part of it was written.
 
     Attributes:
-        name: the file as named by the user, or ``--set KEY``.
+        name: the file as the user named it, or ``--set KEY``.
         data: the content.
         lines: place -> line, from 1.
         options: place -> ``--set KEY`` for the places that the command line replaced.
@@ -115,7 +115,7 @@ def read_yaml(text: str, name: str) -> Source:
 
     Args:
         text: the document.
-        name: what to call it in messages.
+        name: its name in messages.
 
     Returns:
         the data with lines; duplicate keys, unusable keys, tags and non-finite numbers are in ``faults``.
@@ -149,7 +149,7 @@ def read_yaml(text: str, name: str) -> Source:
 
 
 def _syntax(problem: str) -> tuple[str, str]:
-    """A YAML parser's complaint in plain words: what, remedy."""
+    """A YAML parser's error in plain words: what is wrong, and the remedy."""
     if "'\\t'" in problem:
         return "a tab is used where YAML wants spaces", "indent with spaces"
     if "mapping values are not allowed" in problem:

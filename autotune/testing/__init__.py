@@ -1,4 +1,4 @@
-"""Conformance suites that the author of an objective inherits in his own tests.
+"""Conformance suites that the author of an objective inherits in the objective's tests.
 
     from autotune.testing import ObjectiveConformance, ObjectiveTypeConformance
 
@@ -11,8 +11,8 @@
         def values(self):
             return {"defocus": 120.0}
 
-pytest collects the inherited tests. Each one states in its message what the contract of
-:mod:`autotune.objective` asks for and what was found. Nothing here imports pytest until a test is skipped.
+pytest collects the inherited tests. The message of a failed test states what the contract of
+:mod:`autotune.objective` requires, and what the objective did. Nothing here imports pytest until a test is skipped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the conformance suites share: ways to fail and to skip, and rules on what is declared."""
+"""Helpers that the conformance suites share: ways to fail and to skip, and rules for declarations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class Reports:
-    """Progress callback that remembers what it was told."""
+    """Progress callback that remembers its calls."""
 
     def __init__(self, *, go_on: bool = True) -> None:
         self.seen: list[tuple[int, int]] = []
@@ -21,7 +21,7 @@ class Reports:
         self._go_on = go_on
 
     def __call__(self, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
-        """Remember a report; see :class:`autotune.objective.Progress`."""
+        """Remember one call; see :class:`autotune.objective.Progress`."""
         self.seen.append((iteration, iterations))
         self.bad |= {name: value for name, value in metrics.items() if not math.isfinite(value)}
         return self._go_on
@@ -40,14 +40,14 @@ def fail(message: str) -> NoReturn:
 
 
 def skip(reason: str) -> NoReturn:
-    """Skip the running test. Only here is pytest needed."""
+    """Skip the running test. Only this function needs pytest."""
     import pytest
 
     pytest.skip(reason)
 
 
 def check_names(what: str, names: Sequence[str]) -> None:
-    """Names are identifiers and unique."""
+    """Require that names are identifiers and unique."""
     for name in names:
         require(name.isidentifier(), f"{what} '{name}': the name is not an identifier")
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -55,7 +55,7 @@ def check_names(what: str, names: Sequence[str]) -> None:
 
 
 def check_choices(parameter: Parameter) -> None:
-    """Choices of a categorical parameter are unique, and its default is one of them."""
+    """Require that the choices of a categorical parameter are unique, and its default is one of them."""
     choices = parameter.choices
     require(len(set(choices)) == len(choices), f"parameter {parameter.name}: choices repeat: {choices}")
     require(
@@ -65,7 +65,7 @@ def check_choices(parameter: Parameter) -> None:
 
 
 def check_numbers(parameter: Parameter) -> None:
-    """Default and default range of a float or int parameter have its type and lie inside its hard limits."""
+    """Require that default and default range of a numeric parameter have its type and lie inside its hard limits."""
     name, default = parameter.name, parameter.default
     low, high = limits(parameter)
     require(low <= high, f"parameter {name}: minimum {low} is above maximum {high}")
@@ -83,7 +83,7 @@ def check_numbers(parameter: Parameter) -> None:
 
 
 def limits(parameter: Parameter) -> tuple[float, float]:
-    """Hard limits, infinite where there is none."""
+    """Hard limits of a parameter, minimum and maximum; infinite where there is none."""
     return (
         -math.inf if parameter.minimum is None else parameter.minimum,
         math.inf if parameter.maximum is None else parameter.maximum,

@@ -1,4 +1,4 @@
-"""What the conformance suite of objectives needs to know from its author, and the means its tests share."""
+"""Settings of the conformance suite that the author of an objective overrides, and helpers of its tests."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from autotune.testing.checks import Reports, fail, require
 
 
 class ObjectiveHooks:
-    """What an author overrides to say what is tested, where, and how exactly.
+    """Methods and attributes to override: the objective under test, where it is evaluated, and the tolerances.
 
     Attributes:
         metric: the tuned metric whose gradient is tested; None for the objective's first.
-        seed: given to every evaluation.
+        seed: seed of every evaluation.
         gradient_rtol: allowed relative error of a derivative.
         gradient_atol: allowed absolute error of a derivative times the parameter's step-size scale (see
             :meth:`scale`), so in the metric's unit.
@@ -39,11 +39,12 @@ class ObjectiveHooks:
         raise NotImplementedError("override objective() to return the objective under test")
 
     def values(self) -> Mapping[str, Value]:
-        """Where to evaluate: inside the hard limits, off any optimum; what is left out takes its default."""
+        """Values to evaluate at: inside the hard limits, away from any optimum; those left out take their defaults."""
         return {}
 
     def scale(self, parameter: Parameter, value: float) -> float:
-        """Length over which a parameter matters: default range, else size; its value on a log scale."""
+        """Typical change of a parameter: the width of its default range, else the size of its value, at least 1; the
+        size of its value on a logarithmic scale."""
         if parameter.log:
             return abs(value)
         if parameter.low is not None and parameter.high is not None:
@@ -57,7 +58,7 @@ class ObjectiveHooks:
         return float(value)  # type: ignore[arg-type]
 
     def tuned_metric(self, objective: Objective) -> Metric:
-        """The metric whose gradient is asked for."""
+        """The tuned metric, whose gradient is wanted."""
         metrics = {metric.name: metric for metric in objective.metrics()}
         return metrics[self.metric] if self.metric is not None else next(iter(metrics.values()))
 

@@ -82,7 +82,7 @@ class ObjectiveConformance(ObjectiveHooks):
             )
 
     def test_measurement_is_identified(self) -> None:
-        """Where the objective identifies its measurement: equal hashes of equal ones, another one of a repeated one."""
+        """Where the objective has a content hash: equal measurements have equal ones, a repeated one has another."""
         objective = self.objective()
         if not isinstance(objective, IdentifiesMeasurement):
             skip("the objective does not identify its measurement")
@@ -104,7 +104,7 @@ class ObjectiveConformance(ObjectiveHooks):
             )
 
     def test_evaluation_reports_what_is_declared(self) -> None:
-        """Complete, with every metric declared for it and no other; arrays are NumPy; attributes are scalars."""
+        """An evaluation is complete and reports exactly its metrics; arrays are NumPy's; attributes are scalars."""
         objective = self.objective()
         evaluation = self.evaluate(objective)
         self._require_metrics(objective, evaluation, self.tuned_metric(objective).name)
@@ -118,7 +118,7 @@ class ObjectiveConformance(ObjectiveHooks):
         require(math.isfinite(evaluation.seconds) and evaluation.seconds >= 0, f"seconds is {evaluation.seconds}")
 
     def test_held_out_metrics_are_reported_where_asked_for(self) -> None:
-        """Asked for a held-out metric, an evaluation reports it beside the in-sample ones; equal ones are equal."""
+        """An evaluation that tunes a held-out metric reports it beside the in-sample ones, and repeats exactly."""
         objective = self.objective()
         held_out = [metric.name for metric in objective.metrics() if metric.held_out_of is not None]
         if not held_out:
@@ -130,7 +130,7 @@ class ObjectiveConformance(ObjectiveHooks):
             require(dict(first.metrics) == dict(second.metrics), f"{name}: {first.metrics}, then {second.metrics}")
 
     def _require_metrics(self, objective: Objective, evaluation: Evaluation, asked: str) -> None:
-        """The in-sample metrics, and the one asked for."""
+        """Require exactly the in-sample metrics and the one that was asked for."""
         declared = {metric.name for metric in objective.metrics() if metric.held_out_of is None} | {asked}
         require(
             set(evaluation.metrics) == declared,
@@ -208,7 +208,7 @@ class ObjectiveConformance(ObjectiveHooks):
             )
 
     def test_gradient_names_differentiable_parameters(self) -> None:
-        """Derivatives are finite, and of the parameters declared differentiable, all that are not idle."""
+        """Derivatives are finite, and of parameters declared differentiable: of all of them that are not idle."""
         objective = self.objective()
         gradient = self.evaluate(objective).gradient
         known = objective.parameters()
@@ -242,7 +242,7 @@ class ObjectiveConformance(ObjectiveHooks):
         require(not wrong, "; ".join(wrong))
 
     def _compare(self, objective: Objective, parameter: Parameter, derivative: float) -> Iterator[str]:
-        """Yield what is wrong with one derivative."""
+        """Compare one derivative with a central difference; yield what is wrong."""
         name = parameter.name
         value = self.value(parameter)
         scale = self.scale(parameter, value)
@@ -263,7 +263,7 @@ class ObjectiveConformance(ObjectiveHooks):
             yield f"{name}: derivative {derivative:.8g}{per}, finite difference {difference:.8g}"
 
     def test_examination_reports_what_is_announced(self) -> None:
-        """Where the objective examines: finite values of announced metrics, equal for equal arguments."""
+        """An examination, where there is one, reports finite values of announced metrics, equal for equal arguments."""
         objective = self.objective()
         if not isinstance(objective, Examines):
             skip("the objective has no examinations")
@@ -275,7 +275,7 @@ class ObjectiveConformance(ObjectiveHooks):
         require(first == second, f"examinations differ between equal ones: {first} and {second}")
 
     def test_unknown_names_are_refused(self) -> None:
-        """An unknown name raises InputError that quotes it and says what may be meant; all at once."""
+        """Unknown names raise one InputError that quotes each and suggests what may be meant."""
         objective = self.objective()
         known = objective.parameters()[0].name
         message = self.refusal(objective, {known + "x": 1.0, "zzqqzz": 1.0}, "unknown parameters")

@@ -16,7 +16,7 @@ class ObjectiveTypeConformance:
     """Tests that every :class:`autotune.objective.ObjectiveType` passes.
 
     Attributes:
-        name: what study.yaml calls it, an entry point's name or ``module:attribute``; None for none yet.
+        name: its name in study.yaml, an entry point's name or ``module:attribute``; None while it has none.
     """
 
     name: ClassVar[str | None] = None
@@ -30,7 +30,7 @@ class ObjectiveTypeConformance:
         return {}
 
     def folder(self) -> Path:
-        """What relative paths in :meth:`settings` are relative to."""
+        """The folder that relative paths in :meth:`settings` start from."""
         return Path()
 
     def test_settings_forbid_unknown_keys(self) -> None:
@@ -51,8 +51,8 @@ class ObjectiveTypeConformance:
 
     def test_opens_an_objective(self) -> None:
         """Valid settings open an objective with the methods of the protocol."""
-        found = self.objective_type()
-        opened = found.open(found.settings.model_validate(dict(self.settings())), folder=self.folder())
+        kind = self.objective_type()
+        opened = kind.open(kind.settings.model_validate(dict(self.settings())), folder=self.folder())
         for method in ("parameters", "metrics", "summary", "evaluate"):
             require(callable(getattr(opened, method, None)), f"the objective opened has no method {method}()")
 
@@ -60,10 +60,10 @@ class ObjectiveTypeConformance:
         """The name in study.yaml leads to this objective type."""
         if self.name is None:
             skip("the objective type is not registered")
-        found = find_objective_type(self.name)
+        named = find_objective_type(self.name)
         require(
-            type(found) is type(self.objective_type()),
-            f"'{self.name}' leads to {found!r}, not to {self.objective_type()!r}",
+            type(named) is type(self.objective_type()),
+            f"'{self.name}' leads to {named!r}, not to {self.objective_type()!r}",
         )
 
 
@@ -72,9 +72,9 @@ def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     seen: set[type[BaseModel]] = set()
     queue: list[Any] = [model]
     while queue:
-        found = queue.pop()
-        queue += getattr(found, "__args__", ())
-        if isinstance(found, type) and issubclass(found, BaseModel) and found not in seen:
-            seen.add(found)
-            yield found
-            queue += [info.annotation for info in found.model_fields.values()]
+        annotation = queue.pop()
+        queue += getattr(annotation, "__args__", ())
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in seen:
+            seen.add(annotation)
+            yield annotation
+            queue += [info.annotation for info in annotation.model_fields.values()]

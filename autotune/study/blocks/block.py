@@ -1,4 +1,4 @@
-"""What the models of the blocks have in common."""
+"""The base class of the models of study.yaml, and conversions that several of them use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Block(BaseModel):
-    """A block of study.yaml: no unknown keys, finite numbers, nothing converted."""
+    """A block of study.yaml: unknown keys, infinite numbers and values of another type are refused."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, strict=True

@@ -11,44 +11,44 @@ from autotune.study.blocks.block import Block
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-_LEAST_MEMORY = 10**8  # Python with numpy alone needs this much
+_LEAST_MEMORY = 10**8  # bytes; Python with numpy alone needs this much
 
 
 class ClusterSpec(BaseModel):
-    """A Dask cluster of the run's own. Its other keys are the options of LocalCluster or of dask-jobqueue's class."""
+    """A Dask cluster that the run starts. Other keys are options of LocalCluster or of the class in dask-jobqueue."""
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["slurm", "pbs", "lsf", "htcondor", "local"]
-    """The batch system whose queue the workers come from; local: processes of this machine."""
+    """The batch system that starts the workers; local: processes on this machine."""
 
     @property
     def options(self) -> dict[str, Any]:
-        """What Dask is given beside the number of workers."""
+        """The options for Dask, without the number of workers."""
         return dict(self.model_extra or {})
 
 
 class ExecutionSpec(Block):
-    """Where trials run. None of it belongs to the study's identity: it may change between two runs."""
+    """Where trials run, and what each may use. All of it may change between two runs of a study."""
 
     # The order matters: each validator below sees only the fields declared before its own.
     executor: Literal["process", "inline", "dask"] = "process"
-    """process: each trial in a worker process, which it may crash; inline: in this process, for debugging; dask: in
-    worker processes of the machines of a Dask cluster."""
+    """process: trials run in worker processes, so that a crash ends only its trial; inline: in the process of autotune
+    itself, for debugging; dask: in worker processes on the machines of a Dask cluster."""
     workers: int = Field(default=1, ge=1, le=1000)
-    """How many trials run at once."""
+    """Number of trials that run at once."""
     timeout: float | None = Field(default=None, gt=0)
-    """Seconds that a trial may take; null for no limit."""
+    """Longest time that a trial may take, in seconds; null for no limit."""
     memory: str | None = None
-    """Memory that a trial may use, such as "8 GB"; null for no limit."""
+    """Most memory that a trial may use, such as 8 GB or 512 MiB; null for no limit."""
     retries: int = Field(default=1, ge=0, le=100)
-    """How often a trial is tried again whose worker was killed from outside or lost; its own errors are final."""
+    """How often a trial is repeated whose worker was killed from outside or lost. A trial's own errors are final."""
     max_failures: int | None = Field(default=None, ge=1)
-    """So many failed trials in a row end the study; null for never."""
+    """Number of failed trials in a row that ends the study; null for never."""
     scheduler: str | None = Field(default=None, pattern=r"^[a-z]+://\S+$")
-    """Address of a Dask scheduler that runs already, such as tcp://host:8786 (executor dask)."""
+    """Address of a running Dask scheduler, such as tcp://host:8786 (executor dask)."""
     cluster: ClusterSpec | None = Field(default=None, validate_default=True)
-    """The Dask cluster to start for the run, and to end with it (executor dask)."""
+    """The Dask cluster that the run starts and ends (executor dask)."""
 
     @field_validator("memory")
     @classmethod
@@ -81,18 +81,18 @@ class ExecutionSpec(Block):
 
     @property
     def memory_bytes(self) -> int | None:
-        """The memory limit in bytes; None for none."""
+        """The memory limit in bytes; None for no limit."""
         return None if self.memory is None else bytes_of(self.memory)
 
 
 def bytes_of(amount: str) -> int:
-    """Bytes in an amount such as ``8 GB`` (10^9 each) or ``512 MiB`` (2^20 each).
+    """An amount of memory such as ``8 GB`` (8 * 10^9 bytes) or ``512 MiB`` (512 * 2^20 bytes), in bytes.
 
     Raises:
-        ValueError: it is no such amount.
+        ValueError: the text is no such amount.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B?)\s*", amount, flags=re.IGNORECASE)
-    unit = None if found is None else _UNITS.get(found[2].upper())
-    if found is None or unit is None:
+    amount_and_unit = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B?)\s*", amount, flags=re.IGNORECASE)
+    unit = None if amount_and_unit is None else _UNITS.get(amount_and_unit[2].upper())
+    if amount_and_unit is None or unit is None:
         raise ValueError(f"{amount!r} is not an amount of memory; write it as 8 GB or 512 MiB")
-    return int(float(found[1]) * unit)
+    return int(float(amount_and_unit[1]) * unit)

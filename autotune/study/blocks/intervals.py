@@ -8,11 +8,11 @@ from autotune.study.blocks.block import Block
 
 
 class IntervalsSpec(Block):
-    """What the interval of each parameter covers."""
+    """What the interval of each parameter covers: the noise of the measurement, or the search alone."""
 
     replicates: int = Field(default=6, ge=0, le=1000)
-    """Times that the measurement is repeated in simulation at the answer, each with a full evaluation, to learn what
-    its noise does; 0 for intervals of the search alone."""
+    """Number of repeated measurements, simulated at the answer, from which the effect of noise is estimated; each costs
+    one full evaluation. 0: the intervals cover only what the search left open."""
 
     @field_validator("replicates")
     @classmethod

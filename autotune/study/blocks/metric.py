@@ -11,13 +11,13 @@ from autotune.study.value_text import show
 
 
 class LimitSpec(Block):
-    """What an answer's metric must keep."""
+    """Limits of one metric that a trial must keep to be the answer."""
 
     # The order matters: the validator below sees only the fields declared before its own.
     below: float | None = None
-    """The metric must be at most this."""
+    """Largest value allowed, in the metric's unit."""
     above: float | None = Field(default=None, validate_default=True)
-    """The metric must be at least this."""
+    """Smallest value allowed, in the metric's unit."""
 
     @field_validator("above")
     @classmethod
@@ -33,18 +33,19 @@ class LimitSpec(Block):
 
 
 class MetricSpec(Block):
-    """The metric that is tuned, what it is weighed against, and what an answer must keep."""
+    """The tuned metric, the metrics that it is weighed against, and the limits of the answer."""
 
     name: str | None = Field(default=None, min_length=1)
-    """One of the objective's metrics; null for its first."""
+    """Name of the tuned metric; null for the objective's first."""
     split: Literal["held_out", "in_sample"] | None = None
-    """Whether it is of data withheld from the solver, or of those it sees; null for held_out where solver parameters
-    are tuned and the objective can, else in_sample."""
+    """held_out: the metric is of data withheld from the solver; in_sample: of the data that the solver uses; null:
+    held_out where a solver parameter is tuned and the objective has such a metric, else in_sample."""
     against: Annotated[
         tuple[str, ...],
         BeforeValidator(list_as_tuple),
         BeforeValidator(one_as_list, json_schema_input_type=list[str] | str),
     ] = ()
-    """Other metrics, or seconds, that it is weighed against (sampler gp): the search looks for the whole front."""
+    """Other metrics, or seconds, that the tuned metric is weighed against (sampler gp): the search looks for the whole
+    Pareto front."""
     limits: dict[str, LimitSpec] = Field(default={})
-    """Metric, or seconds -> what a trial must keep to be an answer, such as {above: 0.8}."""
+    """Name of a metric, or seconds -> limits that a trial must keep to be the answer, such as {above: 0.8}."""

@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ObjectiveSpec(BaseModel):
-    """Which reconstruction problem is tuned; the other keys are validated by the objective's own settings."""
+    """The reconstruction problem that is tuned. All other keys are settings of that objective."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, use_attribute_docstrings=True)
 
     name: str = Field(min_length=1)
-    """A registered objective, or module:attribute."""
+    """Name of a registered objective, or module:attribute of another one."""
 
     @property
     def settings(self) -> dict[str, Any]:

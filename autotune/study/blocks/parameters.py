@@ -12,7 +12,7 @@ from autotune.study.value_text import show
 
 
 def _values_as_tuples(value: object) -> object:
-    """A condition's single value as a list of one; validation says what else is wrong."""
+    """Conditions with each single value as a tuple of one; validation reports whatever else is wrong."""
     if not isinstance(value, dict):
         return value
     return {name: tuple(v) if isinstance(v, list) else (v,) for name, v in value.items()}
@@ -22,27 +22,27 @@ ConditionValue = int | float | str
 
 
 class ParameterSpec(Block):
-    """A tuned parameter: its range or choices. What is left out comes from the objective's defaults."""
+    """A tuned parameter: its range or choices. The objective's defaults stand for whatever is left out."""
 
     # The order matters: each validator below sees only the fields declared before its own.
     high: float | None = None
     """Upper end of the range, inclusive, in the parameter's unit."""
     log: bool | None = None
-    """Whether the scale between low and high is logarithmic."""
+    """Whether the parameter is searched on a logarithmic scale."""
     low: float | None = None
     """Lower end of the range, inclusive, in the parameter's unit."""
     choices: Annotated[tuple[str, ...] | None, BeforeValidator(list_as_tuple)] = None
-    """The values tried of a categorical parameter, at least two of the objective's choices."""
+    """The values that a categorical parameter may take: at least two of the objective's choices."""
     initial: int | float | str | None = None
-    """A value tried first, inside the range."""
+    """The value that is tried first, inside the range."""
     when: Annotated[
         dict[str, tuple[ConditionValue, ...]] | None,
         BeforeValidator(
             _values_as_tuples, json_schema_input_type=dict[str, ConditionValue | list[ConditionValue]] | None
         ),
     ] = None
-    """Name of another tuned parameter (choices or whole numbers) -> its value or values for which this one is tuned;
-    elsewhere this one is left at its default. Several names: all must hold."""
+    """Conditions under which the parameter is tuned: name of another tuned parameter (with choices or whole numbers) ->
+    its value or list of values. All conditions must hold; elsewhere the parameter has its default."""
 
     @field_validator("low")
     @classmethod

@@ -17,30 +17,32 @@ class SearchSpec(Block):
     """How trials are proposed."""
 
     sampler: Sampler = "gp"
-    """gp is this package's Gaussian process; gradient descends from the nominal values; the others are Optuna's."""
+    """Method that proposes trials. gp: this package's Gaussian process, which uses gradients where there are any;
+    gradient: gradient descent from the nominal values; the others are Optuna's."""
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
-    """Fixes everything random: equal study files with equal seeds give equal trials."""
+    """Seed of everything random: equal study files with equal seeds give equal trials."""
     startup_trials: int | None = Field(default=None, ge=1, le=100_000)
-    """Trials spread over the space before the model proposes any; null for the sampler's default."""
+    """Number of trials spread over the space before the model proposes any; null for the sampler's default."""
 
     fidelity: Annotated[
         tuple[CheapEvaluation, ...],
         BeforeValidator(list_as_tuple),
         BeforeValidator(one_as_list, json_schema_input_type=list[CheapEvaluation] | CheapEvaluation),
     ] = ()
-    """Cheap evaluations the search may use first: parameter -> its value there, such as {iterations: 6, scan_fraction:
-    0.2}; several as a list. The answer is always evaluated in full."""
+    """Cheap evaluations that the search may use too, one or a list: name of a parameter -> its value there, such as
+    {iterations: 6, scan_fraction: 0.2}. The answer is always evaluated in full (sampler gp)."""
     warm_start: Annotated[
         tuple[str, ...],
         BeforeValidator(list_as_tuple),
         BeforeValidator(one_as_list, json_schema_input_type=list[str] | str),
     ] = ()
-    """Names of finished studies of the same parameters and metric, whose trials teach the model how these look."""
+    """Names of finished studies of the same parameters and metric, whose trials the model learns from (sampler gp)."""
     pruner: Pruner = "none"
-    """Stops trials early: curve, where no finished one ever gained as much as this would need; or one of Optuna's."""
+    """Rule that stops hopeless trials early. curve: when no finished trial ever gained as much as this one needs to
+    become the best; none: never; the others are Optuna's."""
 
     per_second: bool = False
-    """Whether an improvement counts per second that the trial is expected to take (sampler gp)."""
+    """Whether the search maximises the expected improvement per second of evaluation (sampler gp)."""
 
     @field_validator("per_second")
     @classmethod

@@ -26,33 +26,33 @@ def _metric_shorthand(value: object) -> object:
 
 
 class StudySpec(Block):
-    """A study: which problem, which parameters, how to search, for how long."""
+    """A study: the problem, the parameters, how to search, and for how long."""
 
     name: str
-    """Name of the study: letters, digits, '.', '_' and '-', at most 100, the first a letter or digit."""
+    """Name of the study: at most 100 letters, digits, '.', '_' and '-', starting with a letter or digit."""
     description: str = ""
     """Free text for people."""
     objective: ObjectiveSpec
     """The reconstruction problem."""
     parameters: dict[str, ParameterEntry] = Field(min_length=1)
-    """Name -> a map (tuned over its range), or a number or text (held fixed at it)."""
+    """Name of a parameter -> a map to tune it, such as {low: 0, high: 1}, or a number or text to hold it fixed."""
     metric: Annotated[
         MetricSpec | None,
         BeforeValidator(_metric_shorthand, json_schema_input_type=MetricSpec | str | None),
     ] = None
-    """The metric tuned; the objective's first where left out."""
+    """The tuned metric: its name, or a map; left out, the objective's first."""
     search: SearchSpec = SearchSpec()
-    """Which sampler proposes the trials, with which seed."""
+    """How trials are proposed."""
     budget: BudgetSpec = BudgetSpec()
     """When the search ends."""
     execution: ExecutionSpec = ExecutionSpec()
     """Where trials run, and what each may use."""
     intervals: IntervalsSpec = IntervalsSpec()
-    """Whether intervals cover the measurement's noise, and at what cost."""
+    """What the interval of each parameter covers, and at what cost."""
     tracking: TrackingSpec = TrackingSpec()
-    """Where the search is recorded."""
+    """Where the search is recorded in MLflow."""
     report: bool = True
-    """Whether a report is written when the study ends; `autotune report` writes one at any time."""
+    """Whether an HTML report is written when the study ends; `autotune report` writes one at any time."""
 
     @field_validator("name")
     @classmethod

@@ -14,9 +14,9 @@ class TrackingSpec(Block):
     enabled: bool = True
     """Whether trials are recorded in MLflow."""
     uri: str | None = Field(default=None, min_length=1)
-    """MLflow tracking URI; null for MLFLOW_TRACKING_URI or the database in .autotune/."""
+    """MLflow tracking URI; null for that of the variable MLFLOW_TRACKING_URI, else for the database in .autotune/."""
     experiment: str | None = Field(default=None, min_length=1)
-    """MLflow experiment; null for the default one."""
+    """Name of the MLflow experiment; null for autotune."""
 
     @field_validator("uri")
     @classmethod
