@@ -1,4 +1,7 @@
-"""The pruners a study may name: who decides that a trial is stopped before its reconstruction is done."""
+"""The pruners a study may name: rules by which a trial is stopped before its reconstruction is done.
+
+A new pruner of Optuna's is a row of :data:`OPTUNA_PRUNERS`.
+"""
 
 from __future__ import annotations
 
@@ -51,5 +54,11 @@ else:
 
 
 def optuna_pruner(name: Pruner) -> BasePruner | None:
-    """Optuna's pruner of that name; None for ``none`` and ``curve``, which are not Optuna's."""
+    """Optuna's pruner of that name; None for ``none`` and ``curve``, which are not Optuna's.
+
+    Raises:
+        ValueError: no pruner has that name.
+    """
+    if name not in PRUNERS:
+        raise ValueError(f"no pruner is called '{name}'; pruners: {', '.join(PRUNERS)}")
     return OPTUNA_PRUNERS[name]() if name in OPTUNA_PRUNERS else None

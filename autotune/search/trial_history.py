@@ -1,4 +1,4 @@
-"""Read an Optuna study's trials as the surrogate's history: arrays over the unit cube."""
+"""Read the trials of an Optuna study as the surrogate's history: arrays over the unit cube."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotune.problem.space import Floats, Space
-from autotune.store.records import ASKED, EXPECTED_IMPROVEMENT, INTERRUPTED, LEVEL, gradient_of, heading_of, reported_by
+from autotune.store.records import (
+    ASKED,
+    EXPECTED_IMPROVEMENT,
+    INTERRUPTED,
+    LEVEL,
+    free_index,
+    gradient_of,
+    heading_of,
+    reported_by,
+)
 from autotune.surrogate.model.history import MOST_TRIALS, History, slope_to_unit
 
 if TYPE_CHECKING:
@@ -20,11 +29,11 @@ if TYPE_CHECKING:
 def read_histories(
     study: Study, sources: Sequence[Study], space: Space, own_levels: int, asked: FrozenTrial | None = None
 ) -> History:
-    """The trials of a study of ``own_levels`` levels, joined with those of the studies that it learned from.
+    """Read the trials of a study, joined with those of the studies that it learns from.
 
     Args:
         study: the study.
-        sources: the studies that it learned from.
+        sources: the studies that it learns from.
         space: the search space.
         own_levels: how many levels of evaluations the study has; those of the sources follow.
         asked: the trial being asked, which is left out; None where none is.
@@ -38,8 +47,8 @@ def read_histories(
 def read_history(study: Study, trial: FrozenTrial | None, space: Space) -> History:
     """Read the trials of ``study`` other than ``trial``, the one being asked; all where that is None.
 
-    Trials whose parameters are not (or not yet) those of ``space``, or lie outside its ranges as an earlier study's
-    may, are counted but give no point.
+    Its position is the place that the store has for ``trial``, else the next free one. Trials whose parameters are not
+    (or not yet) those of ``space``, or lie outside its ranges as an earlier study's may, count but give no point.
     """
     from optuna.study import StudyDirection
     from optuna.trial import TrialState
@@ -53,22 +62,22 @@ def read_history(study: Study, trial: FrozenTrial | None, space: Space) -> Histo
     level: list[int] = []
     reports: list[Mapping[str, float]] = []
     expected: list[float | None] = []
-    position = 0
-    place: int | None = None
+    taken: list[int | None] = []
+    position: int | None = None
     for other in sorted(study.get_trials(deepcopy=False), key=lambda t: t.number):
         waiting = other.state == TrialState.WAITING
         asked = trial is not None and other.number == trial.number
         if asked:
-            place = other.user_attrs.get(ASKED, {}).get("index")
+            position = _place(other)
         if asked or waiting or other.user_attrs.get(INTERRUPTED):
             continue
         if trial is None or other.number < trial.number:
-            position += 1
+            taken.append(_place(other))
             expected.append(other.user_attrs.get(EXPECTED_IMPROVEMENT))
         if not space.contains(other.params):
             continue
         point = space.to_unit(other.params)
-        # A stopped trial counts as what it was heading for: far from the best, its place matters more than its digits.
+        # A stopped trial counts with its predicted final value: far from the best, its place matters more than digits.
         value = other.value if other.state == TrialState.COMPLETE else heading_of(other)
         if value is not None and math.isfinite(value):
             X.append(point)
@@ -81,12 +90,18 @@ def read_history(study: Study, trial: FrozenTrial | None, space: Space) -> Histo
     values = np.array(y, dtype=np.float64)
     points, running, slopes, lost = (_matrix(rows, space.width) for rows in (X, pending, gradient, failed))
     levels = np.array(level, dtype=np.int64)
-    position = position if place is None else place
+    position = free_index(taken) if position is None else position
     return History(points, values, running, position, slopes, lost, levels, tuple(reports), tuple(expected))
 
 
+def _place(trial: FrozenTrial) -> int | None:
+    """The trial's place in the search; None where it was not asked by a tuner."""
+    place: int | None = trial.user_attrs.get(ASKED, {}).get("index")
+    return place
+
+
 def _slope(trial: FrozenTrial, space: Space) -> Floats:
-    """The trial's derivatives per unit-cube coordinate, shape (D,); NaN where it has none."""
+    """The trial's derivatives per unit-cube coordinate, shape (D,); NaN where one is missing."""
     return slope_to_unit(space, trial.params, gradient_of(trial))
 
 

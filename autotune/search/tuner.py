@@ -1,4 +1,4 @@
-"""The tuner: ask for a trial, tell what it yielded. The whole engine for someone who embeds it.
+"""The tuner: ask for a trial, tell its evaluation. This is the whole engine for a program that embeds it.
 
     store = TrialStore.create(url, name, metric, facts)
     tuner = Tuner(store, space, metric, search)
@@ -8,7 +8,7 @@
     print(tuner.best)
 
 The tuner keeps no state of its own: everything is in the store, so a new process continues exactly where the last one
-ended, whatever ended it.
+ended, however it ended. Nor does it change the store's study object: every proposal and every watch has its own view.
 """
 
 from __future__ import annotations
@@ -29,28 +29,29 @@ from autotune.store.records import TrialRecord, best_of, free_index
 from autotune.store.trials import TrialStore
 
 if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
     from optuna.study import Study
 
 
 MOST_DEATHS = 3
-"""So many processes may die with a set of values before that counts as its failure."""
+"""Deaths of the evaluating process after which the trial's values count as failed."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """How trials are proposed; see ``search:`` in the study file."""
+    """How trials are proposed: ``search:`` in the study file."""
 
     sampler: str = "gp"
     seed: int = 0
     startup_trials: int | None = None
     pruner: Pruner = "none"
     costs: tuple[float, ...] = (1.0,)
-    """Of a full evaluation and of each cheap one, as fractions of it; a trial of level l costs ``costs[l]``."""
+    """Cost of a trial by level, as a fraction of a full evaluation: 1 for that, then one for each cheap level."""
     tolerance: float | None = None
-    """An improvement of the metric that does not matter; None where any does."""
+    """An improvement of the metric below which it does not matter; None where every improvement matters."""
     sources: tuple[TrialStore, ...] = ()
-    """Finished studies of the same parameters, from which the model learns."""
+    """Finished studies of the same parameters, whose trials the model is fitted to as well (sampler ``gp``)."""
     aims: Aims = field(default_factory=Aims)
     """Limits that the best trial must keep (any sampler); other metrics and time to weigh (sampler ``gp``)."""
 
@@ -61,8 +62,8 @@ class Trial:
 
     Attributes:
         number: its number in the store.
-        values: tuned parameter name -> value, of those that are active.
-        seed: for everything random in the evaluation. The same for all trials of a study: with common random
+        values: name -> value of the tuned parameters that are active.
+        seed: seed for everything random in the evaluation. The same for all trials of a study: with common random
             numbers a difference between two trials is a difference between their parameters.
         level: which of the study's cheap evaluations, from 1; 0 for a full one.
     """
@@ -80,20 +81,24 @@ class Tuner:
         self.store, self.space, self.metric, self.search = store, space, metric, search
 
     def start(self, alive: Collection[str] = ()) -> list[TrialRecord]:
-        """Take up the study: queue the user's stated values if nothing ran yet, release what dead processes left.
+        """Begin or resume the study: queue the user's stated values if no trial exists, release abandoned trials.
 
         Args:
-            alive: the runs whose trials are theirs; without any, the caller must be the only process on the study.
+            alive: the runs that are alive and keep their trials; without any, the caller must be the only process that
+                works on the study.
 
         Returns:
-            the trials released, as they were.
+            The trials released, as they were before.
         """
         if not self.store.trials() and self.space.stated() and not self._queued():
             self.store.study.enqueue_trial(self.space.stated())
         return self.release_abandoned(alive)
 
     def release_abandoned(self, alive: Collection[str]) -> list[TrialRecord]:
-        """Release the running trials of all runs but those alive; values with which three have died have failed."""
+        """Release the running trials of all runs that are not alive.
+
+        Values with which :data:`MOST_DEATHS` processes have died count as failed instead.
+        """
         trials = self.store.trials()
         left = [trial for trial in trials if trial.state == "running" and trial.owner not in alive]
         for trial in left:
@@ -110,27 +115,36 @@ class Tuner:
         """Propose the next trial and record it as running.
 
         Args:
-            finish: ask for a full evaluation of what the model takes for the answer (sampler ``gp``).
+            finish: ask for a full evaluation at the highest posterior mean, to check the answer (sampler ``gp``).
             owner: the run that will evaluate it.
         """
         from optuna.pruners import NopPruner
 
-        study = self.store.study
-        index = free_index(trial.index for trial in self.counted())
-        study.sampler = sampler = self._sampler(index, finish=finish)
-        # One of Optuna's that works in bands would show the sampler the trials of its band alone.
-        study.pruner = NopPruner()
-        trial = study.ask()
+        index = self._next_index()
+        sampler = self._sampler(index, finish=finish)
+        # Hyperband would show the sampler only the trials of one bracket.
+        trial = self._view(sampler, NopPruner()).ask()
         self.store.claim(trial.number, index, owner)  # before it has values: these depend on the index
         values = self.space.suggest(trial)
         asked = getattr(sampler, "asked", None)
         return Trial(trial.number, values, self.search.seed, 0 if asked is None else asked.level)
 
     def expects(self) -> float | None:
-        """By how much the next trial is expected to improve the metric; None where the sampler expects nothing."""
-        sampler = self._sampler(len(self.counted()), finish=False)
+        """Expected improvement of the metric by the next trial; None where the sampler computes none."""
+        sampler = self._sampler(self._next_index(), finish=False)
         expected: float | None = sampler.expects(self.store.study) if hasattr(sampler, "expects") else None
         return expected
+
+    def _next_index(self) -> int:
+        """Place of the next trial in the search: that of an interrupted one, else one after the last."""
+        return free_index(trial.index for trial in self.counted())
+
+    def _view(self, sampler: BaseSampler, pruner: BasePruner) -> Study:
+        """The same study in the same storage, as an object with its own sampler and pruner."""
+        import optuna
+
+        study = self.store.study
+        return optuna.load_study(study_name=study.study_name, storage=study._storage, sampler=sampler, pruner=pruner)
 
     def _sampler(self, index: int, *, finish: bool) -> BaseSampler:
         levels = None
@@ -150,24 +164,32 @@ class Tuner:
         )
 
     def watch(self, trial: Trial) -> Callable[[int, float], bool]:
-        """Who watches the learning curve of a trial: told the metric after each iteration, says whether to go on."""
-        if self.search.pruner == "none":
-            return lambda iteration, value: True
+        """A function that follows the learning curve of a trial: (iteration, metric) -> whether to go on.
+
+        It goes on doing so while other trials are asked for and watched.
+
+        Raises:
+            ValueError: no pruner has the name that the search states.
+        """
+        pruner = optuna_pruner(self.search.pruner)
+        if pruner is not None:
+            return self._optuna_watch(trial, pruner)
         if self.search.pruner == "curve":
             curves, sign = self._curves(trial.level), self.metric.sign
             return lambda iteration, value: not curves.hopeless(iteration, sign * value)
-        return self._optuna_watch(trial)
+        return lambda iteration, value: True
 
-    def _optuna_watch(self, trial: Trial) -> Callable[[int, float], bool]:
-        from optuna.trial import Trial as Asked
+    def _optuna_watch(self, trial: Trial, pruner: BasePruner) -> Callable[[int, float], bool]:
+        from optuna.samplers import RandomSampler
+        from optuna.trial import Trial as OptunaTrial
 
-        study = self.store.study
-        study.pruner = optuna_pruner(self.search.pruner) or study.pruner
-        asked = Asked(study, self.store.trial_id(trial.number))
+        # Any sampler will do, for it is not asked; Optuna's default would be made anew each time, which is slower.
+        study = self._view(RandomSampler(), pruner)
+        watched = OptunaTrial(study, self.store.trial_id(trial.number))
 
         def goes_on(iteration: int, value: float) -> bool:
-            asked.report(value, iteration)
-            return not asked.should_prune()
+            watched.report(value, iteration)
+            return not watched.should_prune()
 
         return goes_on
 
@@ -175,19 +197,19 @@ class Tuner:
         return Curves.of(self.store.trials(), self.metric, level)
 
     def _heading_for(self, trial: Trial, evaluation: Evaluation) -> float | None:
-        """Where a stopped trial would probably have ended."""
+        """Predicted final value of a stopped trial's metric; None where it cannot be predicted."""
         curve = evaluation.curve.get(self.metric.name, ())
         if evaluation.status is not Status.STOPPED or not curve:
             return None
-        found = self._curves(trial.level).heading_for(len(curve), self.metric.sign * curve[-1])
-        return None if found is None else self.metric.sign * found
+        prediction = self._curves(trial.level).heading_for(len(curve), self.metric.sign * curve[-1])
+        return None if prediction is None else self.metric.sign * prediction
 
     def tell(self, trial: Trial, evaluation: Evaluation, *, done: float = 1.0, kept: bool = False) -> TrialRecord:
-        """Store what a trial yielded. A complete evaluation without a finite tuned metric counts as failed.
+        """Store the evaluation of a trial. A complete evaluation without a finite tuned metric counts as failed.
 
         Args:
-            trial: as asked.
-            evaluation: what it yielded.
+            trial: the trial, as :meth:`ask` returned it.
+            evaluation: the result of evaluating it.
             done: share of the evaluation that was done before it was stopped.
             kept: whether it left files in its folder.
         """
@@ -200,7 +222,7 @@ class Tuner:
         return self.store.tell(trial.number, evaluation, value, cost, heading_for, kept=kept)
 
     def counted(self) -> list[TrialRecord]:
-        """The trials that count against the budget: all that were started, less the interrupted."""
+        """The trials that count against the budget: all that were started, without the interrupted ones."""
         return [trial for trial in self.store.trials() if trial.state != "interrupted"]
 
     @property

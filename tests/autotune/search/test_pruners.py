@@ -122,3 +122,30 @@ def test_a_cheap_one_that_is_stopped_costs_its_share_of_the_cheap_cost(tmp_path:
     assert trial.level == 1
     told = Evaluation(Status.STOPPED, {"m": 0.1}, curve={"m": [0.1]}, reason="stopped by the caller")
     assert tuner.tell(trial, told, done=0.5).equivalents == 0.125
+
+
+@pytest.mark.parametrize("pruner", ["median", "percentile"])
+def test_a_watch_prunes_though_other_trials_are_asked_for_meanwhile(pruner: Pruner, tmp_path: Path) -> None:
+    """As with several workers: the next trial is asked for while this one runs."""
+    tuner = search(tmp_path, pruner, trials=8)
+    trial = tuner.ask()
+    goes_on = tuner.watch(trial)
+    other = tuner.ask()
+    assert not goes_on(2, -50.0)
+    best = max(record.curve["m"][1] for record in tuner.counted() if len(record.curve.get("m", ())) > 1)
+    assert tuner.watch(other)(2, best + 1.0)
+
+
+@pytest.mark.parametrize("pruner", ["none", *PRUNERS])
+def test_asking_and_watching_leave_the_study_of_the_store_alone(pruner: Pruner, tmp_path: Path) -> None:
+    tuner = search(tmp_path, pruner, trials=0)
+    study = tuner.store.study
+    before = study.sampler, study.pruner
+    tuner.watch(tuner.ask())(1, 0.5)
+    assert tuner.store.study is study and (study.sampler, study.pruner) == before
+
+
+def test_a_pruner_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    tuner = search(tmp_path, "luck", trials=0)
+    with pytest.raises(ValueError, match="no pruner is called 'luck'; pruners: none, curve, median"):
+        tuner.watch(tuner.ask())

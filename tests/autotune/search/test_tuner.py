@@ -1,4 +1,4 @@
-"""The tuner as someone who embeds it uses it: ask, tell, best, and taking up what a dead process left."""
+"""The tuner as someone who embeds it uses it: ask, tell, best, and resuming what a dead process left."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from autotune.objective import Evaluation, Metric, Status
 from autotune.problem.space import Dimension, Space
+from autotune.search.trial_history import read_history
 from autotune.search.tuner import Search, Trial, Tuner
 from autotune.store.records import TrialRecord, best_of
 from autotune.store.trials import TrialStore
@@ -194,6 +195,18 @@ def test_what_is_lost_among_several_at_once_is_proposed_again(sampler: str, url:
     assert [trial.index for trial in made.counted()] == [0, 2, 1]
     assert made.ask().values not in (first.values, second.values, third.values)
     assert [trial.index for trial in made.counted()] == [0, 2, 1, 3]
+
+
+def test_what_is_expected_is_of_the_trial_that_is_asked_next(url: str) -> None:
+    """Which takes the place of one that was lost, not the one after the last."""
+    made = tuner(url, sampler="gp")
+    for owner in "aba":
+        made.ask(owner=owner)
+    made.release_abandoned({"a"})
+    assert read_history(made.store.study, None, SPACE).position == 1
+    made.ask(owner="a")
+    assert [trial.index for trial in made.counted()] == [0, 2, 1]
+    assert read_history(made.store.study, None, SPACE).position == 3
 
 
 def test_values_that_three_processes_died_with_have_failed(url: str) -> None:
