@@ -117,15 +117,15 @@ def complete_values(parameters: Sequence[Parameter], values: Mapping[str, Value]
     Raises:
         InputError: unknown name, wrong type, value outside the hard limits, or a value that has no default.
     """
-    known = {parameter.name: parameter for parameter in parameters}
+    by_name = {parameter.name: parameter for parameter in parameters}
     problems = [
-        Problem(f"parameters.{name}", "this measurement has no such parameter", near_miss(name, known))
+        Problem(f"parameters.{name}", "this measurement has no such parameter", near_miss(name, by_name))
         for name in values
-        if name not in known
+        if name not in by_name
     ]
     complete: dict[str, Value] = {}
-    chosen = {name: values.get(name, parameter.default) for name, parameter in known.items()}
-    for name, parameter in known.items():
+    chosen = {name: values.get(name, parameter.default) for name, parameter in by_name.items()}
+    for name, parameter in by_name.items():
         value = chosen[name]
         if value is None and parameter.idle(chosen):
             continue

@@ -58,27 +58,27 @@ def resolve_aims(file: StudyFile, metric: Metric | None, metrics: Sequence[Metri
         problems: every mistake is appended.
     """
     stated = file.spec.metric or MetricSpec()
-    known = {m.name: m for m in metrics} | {SECONDS.name: SECONDS}
-    problems += _not_reported(file, metric, known)
+    by_name = {m.name: m for m in metrics} | {SECONDS.name: SECONDS}
+    problems += _not_reported(file, metric, by_name)
     limits = []
     for name, limit in stated.limits.items():
-        if name not in known:
+        if name not in by_name:
             problems.append(
-                file.problem(f"metric.limits.{name}", f"there is no metric '{name}'", near_miss(name, known))
+                file.problem(f"metric.limits.{name}", f"there is no metric '{name}'", near_miss(name, by_name))
             )
         else:
             limits.append(Limit(name, limit.below, limit.above))
     against = []
     for i, name in enumerate(stated.against):
         place = f"metric.against.{i}"
-        if name not in known:
-            problems.append(file.problem(place, f"there is no metric '{name}'", near_miss(name, known)))
+        if name not in by_name:
+            problems.append(file.problem(place, f"there is no metric '{name}'", near_miss(name, by_name)))
         elif metric is not None and name == metric.name:
             problems.append(file.problem(place, f"{name} is the tuned metric itself", "name another one"))
         elif name in stated.against[:i]:
             problems.append(file.problem(place, f"{name} is given twice", "leave one out"))
         else:
-            against.append(known[name])
+            against.append(by_name[name])
     if stated.against:
         problems += _obstacles(file, len(stated.against))
     pruner = file.spec.search.pruner
@@ -92,14 +92,14 @@ def resolve_aims(file: StudyFile, metric: Metric | None, metrics: Sequence[Metri
     return Aims(tuple(against), tuple(limits), file.spec.search.per_second)
 
 
-def _not_reported(file: StudyFile, metric: Metric | None, known: Mapping[str, Metric]) -> list[Problem]:
+def _not_reported(file: StudyFile, metric: Metric | None, by_name: Mapping[str, Metric]) -> list[Problem]:
     """Problems of held-out metrics limited or weighed while another metric is tuned: no data are withheld then."""
     stated = file.spec.metric or MetricSpec()
     places = [(f"metric.limits.{name}", name) for name in stated.limits]
     places += [(f"metric.against.{i}", name) for i, name in enumerate(stated.against)]
     problems = []
     for place, name in places:
-        held_out_of = known[name].held_out_of if name in known else None
+        held_out_of = by_name[name].held_out_of if name in by_name else None
         if metric is not None and held_out_of is not None and name != metric.name:
             what = f"{name} is not known where {metric.name} is tuned: no data are withheld for it"
             problems.append(

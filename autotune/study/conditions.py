@@ -25,7 +25,7 @@ _COUNTABLE = 1000
 
 def resolve_conditions(
     file: StudyFile,
-    known: Mapping[str, Parameter],
+    parameters: Mapping[str, Parameter],
     held: Mapping[str, Value | None],
     dimensions: Sequence[Dimension],
     sound: Set[str],
@@ -35,7 +35,7 @@ def resolve_conditions(
 
     Args:
         file: the study, whose ``when`` is read.
-        known: the objective's parameters by name, whose ``idle_while`` is read.
+        parameters: the objective's parameters by name, whose ``idle_while`` is read.
         held: the parameters that are not tuned: name -> value.
         dimensions: the tuned parameters.
         sound: names of the tuned parameters with a usable range or choices. A condition on any other one is ignored,
@@ -45,16 +45,16 @@ def resolve_conditions(
             that needs a value where its condition leaves it without one.
     """
     tuned = {dimension.name: dimension for dimension in dimensions}
-    resolver = _Resolver(file, known, held, tuned, sound, problems, {name: {} for name in tuned})
+    resolver = _Resolver(file, parameters, held, tuned, sound, problems, {name: {} for name in tuned})
     for name in tuned:
         entry = file.spec.parameters[name]
         if isinstance(entry, ParameterSpec) and entry.when is not None:
             resolver.state(name, entry.when)
     if resolver.has_no_cycle():
         for name in tuned:
-            resolver.imply(known[name])
+            resolver.imply(parameters[name])
         for name in tuned:
-            resolver.check(known[name])
+            resolver.check(parameters[name])
     return {name: tuple(allowed.items()) for name, allowed in resolver.allowed.items()}
 
 
@@ -63,7 +63,7 @@ class _Resolver:
     """Collects the conditions in ``allowed`` (parameter name -> its conditions), and the problems."""
 
     file: StudyFile
-    known: Mapping[str, Parameter]
+    parameters: Mapping[str, Parameter]
     held: Mapping[str, Value | None]
     tuned: Mapping[str, Dimension]
     sound: Set[str]
@@ -149,7 +149,7 @@ class _Resolver:
         usable = [d.name for d in self.tuned.values() if d.name != name and d.type != "float"]
         if other == name:
             return f"{name} cannot depend on itself", "name another tuned parameter"
-        if other not in self.known:
+        if other not in self.parameters:
             return f"there is no parameter '{other}'", near_miss(other, usable)
         if other not in self.tuned:
             value = self.held.get(other)
@@ -168,7 +168,7 @@ class _Resolver:
         for value in values:
             if value not in possible:
                 return f"{show(value)} is not a value that {other} may have here", f"{other} is {text}"
-            if value in _idle_values(self.known[name], other):
+            if value in _idle_values(self.parameters[name], other):
                 return f"{name} has no effect while {other} is {show(value)}", f"leave {show(value)} out"
         if all(value in values for value in possible):
             return f"always holds: {other} is {text} in any case", "leave the condition out"
@@ -179,7 +179,7 @@ class _Resolver:
         for other, values in self.allowed[parameter.name].items():
             idle = _idle_values(parameter, other)
             left = [value for value in self._values(other) if value not in values and value not in idle]
-            default = self.known[other].default
+            default = self.parameters[other].default
             if not left and self.allowed[other] and default is not None and default not in idle:
                 left = [default]
             if left:

@@ -71,8 +71,8 @@ def faults_of(
         full = (*prefix, *place)
         kind = detail["type"]
         if kind == "extra_forbidden":
-            known = _fields_at(model, detail["loc"][:-1])
-            faults.append(Fault(full, f"there is no key '{place[-1]}' here", near_miss(str(place[-1]), known)))
+            fields = _fields_at(model, detail["loc"][:-1])
+            faults.append(Fault(full, f"there is no key '{place[-1]}' here", near_miss(str(place[-1]), fields)))
         elif kind in ("missing", "union_tag_not_found"):
             faults.append(_missing(full, detail))
         elif kind in ("value_error", "assertion_error"):

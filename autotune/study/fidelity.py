@@ -37,12 +37,12 @@ def resolve_fidelity(
     stated = file.spec.search.fidelity
     if not stated:
         return ()
-    known = {parameter.name: parameter for parameter in objective.parameters()}
+    parameters = {parameter.name: parameter for parameter in objective.parameters()}
     problems: list[Problem] = []
     places = ["search.fidelity"] if len(stated) == 1 else [f"search.fidelity.{i}" for i in range(len(stated))]
     for place, values in zip(places, stated, strict=True):
         for name, value in values.items():
-            what, remedy = _trouble(name, value, known, space, fixed)
+            what, remedy = _trouble(name, value, parameters, space, fixed)
             if what:
                 problems.append(file.problem(f"{place}.{name}", what, remedy))
     if not isinstance(objective, CountsWork):
@@ -53,7 +53,7 @@ def resolve_fidelity(
         raise InputError(problems)
     middle = space.from_unit([0.5] * space.width)
     whole = objective.work({**fixed, **middle})
-    typed = [{name: _typed(known[name], value) for name, value in values.items()} for values in stated]
+    typed = [{name: _typed(parameters[name], value) for name, value in values.items()} for values in stated]
     cheap = [Cheap(values, objective.work({**fixed, **middle, **values}) / whole) for values in typed]
     for place, level in zip(places, cheap, strict=True):
         if level.cost >= 1:
@@ -64,13 +64,13 @@ def resolve_fidelity(
 
 
 def _trouble(
-    name: str, value: Value, known: Mapping[str, Parameter], space: Space, fixed: Mapping[str, Value]
+    name: str, value: Value, parameters: Mapping[str, Parameter], space: Space, fixed: Mapping[str, Value]
 ) -> tuple[str, str]:
     """What is wrong with one value of a cheap evaluation, and the remedy; empty where nothing is."""
-    parameter = known.get(name)
+    parameter = parameters.get(name)
     if parameter is None:
-        return f"there is no parameter '{name}'", near_miss(name, known)
-    usable = [p.name for p in known.values() if p.cheaper is not None and p.name not in space.names]
+        return f"there is no parameter '{name}'", near_miss(name, parameters)
+    usable = [p.name for p in parameters.values() if p.cheaper is not None and p.name not in space.names]
     if name in space.names:
         return f"{name} is tuned", "a cheap evaluation changes only what is held fixed"
     if parameter.cheaper is None:

@@ -70,7 +70,7 @@ def apply_overrides(
     faults: list[Fault] = []
     for override in overrides:
         place = override.place
-        options = {known: label for known, label in options.items() if known[: len(place)] != place}
+        options = {other: label for other, label in options.items() if other[: len(place)] != place}
         options[place] = override.label
         here = data
         for depth, key in enumerate(place[:-1], start=1):

@@ -99,34 +99,34 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
         InputError: with every mistake: unknown names; ranges missing, reversed or outside the parameter's
             limits; values of the wrong type; unusable choices, initial values or conditions.
     """
-    known = {parameter.name: parameter for parameter in objective.parameters()}
+    parameters = {parameter.name: parameter for parameter in objective.parameters()}
     problems: list[Problem] = []
     dimensions: list[Dimension] = []
     sound: set[str] = set()
     fixed: dict[str, Value] = {}
     for name, entry in file.spec.parameters.items():
         entry_of = EntryChecker(file, f"parameters.{name}", problems)
-        if name not in known:
+        if name not in parameters:
             remedy = objective.why_absent(name) if isinstance(objective, ExplainsAbsence) else ""
-            entry_of.wrong("", f"there is no parameter '{name}'", remedy or near_miss(name, known))
-        elif isinstance(entry, ParameterSpec) and known[name].kind == "fidelity":
+            entry_of.wrong("", f"there is no parameter '{name}'", remedy or near_miss(name, parameters))
+        elif isinstance(entry, ParameterSpec) and parameters[name].kind == "fidelity":
             remedy = "fix it, or name a value of it under search.fidelity"
             entry_of.wrong("", f"{name} cannot be tuned: the metric of less data is another metric", remedy)
         elif isinstance(entry, ParameterSpec):
             before = len(problems)
-            dimensions.append(entry_of.dimension(known[name], entry))
+            dimensions.append(entry_of.dimension(parameters[name], entry))
             sound |= {name} if len(problems) == before else set()
         else:
-            fixed[name] = entry_of.value("", known[name], entry)
-    held = _held(file, known, fixed)
-    for parameter in known.values():
+            fixed[name] = entry_of.value("", parameters[name], entry)
+    held = _held(file, parameters, fixed)
+    for parameter in parameters.values():
         stated = parameter.name in file.spec.parameters
         if parameter.default is None and not stated and not parameter.idle(held):
             what = f"{unit_label(parameter.name, parameter.unit)} must be given; it has no default"
             remedy = f"tune it ({parameter.name}: {{low: ..., high: ...}}) or fix it ({parameter.name}: VALUE)"
             problems.append(file.problem("parameters", what, remedy))
-    problems += _idle(file, known, held)
-    conditions = resolve_conditions(file, known, held, dimensions, sound, problems)
+    problems += _idle(file, parameters, held)
+    conditions = resolve_conditions(file, parameters, held, dimensions, sound, problems)
     solver = any(dimension.kind == "solver" for dimension in dimensions)
     metrics = objective.metrics()
     metric = resolve_metric(file, metrics, solver_tuned=solver, problems=problems)
@@ -136,7 +136,7 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
         raise InputError(problems)
     space = Space(tuple(replace(d, when=conditions[d.name]) for d in dimensions))
     fidelity = resolve_fidelity(file, objective, space, fixed)
-    tuned = [known[d.name] for d in dimensions]
+    tuned = [parameters[d.name] for d in dimensions]
     limits = {p.name: tuple(end for end in (p.minimum, p.maximum) if end is not None) for p in tuned}
     return Plan(space, fixed, metric, fidelity, aims, _ambiguous(tuned, held), limits)
 
@@ -152,20 +152,20 @@ def _ambiguous(tuned: Sequence[Parameter], held: Mapping[str, Value | None]) -> 
     return tuple(ambiguous)
 
 
-def _held(file: StudyFile, known: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> dict[str, Value | None]:
+def _held(file: StudyFile, parameters: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> dict[str, Value | None]:
     """The value of every parameter that is not tuned: name -> fixed value or default."""
     tuned = {name for name, entry in file.spec.parameters.items() if isinstance(entry, ParameterSpec)}
-    return {name: fixed.get(name, parameter.default) for name, parameter in known.items() if name not in tuned}
+    return {name: fixed.get(name, parameter.default) for name, parameter in parameters.items() if name not in tuned}
 
 
-def _idle(file: StudyFile, known: Mapping[str, Parameter], held: Mapping[str, Value | None]) -> list[Problem]:
+def _idle(file: StudyFile, parameters: Mapping[str, Parameter], held: Mapping[str, Value | None]) -> list[Problem]:
     """Problems of stated parameters without effect: another parameter is held at a value that switches them off."""
     problems = []
     for name in file.spec.parameters:
-        other = known[name].idle_because(held) if name in known else None
+        other = parameters[name].idle_because(held) if name in parameters else None
         if other is None:
             continue
-        if name in held and held[name] == known[name].default:
+        if name in held and held[name] == parameters[name].default:
             continue  # says no more than what holds anyway
         what = f"{name} has no effect while {other} is held at {show(held[other])}"
         problems.append(file.problem(f"parameters.{name}", what, f"tune {other} too, or fix it at another value"))

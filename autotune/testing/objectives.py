@@ -141,11 +141,11 @@ class ObjectiveConformance(ObjectiveHooks):
         """Equal arguments give equal metrics and an equal gradient, to the last bit."""
         objective = self.objective()
         first, second = self.evaluate(objective), self.evaluate(objective)
-        for what, one, two in (
+        for what, before, after in (
             ("metrics", first.metrics, second.metrics),
             ("gradient", first.gradient, second.gradient),
         ):
-            require(dict(one) == dict(two), f"{what} differ between equal evaluations: {one} and {two}")
+            require(dict(before) == dict(after), f"{what} differ between equal evaluations: {before} and {after}")
 
     def test_values_are_not_changed(self) -> None:
         """The mapping given to evaluate() comes back as it was."""
@@ -211,10 +211,10 @@ class ObjectiveConformance(ObjectiveHooks):
         """Derivatives are finite, and of parameters declared differentiable: of all of them that are not idle."""
         objective = self.objective()
         gradient = self.evaluate(objective).gradient
-        known = objective.parameters()
-        held = {**{parameter.name: parameter.default for parameter in known}, **self.values()}
-        idle = {parameter.name for parameter in known if parameter.idle(held)}
-        allowed = {parameter.name for parameter in known if parameter.differentiable}
+        parameters = objective.parameters()
+        held = {**{parameter.name: parameter.default for parameter in parameters}, **self.values()}
+        idle = {parameter.name for parameter in parameters if parameter.idle(held)}
+        allowed = {parameter.name for parameter in parameters if parameter.differentiable}
         extra = sorted(set(gradient) - allowed)
         require(not extra, f"gradient of {extra}, which are not declared differentiable")
         for name, derivative in gradient.items():
@@ -277,12 +277,12 @@ class ObjectiveConformance(ObjectiveHooks):
     def test_unknown_names_are_refused(self) -> None:
         """Unknown names raise one InputError that quotes each and suggests what may be meant."""
         objective = self.objective()
-        known = objective.parameters()[0].name
-        message = self.refusal(objective, {known + "x": 1.0, "zzqqzz": 1.0}, "unknown parameters")
-        for name in (known + "x", "zzqqzz"):
+        first = objective.parameters()[0].name
+        message = self.refusal(objective, {first + "x": 1.0, "zzqqzz": 1.0}, "unknown parameters")
+        for name in (first + "x", "zzqqzz"):
             require(name in message, f"the error does not name '{name}': {message}")
-        rest = message.replace(known + "x", "")
-        require(known in rest, f"the error does not offer '{known}' for '{known}x': {message}")
+        rest = message.replace(first + "x", "")
+        require(first in rest, f"the error does not offer '{first}' for '{first}x': {message}")
 
     def test_values_outside_hard_limits_are_refused(self) -> None:
         """A value outside a hard limit, or no number at all, raises InputError that quotes name and value."""
@@ -308,12 +308,14 @@ class ObjectiveConformance(ObjectiveHooks):
     def test_required_values_are_asked_for(self) -> None:
         """Leaving out a parameter that has no default raises InputError that names it."""
         objective = self.objective()
-        known = objective.parameters()
-        held = {**{parameter.name: parameter.default for parameter in known}, **self.values()}
-        required = [parameter.name for parameter in known if parameter.default is None and not parameter.idle(held)]
+        parameters = objective.parameters()
+        held = {**{parameter.name: parameter.default for parameter in parameters}, **self.values()}
+        required = [
+            parameter.name for parameter in parameters if parameter.default is None and not parameter.idle(held)
+        ]
         if not required:
             skip("every parameter has a default")
         for name in required:
-            values = {known: value for known, value in self.values().items() if known != name}
+            values = {other: value for other, value in self.values().items() if other != name}
             message = self.refusal(objective, values, f"{name} left out", alone=True)
             require(name in message, f"the error does not name '{name}': {message}")

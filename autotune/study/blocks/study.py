@@ -42,7 +42,7 @@ class StudySpec(Block):
     ] = None
     """The tuned metric: its name, or a map; left out, the objective's first."""
     search: SearchSpec = SearchSpec()
-    """How trials are proposed."""
+    """Sampler, seed, cheap evaluations and early stopping of trials."""
     budget: BudgetSpec = BudgetSpec()
     """When the search ends."""
     execution: ExecutionSpec = ExecutionSpec()
@@ -50,7 +50,7 @@ class StudySpec(Block):
     intervals: IntervalsSpec = IntervalsSpec()
     """What the interval of each parameter covers, and at what cost."""
     tracking: TrackingSpec = TrackingSpec()
-    """Where the search is recorded in MLflow."""
+    """Whether and where trials are recorded in MLflow."""
     report: bool = True
     """Whether an HTML report is written when the study ends; `autotune report` writes one at any time."""
 
