@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def check(study: StudyArgument, overrides: SetOption = None) -> None:
     """Check a study file and its data, and show the plan. Runs nothing and writes nothing."""
     from autotune.cli.console import make_console
-    from autotune.execution.cluster_start import check_execution
+    from autotune.execution.choose import check_execution
     from autotune.home import Home
     from autotune.runs.resume import sources_of
     from autotune.study import load_study, plan_study

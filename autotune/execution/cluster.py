@@ -1,7 +1,8 @@
 """Run trials on the workers of a Dask cluster: one that exists, or one that is started for the study.
 
-Each trial runs in a process of ours beside a Dask worker (:mod:`autotune.execution.cluster_worker`). What it says of
-its iterations comes back some times a second, so that a hopeless one is stopped a little later than on one machine.
+Each trial runs in a process of ours beside a Dask worker (:mod:`autotune.execution.cluster_worker`). Its iterations are
+reported some times a second, so that a hopeless trial is stopped a little later than on one machine. Every message
+names the submission that it is about (its Dask key), and the answer its trial.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from typing import Any
 from autotune.errors import Problem, StudyFailed
 from autotune.execution.cluster_start import TRIAL, connect, start_cluster
 from autotune.execution.cluster_worker import plain_task, run_remotely, stop
-from autotune.execution.executor import Ended, Listener, Task
-from autotune.objective import Evaluation, Status
+from autotune.execution.executor import Ended, Executor, Listener, Task
+from autotune.home import Home
+from autotune.objective import Evaluation, Metric, Objective, Status
 from autotune.store.records import evaluation_of
 from autotune.study import StudyFile
 
 _RECONNECT_SECONDS = 60.0
-_SILENT_SECONDS = 10.0  # before one is told that there is no worker yet
-_REPLACE_SECONDS = 30.0  # between two looks whether jobs have ended that must be replaced
+_SILENT_SECONDS = 10.0  # before the user is told that there is no worker yet
+_REPLACE_SECONDS = 30.0  # between two looks for jobs that have ended and must be replaced
 
 
 @dataclass
@@ -36,8 +38,8 @@ class _Running:
     """A trial that was given to Dask.
 
     Attributes:
-        number: the trial's.
-        future: Dask's.
+        number: the trial's number.
+        future: Dask's future of its answer.
         worker: address of the Dask worker that evaluates it; empty while it waits for one.
         stopped: whether it was told to stop.
     """
@@ -72,7 +74,7 @@ class DaskExecutor:
         self._cluster: Any = None
         self._client: Any = None
         self._running: dict[str, _Running] = {}
-        self._said: queue.SimpleQueue[tuple[str, Mapping[str, Any]]] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[tuple[str, Mapping[str, Any]]] = queue.SimpleQueue()
         self._submitted = 0
         self._heard = self._replaced = time.monotonic()
         self._waiting = False
@@ -99,7 +101,7 @@ class DaskExecutor:
             run_remotely, json.dumps(request), key=key, pure=False, resources=TRIAL if own else None
         )
         self._running[key] = _Running(task.number, future)
-        future.add_done_callback(lambda done: self._said.put((key, {"ended": True})))
+        future.add_done_callback(lambda done: self._messages.put((key, {"ended": True})))
 
     def wait(self, listener: Listener, timeout: float) -> Ended | None:
         """Wait for the end of an evaluation, answering what the workers say meanwhile.
@@ -111,7 +113,7 @@ class DaskExecutor:
         while self._running:
             self._look_after_workers(listener)
             try:
-                key, message = self._said.get(timeout=max(0.0, until - time.monotonic()))
+                key, message = self._messages.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 return None
             self._heard = time.monotonic()
@@ -119,24 +121,24 @@ class DaskExecutor:
                 continue
             if "ended" in message:
                 return self._ended(self._running.pop(key), listener)
-            self._take(key, running, message, listener)
+            self._act_on(key, running, message, listener)
         return None
 
     def close(self) -> None:
-        """Cancel what still runs, let go of the scheduler, and end the cluster that was started."""
+        """Cancel the trials that still run, leave the scheduler, and end the cluster that was started."""
         running, self._running = self._running, {}
         client, self._client = self._client, None
         cluster, self._cluster = self._cluster, None
         with suppress(Exception):
             if running:
-                client.cancel([one.future for one in running.values()])
-        for one in (client, cluster):
+                client.cancel([each.future for each in running.values()])
+        for open_one in (client, cluster):
             with suppress(Exception):
-                if one is not None:
-                    one.close(timeout=5)
+                if open_one is not None:
+                    open_one.close(timeout=5)
 
     def _connect(self) -> None:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it reports, we tell in our own words
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we report the same in our own words
         if self._spec.cluster is not None:
             self._cluster = start_cluster(self._file, str(self._study["logs"]))
         self._client = connect(self._file, self._cluster)
@@ -144,11 +146,11 @@ class DaskExecutor:
         self._heard = self._replaced = time.monotonic()
 
     def _hear(self, event: tuple[float, str]) -> None:
-        """In Dask's thread."""
+        """Queue a message of a worker. Called in Dask's thread."""
         message = json.loads(event[1])
-        self._said.put((message.pop("key"), message))
+        self._messages.put((message.pop("key"), message))
 
-    def _take(self, key: str, running: _Running, message: Mapping[str, Any], listener: Listener) -> None:
+    def _act_on(self, key: str, running: _Running, message: Mapping[str, Any], listener: Listener) -> None:
         if "began" in message:
             running.worker = message["began"]
             if self._waiting:
@@ -166,18 +168,22 @@ class DaskExecutor:
                     self._client.run(stop, key, workers=[running.worker], wait=False, on_error="ignore")
 
     def _look_after_workers(self, listener: Listener) -> None:
-        """Replace jobs that have ended (a walltime), and tell the user where no worker has come yet."""
+        """Replace jobs that have ended (a walltime), and tell the user while no worker has come yet."""
         now = time.monotonic()
         if self._cluster is not None and now - self._replaced > _REPLACE_SECONDS:
             self._replaced = now
             self._cluster.scale(n=self.workers)
-        nobody = not any(one.worker for one in self._running.values())
+        nobody = not any(running.worker for running in self._running.values())
         if nobody and not self._waiting and now - self._heard > _SILENT_SECONDS:
             self._waiting = True
             listener.paused("no Dask worker has taken a trial yet")
 
     def _ended(self, running: _Running, listener: Listener) -> Ended:
-        """How a Dask task ended."""
+        """The end of the evaluation that a Dask task was.
+
+        Raises:
+            StudyFailed: the workers cannot run the study's trials.
+        """
         from distributed.scheduler import KilledWorker
 
         if running.future.status == "cancelled":
@@ -192,6 +198,8 @@ class DaskExecutor:
             raise StudyFailed(Problem("the Dask cluster", what, "install autotune there as it is here")) from error
         if "refused" in answer:
             raise StudyFailed([Problem(*problem) for problem in answer["refused"]])
+        if answer["number"] != running.number:
+            return _lost(running, f"its Dask worker answered for another trial ({answer['number']})")
         evaluation = evaluation_of(answer["evaluation"])
         return Ended(running.number, evaluation, answer["done"], answer["infrastructure"])
 
@@ -212,3 +220,8 @@ class DaskExecutor:
 
 def _lost(running: _Running, reason: str) -> Ended:
     return Ended(running.number, Evaluation(Status.FAILED, reason=reason), infrastructure=True)
+
+
+def make_executor(file: StudyFile, objective: Objective, metric: Metric, home: Home) -> Executor:
+    """The executor ``dask`` of a study (:mod:`autotune.execution.choose`)."""
+    return DaskExecutor(file, metric.name, home.workers(file.spec.name))

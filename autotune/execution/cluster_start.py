@@ -15,21 +15,19 @@ if TYPE_CHECKING:
     from distributed.deploy.cluster import Cluster
 
 TRIAL = {"trial": 1}
-"""What each worker of a cluster of our own has one of, and each trial needs: a trial has its worker for itself."""
+"""Dask resource that each worker of a cluster of our own has one of and each trial needs, so that no two share one."""
 _CLASSES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "htcondor": "HTCondorCluster"}
 _CONNECT_SECONDS = 10
 _OWN = ("n_workers", "name", "asynchronous", "loop", "resources", "silence_logs", "scheduler", "job_cls", "processes")
 
 
-def check_execution(file: StudyFile) -> None:
-    """See that what ``execution:`` names is installed, and that the batch system's options are such. Starts nothing.
+def check_cluster(file: StudyFile) -> None:
+    """See that Dask is installed, and that the options of the study's cluster exist. Starts nothing.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not, or they do not.
     """
     spec = file.spec.execution
-    if spec.executor != "dask":
-        return
     try:
         import distributed  # noqa: F401
 
@@ -42,7 +40,7 @@ def check_execution(file: StudyFile) -> None:
         for name in spec.cluster.options:
             if name in _OWN:
                 raise InputError(file.problem(f"execution.cluster.{name}", "is not yours to choose", _INSTEAD))
-        with _told_as_input(file):
+        with _errors_of_options(file):
             _check_options(spec.cluster.kind, spec.cluster.options)
 
 
@@ -53,8 +51,8 @@ def _check_options(kind: str, options: dict[str, Any]) -> None:
     if kind == "local":
         from distributed import LocalCluster
 
-        known = inspect.signature(LocalCluster).parameters
-        if unknown := sorted(options.keys() - known.keys()):
+        accepted = inspect.signature(LocalCluster).parameters
+        if unknown := sorted(options.keys() - accepted.keys()):
             raise ValueError(f"there is no option {unknown[0]!r}")
         return
     cluster, job = _queue_class(kind), _queue_class(kind).job_cls
@@ -72,8 +70,8 @@ def _queue_class(kind: str) -> Any:
 
 
 @contextlib.contextmanager
-def _told_as_input(file: StudyFile) -> Any:
-    """Turn what Dask says of a cluster's options into an InputError at their place."""
+def _errors_of_options(file: StudyFile) -> Any:
+    """Turn Dask's exceptions about a cluster's options into an InputError that names their place."""
     try:
         yield
     except InputError:
@@ -89,7 +87,7 @@ def start_cluster(file: StudyFile, logs: str) -> Cluster:
 
     Args:
         file: the study.
-        logs: folder of what the jobs print, unless the study names one.
+        logs: folder of what the jobs print, where the study does not name one.
 
     Raises:
         InputError: it cannot be started.
@@ -99,9 +97,9 @@ def start_cluster(file: StudyFile, logs: str) -> Cluster:
     spec = file.spec.execution
     assert spec.cluster is not None  # noqa: S101
     kind, options = spec.cluster.kind, spec.cluster.options
-    check_execution(file)
-    # A trial whose worker died is tried again by us, who count.
-    with _told_as_input(file), dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+    check_cluster(file)
+    # A trial whose worker died is tried again by autotune.execution.retries, not by Dask.
+    with _errors_of_options(file), dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         if kind == "local":
             import distributed
 
@@ -128,7 +126,7 @@ def connect(file: StudyFile, cluster: Cluster | None) -> Client:
     make: Any = distributed.Client  # untyped
     if cluster is not None:
         return cast("Client", make(cluster, set_as_default=False))
-    check_execution(file)
+    check_cluster(file)
     address = file.spec.execution.scheduler
     try:
         return cast("Client", make(address, timeout=_CONNECT_SECONDS, set_as_default=False))

@@ -1,8 +1,8 @@
-"""What runs inside a Dask worker: one trial, in a worker process of ours there (:mod:`autotune.execution.process`).
+"""The code that runs inside a Dask worker: it evaluates one trial in a worker process of ours on the same machine.
 
-So a trial's limits and misdeeds are dealt with as they are on one machine, and the Dask worker outlives them. What Dask
-carries between the machines is text (JSON) and this module's functions by their names. Our processes are kept for the
-next trial, and ended when none has come for a minute.
+So a trial's limits and crashes are dealt with as on one machine (:mod:`autotune.execution.process`), and the Dask
+worker outlives them. Dask carries text (JSON) and the names of this module's functions between the machines. Our
+processes are kept for the next trial, and ended when none has come for a minute.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from autotune.execution.process import ProcessExecutor
 from autotune.store.records import plain_evaluation
 
 _IDLE_SECONDS = 60.0
-_LOOK_SECONDS = 0.2  # between two looks whether the trial is still wanted, and two messages about its iterations
+_LOOK_SECONDS = 0.2  # between two checks that the trial is still wanted, and two messages about its iterations
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 _lock = threading.Lock()
@@ -65,11 +65,12 @@ def run_remotely(text: str) -> str:
 
     Args:
         text: JSON: ``task``, ``study`` (text, path, metric, timeout, memory, logs), ``path`` (folders that modules are
-            found in), ``topic`` (where to say how it goes), ``cores`` (whether the trial has all of the worker's).
+            looked up in), ``topic`` (where messages about it go), ``cores`` (whether the trial has all cores of the
+            worker).
 
     Returns:
-        JSON: ``evaluation``, ``done`` and ``infrastructure`` of how it ended, or ``refused``: the problems for which no
-        trial can be evaluated here.
+        JSON: ``number``, ``evaluation``, ``done`` and ``infrastructure`` of :class:`Ended`, or ``refused``: the
+        problems for which no trial can be evaluated here.
     """
     from distributed import get_worker
 
@@ -82,16 +83,16 @@ def run_remotely(text: str) -> str:
     sys.path += [folder for folder in request["path"] if folder not in sys.path and Path(folder).is_dir()]
     if request["cores"]:  # Dask has told the numerical libraries to use one
         os.environ |= dict.fromkeys(_THREADS, str(worker.state.nthreads))
-    tells = _Tells(worker, request["topic"], key)
+    reporter = _Reporter(worker, request["topic"], key)
     place = json.dumps(study)
     executor = _take(place) or _make(study)
     try:
         executor.submit(task_of(request["task"]))
-        while (ended := executor.wait(tells, _LOOK_SECONDS)) is None:
-            tells.flush()
+        while (ended := executor.wait(reporter, _LOOK_SECONDS)) is None:
+            reporter.flush()
             if not _wanted(worker, key):
                 raise RuntimeError("the trial is no longer wanted")
-        tells.flush()
+        reporter.flush()
     except StudyFailed as error:
         executor.close()
         return json.dumps({"refused": [[p.where, p.what, p.remedy] for p in error.problems]})
@@ -106,45 +107,45 @@ def run_remotely(text: str) -> str:
 
 def _plain_end(ended: Ended) -> dict[str, Any]:
     plain = plain_evaluation(ended.evaluation)
-    return {"evaluation": plain, "done": ended.done, "infrastructure": ended.infrastructure}
+    return {"number": ended.number, "evaluation": plain, "done": ended.done, "infrastructure": ended.infrastructure}
 
 
-class _Tells:
-    """The listener of a trial here: passes on what it hears, some times a second."""
+class _Reporter:
+    """The listener of a trial here: sends what happens to the run, some times a second."""
 
     def __init__(self, worker: Any, topic: str, key: str) -> None:
         self._worker, self._topic, self._key = worker, topic, key
         self._iterations: list[tuple[int, int, Mapping[str, float]]] = []
-        self._told = time.monotonic()
-        self._say({"began": worker.address})
+        self._sent = time.monotonic()
+        self._send({"began": worker.address})
 
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
-        """An iteration is done; whether to go on, as far as that has been said yet."""
+        """Report an iteration; returns False once the run has said to stop."""
         self._iterations.append((iteration, iterations, metrics))
-        if time.monotonic() - self._told > _LOOK_SECONDS:
+        if time.monotonic() - self._sent > _LOOK_SECONDS:
             self.flush()
         return self._key not in _stopped
 
     def flush(self) -> None:
-        """Say which iterations are done."""
+        """Send the iterations that were not sent yet."""
         if self._iterations:
-            self._say({"progress": self._iterations})
-        self._iterations, self._told = [], time.monotonic()
+            self._send({"progress": self._iterations})
+        self._iterations, self._sent = [], time.monotonic()
 
     def paused(self, reason: str) -> None:
         """The trial waits for something that passes."""
-        self._say({"paused": f"{reason} ({socket.gethostname()})"})
+        self._send({"paused": f"{reason} ({socket.gethostname()})"})
 
     def resumed(self) -> None:
         """It goes on."""
-        self._say({"resumed": True})
+        self._send({"resumed": True})
 
-    def _say(self, message: Mapping[str, Any]) -> None:
+    def _send(self, message: Mapping[str, Any]) -> None:
         self._worker.log_event(self._topic, json.dumps({"key": self._key, **message}))
 
 
 def _wanted(worker: Any, key: str) -> bool:
-    """Whether somebody waits for a task: it was not cancelled, its client lives, and this worker is not to end."""
+    """Whether anybody waits for a task: it was not cancelled, its client lives, and this worker is not to end."""
     task = worker.state.tasks.get(key)
     return task is not None and task.state != "cancelled" and worker.status.name in ("running", "paused")
 
@@ -163,7 +164,7 @@ def _make(study: Mapping[str, Any]) -> ProcessExecutor:
 
 
 def _take(place: str) -> ProcessExecutor | None:
-    """One that is idle and was made for this study."""
+    """An idle executor that was made for this study; None where there is none."""
     with _lock:
         if not _idle.get(place):
             return None
@@ -173,7 +174,7 @@ def _take(place: str) -> ProcessExecutor | None:
 
 
 def _keep(place: str, executor: ProcessExecutor) -> None:
-    """Keep one for the next trial, which may not come."""
+    """Keep an executor for the next trial, for a minute."""
     timer = threading.Timer(_IDLE_SECONDS, _drop, (place, executor))
     timer.daemon = True
     with _lock:
@@ -184,9 +185,9 @@ def _keep(place: str, executor: ProcessExecutor) -> None:
 def _drop(place: str, executor: ProcessExecutor) -> None:
     with _lock:
         kept = _idle.get(place, [])
-        found = next((one for one in kept if one[0] is executor), None)
-        if found is None:
+        entry = next((entry for entry in kept if entry[0] is executor), None)
+        if entry is None:
             return  # taken in this moment
-        kept.remove(found)
+        kept.remove(entry)
     with suppress(Exception):
         executor.close()

@@ -1,13 +1,15 @@
-"""Run trials in this process, one after the other: for debugging, and where nothing else is possible."""
+"""Run trials in this process, one after the other: for debugging, and where no other process can be started."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from autotune.execution.evaluate import run_task
-from autotune.execution.executor import Ended, Listener, Task
-from autotune.objective import Objective
+from autotune.execution.executor import Ended, Executor, Listener, Task
+from autotune.home import Home
+from autotune.objective import Metric, Objective
 from autotune.retrying import Patience
+from autotune.study import StudyFile
 
 
 class InlineExecutor:
@@ -25,11 +27,11 @@ class InlineExecutor:
         self._task = task
 
     def wait(self, listener: Listener, timeout: float) -> Ended | None:
-        """Evaluate what was submitted, however long that takes."""
+        """Evaluate the submitted task, however long that takes."""
         if self._task is None:
             return None
         task, self._task = self._task, None
-        broken: list[Exception] = []  # the listener's own errors are not the objective's: they must not fail the trial
+        broken: list[Exception] = []  # errors of the listener, which must not fail the trial
 
         def progress(iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
             try:
@@ -46,3 +48,8 @@ class InlineExecutor:
     def close(self) -> None:
         """Forget what was submitted."""
         self._task = None
+
+
+def make_executor(file: StudyFile, objective: Objective, metric: Metric, home: Home) -> Executor:
+    """The executor ``inline`` of a study (:mod:`autotune.execution.choose`)."""
+    return InlineExecutor(objective, metric.name)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from autotune.study.blocks.block import Block
+from autotune.study.executors import KINDS, ExecutorName
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -32,7 +33,7 @@ class ExecutionSpec(Block):
     """Where trials run, and what each may use. All of it may change between two runs of a study."""
 
     # The order matters: each validator below sees only the fields declared before its own.
-    executor: Literal["process", "inline", "dask"] = "process"
+    executor: ExecutorName = "process"
     """process: trials run in worker processes, so that a crash ends only its trial; inline: in the process of autotune
     itself, for debugging; dask: in worker processes on the machines of a Dask cluster."""
     workers: int = Field(default=1, ge=1, le=1000)
@@ -59,11 +60,13 @@ class ExecutionSpec(Block):
 
     @field_validator("workers", "timeout", "memory")
     @classmethod
-    def _inline_has_no_limits(cls, given: float | str | None, info: ValidationInfo) -> float | str | None:
+    def _limits_are_kept(cls, given: float | str | None, info: ValidationInfo) -> float | str | None:
         limits = given not in (None, 1) if info.field_name == "workers" else given is not None
-        if limits and info.data.get("executor") == "inline":
+        executor = info.data.get("executor")
+        if limits and executor in KINDS and not KINDS[executor].limited:
+            others = " or ".join(name for name, kind in KINDS.items() if kind.limited)
             raise ValueError(
-                f"{given} needs the executor process or dask; inline runs one trial at a time, without limits"
+                f"{given} needs the executor {others}; {executor} runs one trial at a time, without limits"
             )
         return given
 

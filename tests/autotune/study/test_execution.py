@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autotune.errors import InputError
-from autotune.execution.cluster_start import check_execution
+from autotune.execution.choose import check_execution
 from autotune.study import StudyFile, load_study
 from autotune.study.blocks.execution import bytes_of
 
