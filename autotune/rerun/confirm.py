@@ -1,4 +1,4 @@
-"""A second opinion on a finished study: its best trials evaluated again, and the best reconstruction looked at closely.
+"""A confirmation of a finished study: its best trials evaluated again, and the best reconstruction examined.
 
 The best trial, the next best and the surrogate's estimate are evaluated at full fidelity with fresh seeds, and on
 measurements repeated in simulation, the same for all of them (:mod:`autotune.rerun.ranking`). What was evaluated is
@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from autotune.errors import InputError, Problem
 from autotune.execution.choose import make_executor
-from autotune.execution.executor import Executor
+from autotune.execution.forked_children import ThisProcessOnly
+from autotune.execution.retries import Pool
 from autotune.files import write_json
 from autotune.home import Home
 from autotune.objective import Examines, MeasuresAgain
 from autotune.rerun.confirmation import Job, Opinion
 from autotune.rerun.ranking import Candidate
-from autotune.results.document import answer_of, build_result
+from autotune.results.build import build_result, current_answer
+from autotune.results.document import Confirmation
 from autotune.retrying import Patience
 from autotune.runs.resume import require_same
-from autotune.store.database import require_reachable
+from autotune.store.database import database_of
 from autotune.store.leases import alive
 from autotune.store.records import best_of
 from autotune.store.trials import TrialStore
@@ -34,10 +36,10 @@ _WAIT_SECONDS = 1.0
 
 
 class Follower(Protocol):
-    """Who wants to know how far a confirmation is."""
+    """Is told how far a confirmation is."""
 
     def evaluated(self, done: int, count: int) -> None:
-        """So many of ``count`` evaluations are done, as far as is known how many there will be."""
+        """``done`` of ``count`` evaluations are done, as far as their number is known yet."""
 
     def paused(self, reason: str) -> None:
         """It waits for something that passes by itself; nothing is lost."""
@@ -48,13 +50,13 @@ class Follower(Protocol):
 
 def confirm_study(
     file: StudyFile, *, home: Home, follower: Follower, candidates: int = 5, repeats: int = 5
-) -> dict[str, Any]:
+) -> Confirmation:
     """Evaluate the best trials of a study again; the document that is kept as ``confirmation`` in result.json.
 
     Args:
         file: the study, as it was run.
         home: where it lives.
-        follower: told how far it is.
+        follower: is told how far it is.
         candidates: how many trials, the best one included.
         repeats: fresh seeds, where the seed matters, and repeated measurements, where the objective has them; 2 at
             least.
@@ -64,10 +66,11 @@ def confirm_study(
         StudyFailed: no evaluation can be made.
         KeyboardInterrupt: passed on; what was evaluated is kept.
     """
-    require_reachable(home.store_url)
+    database_of(home.store_url).require_reachable()
     store = _finished_study(file, home)
-    objective = file.open()
-    plan = plan_study(file, objective)
+    with ThisProcessOnly():
+        objective = file.open()
+        plan = plan_study(file, objective)
     require_same(store, file, objective, plan, "confirm it with the file and the options it was run with")
     chosen, tolerance = _candidates(store, plan, candidates), file.spec.budget.converged or 0.0
     opinion = Opinion(store, plan, file.spec.search.seed, repeats, chosen, tolerance)
@@ -79,7 +82,7 @@ def confirm_study(
     executor = make_executor(file, objective, plan.metric, home)
     del objective  # the workers read the data for themselves; here, they would only take memory
     try:
-        _Confirming(opinion, executor, follower, file.spec.execution.retries).run()
+        _Confirming(opinion, Pool(executor, file.spec.execution.retries), follower).run()
     except BaseException:
         executor.close()
         with contextlib.suppress(Exception):
@@ -91,7 +94,8 @@ def confirm_study(
 
 
 def _write_result(store: TrialStore, home: Home) -> None:
-    write_json(home.study(store.study.study_name) / "result.json", build_result(store, home, live=bool(alive(store))))
+    result = build_result(store, home, live=bool(alive(store)))
+    write_json(home.study(store.study.study_name) / "result.json", result.as_dict())
 
 
 def _finished_study(file: StudyFile, home: Home) -> TrialStore:
@@ -119,15 +123,17 @@ def _candidates(store: TrialStore, plan: Plan, count: int) -> list[Candidate]:
         raise InputError(Problem(f"study {store.study.study_name}", what, "run it until it has one"))
     others = [trial for trial in trials if trial.answers(limits) or (trial.state == "finished" and trial.level > 0)]
     others.sort(key=lambda trial: (trial.level, -metric.sign * trial.metrics[metric.name]))
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     for trial in [best, *others]:
-        if len(found) < count and trial.values not in [other.values for other in found]:
-            found.append(Candidate(trial.number, trial.values, None if trial.level else trial.metrics[metric.name]))
-    known = answer_of(store.facts, trials).get("parameters", {})
-    estimate = {name: part["estimate"] for name, part in known.items() if part["estimate"] is not None}
-    if estimate and estimate not in [other.values for other in found]:
-        found.append(Candidate(None, estimate))
-    return found
+        if len(candidates) < count and trial.values not in [other.values for other in candidates]:
+            recorded = None if trial.level else trial.metrics[metric.name]
+            candidates.append(Candidate(trial.number, trial.values, recorded))
+    answer = current_answer(store.facts, trials)
+    parameters = {} if answer is None else answer.parameters
+    estimate = {name: part.estimate for name, part in parameters.items() if part.estimate is not None}
+    if estimate and estimate not in [other.values for other in candidates]:
+        candidates.append(Candidate(None, estimate))
+    return candidates
 
 
 @dataclass
@@ -135,33 +141,27 @@ class _Confirming:
     """Makes the evaluations that an opinion wants."""
 
     opinion: Opinion
-    executor: Executor
+    pool: Pool[Job]
     follower: Follower
-    retries: int
-    _running: dict[int, tuple[Job, int]] = field(default_factory=dict)
     _done: int = 0
     _number: int = 0
 
     def run(self) -> None:
         """Evaluate until nothing more is wanted, and keep the opinion after every evaluation."""
         patience = Patience(self.follower.paused, self.follower.resumed)
-        self._tell()
+        self._report()
         while self._fill():
-            ended = self.executor.wait(self, _WAIT_SECONDS)
+            ended = self.pool.wait(self, _WAIT_SECONDS)
             if ended is None:
                 continue
-            job, attempts = self._running.pop(ended.number)
-            if ended.infrastructure and attempts <= self.retries:
-                self._begin(job, attempts + 1)
-                continue
-            self.opinion.take_in(job, ended)
+            self.opinion.take_in(*ended)
             self._done += 1
-            self._tell()
+            self._report()
             patience(self.opinion.keep)
         patience(self.opinion.keep)
 
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
-        """Nobody watches single iterations; none is stopped."""
+        """Let every evaluation go on."""
         return True
 
     def paused(self, reason: str) -> None:
@@ -173,21 +173,17 @@ class _Confirming:
         self.follower.resumed()
 
     def _fill(self) -> bool:
-        """Give every free worker a job; whether any runs."""
+        """Give every free worker a job; returns whether any job runs."""
         for job in self._waiting():
-            if len(self._running) >= self.executor.workers:
+            if not self.pool.free:
                 break
-            self._begin(job, 1)
-        return bool(self._running)
+            self._number -= 1  # numbers of tasks that are no trials are negative
+            self.pool.begin(self.opinion.task(self._number, job), job)
+        return bool(self.pool)
 
     def _waiting(self) -> list[Job]:
-        running = [job for job, _ in self._running.values()]
+        running = list(self.pool.values())
         return [job for job in self.opinion.wanted() if job not in running]
 
-    def _begin(self, job: Job, attempts: int) -> None:
-        self._number -= 1  # numbers of tasks that are no trials are negative
-        self._running[self._number] = job, attempts
-        self.executor.submit(self.opinion.task(self._number, job))
-
-    def _tell(self) -> None:
-        self.follower.evaluated(self._done, self._done + len(self._running) + len(self._waiting()))
+    def _report(self) -> None:
+        self.follower.evaluated(self._done, self._done + len(self.pool) + len(self._waiting()))

@@ -1,66 +1,173 @@
-"""The end of a run: what the study found is written down."""
+"""The end of a run: the study's status, its answer with intervals, and the files that hold them.
+
+Computing the answer takes minutes where measurements are repeated, and the study's lock is not held meanwhile: a run
+claims the computation, does it, and keeps the outcome. Other runs that come to the same end wait for it, and say so.
+"""
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
 
 from autotune.files import write_json
 from autotune.problem.goals import Limit
 from autotune.results.best_files import keep_best
-from autotune.results.document import build_result
-from autotune.results.posterior import find_answer
-from autotune.retrying import passing_trouble
-from autotune.runs.repeated_measurements import Replicates
+from autotune.results.build import build_result
+from autotune.results.document import Noise, StudyResult
+from autotune.results.posterior import Answer, find_answer
+from autotune.retrying import Patience, passing_trouble
+from autotune.runs.repeated_measurements import MeasurementLost, RepeatedMeasurements
 from autotune.session import RunningStudy
-from autotune.store.facts import Conclusion
+from autotune.store.facts import Concluding, Conclusion
 from autotune.store.records import TrialRecord, best_of
 
 _LOCK_SECONDS = 2.0
-"""A run that was told to end waits for the others no longer."""
+"""How long a run that was told to end waits for the others."""
+_POLL_SECONDS = 1.0
+"""Between two looks whether another run has computed the answer."""
 
 
-def write_down(study: RunningStudy, status: str, reason: str, replicates: Replicates | None = None) -> tuple[str, str]:
-    """Keep how the study ended, with its answer where it came to one; returns status and reason.
+@dataclass(frozen=True)
+class _Computed:
+    """An answer, or why there is none.
 
-    ``replicates`` tell what the noise of the measurement does to the answer; None where that is not to be known.
-
-    A study of which every trial failed has failed itself. One that other runs go on with has not ended, and of several
-    runs that come to the same end, together or later, the first writes it down.
+    Attributes:
+        answer: None where too few trials say anything, or where it could not be computed.
+        error: why it could not.
+        lost: whether workers were lost, so that the same command may succeed.
     """
-    with study.locked(timeout=-1 if status == "finished" else _LOCK_SECONDS):
-        if status != "finished" and study.others():
-            return status, reason
-        trials, earlier = study.store.trials(), study.store.facts.conclusion
-        count = None if replicates is None else replicates.count
-        same_end = earlier is not None and (earlier.trials, earlier.replicates) == (len(trials), count)
-        if status == "finished" and earlier is not None and same_end:
-            study.store.keep(status=earlier.status, reason=earlier.reason)
-            return earlier.status, earlier.reason
-        ended = status == "finished"
-        if status == "finished" and best_of(trials, study.plan.metric, study.plan.aims.limits) is None:
-            status, reason = "failed", _why_none_finished(study, reason)
+
+    answer: Answer | None = None
+    error: str = ""
+    lost: bool = False
+
+
+def conclude(study: RunningStudy, reason: str, repeated: RepeatedMeasurements | None = None) -> tuple[str, str]:
+    """Finish a study whose search has ended: compute its answer and keep it. Returns status and reason.
+
+    A study of which every trial failed has failed itself. Of several runs that come to the same end, together or later,
+    the first computes the answer and the others take over its conclusion.
+
+    Args:
+        study: the study.
+        reason: why the search ended.
+        repeated: repeated measurements, for what noise does to the answer; None for intervals of the search alone.
+
+    Raises:
+        AutotuneError: no evaluation can be made.
+    """
+    patience = Patience(study.watcher.paused, study.watcher.resumed)
+    claim = _claimed(study, reason, repeated, patience)
+    if isinstance(claim, Conclusion):
+        return claim.status, claim.reason
+    computed = patience(lambda: _computed(study, repeated))
+    if computed.lost:
+        study.watcher.warned(f"no intervals: {computed.error}; the same command computes them")
+    conclusion = patience(lambda: _concluded(study, claim, reason, computed))
+    return conclusion.status, conclusion.reason
+
+
+def record_stop(study: RunningStudy, status: str, reason: str) -> None:
+    """Keep why a run ended before its study did, unless other runs go on with the study.
+
+    Raises:
+        TimeoutError: another run holds the study.
+    """
+    with study.locked(timeout=_LOCK_SECONDS):
+        if study.others():
+            return
         study.store.keep(status=status, reason=reason)
-        study.note_seconds()
-        result = write_result(study)  # before what may take time or fail
-        if status == "finished":
-            _keep_answer(study, replicates)
-            result = write_result(study)
-        _keep_best(study, result)
-        if ended:
-            study.store.keep(conclusion=Conclusion(len(trials), count, status, reason))
-    return status, reason
+        study.keep_seconds()
+        _keep_best(study, write_result(study))
 
 
-def write_result(study: RunningStudy) -> dict[str, Any]:
+def _claimed(
+    study: RunningStudy, reason: str, repeated: RepeatedMeasurements | None, patience: Patience
+) -> Concluding | Conclusion:
+    """This run's claim to compute the answer; else the conclusion that the study has come to, perhaps after a wait."""
+    waiting = False
+    while True:
+        claim = patience(lambda: _claim(study, reason, repeated))
+        if isinstance(claim, Conclusion) or claim.owner == study.lease.owner:
+            break
+        if not waiting:
+            waiting = True
+            study.watcher.paused("another run of this study is computing the answer")
+        time.sleep(_POLL_SECONDS)
+    if waiting:
+        study.watcher.resumed()
+    return claim
+
+
+def _claim(study: RunningStudy, reason: str, repeated: RepeatedMeasurements | None) -> Concluding | Conclusion:
+    """The conclusion from these trials, where there is one, else the claim to compute it of the run that has it."""
+    with study.locked():
+        study.lease.take()  # the claim is valid only as long as the lease
+        trials, facts = study.store.trials(), study.store.facts
+        own = Concluding(study.lease.owner, len(trials), None if repeated is None else repeated.count)
+        if facts.conclusion is not None and _same_end(facts.conclusion, own):
+            study.store.keep(status=facts.conclusion.status, reason=facts.conclusion.reason)
+            return facts.conclusion
+        other = facts.concluding
+        if other is not None and _same_end(other, own) and other.owner in study.others():
+            return other
+        if best_of(trials, study.plan.metric, study.plan.aims.limits) is None:
+            return _keep_end(study, Conclusion(own.trials, own.replicates, "failed", _why_none_finished(study, reason)))
+        study.store.keep(concluding=own, status="finished", reason=reason)
+        study.keep_seconds()
+        write_result(study)  # before what may take time or fail
+        return own
+
+
+def _same_end(one: Concluding | Conclusion, other: Concluding | Conclusion) -> bool:
+    return (one.trials, one.replicates) == (other.trials, other.replicates)
+
+
+def _concluded(study: RunningStudy, claim: Concluding, reason: str, computed: _Computed) -> Conclusion:
+    """Keep what was computed, unless another run has done so, or has come further."""
+    with study.locked():
+        trials, earlier = study.store.trials(), study.store.facts.conclusion
+        if earlier is not None and (_same_end(earlier, claim) or earlier.trials > claim.trials):
+            study.store.keep(status=earlier.status, reason=earlier.reason)
+            return earlier
+        if computed.error:
+            study.store.keep(answer_error=computed.error)
+        if computed.answer is not None:
+            write_json(study.folder / "posterior.json", computed.answer.as_dict())
+            study.store.keep(answer=computed.answer.without_samples().as_dict())
+        conclusion = Conclusion(claim.trials, claim.replicates, "finished", reason)
+        searched_on = any(trial.state != "interrupted" for trial in trials[claim.trials :]) and bool(study.others())
+        return _keep_end(study, conclusion, final=not searched_on and not computed.lost, status=not searched_on)
+
+
+def _keep_end(study: RunningStudy, conclusion: Conclusion, *, final: bool = True, status: bool = True) -> Conclusion:
+    """Keep how the study ended, and write its files. The study's lock must be held.
+
+    Args:
+        study: the study.
+        conclusion: how it ended.
+        final: whether later runs take the conclusion over.
+        status: whether the study ends here; else other runs search on with a larger budget.
+    """
+    if status:
+        study.store.keep(status=conclusion.status, reason=conclusion.reason)
+    study.keep_seconds()
+    _keep_best(study, write_result(study))
+    if final:
+        study.store.keep(conclusion=conclusion)
+    return conclusion
+
+
+def write_result(study: RunningStudy) -> StudyResult:
     """Write result.json; returns its content."""
     result = build_result(study.store, study.home, live=bool(study.others()))
-    write_json(study.folder / "result.json", result)
+    write_json(study.folder / "result.json", result.as_dict())
     return result
 
 
 def keep_report(study: RunningStudy) -> None:
-    """Write the report, unless the study says not to; a failure of it is noted, and is no reason to fail."""
+    """Write the report, unless the study says not to; where that fails, the reason is kept and the run goes on."""
     if not study.file.spec.report:
         return
     error = ""
@@ -74,14 +181,14 @@ def keep_report(study: RunningStudy) -> None:
         study.store.keep(report_error=error or None)
 
 
-def _keep_answer(study: RunningStudy, replicates: Replicates | None) -> None:
-    """Keep what the surrogate knows of the optimum; its samples in a file of their own.
+def _computed(study: RunningStudy, repeated: RepeatedMeasurements | None) -> _Computed:
+    """Compute the surrogate's posterior of the optimum.
 
-    It knows of no limits: where these exclude the best trial, its optimum is not the answer, and nothing is kept.
+    The surrogate knows of no limits: where these exclude the best trial, its optimum is not the answer.
     """
     search, trials = study.tuner.search, study.store.trials()
     if best_of(trials, study.plan.metric) != best_of(trials, study.plan.metric, search.aims.limits):
-        return
+        return _Computed()
     try:
         answer = find_answer(
             study.store,
@@ -90,26 +197,25 @@ def _keep_answer(study: RunningStudy, replicates: Replicates | None) -> None:
             seed=search.seed,
             own_levels=len(search.costs),
             sources=search.sources,
-            again=replicates,
+            again=repeated,
             ambiguous=study.plan.made_up_by,
             limits=study.plan.limits,
-            check=None if replicates is None else replicates.check,
+            check=None if repeated is None else repeated.check,
         )
-    except Exception as error:  # what the study found must not be lost for a number about it
+    except MeasurementLost as error:
+        return _Computed(error=str(error), lost=True)
+    except Exception as error:  # the trials must not be lost for a number about them
         if passing_trouble(error):
             raise
-        study.store.keep(answer_error=f"{type(error).__name__}: {error}")
-        return
-    if answer is not None:
-        if replicates is not None and replicates.evaluated:
-            noise = {"known_from": study.noise, "replicates": replicates.count, "equivalents": replicates.evaluated}
-            answer |= {"noise": noise}
-        write_json(study.folder / "posterior.json", answer)
-        study.store.keep(answer={key: part for key, part in answer.items() if key != "samples"})
+        return _Computed(error=f"{type(error).__name__}: {error}")
+    if answer is not None and repeated is not None and repeated.evaluated:
+        noise = Noise(known_from=study.noise, replicates=repeated.count, equivalents=repeated.evaluated)
+        answer = answer.model_copy(update={"noise": noise})
+    return _Computed(answer)
 
 
-def _keep_best(study: RunningStudy, result: dict[str, Any]) -> None:
-    """Write the answer as files to go on with."""
+def _keep_best(study: RunningStudy, result: StudyResult) -> None:
+    """Write the best values as files to continue with."""
     try:
         keep_best(study.file, result, study.home)
     except OSError:
@@ -132,7 +238,7 @@ def _why_none_finished(study: RunningStudy, end: str) -> str:
 
 
 def _nearest(limit: Limit, trials: list[TrialRecord]) -> str:
-    """A limit, and what came nearest to keeping it."""
+    """A limit, and the value that came nearest to keeping it."""
     reported = [trial.reported for trial in trials if trial.answers()]
     nearest = min(reported, key=limit.missed_by).get(limit.metric)
     return f"{limit} ({'not reported' if nearest is None else f'nearest {nearest:.5g}'})"

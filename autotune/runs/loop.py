@@ -1,13 +1,14 @@
-"""The loop of a run: a free worker gets a proposal at once, what has ended is stored, until the budget is used."""
+"""The search of a run: a free worker gets a proposal at once, each trial is stored as it ends, up to the budget."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from autotune.errors import Problem, StudyFailed
 from autotune.execution.executor import Ended, Executor, Task
+from autotune.execution.retries import Pool
 from autotune.retrying import Patience
 from autotune.runs.stopping import Ending
 from autotune.search.tuner import Trial
@@ -17,12 +18,12 @@ from autotune.store.records import TrialRecord
 from autotune.tracking.record import Record
 
 _POLL_SECONDS = 1.0
-"""Between two looks at what other runs of the study do, while there is nothing to do here."""
+"""Between two looks for what other runs of the study do, while there is nothing to do here."""
 
 
 @dataclass(frozen=True)
 class _Next:
-    """What to do with a free worker: evaluate ``trial``, or else wait, or else end for a ``reason``."""
+    """The next step for a free worker: evaluate ``trial``, else end for a ``reason``, else wait."""
 
     trial: Trial | None = None
     finish: bool = False
@@ -31,31 +32,29 @@ class _Next:
 
 @dataclass
 class _Evaluating:
-    """A trial that runs here."""
+    """A trial that runs here, and the pruner's say on whether it goes on."""
 
     trial: Trial
-    task: Task
     goes_on: Callable[[int, float], bool]
-    attempts: int = 1
 
 
 class Loop:
-    """Searches until the budget is used. Ends by an exception wherever something must not go on."""
+    """Searches until the budget is used. Ends by an exception wherever something must not go on.
 
-    def __init__(
-        self,
-        study: RunningStudy,
-        executor: Executor,
-        watcher: Watcher,
-        record: Record,
-    ) -> None:
-        """``record`` is told of every trial that has ended."""
-        self._study, self._executor, self._watcher, self._record = study, executor, watcher, record
+    Args:
+        study: the study.
+        executor: evaluates; idle.
+        watcher: is told what happens.
+        record: is given every trial that has ended.
+    """
+
+    def __init__(self, study: RunningStudy, executor: Executor, watcher: Watcher, record: Record) -> None:
+        self._study, self._watcher, self._record = study, watcher, record
         self._metric, self._spec = study.plan.metric.name, study.file.spec
         cheap, by_model = max(study.plan.costs[1:], default=None), self._spec.search.sampler == "gp"
         self._ending = Ending(self._spec.budget, self._metric, cheap, by_model)
         self._patience = Patience(watcher.paused, watcher.resumed)
-        self._evaluating: dict[int, _Evaluating] = {}
+        self._pool: Pool[_Evaluating] = Pool(executor, self._spec.execution.retries)
         self._waited_at = (-1, -1)
         self._failed_in_a_row = 0
 
@@ -69,15 +68,15 @@ class Loop:
             reason = self._fill()
             if reason:
                 return reason
-            if not self._evaluating:
+            if not self._pool:
                 time.sleep(_POLL_SECONDS)
-            elif (ended := self._executor.wait(self, _POLL_SECONDS)) is not None:
-                self._take_in(ended)
+            elif (ended := self._pool.wait(self, _POLL_SECONDS)) is not None:
+                self._store(*ended)
 
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
         """An iteration of a trial is done; whether to go on with it."""
         self._watcher.progressed(number, iteration, iterations, metrics)
-        value, goes_on = metrics.get(self._metric), self._evaluating[number].goes_on
+        value, goes_on = metrics.get(self._metric), self._pool[number].goes_on
         if value is None or iteration == iterations:  # after the last one there is nothing left to save
             return True
         return self._patience(lambda: goes_on(iteration, value))
@@ -91,14 +90,14 @@ class Loop:
         self._watcher.resumed()
 
     def _fill(self) -> str:
-        """Give every free worker a trial, as far as there are any to give; why the search ends, if it does."""
+        """Give every free worker a trial while there are any to give; returns why the search ends, if it does."""
         if self._study.lease.lapsed:
             self._patience(self._take_lease)
-        while len(self._evaluating) < self._executor.workers:
-            coming = self._patience(self._next)
-            if coming.trial is None:
-                return coming.reason
-            self._begin(coming.trial, finish=coming.finish)
+        while self._pool.free:
+            step = self._patience(self._next)
+            if step.trial is None:
+                return step.reason
+            self._begin(step.trial, finish=step.finish)
         return ""
 
     def _take_lease(self) -> None:
@@ -106,30 +105,32 @@ class Loop:
             self._study.lease.take()
 
     def _next(self) -> _Next:
-        """Decide, and record as running, what a free worker does; no other run of the study does so meanwhile."""
+        """Decide what a free worker does; its trial is in the store. No other run of the study decides meanwhile."""
         study = self._study
         with study.locked():
             study.lease.take()
             study.tuner.release_abandoned(alive(study.store))
-            known = study.store.trials()
-            self._record.follow(known)
-            trials = self._without_lost([trial for trial in known if trial.state != "interrupted"])
+            started = study.store.trials()
+            self._record.follow(started)
+            trials = self._without_lost([trial for trial in started if trial.state != "interrupted"])
             running = sum(trial.state == "running" for trial in trials)
             if running and self._waited_at == (len(trials), running):
                 return _Next()  # nothing has ended since
-            coming = self._ending.after(trials, study.seconds(), study.tuner.expects)
-            if running and (coming.reason or coming.finish):  # what runs may change that
+            step = self._ending.after(trials, study.seconds(), study.tuner.expects)
+            if running and (step.reason or step.finish):  # the trials that run may change that
                 self._waited_at = (len(trials), running)
                 return _Next()
-            if coming.reason:
-                return _Next(reason=coming.reason)
-            trial = study.tuner.ask(finish=coming.finish, owner=study.lease.owner)
-            return _Next(trial, coming.finish)
+            if step.reason:
+                return _Next(reason=step.reason)
+            if study.store.facts.status != "running":  # a run with a smaller budget has finished since
+                study.store.keep(status="running", reason="")
+            trial = study.tuner.ask(finish=step.finish, owner=study.lease.owner)
+            return _Next(trial, step.finish)
 
     def _without_lost(self, trials: list[TrialRecord]) -> list[TrialRecord]:
-        """The trials, less those that a store in trouble has recorded as this run's without answering: released now."""
+        """The trials, less those of this run that a store in trouble kept without answering; these are released."""
         own = [trial for trial in trials if trial.state == "running" and trial.owner == self._study.lease.owner]
-        lost = [trial for trial in own if trial.number not in self._evaluating]
+        lost = [trial for trial in own if trial.number not in self._pool]
         for trial in lost:
             self._study.store.release(trial, cancelled=True)
         return [trial for trial in trials if trial not in lost]
@@ -139,21 +140,11 @@ class Loop:
         values = {**study.plan.held(trial.level), **trial.values}
         task = Task(trial.number, values, trial.seed, study.home.trial(study.name, trial.number))
         goes_on = (lambda iteration, value: True) if finish else self._patience(lambda: study.tuner.watch(trial))
-        self._evaluating[trial.number] = _Evaluating(trial, task, goes_on)
         self._watcher.proposed(trial)
-        self._executor.submit(task)
+        self._pool.begin(task, _Evaluating(trial, goes_on))
 
-    def _take_in(self, ended: Ended) -> None:
-        """Store how an evaluation ended, unless it is to be tried again."""
-        evaluating = self._evaluating[ended.number]
-        if ended.infrastructure and evaluating.attempts <= self._spec.execution.retries:
-            evaluating.attempts += 1
-            self._executor.submit(evaluating.task)
-            return
-        del self._evaluating[ended.number]
-        if evaluating.attempts > 1 and ended.infrastructure:
-            reason = f"{ended.evaluation.reason}; tried {evaluating.attempts} times"
-            ended = replace(ended, evaluation=replace(ended.evaluation, reason=reason))
+    def _store(self, evaluating: _Evaluating, ended: Ended) -> None:
+        """Store how an evaluation ended, and report it."""
         record = self._patience(lambda: self._tell(evaluating.trial, ended))
         if record.state == "interrupted":
             return  # the lease had expired, and another run has taken the trial for lost
@@ -165,7 +156,7 @@ class Loop:
         kept = self._study.home.trial(self._study.name, trial.number).is_dir()
         with self._study.locked():
             record = self._study.tuner.tell(trial, ended.evaluation, done=ended.done, kept=kept)
-        self._study.note_seconds()
+        self._study.keep_seconds()
         return record
 
     def _count_failures(self, trial: TrialRecord) -> None:

@@ -1,11 +1,13 @@
-"""Repeated measurements: what their noise does to an answer, from evaluations of the answer with noise drawn anew."""
+"""Repeated measurements: evaluations at the answer with noise drawn anew, which show what noise does to the answer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from autotune.execution.executor import Executor, Repetition, Task
+from autotune.errors import AutotuneError, Problem
+from autotune.execution.executor import Ended, Executor, Repetition, Task
+from autotune.execution.retries import Pool
 from autotune.objective import Status, Value
 from autotune.session import Watcher
 
@@ -15,65 +17,94 @@ TO_LEARN = 4
 """Full evaluations that an objective may spend on learning what to repeat."""
 
 
-class Replicates:
+class MeasurementLost(AutotuneError):
+    """Evaluations that the intervals need were lost with their workers, however often they were tried."""
+
+
+class RepeatedMeasurements:
     """The tuned metric's derivatives on measurements repeated in simulation.
 
     Args:
         executor: evaluates; idle.
-        watcher: told how far it is.
+        watcher: is told how many are done.
         held: values of the parameters that are not tuned.
-        seed: of the study; the noise of repetition i is drawn from it and i.
-        count: repetitions, each of the cost of a full evaluation; :data:`TO_LEARN` come on top.
+        seed: seed of the study; the noise of repetition i is drawn from it and i.
+        count: number of repetitions, each of the cost of a full evaluation; :data:`TO_LEARN` come on top.
         metric: the tuned metric's name.
+        retries: how often an evaluation is tried again whose worker was lost.
     """
 
     def __init__(
-        self, executor: Executor, watcher: Watcher, held: Mapping[str, Value], *, seed: int, count: int, metric: str
+        self,
+        executor: Executor,
+        watcher: Watcher,
+        held: Mapping[str, Value],
+        *,
+        seed: int,
+        count: int,
+        metric: str,
+        retries: int,
     ) -> None:
-        self._executor, self._watcher, self._held, self._metric = executor, watcher, held, metric
+        self._watcher, self._held, self._metric = watcher, held, metric
+        self._pool: Pool[int] = Pool(executor, retries)
         self._seed, self.count = seed, count
         self.evaluated = 0
-        """Full evaluations' worth made, at most: :data:`TO_LEARN` included."""
+        """Cost of the evaluations made, in full evaluations, at most: :data:`TO_LEARN` is included."""
 
     def check(self, values: Mapping[str, Value]) -> tuple[float, Mapping[str, float]] | None:
-        """The metric and its derivatives at tuned ``values``, of the measurement itself; None where that fails."""
+        """The metric and its derivatives at tuned ``values``, of the measurement itself; None where that fails.
+
+        Raises:
+            MeasurementLost: the evaluation's workers were lost.
+        """
         self._watcher.repeated(0, self.count)
-        self._executor.submit(Task(_CHECK, {**self._held, **values}, self._seed, None))
-        end = None
-        while end is None:
-            end = self._executor.wait(self, _WAIT_SECONDS)
+        self._pool.begin(Task(_CHECK, {**self._held, **values}, self._seed, None), 0)
+        _, ended = self._next()
         self.evaluated += 1
-        value = end.evaluation.metrics.get(self._metric, math.nan)
-        if end.evaluation.status is not Status.COMPLETE or not math.isfinite(value):
+        if ended.infrastructure:
+            raise _lost("the best guess", ended)
+        value = ended.evaluation.metrics.get(self._metric, math.nan)
+        if ended.evaluation.status is not Status.COMPLETE or not math.isfinite(value):
             return None
-        return value, end.evaluation.gradient
+        return value, ended.evaluation.gradient
 
     def __call__(self, values: Mapping[str, Value]) -> list[Mapping[str, float]]:
-        """Derivatives at tuned ``values``, by parameter name; a repetition that fails gives none."""
+        """Derivatives at tuned ``values``, by parameter name; a repetition that fails gives none.
+
+        Raises:
+            MeasurementLost: so many evaluations lost their workers that fewer than two are left.
+        """
         complete = {**self._held, **values}
         waiting = [
             Task(-1 - i, complete, self._seed, None, Repetition(complete, 1000 * self._seed + i + 1))
             for i in range(self.count)
         ]
-        found: dict[int, Mapping[str, float]] = {}
-        ended = running = 0
+        gradients: dict[int, Mapping[str, float]] = {}
+        lost: Ended | None = None
         self._watcher.repeated(0, self.count)
-        while ended < self.count:
-            while waiting and running < self._executor.workers:
-                self._executor.submit(waiting.pop(0))
-                running += 1
-            end = self._executor.wait(self, _WAIT_SECONDS)
-            if end is None:
-                continue
-            running, ended = running - 1, ended + 1
-            self._watcher.repeated(ended, self.count)
-            if end.evaluation.status is Status.COMPLETE and end.evaluation.gradient:
-                found[end.number] = end.evaluation.gradient
+        for done in range(1, self.count + 1):
+            while waiting and self._pool.free:
+                task = waiting.pop(0)
+                self._pool.begin(task, -task.number)
+            repetition, ended = self._next()
+            self._watcher.repeated(done, self.count)
+            if ended.infrastructure:
+                lost = ended
+            elif ended.evaluation.status is Status.COMPLETE and ended.evaluation.gradient:
+                gradients[repetition] = ended.evaluation.gradient
         self.evaluated += self.count + TO_LEARN
-        return [found[number] for number in sorted(found, reverse=True)]
+        if lost is not None and len(gradients) < 2:
+            raise _lost("the repeated measurements", lost)
+        return [gradients[repetition] for repetition in sorted(gradients)]
+
+    def _next(self) -> tuple[int, Ended]:
+        """Wait for an evaluation to end."""
+        while (ended := self._pool.wait(self, _WAIT_SECONDS)) is None:
+            pass
+        return ended
 
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
-        """Nobody watches single iterations; none is stopped."""
+        """Let every evaluation go on."""
         return True
 
     def paused(self, reason: str) -> None:
@@ -83,3 +114,7 @@ class Replicates:
     def resumed(self) -> None:
         """It goes on."""
         self._watcher.resumed()
+
+
+def _lost(what: str, ended: Ended) -> MeasurementLost:
+    return MeasurementLost(Problem(what, f"cannot be evaluated: {ended.evaluation.reason}"))

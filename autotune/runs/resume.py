@@ -14,7 +14,8 @@ from autotune.errors import InputError, Problem
 from autotune.files import write_json
 from autotune.home import Home
 from autotune.objective import Objective
-from autotune.results.document import build_result
+from autotune.objective.identity import content_hash_of
+from autotune.results.build import build_result
 from autotune.store.facts import plain_facts
 from autotune.store.leases import alive
 from autotune.store.records import best_of
@@ -37,7 +38,7 @@ def make_folder(name: str, home: Home) -> Path:
     return folder
 
 
-def take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fresh: bool) -> TrialStore:
+def resume_or_create(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fresh: bool) -> TrialStore:
     """The study's store: continued where it is the same study, created where there is none.
 
     The study's lock must be held (:func:`autotune.store.locks.exclusive`).
@@ -96,7 +97,7 @@ def require_same(store: TrialStore, file: StudyFile, objective: Objective, plan:
 
 
 def _identity(file: StudyFile, objective: Objective) -> dict[str, Any]:
-    return file.identity() | {"content_hash": objective.summary().get("content hash")}
+    return file.identity() | {"content_hash": content_hash_of(objective)}
 
 
 def sources_of(file: StudyFile, plan: Plan, home: Home) -> tuple[TrialStore, ...]:
@@ -145,7 +146,7 @@ def _archive(store: TrialStore, name: str, home: Home) -> None:
     for entry in home.study(name).iterdir():
         shutil.move(entry, home.study(kept) / entry.name)
     # The one that was moved says the old name and the old place.
-    write_json(home.study(kept) / "result.json", build_result(archived, home, live=False))
+    write_json(home.study(kept) / "result.json", build_result(archived, home, live=False).as_dict())
 
 
 def _require_same(

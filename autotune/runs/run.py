@@ -1,33 +1,32 @@
-"""Run a study from its file: open the data, take up or create the study, evaluate trials, record, conclude."""
+"""Run a study from its file: open the data, resume or create the study, evaluate trials, record, finish."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from autotune.errors import NoneSucceeded, Problem
 from autotune.execution.artifacts import discard_unfinished
-from autotune.execution.choose import make_executor
-from autotune.execution.cluster_start import check_execution
+from autotune.execution.choose import check_execution, make_executor
 from autotune.execution.executor import Executor
+from autotune.execution.forked_children import ThisProcessOnly
 from autotune.home import Home
 from autotune.objective import KnowsTruth, MeasuresAgain, Objective
 from autotune.provenance.environment import note_environment
+from autotune.results.document import StudyResult
 from autotune.retrying import Patience
-from autotune.runs.finish import keep_report, write_down, write_result
+from autotune.runs.finish import conclude, keep_report, record_stop, write_result
 from autotune.runs.loop import Loop
-from autotune.runs.repeated_measurements import Replicates
-from autotune.runs.resume import make_folder, sources_of, take_up
+from autotune.runs.repeated_measurements import RepeatedMeasurements
+from autotune.runs.resume import make_folder, resume_or_create, sources_of
 from autotune.search.tuner import Search, Tuner
-from autotune.session import RunningStudy, Watcher
-from autotune.store.database import require_reachable
+from autotune.session import RunningStudy, Watcher, lock_study
+from autotune.store.database import database_of
 from autotune.store.leases import Lease, alive
-from autotune.store.locks import exclusive
 from autotune.store.trials import TrialStore
 from autotune.study import Plan, StudyFile, plan_study
-from autotune.study.kept_file import note_origin
+from autotune.study.kept_file import keep_file
 from autotune.tracking.record import Record
 
 _NO_INTERVALS = (
@@ -45,7 +44,7 @@ class Outcome:
         warning: one line where something beside the search went wrong (MLflow); empty otherwise.
     """
 
-    result: dict[str, Any]
+    result: StudyResult
     truth: Mapping[str, float]
     warning: str
 
@@ -66,9 +65,10 @@ def run_study(file: StudyFile, *, home: Home, watcher: Watcher, fresh: bool = Fa
         KeyboardInterrupt: passed on after the state is safe.
     """
     check_execution(file)
-    objective = file.open()
-    plan = plan_study(file, objective)
-    study = _take_up(file, objective, plan, home, fresh=fresh)
+    with ThisProcessOnly():  # an objective that forks here must not have its child run the study, too
+        objective = file.open()
+        plan = plan_study(file, objective)
+    study = _begin(file, objective, plan, home, watcher, fresh=fresh)
     executor = make_executor(file, objective, plan.metric, home)
     del objective  # the workers read the data for themselves; here, they would only take memory
     try:
@@ -79,18 +79,20 @@ def run_study(file: StudyFile, *, home: Home, watcher: Watcher, fresh: bool = Fa
             study.lease.give_back()
 
 
-def _take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fresh: bool) -> RunningStudy:
-    """Take up the study in the store, and release what dead runs have left of it."""
-    require_reachable(home.store_url)
+def _begin(
+    file: StudyFile, objective: Objective, plan: Plan, home: Home, watcher: Watcher, *, fresh: bool
+) -> RunningStudy:
+    """Resume the study or create it, and release the trials that dead runs have left."""
+    database_of(home.store_url).require_reachable()
     sources = sources_of(file, plan, home)
     folder = make_folder(file.spec.name, home)
-    with exclusive(home.store_url, file.spec.name):
-        store = take_up(file, objective, plan, home, fresh=fresh)
+    with lock_study(home.store_url, file.spec.name, watcher):
+        store = resume_or_create(file, objective, plan, home, fresh=fresh)
         if not alive(store):
             discard_unfinished(folder / "trials")
         lease = Lease(store)
         lease.take()
-        note_origin(store, file, home)
+        keep_file(store, file, home)
         note_environment(store, lease.owner, file.spec, folder)
         tuner = Tuner(store, plan.space, plan.metric, _search(file, plan, sources))
         tuner.start(alive(store))
@@ -99,7 +101,9 @@ def _take_up(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, f
     noise = objective.noise if isinstance(objective, MeasuresAgain) else ""
     earlier = store.facts.seconds
     summary = dict(objective.summary())
-    return RunningStudy(file, plan, home, store, tuner, lease, summary, dict(truth), noise, earlier=earlier)
+    return RunningStudy(
+        file, plan, home, store, tuner, lease, summary, dict(truth), noise, earlier=earlier, watcher=watcher
+    )
 
 
 def _search(file: StudyFile, plan: Plan, sources: tuple[TrialStore, ...]) -> Search:
@@ -117,7 +121,7 @@ def _search(file: StudyFile, plan: Plan, sources: tuple[TrialStore, ...]) -> Sea
 
 
 def _to_the_end(study: RunningStudy, executor: Executor, watcher: Watcher) -> Outcome:
-    """Evaluate trials until the budget is used, then conclude; say in the store too how a run ended that did not."""
+    """Evaluate trials until the budget is used, then finish; where the run cannot, the store says why."""
     record, patience = Record(study), Patience(watcher.paused, watcher.resumed)
     stopped = "interrupted by the user"
     try:
@@ -128,13 +132,13 @@ def _to_the_end(study: RunningStudy, executor: Executor, watcher: Watcher) -> Ou
             watcher.warned(warning)
         reason = Loop(study, executor, watcher, record).search()
         stopped = _NO_INTERVALS
-        replicates = patience(lambda: _replicates(study, executor, watcher))
-        status, reason = patience(lambda: write_down(study, "finished", reason, replicates))
+        repeated = patience(lambda: _repeated_measurements(study, executor, watcher))
+        status, reason = conclude(study, reason, repeated)
     except KeyboardInterrupt:
-        _break_off(study, executor, record, "stopped", stopped)
+        _stop(study, executor, record, "stopped", stopped)
         raise
     except Exception as error:
-        _break_off(study, executor, record, "failed", _in_words(error))
+        _stop(study, executor, record, "failed", _in_words(error))
         raise
     try:
         keep_report(study)
@@ -148,22 +152,23 @@ def _to_the_end(study: RunningStudy, executor: Executor, watcher: Watcher) -> Ou
     return Outcome(result, study.truth, warning)
 
 
-def _replicates(study: RunningStudy, executor: Executor, watcher: Watcher) -> Replicates | None:
+def _repeated_measurements(study: RunningStudy, executor: Executor, watcher: Watcher) -> RepeatedMeasurements | None:
     """Repeated measurements; None where they are not wanted, or the objective has none, or no gradients."""
     count = study.file.spec.intervals.replicates
     if not count or not study.noise or not any(trial.gradient for trial in study.store.trials()):
         return None
     held, seed = study.plan.held(0), study.tuner.search.seed
-    return Replicates(executor, watcher, held, seed=seed, count=count, metric=study.plan.metric.name)
+    metric, retries = study.plan.metric.name, study.file.spec.execution.retries
+    return RepeatedMeasurements(executor, watcher, held, seed=seed, count=count, metric=metric, retries=retries)
 
 
-def _break_off(study: RunningStudy, executor: Executor, record: Record, status: str, reason: str) -> None:
-    """Say in the store why the run ended, as far as the store still works; who called raises what ended it."""
+def _stop(study: RunningStudy, executor: Executor, record: Record, status: str, reason: str) -> None:
+    """Keep why the run ended, as far as the store still works. The caller raises the exception that ended it."""
     executor.close()
     with contextlib.suppress(Exception), study.locked(timeout=2.0):
         study.release_own()
     with contextlib.suppress(Exception):
-        write_down(study, status, reason)
+        record_stop(study, status, reason)
         record.close(status)
         write_result(study)
 

@@ -10,7 +10,7 @@ import pytest
 from autotune.execution.executor import Ended, Listener, Task
 from autotune.execution.inline import InlineExecutor
 from autotune.objective import Evaluation, Status, Value
-from autotune.runs.repeated_measurements import TO_LEARN, Replicates
+from autotune.runs.repeated_measurements import TO_LEARN, MeasurementLost, RepeatedMeasurements
 from tests.autotune.toy import Toy, ToySettings
 
 AT: dict[str, Value] = {"shift": 0.5}
@@ -73,9 +73,11 @@ def by_seed(task: Task) -> Evaluation:
     return Evaluation(Status.COMPLETE, {"consistency": 0.5}, gradient={"shift": float(task.repetition.seed)})
 
 
-def replicates(executor: Crowd, count: int = 5, seed: int = 4) -> tuple[Replicates, Watching]:
+def replicates(executor: Crowd, count: int = 5, seed: int = 4) -> tuple[RepeatedMeasurements, Watching]:
     watching = Watching()
-    return Replicates(executor, watching, HELD, seed=seed, count=count, metric="consistency"), watching
+    return RepeatedMeasurements(
+        executor, watching, HELD, seed=seed, count=count, metric="consistency", retries=1
+    ), watching
 
 
 @pytest.mark.parametrize("workers", [1, 3, 9])
@@ -129,6 +131,48 @@ def test_one_that_fails_gives_nothing_and_is_not_waited_for_again() -> None:
     assert watching.done[-1] == (5, 5) and made.evaluated == 5 + TO_LEARN
 
 
+@dataclass
+class Losing(Crowd):
+    """Evaluations whose workers are killed from outside: as many of each task as stated."""
+
+    losses: int = 1
+    lost: dict[int, int] = field(default_factory=dict)
+
+    def wait(self, listener: Listener, timeout: float) -> Ended | None:
+        ended = super().wait(listener, timeout)
+        if ended is None or self.lost.get(ended.number, 0) >= self.losses:
+            return ended
+        self.lost[ended.number] = self.lost.get(ended.number, 0) + 1
+        killed = Evaluation(Status.FAILED, reason="its worker process was killed by signal 9 (killed)")
+        return Ended(ended.number, killed, infrastructure=True)
+
+
+def at_the_answer(task: Task) -> Evaluation:
+    return Evaluation(Status.COMPLETE, {"consistency": 0.5}, gradient={"shift": 2.0})
+
+
+def test_a_worker_that_is_killed_from_outside_changes_nothing() -> None:
+    """In particular, the best guess does not count as one that fell short."""
+    undisturbed, _ = replicates(Crowd(2, at_the_answer))
+    disturbed, watching = replicates(Losing(2, at_the_answer))
+    assert disturbed.check(AT) == undisturbed.check(AT) == (0.5, {"shift": 2.0})
+    undisturbed, _ = replicates(Crowd(2, by_seed))
+    disturbed, watching = replicates(Losing(2, by_seed))
+    assert disturbed(AT) == undisturbed(AT)
+    assert watching.done == [(i, 5) for i in range(6)]
+
+
+def test_what_stays_lost_is_no_statement_about_the_answer() -> None:
+    never = 100
+    made, _ = replicates(Losing(2, at_the_answer, losses=never))
+    with pytest.raises(MeasurementLost, match=r"the best guess: cannot be evaluated: .*\(killed\); tried 2 times"):
+        made.check(AT)
+    with pytest.raises(MeasurementLost, match=r"the repeated measurements: cannot be evaluated: .*tried 2 times"):
+        replicates(Losing(2, by_seed, losses=never))[0](AT)
+    some = Losing(2, by_seed, losses=never, lost={-1: never, -2: never, -5: never})
+    assert replicates(some)[0](AT) == [{"shift": 4001.0}, {"shift": 4002.0}, {"shift": 4005.0}]
+
+
 def test_pauses_are_passed_on() -> None:
     made, watching = replicates(Crowd(1, by_seed))
     made.paused("the disk is full")
@@ -150,11 +194,11 @@ def test_with_an_executor_of_trials() -> None:
     """Derivatives of exp(-error) at the values, on each measurement."""
     executor = InlineExecutor(Repeatable(ToySettings()), "error")
     full: dict[str, Value] = {"shift": 0.5, "rate": 0.05, "passes": 5, "method": "fast"}
-    found = Replicates(executor, Watching(), HELD, seed=0, count=3, metric="consistency")(full)
+    found = RepeatedMeasurements(executor, Watching(), HELD, seed=0, count=3, metric="consistency", retries=1)(full)
     assert [each["shift"] for each in found] == pytest.approx([-0.01 / 2 * seed for seed in (1, 2, 3)])
     assert [each["tilt"] for each in found] == [0.0, 0.0, 0.0]
 
 
 def test_an_objective_that_cannot_be_measured_again_gives_nothing() -> None:
     executor = InlineExecutor(Toy(ToySettings()), "error")
-    assert Replicates(executor, Watching(), HELD, seed=0, count=2, metric="consistency")(AT) == []
+    assert RepeatedMeasurements(executor, Watching(), HELD, seed=0, count=2, metric="consistency", retries=1)(AT) == []

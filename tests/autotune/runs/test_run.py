@@ -15,7 +15,7 @@ import pytest
 from autotune.errors import InputError, NoneSucceeded, StudyFailed
 from autotune.home import Home
 from autotune.objective import Metric, Value
-from autotune.results.document import build_result
+from autotune.results.build import build_result
 from autotune.runs.run import run_study
 from autotune.search.tuner import Trial
 from autotune.store.leases import Lease, alive
@@ -120,7 +120,7 @@ def test_a_watcher_hears_everything_in_order(executor: str, home: Home) -> None:
     ]
     assert outcome.truth == {"shift": 0.7, "tilt": 4.0}
     assert outcome.warning == ""
-    assert outcome.result == json.loads((home.study("toy") / "result.json").read_text())
+    assert outcome.result.as_dict() == json.loads((home.study("toy") / "result.json").read_text())
     kept = sorted(str(path.relative_to(home.trial("toy", 0))) for path in home.trial("toy", 0).iterdir())
     assert kept == ["object.png", "reconstruction.h5"]
 
@@ -333,7 +333,7 @@ def test_the_run_id_is_kept_while_mlflow_is_away(home: Home, migrated: Path, mon
     def away(*arguments: Any, **named: Any) -> None:
         raise ConnectionError("no answer")
 
-    monkeypatch.setattr("autotune.tracking.recorder.StudyRuns", away)
+    monkeypatch.setattr("autotune.tracking.writer.StudyRuns", away)
     outcome = run_study(study(home, tracking={}, budget={"trials": 4}), home=home, watcher=Listener())
     assert outcome.warning.startswith("MLflow lacks part of this study (ConnectionError: no answer)")
     assert outcome.result["mlflow"] == first

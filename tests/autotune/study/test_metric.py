@@ -11,7 +11,7 @@ import pytest
 from autotune.cli.main import run_command_line
 from autotune.errors import InputError
 from autotune.home import Home
-from autotune.runs.resume import take_up
+from autotune.runs.resume import resume_or_create
 from autotune.store.trials import TrialStore
 from autotune.study import Plan, StudyFile, load_study, plan_study
 
@@ -142,7 +142,7 @@ def test_check_says_which_data_and_warns(tmp_path: Path, capsys: pytest.CaptureF
 def taken_up(folder: Path, parameters: str, more: str = "") -> TrialStore:
     file = load(folder, parameters, more)
     objective = file.open()
-    return take_up(file, objective, plan_study(file, objective), Home(folder / "home"), fresh=False)
+    return resume_or_create(file, objective, plan_study(file, objective), Home(folder / "home"), fresh=False)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_setting_that_an_older_version_lacked_is_at_its_default(tmp_path: Path
     assert "noise" not in older(tmp_path, "noise")["objective"]
     file = load(tmp_path, MISMATCH)
     objective = file.open()
-    take_up(file, objective, plan_study(file, objective), Home(tmp_path / "home"), fresh=False)
+    resume_or_create(file, objective, plan_study(file, objective), Home(tmp_path / "home"), fresh=False)
 
 
 def test_a_setting_that_an_older_version_lacked_and_is_stated_differs(tmp_path: Path) -> None:
@@ -194,4 +194,4 @@ def test_a_setting_that_an_older_version_lacked_and_is_stated_differs(tmp_path: 
     file = load_study(tmp_path / "study.yaml", ["objective.noise=0.5"])
     objective = file.open()
     with pytest.raises(InputError, match=r"\+ objective\.noise: 0\.5"):
-        take_up(file, objective, plan_study(file, objective), Home(tmp_path / "home"), fresh=False)
+        resume_or_create(file, objective, plan_study(file, objective), Home(tmp_path / "home"), fresh=False)
