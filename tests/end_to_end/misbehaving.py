@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from autotune.objective import Evaluation, Progress, Status, Value, never_stop
-from tests.autotune.toy import BareToyType, ToySettings
+from tests.autotune.toy import BareToyType, Toy, ToySettings
 from tests.end_to_end.studies import Quick
 
 
@@ -35,6 +35,17 @@ class Misbehaving(Quick):
         if what.exists():
             return misbehave(what.read_text())
         return super().evaluate(values, metric=metric, seed=seed, progress=progress)
+
+
+class Repeatable(Misbehaving):
+    """Its measurement can be repeated: the optimum moves with the seed of the noise."""
+
+    noise = "counted quanta"
+
+    def measured_again(self, values: Mapping[str, Value], *, seed: int) -> Toy:
+        optimum = self.settings.optimum
+        moved = optimum.model_copy(update={"shift": optimum.shift + 0.01 * (seed % 7 - 3)})
+        return Toy(self.settings.model_copy(update={"optimum": moved}))
 
 
 def misbehave(how: str) -> Evaluation:
@@ -79,4 +90,13 @@ class MisbehavingType(BareToyType):
         return Misbehaving(settings, folder)
 
 
+class RepeatableType(BareToyType):
+    """The same with a measurement that can be repeated."""
+
+    def open(self, settings: BaseModel, *, folder: Path) -> Repeatable:
+        assert isinstance(settings, ToySettings)
+        return Repeatable(settings, folder)
+
+
 misbehaving = MisbehavingType()
+repeatable = RepeatableType()

@@ -19,6 +19,7 @@ from autotune.execution.executor import Task
 from autotune.objective import Status
 from autotune.study import load_study
 from tests.autotune.execution.test_inline import Hears
+from tests.end_to_end.forking import metric_of
 from tests.end_to_end.studies import ROOT, STUDY, Place, autotune, make_gate, wait_for_evaluation
 from tests.end_to_end.test_demo_like import STUDY as DEMO
 
@@ -99,6 +100,17 @@ def test_misdeeds_and_a_lost_worker(place: Place) -> None:
     kept = sorted(path.name for path in (place.home.study("toy") / "trials").iterdir())
     assert kept == ["00001", "00003", "00004"]
     assert gone(started)
+
+
+def test_a_child_that_the_objective_forks_takes_no_part(place: Place) -> None:
+    objective = {"name": "tests.end_to_end.forking:forking", "how": "returns"}
+    place.write(STUDY, objective=objective, parameters={"shift": {}}, execution=OWN)
+    process = place.start("run", "study.yaml", "--quiet")
+    output, error = process.communicate(timeout=200)
+    assert process.returncode == 0, (output, error)
+    trials = place.trials()
+    assert [trial.metrics["consistency"] for trial in trials] == [metric_of(float(t.values["shift"])) for t in trials]
+    assert len(trials) == 4
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.end_to_end.forking import metric_of
 from tests.end_to_end.launcher import Launcher
 from tests.end_to_end.studies import STUDY, Place, autotune, make_gate, make_place, wait_for_evaluation
 
@@ -175,6 +176,54 @@ def test_each_misdeed_is_one_failed_trial(place: Place) -> None:
     assert len(set(processes)) == 8 + 1  # a new one after each of the eight deaths
     time.sleep(0.5)
     assert no_process_of(place)
+
+
+@pytest.mark.parametrize(
+    ("executor", "how"),
+    [
+        ("process", "returns"),
+        ("inline", "returns"),
+        ("inline", "exits"),
+        ("inline", "in the middle"),
+        ("inline", "while opened"),
+    ],
+)
+def test_a_child_that_the_objective_forks_takes_no_part(executor: str, how: str, place: Place) -> None:
+    """It neither answers for its parent nor goes on with the study."""
+    objective = {"name": "tests.end_to_end.forking:forking", "how": how}
+    place.write(STUDY, objective=objective, parameters={"shift": {}}, execution={"executor": executor})
+    process = place.start("run", "study.yaml", "--progress", "json")
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0
+    events = [json.loads(line) for line in output.splitlines()]
+    reported = [(event["trial"], event["metrics"]) for event in events if event["event"] == "ended"]
+    trials = place.trials()
+    assert reported == [(n, {"consistency": metric_of(float(trials[n].values["shift"]))}) for n in range(4)]
+    assert [trial.metrics for trial in trials] == [metrics for _, metrics in reported]
+    assert [event["event"] for event in events].count("finished") == 1
+    time.sleep(0.5)
+    assert no_process_of(place)
+
+
+def test_a_worker_that_is_killed_while_measurements_are_repeated_changes_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluation 7 is of the best guess, after the six trials."""
+    results = []
+    for name, deed in (("undisturbed", None), ("disturbed", "be killed")):
+        place = make_place(tmp_path / name, monkeypatch)
+        gate = make_gate(place)
+        if deed is not None:
+            (gate / "do-7").write_text(deed)
+        objective = OBJECTIVE | {"name": "tests.end_to_end.misbehaving:repeatable"}
+        search, parameters = {"sampler": "gp", "seed": 3}, {"shift": {}, "tilt": {"low": 0, "high": 10}}
+        changes = {"objective": objective, "search": search, "parameters": parameters, "budget": {"trials": 6}}
+        assert autotune("run", place.write(PROCESS, **changes), "--quiet") == 0
+        assert len((gate / "began").read_text().splitlines()) == 7 + (deed is not None)
+        results.append(place.result()["parameters"])
+    undisturbed, disturbed = results
+    assert [parameter["verdict"] for parameter in undisturbed.values()] == ["identified", "identified"]
+    assert disturbed == undisturbed
 
 
 def test_a_killer_of_its_run_is_failed_at_last(place: Place) -> None:
