@@ -9,7 +9,6 @@ Documents whose shape others own (answer, confirmation, record) are plain data h
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -19,6 +18,15 @@ from autotune.errors import InputError, Problem
 from autotune.objective import Metric
 from autotune.problem.goals import Limit
 from autotune.problem.space import Space
+from autotune.store.plain_data import (
+    as_mapping,
+    as_metric,
+    as_number,
+    as_text,
+    as_text_or_none,
+    as_whole,
+    as_whole_or_none,
+)
 
 CREATED = "autotune:created"
 """The last fact that the creation of a study writes: without it, the creation was cut short."""
@@ -198,32 +206,32 @@ class StoredFacts(Mapping[str, object]):
     @property
     def study_id(self) -> str:
         """Name of the study that no other study has, anywhere."""
-        return self._required("study_id", _text)
+        return self._required("study_id", as_text)
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """The parts of the study file, and the measurement's hash, that must be the same for a run to continue it."""
-        return self._required("identity", _mapping)
+        return self._required("identity", as_mapping)
 
     @property
     def content_hash(self) -> str | None:
         """Hash of the measurement; None where its objective tells none."""
-        return _text_or_none(self.identity.get("content_hash"))
+        return as_text_or_none(self.identity.get("content_hash"))
 
     @property
     def objective(self) -> str:
         """Name of the objective in the study file."""
-        return self._required("identity", lambda identity: _text(_mapping(identity)["objective"]["name"]))
+        return self._required("identity", lambda identity: as_text(as_mapping(identity)["objective"]["name"]))
 
     @property
     def metric(self) -> Metric:
         """The tuned metric."""
-        return self._required("metric", _metric)
+        return self._required("metric", as_metric)
 
     @property
     def metric_name(self) -> str | None:
         """The tuned metric's name; None where a study made by hand does not say it."""
-        return self._optional("metric", lambda metric: _text_or_none(metric.get("name")), None)
+        return self._optional("metric", lambda metric: as_text_or_none(metric.get("name")), None)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -233,7 +241,7 @@ class StoredFacts(Mapping[str, object]):
     @property
     def against(self) -> tuple[Metric, ...]:
         """The metrics that the tuned one is weighed against."""
-        return self._optional("against", lambda metrics: tuple(_metric(metric) for metric in metrics), ())
+        return self._optional("against", lambda metrics: tuple(as_metric(metric) for metric in metrics), ())
 
     @property
     def space(self) -> Space:
@@ -243,24 +251,24 @@ class StoredFacts(Mapping[str, object]):
     @property
     def seed(self) -> int:
         """Seed of the search and of every evaluation."""
-        return self._required("seed", _whole)
+        return self._required("seed", as_whole)
 
     # How far the study is.
 
     @property
     def status(self) -> str:
         """``running``, ``finished``, ``stopped`` or ``failed``; ``running`` also where the run was killed."""
-        return self._optional("status", _text, "running")
+        return self._optional("status", as_text, "running")
 
     @property
     def reason(self) -> str:
         """Why it ended; empty while it runs."""
-        return self._optional("reason", _text, "")
+        return self._optional("reason", as_text, "")
 
     @property
     def seconds(self) -> float:
         """Wall-clock time that its runs have taken, in seconds."""
-        return self._optional("seconds", _number, 0.0)
+        return self._optional("seconds", as_number, 0.0)
 
     @property
     def leases(self) -> dict[int, LeaseFact]:
@@ -273,21 +281,21 @@ class StoredFacts(Mapping[str, object]):
     @property
     def origin(self) -> Origin | None:
         """The file that it was run from last; None where the version that ran it did not keep that."""
-        return self._optional("origin", lambda plain: Origin(_text(plain["path"]), _text(plain["from_home"])), None)
+        return self._optional("origin", lambda plain: Origin(as_text(plain["path"]), as_text(plain["from_home"])), None)
 
     @property
     def budget(self) -> Mapping[str, Any] | None:
         """Its budget at its last run, as in the study file; None where that was not kept."""
-        return self._optional("budget", _mapping, None)
+        return self._optional("budget", as_mapping, None)
 
     @property
     def environments(self) -> Mapping[str, str]:
         """Run -> digest of the environment that it had, the latest run last."""
-        return self._optional("environments", _mapping, {})
+        return self._optional("environments", as_mapping, {})
 
     def environment(self, digest: str | None) -> dict[str, Any] | None:
         """The environment of that digest (:func:`autotune.provenance.environment.environment`); None if unknown."""
-        return self._optional(f"{_ENVIRONMENT}{digest}", lambda plain: dict(_mapping(plain)), None)
+        return self._optional(f"{_ENVIRONMENT}{digest}", lambda plain: dict(as_mapping(plain)), None)
 
     # Its record in MLflow.
 
@@ -299,24 +307,24 @@ class StoredFacts(Mapping[str, object]):
     @property
     def record(self) -> Mapping[str, Any] | None:
         """What MLflow is told about it, as plain data; None where no run has recorded it."""
-        return self._optional("record", _mapping, None)
+        return self._optional("record", as_mapping, None)
 
     @property
     def recording(self) -> dict[str, bool]:
         """The runs that record it, in the order in which they began; False for one that is closing."""
-        return self._optional("recording", lambda pairs: {_text(run): bool(goes_on) for run, goes_on in pairs}, {})
+        return self._optional("recording", lambda pairs: {as_text(run): bool(goes_on) for run, goes_on in pairs}, {})
 
     # What it has found.
 
     @property
     def answer(self) -> Mapping[str, Any]:
         """The surrogate's answer at the study's last end, without its samples; empty before."""
-        return self._optional("answer", _mapping, {})
+        return self._optional("answer", as_mapping, {})
 
     @property
     def confirmation(self) -> Mapping[str, Any]:
         """The document of ``autotune confirm``; empty before."""
-        return self._optional("confirmation", _mapping, {})
+        return self._optional("confirmation", as_mapping, {})
 
     @property
     def conclusion(self) -> Conclusion | None:
@@ -331,17 +339,17 @@ class StoredFacts(Mapping[str, object]):
     @property
     def answer_error(self) -> str | None:
         """Why the surrogate's answer could not be computed; None where it could."""
-        return self._optional("answer_error", _text_or_none, None)
+        return self._optional("answer_error", as_text_or_none, None)
 
     @property
     def best_error(self) -> str | None:
         """Why the best values could not be written as files; None where they could."""
-        return self._optional("best_error", _text_or_none, None)
+        return self._optional("best_error", as_text_or_none, None)
 
     @property
     def report_error(self) -> str | None:
         """Why the report could not be written; None where it could."""
-        return self._optional("report_error", _text_or_none, None)
+        return self._optional("report_error", as_text_or_none, None)
 
     def _required(self, key: str, parse: Callable[[Any], T]) -> T:
         if key not in self.plain:
@@ -362,66 +370,27 @@ class StoredFacts(Mapping[str, object]):
         return InputError(Problem(f"study {self.study}", f"its fact '{key}' in the trial store {what}", remedy))
 
 
-def _text(plain: Any) -> str:
-    if not isinstance(plain, str):
-        raise TypeError(f"{plain!r} is no text")
-    return plain
-
-
-def _text_or_none(plain: Any) -> str | None:
-    return None if plain is None else _text(plain)
-
-
-def _number(plain: Any) -> float:
-    if isinstance(plain, bool) or not isinstance(plain, int | float) or math.isnan(plain):
-        raise TypeError(f"{plain!r} is no number")
-    return plain
-
-
-def _whole(plain: Any) -> int:
-    if isinstance(plain, bool) or not isinstance(plain, int):
-        raise TypeError(f"{plain!r} is no whole number")
-    return plain
-
-
-def _whole_or_none(plain: Any) -> int | None:
-    return None if plain is None else _whole(plain)
-
-
-def _mapping(plain: Any) -> Mapping[str, Any]:
-    if not isinstance(plain, Mapping):
-        raise TypeError(f"{plain!r} is no mapping")
-    return plain
-
-
-def _metric(plain: Any) -> Metric:
-    metric = Metric(**plain)
-    if metric.goal not in ("maximize", "minimize"):
-        raise ValueError(f"{metric.goal!r} is no goal of a metric")
-    return metric
-
-
 def _lease(plain: Any) -> LeaseFact:
-    return LeaseFact(_text(plain["owner"]), datetime.fromisoformat(plain["expires"]))
+    return LeaseFact(as_text(plain["owner"]), datetime.fromisoformat(plain["expires"]))
 
 
 def _conclusion(plain: Any) -> Conclusion:
     return Conclusion(
-        _whole(plain["trials"]),
-        _whole_or_none(plain.get("replicates")),
-        _text(plain["status"]),
-        _text(plain["reason"]),
+        as_whole(plain["trials"]),
+        as_whole_or_none(plain.get("replicates")),
+        as_text(plain["status"]),
+        as_text(plain["reason"]),
     )
 
 
 def _concluding(plain: Any) -> Concluding:
-    return Concluding(_text(plain["owner"]), _whole(plain["trials"]), _whole_or_none(plain.get("replicates")))
+    return Concluding(as_text(plain["owner"]), as_whole(plain["trials"]), as_whole_or_none(plain.get("replicates")))
 
 
 def _place(plain: Any) -> MlflowPlace:
     return MlflowPlace(
-        _text(plain["tracking_uri"]),
-        _text(plain["experiment"]),
-        _text_or_none(plain.get("run_id")),
+        as_text(plain["tracking_uri"]),
+        as_text(plain["experiment"]),
+        as_text_or_none(plain.get("run_id")),
         bool(plain.get("stated")),
     )

@@ -151,7 +151,6 @@ def test_a_study_of_an_earlier_version_is_read(url: str) -> None:
         "confirmation": {"trials": 40},
         "conclusion": Conclusion(40, 8, "finished", "the budget of 40 trials is used"),
         "concluding": None,
-        "concluding": None,
         "answer_error": "ValueError: no optimum",
         "best_error": "ValueError: no folder",
         "report_error": None,
