@@ -36,7 +36,7 @@ from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.misfit import Data
 from objectives.ptychography.model.scene import detector_map
 from objectives.ptychography.simulation.direct import Specimen
-from objectives.ptychography.solvers import State
+from objectives.ptychography.solvers.state import State
 
 _SMALLEST = 11
 """Pixels along either side of the scanned region for resolution and similarity."""

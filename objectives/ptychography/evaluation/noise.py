@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from objectives.diffraction.data.measurement import Measurement
 from objectives.ptychography.model.misfit import Misfit
-from objectives.ptychography.solvers import State
+from objectives.ptychography.solvers.state import State
 
 EXCESS = 1.2
 """Squared residual over the one of Poisson noise from which the residuals, and not the counts, tell the noise."""

@@ -19,13 +19,12 @@ from objectives.ptychography.model.forward import ForwardModel, Layout, field_of
 from objectives.ptychography.model.kernels import kernels_for
 from objectives.ptychography.model.misfit import Data, Misfit
 from objectives.ptychography.model.scene import Scene, build_scene
-from objectives.ptychography.solvers import Report, SolverOptions, State, solve
+from objectives.ptychography.parameters.instrument import acts_through_probe_alone
+from objectives.ptychography.solvers import solve
 from objectives.ptychography.solvers.modes import start_modes
+from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.positions import FARTHEST
-
-_LENS = {"center_offset_y", "center_offset_x", "defocus", "astigmatism", "astigmatism_angle"}
-_LENS |= {"spherical_aberration", "convergence_angle"}
-"""Parameters that act only through the lens's probe: they have no gradient once the probe itself is an unknown."""
+from objectives.ptychography.solvers.state import Report, State
 
 _DIVERGED = -1.0
 """Consistency below which a reconstruction has diverged: a model without any counts reaches 0."""
@@ -106,12 +105,9 @@ class Reconstruction:
         }
 
     def _with_gradient(self, held: Mapping[str, Tensor]) -> list[str]:
-        """Names of the parameters that the metric is differentiated by."""
-        # The centre turns the propagation between slices, too, whatever the probe.
-        through_lens = _LENS if self._slices == 1 else _LENS - {"center_offset_y", "center_offset_x"}
-        without = through_lens if self._free else set()
-        known = [p for p in self._parameters if p.differentiable and p.name in held and not p.idle(self._values)]
-        return [p.name for p in known if p.name not in without]
+        """Names of the parameters that the metric is differentiated with respect to."""
+        acting = [p for p in self._parameters if p.differentiable and p.name in held and not p.idle(self._values)]
+        return [p.name for p in acting if not (self._free and acts_through_probe_alone(p, self._slices))]
 
     def _misfit(self) -> Misfit:
         """The forward model beside the data."""

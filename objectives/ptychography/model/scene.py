@@ -1,4 +1,4 @@
-"""From parameter values to what the forward model needs: probe positions, illumination, propagators, background.
+"""Build from parameter values what the forward model needs: probe positions, illumination, propagators, background.
 
 A scene is differentiable in every mismatch parameter. Nothing here depends on the object.
 """
@@ -15,15 +15,15 @@ from torch import Tensor
 
 from objectives.diffraction.data.measurement import FarField, Measurement, NearField
 from objectives.diffraction.detector import DetectorMap, rotation
+from objectives.ptychography.model.illumination import forms_probe
 from objectives.ptychography.model.probe import Optics
-from objectives.ptychography.parameters.instrument import forms_probe
 
 Values = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What the instrument and the specimen's geometry do, at one set of mismatch parameters.
+    """The instrument and the specimen's geometry at one set of mismatch parameters.
 
     Attributes:
         positions: (position, 2) probe centres (y, x) in object pixels, centred on zero.

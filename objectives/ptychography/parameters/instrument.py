@@ -1,14 +1,15 @@
-"""The parameters of ptychography, by what the measurement's geometry gives a meaning to.
+"""The parameters that a measurement has, and which of them its geometry gives a meaning to.
 
 Names, units, meanings and default ranges are the project's one definition for every diffraction objective.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 from autotune.objective import Parameter
 from objectives.diffraction.data.measurement import FarField, Measurement, NearField
+from objectives.ptychography.model.illumination import forms_probe, knows_lengths
 from objectives.ptychography.parameters.fidelity import BINNING, fidelity_parameters, why_not_binned
 from objectives.ptychography.parameters.solver import (
     Conditions,
@@ -19,13 +20,34 @@ from objectives.ptychography.parameters.solver import (
 )
 
 _FREE_PROBE: Conditions = (("probe", ("refined",)),)
-_PROBE = "a free probe"
+_ONE_SLICE: Conditions = (("slices", (1,)),)
 _PROBE_SCALE = "the curvature of a free probe"
 """In the far field a larger scan step with a probe of another curvature gives almost the same patterns."""
 
 
+@dataclass(frozen=True)
+class InstrumentParameter(Parameter):
+    """A mismatch parameter of the instrument, with the path on which it acts on the patterns.
+
+    Attributes:
+        through_lens: it acts through the probe that the lens forms. Once the probe itself is an unknown, the parameter
+            has no gradient, and the probe makes up for any change of it.
+        through_slices: it acts through the propagation between slices, too, and so keeps its gradient if there are any.
+    """
+
+    through_lens: bool = False
+    through_slices: bool = False
+
+
+def acts_through_probe_alone(parameter: Parameter, slices: int) -> bool:
+    """Whether a parameter changes the probe that the lens forms and nothing else, in an object of ``slices`` slices."""
+    if not isinstance(parameter, InstrumentParameter) or not parameter.through_lens:
+        return False
+    return slices == 1 or not parameter.through_slices
+
+
 def parameters_of(measurement: Measurement) -> tuple[Parameter, ...]:
-    """Every parameter that this measurement understands, defaults from its metadata."""
+    """All parameters of a measurement, their defaults from its metadata."""
     geometry = measurement.geometry
     size = measurement.patterns.shape[1] * measurement.patterns.shape[2]
     background = _background(float(measurement.patterns.mean(dtype="float64")))
@@ -40,28 +62,15 @@ def parameters_of(measurement: Measurement) -> tuple[Parameter, ...]:
     nominal = geometry.scan_rotation_degree
     scan = (*_scan(nominal or 0.0, 180.0 if nominal is None else 10.0, _PROBE_SCALE), background)
     moved = position_parameters()
-    depth = _depth() if _knows_lengths(geometry) else ()
+    depth = _depth() if knows_lengths(geometry) else ()
     if geometry.semi_convergence_mrad is not None and forms_probe(geometry):
         lens = (*_detector(), *_lens(geometry, geometry.semi_convergence_mrad))
         return (*lens, *scan, *depth, *solver_parameters("fixed", size), *moved, *fidelity_parameters(geometry))
     return (*scan, *depth, *solver_parameters("refined", size), *moved, *fidelity_parameters())
 
 
-def _knows_lengths(geometry: FarField) -> bool:
-    return geometry.wavelength_angstrom is not None and geometry.angular_sampling_mrad is not None
-
-
-def forms_probe(geometry: FarField) -> bool:
-    """Whether a lens of known aperture, wavelength and angular sampling gives the illumination.
-
-    Only then do detector and lens parameters act: with a free probe they trade against it.
-    """
-    needed = (geometry.semi_convergence_mrad, geometry.wavelength_angstrom, geometry.angular_sampling_mrad)
-    return all(value is not None for value in needed)
-
-
 def why_absent(measurement: Measurement, name: str) -> str:
-    """What must be stated for parameter ``name`` to have a meaning for this measurement; empty where nothing helps."""
+    """Say what must be stated so that parameter ``name`` has a meaning for this measurement; empty if nothing helps."""
     geometry = measurement.geometry
     if not isinstance(geometry, FarField):
         if name == BINNING:
@@ -77,14 +86,14 @@ def why_absent(measurement: Measurement, name: str) -> str:
     thick = name in {parameter.name for parameter in _depth()}
     if not thick and name not in {parameter.name for parameter in (*_detector(), *_lens(geometry, 1.0))}:
         return ""
-    if thick and _knows_lengths(geometry):
+    if thick and knows_lengths(geometry):
         return ""
-    known = {
+    needed = {
         "semi_convergence_mrad": 1.0 if thick else geometry.semi_convergence_mrad,
         "wavelength_angstrom": geometry.wavelength_angstrom,
         "angular_sampling_mrad": geometry.angular_sampling_mrad,
     }
-    missing = " and ".join(f"objective.geometry.{key}" for key, value in known.items() if value is None)
+    missing = " and ".join(f"objective.geometry.{key}" for key, value in needed.items() if value is None)
     return f"it needs a known {'length scale' if thick else 'aperture'}: state {missing}"
 
 
@@ -97,10 +106,16 @@ def _mismatch(
     description: str,
     idle_while: Conditions = (),
     made_up_by: str = "",
-    **limits: float,
-) -> Parameter:
-    """``made_up_by`` counts while the probe is reconstructed, too."""
-    return Parameter(
+    *,
+    through_lens: bool = False,
+    through_slices: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> InstrumentParameter:
+    """A differentiable parameter; ``made_up_by`` holds while the probe is reconstructed, too."""
+    if through_lens:
+        made_up_by = "a free probe"
+    return InstrumentParameter(
         name,
         unit,
         "mismatch",
@@ -110,17 +125,18 @@ def _mismatch(
         differentiable=True,
         idle_while=idle_while,
         made_up_by=made_up_by,
-        made_up_while=_FREE_PROBE if made_up_by else (),
+        made_up_while=(*(_FREE_PROBE if made_up_by else ()), *(_ONE_SLICE if through_slices else ())),
         description=description,
-        minimum=limits.get("minimum"),
-        maximum=limits.get("maximum"),
+        minimum=minimum,
+        maximum=maximum,
+        through_lens=through_lens,
+        through_slices=through_slices,
     )
 
 
 def _center(name: str, description: str) -> Parameter:
-    """The centre turns the propagation between slices, too, so that a free probe makes up for it in one slice only."""
-    known = _mismatch(name, "pixel", 0.0, -3, 3, description, made_up_by=_PROBE)
-    return replace(known, made_up_while=(*_FREE_PROBE, ("slices", (1,))))
+    """One coordinate of the unscattered beam, which shifts the probe and tilts the propagation between slices."""
+    return _mismatch(name, "pixel", 0.0, -3, 3, description, through_lens=True, through_slices=True)
 
 
 def _near_field(geometry: NearField) -> tuple[Parameter, ...]:
@@ -189,9 +205,9 @@ def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
             defocus - 300,
             defocus + 300,
             "positive = underfocus, C10 = -defocus",
-            made_up_by=_PROBE,
+            through_lens=True,
         ),
-        _mismatch("astigmatism", "angstrom", 0.0, 0, 100, "two-fold astigmatism C12", made_up_by=_PROBE, minimum=0),
+        _mismatch("astigmatism", "angstrom", 0.0, 0, 100, "two-fold astigmatism C12", through_lens=True, minimum=0),
         _mismatch(
             "astigmatism_angle",
             "degree",
@@ -200,9 +216,9 @@ def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
             180,
             "angle phi12 of the two-fold astigmatism",
             idle_while=(("astigmatism", (0.0,)),),
-            made_up_by=_PROBE,
+            through_lens=True,
         ),
-        _mismatch("spherical_aberration", "micrometre", 0.0, -20, 20, "C30", made_up_by=_PROBE),
+        _mismatch("spherical_aberration", "micrometre", 0.0, -20, 20, "C30", through_lens=True),
         _mismatch(
             "convergence_angle",
             "mrad",
@@ -210,7 +226,7 @@ def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
             0.95 * semi_convergence,
             1.05 * semi_convergence,
             "semi-convergence angle of the aperture",
-            made_up_by=_PROBE,
+            through_lens=True,
             minimum=1e-3,
         ),
     )
@@ -264,8 +280,7 @@ def _background(mean: float) -> Parameter:
 
 
 def _depth() -> tuple[Parameter, ...]:
-    """A thick specimen: multislice."""
-    thin: Conditions = (("slices", (1,)),)
+    """The parameters of a thick specimen (multislice)."""
     return (
         Parameter(
             "thickness",
@@ -276,7 +291,7 @@ def _depth() -> tuple[Parameter, ...]:
             high=500,
             minimum=0,
             differentiable=True,
-            idle_while=thin,
+            idle_while=_ONE_SLICE,
             description="total thickness, slices x slice thickness; the defocus is that at the first slice",
         ),
         *(
@@ -287,12 +302,12 @@ def _depth() -> tuple[Parameter, ...]:
                 -10,
                 10,
                 f"specimen tilt: a column leans by +v along {axis}",
-                thin,
+                _ONE_SLICE,
                 minimum=-200,
                 maximum=200,
             )
             for axis in ("y", "x")
         ),
         whole("slices", 1, 1, 12, 1, 500, "slices of the object"),
-        weight("slice_smoothness", "weight of the squared difference between adjacent slices", thin),
+        weight("slice_smoothness", "weight of the squared difference between adjacent slices", _ONE_SLICE),
     )

@@ -1,49 +1,84 @@
-"""The parameters of how a reconstruction runs, the same for every measurement but for their defaults."""
+"""The parameters of how a reconstruction runs, the same for every measurement but for their defaults.
+
+:data:`objectives.ptychography.solvers.SOLVERS` says which solvers there are and which of these parameters each uses.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from autotune.objective import Parameter, Value
+from objectives.ptychography.solvers import SOLVERS
 
 Conditions = tuple[tuple[str, tuple[Value, ...]], ...]
 """See :attr:`autotune.objective.Parameter.idle_while`."""
 
-SOLVERS = ("lbfgs", "lsqml", "epie", "rpie", "adam")
-
-_NOT_STOCHASTIC: Conditions = (("solver", ("lbfgs",)),)
-_NOT_STEPPING: Conditions = (("solver", ("lbfgs", "adam")),)
-_NOT_ADAM: Conditions = (("solver", ("lbfgs", "lsqml", "epie", "rpie")),)
 _HELD: Conditions = (("probe", ("fixed",)),)
 _PIXELS_PER_BATCH = 3 << 15
 
 
+def _unused(name: str) -> Conditions:
+    """The condition under which setting ``name`` is idle: one of the solvers runs that do not use it."""
+    without = tuple(solver.name for solver in SOLVERS.values() if name not in solver.uses)
+    return (("solver", without),) if without else ()
+
+
 def solver_parameters(probe: str, pixels: int) -> tuple[Parameter, ...]:
-    """The solver's settings; ``pixels`` of one pattern set the default batch: as many as fit the processor's cache."""
+    """The settings of the solvers.
+
+    Args:
+        probe: default of the parameter ``probe``.
+        pixels: of one pattern; the default batch holds as many patterns as fit the processor's cache.
+    """
     batch = max(4, _PIXELS_PER_BATCH // pixels)
+    solvers = "; ".join(f"{solver.name}: {solver.description}" for solver in SOLVERS.values())
     return (
-        choice("solver", "lbfgs", SOLVERS, "how the object is found; see the documentation of the study file"),
-        whole("iterations", 20, 10, 100, 1, 10_000, "passes over all patterns (L-BFGS: steps)", cheaper="lower"),
+        choice("solver", next(iter(SOLVERS)), tuple(SOLVERS), f"how the object is reconstructed ({solvers})"),
+        whole("iterations", 20, 10, 100, 1, 10_000, "passes over all patterns", cheaper="lower"),
         choice(
             "loss",
             "intensity",
             ("intensity", "amplitude", "poisson"),
-            "what L-BFGS and Adam minimise; the others work on amplitudes",
-            (("solver", ("lsqml", "epie", "rpie")),),
+            "the discrepancy that is minimised; solvers without this setting work on amplitudes",
+            _unused("loss"),
         ),
         choice(
             "probe", probe, ("fixed", "refined"), "whether the probe is held or reconstructed together with the object"
         ),
         whole("probe_start", 0, 0, 20, 0, 10_000, "iterations before a refined probe starts to change", _HELD),
         whole("probe_modes", 1, 1, 6, 1, 32, "incoherent modes of a refined probe", _HELD),
-        whole("batch_size", batch, 4, 128, 1, 100_000, "neighbouring patterns per update", _NOT_STOCHASTIC),
-        step("object_step", 0.5, 0.05, 1.5, "share of the best step of the object that is made", _NOT_STEPPING),
-        step("probe_step", 0.5, 0.05, 1.5, "share of the best step of the probe that is made", _NOT_STEPPING + _HELD),
+        whole("batch_size", batch, 4, 128, 1, 100_000, "neighbouring patterns per update", _unused("batch_size")),
         step(
-            "object_learning_rate", 0.005, 1e-3, 0.2, "Adam's step of the object (its amplitude is about 1)", _NOT_ADAM
+            "object_step",
+            0.5,
+            0.05,
+            1.5,
+            "share of the best step of the object that is made",
+            _unused("object_step"),
         ),
         step(
-            "probe_learning_rate", 0.03, 1e-3, 0.2, "Adam's step of the probe, over its rms spectrum", _NOT_ADAM + _HELD
+            "probe_step",
+            0.5,
+            0.05,
+            1.5,
+            "share of the best step of the probe that is made",
+            _unused("probe_step") + _HELD,
+        ),
+        step(
+            "object_learning_rate",
+            0.005,
+            1e-3,
+            0.2,
+            "Adam's step of the object (its amplitude is about 1)",
+            _unused("object_learning_rate"),
+        ),
+        step(
+            "probe_learning_rate",
+            0.03,
+            1e-3,
+            0.2,
+            "Adam's step of the probe, over its rms spectrum",
+            _unused("probe_learning_rate") + _HELD,
         ),
         step(
             "preconditioner_floor",
@@ -51,7 +86,7 @@ def solver_parameters(probe: str, pixels: int) -> tuple[Parameter, ...]:
             1e-3,
             1.0,
             "least illumination assumed, as a fraction of the highest (rPIE: its alpha)",
-            (("solver", ("epie", "adam")),),
+            _unused("preconditioner_floor"),
             maximum=1.0,
         ),
         weight("smoothness", "weight of the squared differences between neighbouring object pixels"),
@@ -128,6 +163,6 @@ def step(
 
 
 def weight(name: str, description: str, idle_while: Conditions = ()) -> Parameter:
-    """Of a penalty; 0 for none."""
+    """The weight of a penalty; 0 for none."""
     text = description + ", over the mean curvature of the data's misfit"
     return step(name, 0.0, 1e-4, 0.1, text, idle_while, minimum=0, maximum=1e3)

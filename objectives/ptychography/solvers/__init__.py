@@ -1,27 +1,105 @@
-"""Solvers: from a forward model and data to an object and a probe. One module per algorithm."""
+"""The solvers: each reconstructs an object and a probe from a forward model and data. One module per algorithm.
+
+:data:`SOLVERS` is the only place that lists them: the choices of the parameter ``solver`` and the conditions under
+which a solver's settings are idle are derived from it. To add a solver, write its module and a row here. Modules are
+imported when their solver runs, so that listing the parameters needs no torch.
+"""
 
 from __future__ import annotations
 
-from objectives.ptychography.model.misfit import Misfit
-from objectives.ptychography.solvers.adam import Adam
-from objectives.ptychography.solvers.lbfgs import solve_lbfgs
-from objectives.ptychography.solvers.lsqml import LsqMl
-from objectives.ptychography.solvers.options import SolverOptions
-from objectives.ptychography.solvers.pie import Pie
-from objectives.ptychography.solvers.state import Report, State
-from objectives.ptychography.solvers.stepwise import Step, solve_stepwise
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["Report", "SolverOptions", "State", "solve"]
+if TYPE_CHECKING:
+    from objectives.ptychography.model.misfit import Misfit
+    from objectives.ptychography.solvers.options import SolverOptions
+    from objectives.ptychography.solvers.state import Report, State
 
-_STEPS: dict[str, type[Step]] = {"epie": Pie, "rpie": Pie, "lsqml": LsqMl, "adam": Adam}
+
+class Solve(Protocol):
+    """The function of a solver."""
+
+    def __call__(self, misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
+        """Reconstruct.
+
+        Args:
+            misfit: the forward model and the data.
+            state: where to start; it is left as it is.
+            options: the solver's settings.
+            report: called after every iteration; the solver ends where it returns False.
+            seed: fixes everything random.
+
+        Returns:
+            The final state, ``stopped`` where ``report`` asked for it. Equal arguments give equal states on one
+            machine.
+        """
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A solver that a study may choose.
+
+    Attributes:
+        name: its name in study.yaml, a choice of the parameter ``solver``.
+        place: ``module:function`` of its :class:`Solve`.
+        uses: names of the settings that not every solver uses but this one does; all others of them are idle with it.
+        description: what it does, in one line without a full stop.
+    """
+
+    name: str
+    place: str
+    uses: frozenset[str]
+    description: str
+
+    def load(self) -> Solve:
+        """Import the solver's module and return its function."""
+        module, _, function = self.place.partition(":")
+        solve: Solve = getattr(importlib.import_module(module), function)
+        return solve
+
+
+_HERE = "objectives.ptychography.solvers"
+_STEPPING = frozenset({"batch_size", "object_step", "probe_step"})
+
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver
+    for solver in (
+        Solver(
+            "lbfgs",
+            f"{_HERE}.lbfgs:solve_lbfgs",
+            frozenset({"loss", "preconditioner_floor"}),
+            "L-BFGS over all patterns at once, whose iterations are its steps",
+        ),
+        Solver(
+            "lsqml",
+            f"{_HERE}.lsqml:solve_lsqml",
+            _STEPPING | {"preconditioner_floor"},
+            "least-squares maximum likelihood, each pattern with its own best step",
+        ),
+        Solver(
+            "epie",
+            f"{_HERE}.pie:solve_epie",
+            _STEPPING,
+            "ePIE, the gradient over the largest illumination",
+        ),
+        Solver(
+            "rpie",
+            f"{_HERE}.pie:solve_rpie",
+            _STEPPING | {"preconditioner_floor"},
+            "rPIE, the gradient over a mixture of local and largest illumination",
+        ),
+        Solver(
+            "adam",
+            f"{_HERE}.adam:solve_adam",
+            frozenset({"loss", "batch_size", "object_learning_rate", "probe_learning_rate"}),
+            "Adam on batches of patterns",
+        ),
+    )
+}
+"""Name -> solver; the first is the default."""
 
 
 def solve(misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
-    """Reconstruct from ``state`` with the solver that ``options`` name.
-
-    Returns:
-        The final state, ``stopped`` if ``report`` asked for it. Equal arguments give equal states on one machine.
-    """
-    if options.solver == "lbfgs":
-        return solve_lbfgs(misfit, state, options, report)
-    return solve_stepwise(misfit, state, options, report, seed, _STEPS[options.solver])
+    """Reconstruct with the solver that ``options`` name; see :class:`Solve`."""
+    return SOLVERS[options.solver].load()(misfit, state, options, report, seed)

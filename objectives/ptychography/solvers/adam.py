@@ -8,10 +8,16 @@ from objectives.ptychography.model.forward import Batch
 from objectives.ptychography.model.misfit import Misfit, loss_scale
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.positions import FARTHEST
-from objectives.ptychography.solvers.state import State
+from objectives.ptychography.solvers.state import Report, State
+from objectives.ptychography.solvers.stepwise import solve_stepwise
 
 _PIXELS_PER_STEP = 0.1
 """Adam's step of a scan position, object pixels, at ``position_step`` 1."""
+
+
+def solve_adam(misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
+    """See :class:`objectives.ptychography.solvers.Solve`."""
+    return solve_stepwise(misfit, state, options, report, seed, Adam)
 
 
 class Adam:
@@ -32,7 +38,7 @@ class Adam:
         self._adam = torch.optim.Adam(groups)
 
     def begin(self, state: State) -> None:
-        """Take the state over where a penalty or the orthogonalisation of modes has replaced it."""
+        """Use the state's arrays as variables again, which a penalty or the orthogonalisation of modes has replaced."""
         for variable, part in zip(self._variables, (state.transmission, state.spectra), strict=False):
             variable.data = torch.view_as_real(part)
 
@@ -52,3 +58,7 @@ class Adam:
         self._adam.step()
         state.moved.clamp_(-FARTHEST, FARTHEST)
         return squared
+
+    def share(self, batches: int) -> float:
+        """See :class:`objectives.ptychography.solvers.stepwise.Step`."""
+        return min(1.0, self._options.object_learning_rate * batches)

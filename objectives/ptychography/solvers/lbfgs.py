@@ -29,8 +29,11 @@ from objectives.ptychography.solvers.state import Report, State
 Vector = NDArray[np.float64]
 
 
-def solve_lbfgs(misfit: Misfit, state: State, options: SolverOptions, report: Report) -> State:
-    """Minimise the loss from ``state``, in stages: the object alone, then with probe or positions, then with both."""
+def solve_lbfgs(misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
+    """See :class:`objectives.ptychography.solvers.Solve`; nothing is random here.
+
+    The loss is minimised in stages: over the object alone, then with probe or positions, then with both.
+    """
     changes = {options.probe_start if options.refine_probe else 0}
     changes |= {options.position_start if options.position_step > 0 else 0, 0, options.iterations}
     borders = sorted(change for change in changes if change <= options.iterations)
@@ -44,7 +47,7 @@ def solve_lbfgs(misfit: Misfit, state: State, options: SolverOptions, report: Re
 
 @dataclass(frozen=True)
 class _Unknowns:
-    """What is found besides the object."""
+    """Which unknowns there are besides the object."""
 
     probe: bool
     positions: bool
@@ -86,20 +89,20 @@ class _Variables:
 
     def unpack(self, vector: Vector) -> State:
         """Vector -> state."""
-        found: list[Tensor] = []
+        parts: list[Tensor] = []
         start = 0
         held = (self._state.transmission, self._state.spectra, self._state.moved)
         for part, like, scale in zip(self.parts(self._state), held, self._scales, strict=True):
             if part is None:
-                found.append(like)
+                parts.append(like)
                 continue
             size = like.numel() * (2 if like.is_complex() else 1)
             values = torch.from_numpy(vector[start : start + size]).to(like.device, like.real.dtype)
             start += size
             if like.is_complex():
                 values = torch.view_as_complex(values.reshape(-1, 2))
-            found.append((values.reshape(like.shape) * scale.to(like.device)).contiguous())
-        return State(found[0], found[1], found[2])
+            parts.append((values.reshape(like.shape) * scale.to(like.device)).contiguous())
+        return State(parts[0], parts[1], parts[2])
 
 
 def _vector(parts: list[Tensor]) -> Vector:
@@ -140,34 +143,32 @@ def _minimise(
     misfit: Misfit, state: State, options: SolverOptions, iterations: int, unknowns: _Unknowns, report: Report
 ) -> State:
     variables = _Variables(misfit, state, unknowns, options)
-    # SciPy begins with the value and the gradient at the start, which the scaling needs, too.
+    # The scaling needs value and gradient at the start; SciPy's first evaluation is there, too, and takes these.
     start = [_loss(misfit, state, options, unknowns)]
     variables.rescale(float(np.linalg.norm(variables.pack_gradient(start[0][2]))) / _curvature(misfit, options))
     done = list(state.squared_residuals)
-    latest = {0.0: 0.0}
-    stopped = False
+    latest, stopped = 0.0, False
 
     stiffness = variables.illumination * _curvature(misfit, options)
 
     def evaluate(vector: Vector) -> tuple[float, Vector]:
+        nonlocal latest
         at = variables.unpack(vector)
-        value, squared, gradients = start.pop() if start else _loss(misfit, at, options, unknowns)
+        value, latest, gradients = start.pop() if start else _loss(misfit, at, options, unknowns)
         if penalised(options):
             weighted, slope = penalty(at.transmission, options)
             value += stiffness * weighted
             gradients[0] = gradients[0] + stiffness * slope
-        latest[value] = squared
         return value, variables.pack_gradient(gradients)
 
     def after_iteration(intermediate_result: OptimizeResult) -> None:
         nonlocal stopped
-        done.append(latest[float(intermediate_result.fun)])
-        latest.clear()
+        done.append(latest)  # a line search ends with the evaluation of the point that it accepts
         if not report(len(done), done[-1]):
             stopped = True
             raise StopIteration
 
-    found = minimize(
+    result = minimize(
         evaluate,
         variables.pack(state),
         jac=True,
@@ -177,5 +178,5 @@ def _minimise(
         # where rounding leaves no descent.
         options={"maxiter": iterations, "maxfun": 20 * iterations, "ftol": 0.0, "gtol": 0.0},
     )
-    final = variables.unpack(found.x)
+    final = variables.unpack(result.x)
     return State(final.transmission, final.spectra, final.moved, done, stopped)

@@ -16,10 +16,16 @@ from objectives.ptychography.model.forward import Batch
 from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.positions import move_positions
-from objectives.ptychography.solvers.state import State
+from objectives.ptychography.solvers.state import Report, State
+from objectives.ptychography.solvers.stepwise import solve_stepwise
 
 _DAMPING = 0.1
 """Added to the diagonal of the 2 x 2 problems, over their mean diagonal: steps of poorly determined patterns shrink."""
+
+
+def solve_lsqml(misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
+    """See :class:`objectives.ptychography.solvers.Solve`."""
+    return solve_stepwise(misfit, state, options, report, seed, LsqMl)
 
 
 class LsqMl:
@@ -74,7 +80,7 @@ class LsqMl:
             state.spectra.add_(direction, alpha=-options.probe_step * float(steps[:, 1].mean()))
 
     def _through(self, index: int, leaving: Tensor, state: State, batch: Batch) -> Tensor:
-        """What leaves a slice, taken back through it."""
+        """The waves ``leaving`` a slice, propagated back through it."""
         return self._misfit.kernels.transmit_back(leaving, state.transmission[index], batch.corners)
 
     def _object_direction(self, entering: Tensor, leaving: Tensor, batch: Batch) -> None:
@@ -98,3 +104,7 @@ class LsqMl:
         kernels, step = self._misfit.kernels, -self._object_step
         kernels.add_illumination(entering, steps, batch.corners, self._weighted)
         kernels.apply_direction(transmission, self._direction, self._weighted, self._received, batch.box, step)
+
+    def share(self, batches: int) -> float:
+        """See :class:`objectives.ptychography.solvers.stepwise.Step`."""
+        return min(1.0, self._options.object_step)

@@ -1,4 +1,4 @@
-"""Incoherent modes of the probe: where they start, and their orthogonal form."""
+"""Incoherent modes of the probe: their start, and their orthogonal form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from objectives.ptychography.model.forward import field_of, spectrum_of
 
 _SHARE = 0.03
-"""Of the counts, in every mode but the first at the start."""
+"""Share of the counts in every mode but the first, at the start."""
 
 
 def start_modes(spectrum: Tensor, modes: int) -> Tensor:
@@ -20,19 +20,19 @@ def start_modes(spectrum: Tensor, modes: int) -> Tensor:
     if modes == 1:
         return spectrum[None]
     field = field_of(spectrum)
-    found = [field]
+    fields = [field]
     powers = sorted(((a, b) for a in range(modes) for b in range(modes)), key=lambda p: (p[0] + p[1], p[1]))
     intensity = field.real.square() + field.imag.square()
     y, x = (_over_width(intensity, axis) for axis in (0, 1))
     for a, b in powers[1:modes]:
         candidate = field * (y**a)[:, None] * (x**b)[None, :]
-        for earlier in found:
+        for earlier in fields:
             candidate = candidate - earlier * (_inner(earlier, candidate) / _inner(earlier, earlier))
-        found.append(candidate)
+        fields.append(candidate)
     shares = [1 - _SHARE * (modes - 1)] + [_SHARE] * (modes - 1)
     power = _inner(field, field).real
     scaled = [
-        mode * (share * power / _inner(mode, mode).real).sqrt() for mode, share in zip(found, shares, strict=True)
+        mode * (share * power / _inner(mode, mode).real).sqrt() for mode, share in zip(fields, shares, strict=True)
     ]
     return spectrum_of(torch.stack(scaled))
 
@@ -56,5 +56,5 @@ def _over_width(intensity: Tensor, axis: int) -> Tensor:
     return centred / ((profile * centred.square()).sum() / profile.sum()).sqrt()
 
 
-def _inner(one: Tensor, other: Tensor) -> Tensor:
-    return (one.conj() * other).sum()
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    return (a.conj() * b).sum()

@@ -1,4 +1,4 @@
-"""How a reconstruction runs."""
+"""The settings of a reconstruction."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class SolverOptions:
     """The solver's settings; names, ranges and meanings are those of the study's parameters.
 
     Attributes:
-        solver: ``lbfgs``, ``lsqml``, ``epie``, ``rpie`` or ``adam``.
-        iterations: passes over all patterns; L-BFGS steps.
-        loss: what L-BFGS and Adam minimise.
+        solver: a key of :data:`objectives.ptychography.solvers.SOLVERS`.
+        iterations: passes over all patterns; of a solver of all patterns at once, its steps.
+        loss: the discrepancy that is minimised, where the solver can minimise more than one.
         refine_probe: whether the probe is an unknown too.
         probe_start: iterations with the probe held fixed before it is refined.
         batch_size: neighbouring patterns per update.
-        object_step, probe_step: share of the best step that is made (LSQ-ML, ePIE, rPIE).
+        object_step, probe_step: share of the best step that is made.
         object_learning_rate, probe_learning_rate: Adam's.
         preconditioner_floor: least illumination assumed, as a fraction of the highest.
         position_step: share of the best move of a scan position that is made; 0 leaves them where they are.
@@ -48,8 +48,8 @@ class SolverOptions:
     def from_values(cls, values: Mapping[str, object]) -> SolverOptions:
         """From parameter values; parameters that a measurement does not have are switched off."""
         absent = {"position_step": 0.0, "position_start": 0, "slice_smoothness": 0.0}
-        known = {field.name for field in fields(cls)}
-        stated = {name: value for name, value in values.items() if name in known}
+        names = {field.name for field in fields(cls)}
+        stated = {name: value for name, value in values.items() if name in names}
         return cls(**{**absent, **stated, "refine_probe": values["probe"] == "refined"})  # type: ignore[arg-type]
 
     def refines_probe(self, iteration: int) -> bool:
@@ -63,10 +63,6 @@ class SolverOptions:
     def step_of_slice(self, slices: int) -> float:
         """Share of its best step that each slice makes.
 
-        Every slice alone could explain the whole difference: together they share it, or the sum would overshoot.
+        Every slice alone could explain the whole difference; the slices share it, since the sum would overshoot.
         """
         return self.object_step / slices
-
-    def share(self, batches: int) -> float:
-        """How far an iteration of so many batches goes towards what the data want, 0..1 (not L-BFGS)."""
-        return min(1.0, self.object_learning_rate * batches if self.solver == "adam" else self.object_step)

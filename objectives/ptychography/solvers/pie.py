@@ -8,21 +8,38 @@ Li, Optica 4, 736 (2017), eq. 14); multislice as in Maiden, Humphry and Rodenbur
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from objectives.ptychography.model.forward import Batch
 from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.positions import move_positions
-from objectives.ptychography.solvers.state import State
+from objectives.ptychography.solvers.state import Report, State
+from objectives.ptychography.solvers.stepwise import solve_stepwise
+
+
+def solve_epie(misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
+    """See :class:`objectives.ptychography.solvers.Solve`."""
+    return solve_stepwise(misfit, state, options, report, seed, partial(Pie, floor=1.0))
+
+
+def solve_rpie(misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
+    """See :class:`objectives.ptychography.solvers.Solve`."""
+    return solve_stepwise(misfit, state, options, report, seed, partial(Pie, floor=options.preconditioner_floor))
 
 
 class Pie:
-    """See :class:`objectives.ptychography.solvers.stepwise.Step`."""
+    """See :class:`objectives.ptychography.solvers.stepwise.Step`.
 
-    def __init__(self, misfit: Misfit, state: State, options: SolverOptions) -> None:
-        self._misfit, self._options = misfit, options
-        self._floor = 1.0 if options.solver == "epie" else options.preconditioner_floor
+    Args:
+        misfit, state, options: the problem.
+        floor: share of the largest intensity in the mixture that steps are divided by; 1 for ePIE, rPIE's alpha.
+    """
+
+    def __init__(self, misfit: Misfit, state: State, options: SolverOptions, floor: float) -> None:
+        self._misfit, self._options, self._floor = misfit, options, floor
         self._object_step = options.step_of_slice(len(state.transmission))
         self._gradient = torch.zeros_like(state.transmission[0])
         self._received = torch.zeros_like(self._gradient.real)
@@ -62,3 +79,7 @@ class Pie:
                 share = self._options.probe_step / (len(batch.indices) * self._largest)
                 state.spectra.add_(total, alpha=-share)
         return squared
+
+    def share(self, batches: int) -> float:
+        """See :class:`objectives.ptychography.solvers.stepwise.Step`."""
+        return min(1.0, self._options.object_step)

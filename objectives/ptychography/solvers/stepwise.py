@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -18,28 +19,32 @@ from objectives.ptychography.solvers.state import Report, State
 class Step(Protocol):
     """One solver's update of a state by one batch."""
 
-    def __init__(self, misfit: Misfit, state: State, options: SolverOptions) -> None:
-        """Bind to a problem; ``state`` gives shapes."""
-
     def begin(self, state: State) -> None:
         """Called before every iteration."""
 
     def __call__(self, state: State, batch: Batch, *, refine_probe: bool, move: bool) -> float:
-        """Update ``state`` in place; the batch's squared intensity residual before the update."""
+        """Update ``state`` in place; returns the batch's squared intensity residual before the update."""
+
+    def share(self, batches: int) -> float:
+        """How far an iteration of ``batches`` moves the object towards the one that the data alone ask for, 0..1."""
+
+
+MakeStep = Callable[[Misfit, State, SolverOptions], Step]
+"""Binds a solver's step to a problem; the state gives shapes."""
 
 
 def solve_stepwise(
-    misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int, kind: type[Step]
+    misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int, make_step: MakeStep
 ) -> State:
-    """Go through compact batches in random order, ``options.iterations`` times."""
+    """Go through compact batches in random order, ``options.iterations`` times; see :class:`Solve` in the package."""
     state = State(state.transmission.clone(), state.spectra.clone(), state.moved.clone())
-    # A pattern that is withheld wants nothing, but would dilute what a batch's other ones want.
+    # A withheld pattern has no gradient, but would dilute those of the other patterns in its batch.
     seen = misfit.data.seen
     among = compact_batches(misfit.model.scene.positions.detach()[seen], options.batch_size)
     groups = [seen[group] for group in among]
     batches = [misfit.model.batch(group) for group in groups]
     random = torch.Generator().manual_seed(seed)
-    step = kind(misfit, state, options)
+    step = make_step(misfit, state, options)
     for iteration in range(options.iterations):
         refine_probe, move = options.refines_probe(iteration), options.moves_positions(iteration)
         squared = 0.0
@@ -49,7 +54,7 @@ def solve_stepwise(
             if move:
                 batches[index] = misfit.model.batch(groups[index], state.moved)
         if penalised(options):
-            state.transmission = proximal(state.transmission, options, options.share(len(batches)))
+            state.transmission = proximal(state.transmission, options, step.share(len(batches)))
         if refine_probe and len(state.spectra) > 1:
             state.spectra = orthogonal(state.spectra)
         state.squared_residuals.append(squared)

@@ -12,7 +12,7 @@ from objectives.ptychography.model.forward import ForwardModel
 from objectives.ptychography.model.kernels.plain import TorchKernels
 from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.model.scene import Scene
-from objectives.ptychography.solvers import State
+from objectives.ptychography.solvers.state import State
 
 
 def traced_gradient(

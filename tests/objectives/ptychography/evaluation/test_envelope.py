@@ -14,7 +14,8 @@ from objectives.diffraction.data.measurement import Measurement
 from objectives.ptychography import solvers
 from objectives.ptychography.evaluation import reconstruction as reconstruction_module
 from objectives.ptychography.model.misfit import Misfit
-from objectives.ptychography.solvers import SolverOptions, State
+from objectives.ptychography.solvers.options import SolverOptions
+from objectives.ptychography.solvers.state import State
 from tests.objectives.ptychography.scenes import TRUTH, all_values, expose_thick, free, lens, near, objective
 
 LENS: dict[str, Value] = {**TRUTH, "camera_length": 2.0, "defocus": 100.0, "scan_rotation": 2.0, "astigmatism": 20.0}

@@ -17,7 +17,7 @@ from objectives.ptychography.model.kernels import kernels_for
 from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.model.scene import Scene, build_scene
 from objectives.ptychography.parameters.instrument import parameters_of
-from objectives.ptychography.solvers import State
+from objectives.ptychography.solvers.state import State
 from tests.objectives.ptychography.model.test_forward import LENS_VALUES, NEAR_VALUES, SCAN_VALUES
 from tests.objectives.ptychography.scenes import (
     CPU,

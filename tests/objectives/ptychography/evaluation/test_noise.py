@@ -18,7 +18,7 @@ from objectives.ptychography.evaluation.reconstruction import Reconstruction
 from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.objective import PtychographyObjective
 from objectives.ptychography.settings import HeldOutSettings
-from objectives.ptychography.solvers import State
+from objectives.ptychography.solvers.state import State
 from tests.objectives.ptychography.scenes import CPU, TRUTH, free, lens, mixed, objective
 
 VALUES: dict[str, Value] = {**TRUTH, "iterations": 30}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from objectives.ptychography.solvers import SolverOptions
+from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.penalties import penalised, penalty, proximal
 from tests.objectives.ptychography.scenes import all_values, lens, objective, thick
 
