@@ -23,11 +23,11 @@ def register(
 ) -> None:
     """Register a finished study's answer in MLflow's model registry, as the calibration of something."""
     from autotune.home import Home
-    from autotune.tracking.registry import register as put_under
+    from autotune.tracking.registry import register as register_answer
 
     _require_name("--as", name)
     home = Home.from_environment()
-    version, new = put_under(find_stored(study, home), home, name, alias)
+    version, new = register_answer(find_stored(study, home), home, name, alias)
     was = "registered as" if new else "is already"
     typer.echo(f"{study} {was} {name} version {version}, alias {alias}")
 
@@ -41,25 +41,29 @@ def calibration(
     import dataclasses
     import json
 
-    from autotune.tracking.registry import calibration as look_up
+    from autotune.tracking.registry import calibration as read_calibration
 
     _require_name("calibration", name)
-    found = look_up(name, alias)
+    calibrated = read_calibration(name, alias)
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(found), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(dataclasses.asdict(calibrated), indent=2, ensure_ascii=False))
         return
     from rich.table import Table
 
     from autotune.cli.console import make_console
 
     console = make_console()
-    console.print(f"{found.name} version {found.version} ({alias}): study {found.study}")
-    console.print(f"{found.metric} {metric_text(found.metric_value)}")
+    console.print(f"{calibrated.name} version {calibrated.version} ({alias}): study {calibrated.study}")
+    console.print(f"{calibrated.metric} {metric_text(calibrated.metric_value)}")
     table = Table("parameter", "value", "estimate", "90 % interval", "unit", "verdict", box=None, padding=(0, 2))
-    for parameter, known in found.parameters.items():
-        verdict = (known.verdict or "").replace("_", " ")
+    for name, parameter in calibrated.parameters.items():
         table.add_row(
-            parameter, _number(known.value), _number(known.estimate), _interval(known), shown_unit(known.unit), verdict
+            name,
+            _number(parameter.value),
+            _number(parameter.estimate),
+            _interval(parameter),
+            shown_unit(parameter.unit),
+            (parameter.verdict or "").replace("_", " "),
         )
     console.print(table)
 
@@ -75,10 +79,10 @@ def _number(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-def _interval(known: CalibratedParameter) -> str:
-    """Its ends, to two digits of their distance."""
-    if known.interval is None:
+def _interval(parameter: CalibratedParameter) -> str:
+    """The ends of a parameter's interval, to two digits of their distance; empty where there is none."""
+    if parameter.interval is None:
         return ""
-    low, high = known.interval
+    low, high = parameter.interval
     digits = max(0, 1 - math.floor(math.log10(high - low))) if high > low else 5
     return f"{low:.{digits}f} .. {high:.{digits}f}"

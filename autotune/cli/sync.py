@@ -14,9 +14,10 @@ def sync(study: StoredStudyArgument) -> None:
     from autotune.errors import AutotuneError, InputError, Problem
     from autotune.home import Home
     from autotune.store.leases import alive
-    from autotune.tracking import PARENT_STATUS, StudyFacts, study_summary, without_password
+    from autotune.text import without_password
+    from autotune.tracking import PARENT_STATUS, Closing, StudyFacts, study_summary
     from autotune.tracking import sync as bring_up_to_date
-    from autotune.tracking.record import artifacts_beside, artifacts_of, record_address
+    from autotune.tracking.place import artifacts_of, destination_of, record_address
 
     home = Home.from_environment()
     store = find_stored(study, home)
@@ -28,18 +29,14 @@ def sync(study: StoredStudyArgument) -> None:
         raise InputError(Problem(f"study {name}", "is being run, and recorded, by another process", "wait for it"))
     uri = record_address(store)
     facts = StudyFacts.from_dict(stored.record)
-    # Nothing runs: what is marked so was being evaluated when its process was killed.
+    # Nothing runs: a trial that is marked so was being evaluated when its process was killed.
     trials = [replace(trial, state="interrupted") if trial.state == "running" else trial for trial in store.trials()]
-    report = bring_up_to_date(
-        facts,
-        trials,
-        tracking_uri=uri,
-        artifact_root=artifacts_beside(uri, home),
-        trial_folder=lambda number: home.trial(name, number),
-        status=PARENT_STATUS.get(stored.status, "KILLED"),  # "running" without a process: it was killed
-        summary_metrics=study_summary(facts.metric, trials, facts.limits),
-        artifacts=artifacts_of(home.study(name)),
+    closing = Closing(
+        PARENT_STATUS.get(stored.status, "KILLED"),  # "running" without a process: it was killed
+        study_summary(facts.metric, trials, facts.limits),
+        artifacts_of(home.study(name)),
     )
+    report = bring_up_to_date(facts, trials, destination_of(uri, home, name), closing)
     if report.error:
         raise AutotuneError(Problem(f"study {name}", report.error))
     place, here = stored.mlflow, without_password(uri)

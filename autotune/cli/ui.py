@@ -18,8 +18,8 @@ from autotune.errors import AutotuneError, InputError, Problem
 from autotune.home import Home
 
 _MODE = "?workflowType=machine_learning"
-"""MLflow otherwise greets its user with the tools for language models. It does so again behind its own links, which
-lack this: the address leads past the list of experiments where there is only one."""
+"""Without this part of the address MLflow greets its user with the tools for language models. It does so again behind
+its own links, which lack it: so the printed address skips the list of experiments where there is only one."""
 
 
 def ui(
@@ -33,8 +33,10 @@ def ui(
 
     Serves the record that MLFLOW_TRACKING_URI names, else the one in AUTOTUNE_HOME.
     """
+    from autotune.tracking.place import default_address
+
     home = Home.from_environment()
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or home.tracking_uri
+    uri = default_address(home)
     if uri.startswith(("http://", "https://")):
         typer.echo(f"MLflow runs as a server already: open {uri}")
         return
@@ -45,9 +47,9 @@ def ui(
 
 def _require_record(uri: str) -> None:
     """Raise :class:`InputError` where nothing was ever recorded: MLflow would create an empty database."""
-    from autotune.store.database import database_file
+    from autotune.tracking.client import record_file
 
-    database = database_file(uri)
+    database = record_file(uri)
     if database is not None and not database.is_file():
         raise InputError(
             Problem(
@@ -83,7 +85,7 @@ def _serve(uri: str, home: Home, host: str, port: int) -> None:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         # Without this, a folder called mlflow where the user happens to stand would be imported.
         "PYTHONSAFEPATH": "1",
-        # Deprecations inside MLflow's server are nothing that its user could mend.
+        # Its user cannot mend deprecations inside MLflow's server.
         "PYTHONWARNINGS": "ignore",
     }
     # No --serve-artifacts: the browser gets artifacts from where each run keeps them.
@@ -114,11 +116,11 @@ def _start_page(address: str) -> str:
     import urllib.request
 
     url = f"{address}api/2.0/mlflow/experiments/search?max_results=100"
-    found: list[str] = []
+    ours: list[str] = []
     with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=10.0) as answer:  # noqa: S310
         experiments = json.load(answer).get("experiments", [])
-        found = [experiment["experiment_id"] for experiment in experiments if experiment["name"] != "Default"]
-    return f"#/experiments/{found[0]}/runs{_MODE}" if len(found) == 1 else f"#/experiments{_MODE}"
+        ours = [experiment["experiment_id"] for experiment in experiments if experiment["name"] != "Default"]
+    return f"#/experiments/{ours[0]}/runs{_MODE}" if len(ours) == 1 else f"#/experiments{_MODE}"
 
 
 def _wait_until_it_listens(server: subprocess.Popen[bytes], host: str, port: int) -> bool:

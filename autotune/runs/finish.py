@@ -26,6 +26,8 @@ _LOCK_SECONDS = 2.0
 """How long a run that was told to end waits for the others."""
 _POLL_SECONDS = 1.0
 """Between two looks whether another run has computed the answer."""
+_SILENT_SECONDS = 10.0
+"""A wait is reported after these; runs that come to the end together seldom wait for longer."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,12 @@ def _claimed(
     study: RunningStudy, reason: str, repeated: RepeatedMeasurements | None, patience: Patience
 ) -> Concluding | Conclusion:
     """This run's claim to compute the answer; else the conclusion that the study has come to, perhaps after a wait."""
-    waiting = False
+    began, waiting = time.monotonic(), False
     while True:
         claim = patience(lambda: _claim(study, reason, repeated))
         if isinstance(claim, Conclusion) or claim.owner == study.lease.owner:
             break
-        if not waiting:
+        if not waiting and time.monotonic() - began >= _SILENT_SECONDS:
             waiting = True
             study.watcher.paused("another run of this study is computing the answer")
         time.sleep(_POLL_SECONDS)

@@ -1,11 +1,9 @@
-"""What MLflow is told: a study's facts, and its trials as points, a curve of the incumbent and a table."""
+"""Trials as MLflow holds them: points, a curve of the incumbent and a table."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,86 +11,31 @@ from autotune.objective import Metric
 from autotune.problem.goals import Limit
 from autotune.store.records import TrialRecord, best_of
 from autotune.text import unit_label
+from autotune.tracking.limits import key
+from autotune.tracking.study_facts import StudyFacts
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric as Point
 
 
-@dataclass(frozen=True)
-class MeasuredData:
-    """What a study is about, as MLflow's dataset input.
-
-    Attributes:
-        name: for people.
-        content_hash: of the measurement; the first 36 characters are MLflow's digest.
-        description: further facts.
-    """
-
-    name: str
-    content_hash: str
-    description: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class StudyFacts:
-    """What MLflow is told about a study.
-
-    Attributes:
-        study_id: finds the parent run again; the same for every run of one study, unique among studies.
-        name, experiment: names of the parent run and of its experiment.
-        study_text: the study file as run, logged as ``study.yaml``.
-        metric: the tuned metric.
-        parameters: parameter name -> its range or fixed value as text; must not change within one study_id.
-        units: parameter name -> unit.
-        log_parameters: names on a logarithmic scale; their children get a metric ``log10_NAME`` for plotting.
-        tags: further tags of the parent run (objective, study hash, seed, ...).
-        limits: what a trial must keep to be the best.
-        data: the measurement; None where its content hash is not known.
-    """
-
-    study_id: str
-    name: str
-    experiment: str
-    study_text: str
-    metric: Metric
-    parameters: Mapping[str, str]
-    units: Mapping[str, str] = field(default_factory=dict)
-    log_parameters: frozenset[str] = frozenset()
-    tags: Mapping[str, str] = field(default_factory=dict)
-    limits: tuple[Limit, ...] = ()
-    data: MeasuredData | None = None
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.:-]+", self.study_id):
-            raise ValueError(f"study_id {self.study_id!r} must be letters, digits and . : _ - only")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data to keep with the study, from which :meth:`from_dict` makes the same facts."""
-        return asdict(self) | {"log_parameters": sorted(self.log_parameters)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> StudyFacts:
-        """The facts that :meth:`as_dict` described."""
-        metric, logs = Metric(**data["metric"]), frozenset(data["log_parameters"])
-        limits = tuple(Limit(**limit) for limit in data.get("limits", ()))
-        measured = MeasuredData(**data["data"]) if data.get("data") else None
-        return cls(**{**data, "metric": metric, "log_parameters": logs, "limits": limits, "data": measured})
-
-
-def trial_points(facts: StudyFacts, trial: TrialRecord, moment: int) -> list[Point]:
-    """A trial's metrics, gradient for what is tuned, ``log10_NAME``, resources and curve as MLflow points.
-
-    The metrics of a cheap evaluation are called ``NAME level N``: in a table sorted by NAME the best full one is first.
-    Curve points have the iteration (from 1) as step, all others step 0. What is not finite is left out:
-    MLflow cannot plot it.
+def points(numbers: Iterable[tuple[str, float, int]], moment: int) -> list[Point]:
+    """Numbers (name, value, step) as MLflow points. What is not finite is left out: MLflow cannot plot it.
 
     Args:
-        facts: names the parameters on a logarithmic scale.
-        trial: an ended trial.
+        numbers: the numbers.
         moment: time of every point, ms since 1970.
     """
     from mlflow.entities import Metric as Point
 
+    return [Point(key(name), float(value), moment, step) for name, value, step in numbers if math.isfinite(value)]
+
+
+def trial_points(facts: StudyFacts, trial: TrialRecord) -> list[Point]:
+    """Metrics, gradient for the tuned parameters, ``log10_NAME``, resources and curve of an ended trial.
+
+    The metrics of a cheap evaluation are called ``NAME level N``: in a table sorted by NAME the best full one is first.
+    Curve points have the iteration (from 1) as step, all others step 0.
+    """
     numbers: dict[str, float] = {"evaluation_seconds": trial.seconds} if trial.seconds else {}
     numbers.update({f"{name}{_level(trial)}": value for name, value in trial.metrics.items()})
     numbers.update({f"gradient/{name}": slope for name, slope in trial.gradient.items() if name in trial.values})
@@ -100,11 +43,37 @@ def trial_points(facts: StudyFacts, trial: TrialRecord, moment: int) -> list[Poi
         value = trial.values[name]
         if not isinstance(value, str) and value > 0:
             numbers[f"log10_{name}"] = math.log10(value)
-    points = [(name, value, 0) for name, value in sorted(numbers.items())]
-    for name, curve in trial.curve.items():
-        points += [(f"curve/{name}", value, step) for step, value in enumerate(curve, start=1)]
-    made = [Point(key(name), float(value), moment, step) for name, value, step in points if math.isfinite(value)]
-    return made + resource_points(trial, moment, step=0)
+    curves = [
+        (f"curve/{name}", value, step)
+        for name, curve in trial.curve.items()
+        for step, value in enumerate(curve, start=1)
+    ]
+    single = [(name, value, 0) for name, value in sorted(numbers.items())]
+    return points(single + curves + _resources(trial, step=0), ended_at(trial))
+
+
+def progress_points(metric: Metric, trial: TrialRecord, best: TrialRecord | None, moment: int) -> list[Point]:
+    """The points of the study's run at the number of a trial.
+
+    They are what the trial took of its machine; ``trials/METRIC``, the tuned metric of one that finished (cheap
+    evaluations, which do not compare with full ones, have ``trials/METRIC level N``); ``incumbent/NAME`` for each
+    further metric of the best trial so far; and ``best_METRIC``, which is there only once all others are.
+
+    Args:
+        metric: the tuned metric.
+        trial: an ended trial.
+        best, moment: as from :meth:`Incumbents.advance`.
+    """
+    own = _resources(trial, trial.number)
+    if trial.state == "finished" and metric.name in trial.metrics:
+        own.append((f"trials/{metric.name}{_level(trial)}", trial.metrics[metric.name], trial.number))
+    incumbent = []
+    if best is not None:
+        others = [
+            (f"incumbent/{name}", v, trial.number) for name, v in sorted(best.metrics.items()) if name != metric.name
+        ]
+        incumbent = [*others, (best_key(metric), best.metrics[metric.name], trial.number)]
+    return points(own, ended_at(trial)) + points(incumbent, moment)
 
 
 class Incumbents:
@@ -118,7 +87,7 @@ class Incumbents:
 
         Args:
             metric: the tuned metric.
-            limits: what an answer must keep.
+            limits: the limits that an answer must keep.
         """
         self._metric, self._limits = metric, limits
         self._next = 0
@@ -126,9 +95,10 @@ class Incumbents:
         self._moment = 0
 
     def advance(self, trials: Mapping[int, TrialRecord]) -> Iterator[tuple[TrialRecord, TrialRecord | None, int]]:
-        """Go on to the first trial that is missing or runs: (trial, best so far, ms since 1970) of each.
+        """Go on to the first trial that is missing or runs, and give (trial, best so far, moment) of each on the way.
 
-        The best is None where the trial is no answer; the moment is when the last answer until then ended.
+        The best is None where the trial is no answer; the moment, in ms since 1970, is when the last answer until then
+        ended.
 
         Args:
             trials: by number; those that were gone through may be left out.
@@ -142,46 +112,13 @@ class Incumbents:
         if not (trial.answers(self._limits) and math.isfinite(value)):
             return False
         self._best = best_of([trial] if self._best is None else [self._best, trial], self._metric)
-        self._moment = max(self._moment, milliseconds(trial.ended or trial.started))
+        self._moment = max(self._moment, ended_at(trial))
         return True
 
 
-def incumbent_points(metric: Metric, number: int, best: TrialRecord, moment: int) -> list[Point]:
-    """The best trial after trial ``number`` as MLflow points: ``incumbent/NAME`` for each of its other metrics, then
-    ``best_METRIC``, which is there only once all are.
-
-    Args:
-        metric: the tuned metric.
-        number: the step.
-        best: the best trial so far.
-        moment: time of every point, ms since 1970.
-    """
-    from mlflow.entities import Metric as Point
-
-    others = {f"incumbent/{name}": value for name, value in sorted(best.metrics.items()) if name != metric.name}
-    numbers = others | {best_key(metric): best.metrics[metric.name]}
-    return [Point(key(name), float(v), moment, number) for name, v in numbers.items() if math.isfinite(v)]
-
-
-def resource_points(trial: TrialRecord, moment: int, step: int) -> list[Point]:
+def _resources(trial: TrialRecord, step: int) -> list[tuple[str, float, int]]:
     """What a trial took of its machine, under names that the MLflow UI shows as system metrics."""
-    from mlflow.entities import Metric as Point
-
-    numbers = sorted(trial.resources.items())
-    return [Point(key(f"system/{name}"), float(v), moment, step) for name, v in numbers if math.isfinite(v)]
-
-
-def trial_value_points(metric: Metric, trial: TrialRecord, moment: int) -> list[Point]:
-    """The tuned metric of a trial that finished, for a chart by trial number on the parent: ``trials/METRIC``.
-
-    Cheap evaluations, which do not compare with full ones, have a chart of their own (``trials/METRIC level 1``, ...).
-    """
-    from mlflow.entities import Metric as Point
-
-    value = trial.metrics.get(metric.name, math.nan)
-    if trial.state != "finished" or not math.isfinite(value):
-        return []
-    return [Point(key(f"trials/{metric.name}{_level(trial)}"), float(value), moment, trial.number)]
+    return [(f"system/{name}", value, step) for name, value in sorted(trial.resources.items())]
 
 
 def _level(trial: TrialRecord) -> str:
@@ -204,8 +141,7 @@ def trial_table(facts: StudyFacts, trials: Sequence[TrialRecord]) -> dict[str, l
     """All trials in pandas' ``split`` form (``columns``, rows of ``data``), as MLflow stores a table."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.values))
     metrics = list(dict.fromkeys(name for trial in trials for name in trial.metrics))
-    units = {name: facts.units.get(name, "1") for name in names}
-    headers = [unit_label(name, units[name]) for name in names]
+    headers = [unit_label(name, facts.units.get(name, "1")) for name in names]
     rows = [
         [trial.number, trial.state, trial.spent]
         + [trial.values.get(name) for name in names]
@@ -216,6 +152,11 @@ def trial_table(facts: StudyFacts, trials: Sequence[TrialRecord]) -> dict[str, l
     return {"columns": ["trial", "state", "cost", *headers, *metrics, "seconds", "reason"], "data": rows}
 
 
+def ended_at(trial: TrialRecord) -> int:
+    """When an ended trial did, in ms since 1970."""
+    return milliseconds(trial.ended or trial.started)
+
+
 def milliseconds(moment: datetime | None) -> int:
     """Milliseconds since 1970; now where the moment is not known."""
     return round((moment or datetime.now()).timestamp() * 1000)
@@ -223,8 +164,3 @@ def milliseconds(moment: datetime | None) -> int:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def key(name: str) -> str:
-    """``name`` with what MLflow does not allow in a key replaced."""
-    return re.sub(r"[^\w./ :-]", "_", name)[:250]

@@ -1,82 +1,71 @@
-"""The record of a run in MLflow, which the runs of a study keep together."""
+"""The record of a study in MLflow, which the runs of the study keep together."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import cached_property
 
-from autotune.errors import InputError, Problem
-from autotune.home import Home
-from autotune.problem.space import describe
-from autotune.provenance.environment import FILE as ENVIRONMENT
-from autotune.results.best_files import STUDY
 from autotune.session import RunningStudy
-from autotune.store.database import database_file
 from autotune.store.facts import MlflowPlace
 from autotune.store.locks import exclusive
 from autotune.store.records import TrialRecord
-from autotune.store.trials import TrialStore
-from autotune.study import Plan
-from autotune.text import with_unit
-from autotune.tracking import PARENT_STATUS, Recorder, StudyFacts, study_summary, without_password
-from autotune.tracking.tags import measured_data, tags_of
+from autotune.text import without_password
+from autotune.tracking.lead import Lead
+from autotune.tracking.place import artifacts_of, default_address, destination_of
+from autotune.tracking.points import study_summary
+from autotune.tracking.recorder import Recorder
+from autotune.tracking.runs import PARENT_STATUS
+from autotune.tracking.study_facts import StudyFacts, facts_of
+from autotune.tracking.writer import Closing
 
 _TIMEOUT = 60.0
 _SHORT_TIMEOUT = 3.0
-"""Who pressed Ctrl-C, or a batch system that wants the machine, does not wait."""
+"""Timeout in seconds after an interrupt or a batch system's stop signal."""
 
 _LOCK_SECONDS = 2.0
 """A run that was told to end waits for the others no longer."""
-
-_FILES = (STUDY, ENVIRONMENT, "report.html", "figures")
-
-
-def artifacts_of(folder: Path) -> list[Path]:
-    """Those files and folders of a study's folder that are kept with its run in MLflow when it ends."""
-    return [folder / name for name in _FILES if (folder / name).exists()]
 
 
 class Record:
     """What one run of a study adds to its record in MLflow: the trials that it evaluated.
 
-    Of several runs at once, one leads: it makes the parent run and keeps its curves, and it records the trials of runs
-    that have died. Another one begins when there is a parent run, and takes the lead when the leader has ended. The
-    last one to close ends the parent run.
+    The run is in one of three states, each with one owner:
+
+        waits      another run leads and has not made the parent run yet; the trials wait in the recorder
+        is beside  another run leads; the recorder has been started and writes this run's trials
+        leads      the recorder keeps the parent run too, and writes the trials of runs that have died
+
+    Who leads is in :class:`autotune.tracking.lead.Lead`, and the recorder knows whether it has been started. The last
+    run to close ends the parent run.
     """
 
     def __init__(self, study: RunningStudy) -> None:
+        """Touch nothing yet."""
         self._study, self._own = study, study.lease.owner
-        self._wanted = study.file.spec.tracking.enabled
-        self._leads = self._told_where = False
-        self._recorder: Recorder | None = None
-        self._passed_on: set[int] = set()  # to the recorder, to be written
-        self._noticed: dict[int, str] = {}  # written by another run -> which
-        self._waiting: list[TrialRecord] = []
+        self._tracking = study.file.spec.tracking
+        self._lead = Lead(study)
+        self._written_by: dict[int, str] = {}  # ended trial -> the run that records it, as far as this one has looked
+        self._stored_run_id: str | None = None
 
     def start(self) -> None:
         """Begin to record, unless tracking is off."""
-        if not self._wanted:
+        if not self._tracking.enabled:
             return
-        with self._study.locked():
-            others = [run for run in self._open_runs() if run != self._own]
-            self._note_runs({**self._runs(), self._own: True})
-            self._leads = not others
-        if self._leads:
+        self._lead.enter()
+        if self._lead.held:
+            self._announce()
             # The interrupted ones too: the curve of the incumbent waits for every trial before.
-            own, theirs = self._shared_out(self._study.store.trials())
-            self._recorder = _recorder(self._study)
-            self._recorder.start(own, theirs)
+            self._recorder.start(*self._divide(self._study.store.trials()))
 
     def add(self, trial: TrialRecord) -> None:
         """Record a trial that has ended here; returns at once."""
-        self._passed_on.add(trial.number)
-        if self._recorder is not None:
-            self._recorder.submit(trial)
-        elif self._wanted:
-            self._waiting.append(trial)
-            self._join()
+        if not self._tracking.enabled:
+            return
+        self._written_by[trial.number] = self._own
+        self._recorder.submit(trial)
+        if not self._recorder.started and self._parent_is_there():
+            self._recorder.start()
 
     def follow(self, trials: Sequence[TrialRecord]) -> None:
         """Look what the other runs have done; the study's lock must be held. Returns at once.
@@ -84,179 +73,108 @@ class Record:
         Args:
             trials: all of the study.
         """
-        if not self._wanted:
+        if not self._tracking.enabled:
             return
-        if not self._leads:
-            if next(iter(self._open_runs()), self._own) != self._own:
-                return
-            self._leads = True
-            if self._recorder is None:
-                self._recorder = _recorder(self._study)
-                self._recorder.start(self._waiting)
-            self._recorder.lead((), ())
-        self._note_run_id()
-        new = [t for t in trials if t.state != "running" and t.number not in self._passed_on | self._noticed.keys()]
-        gone = bool(self._noticed) and not set(self._noticed.values()) <= self._runs().keys()
-        if self._recorder is not None and (new or gone):
-            own, theirs = self._shared_out(trials)
-            if own or theirs:
-                self._recorder.lead(own, theirs)
+        if self._lead.held:
+            self._store_run_id()
+            own, theirs = self._divide(trials) if self._is_news(trials) else ([], [])
+            if own:
+                self._recorder.start(own, theirs)
+            elif theirs:
+                self._recorder.learn(theirs)
+        elif self._lead.is_free():
+            self._announce()
+            own, theirs = self._divide(trials)
+            self._lead.held = True
+            self._recorder.start(own, theirs)
 
     def close(self, status: str, *, hurry: bool = False) -> str:
         """Bring MLflow up to date, and end the study's run unless others go on with it.
 
-        One in a ``hurry`` waits for MLflow no longer than one that was stopped. Returns a line for the user where that
-        failed.
+        Args:
+            status: how the study ended.
+            hurry: wait for MLflow no longer than a run that was stopped.
+
+        Returns:
+            A line for the user where that failed; empty otherwise.
         """
-        if not self._wanted:
+        if not self._tracking.enabled:
             return ""
         study, hurry = self._study, hurry or status == "stopped"
-        last = self._leave(_LOCK_SECONDS if hurry else -1)
+        led = self._lead.held and self._recorder.started
+        writes = self._recorder.started or self._parent_is_there()
+        last = self._lead.leave(_LOCK_SECONDS if hurry else -1, writes)
+        if not (last or writes):
+            return ""  # the run that leads records the trials of this one
+        if last and not led:
+            self._announce()
+            self._recorder.start()
         trials = [trial for trial in study.store.trials() if trial.state != "running"]
-        self._passed_on.clear()
-        self._noticed.clear()
-        own, theirs = self._shared_out(trials)
+        own, theirs = self._divide(trials)
         if not last:
             own = [trial for trial in own if trial.owner == self._own]
-            if self._recorder is None:
-                self._join()
-        if self._recorder is None and not last:
-            return ""  # the run that leads has been left the trials of this one
-        self._recorder = self._recorder or _recorder(study)
-        if last and not self._leads:
-            self._recorder.lead((), ())
         summary = study_summary(study.plan.metric, trials, study.plan.aims.limits)
-        ends = PARENT_STATUS[status] if last else None
-        timeout = _SHORT_TIMEOUT if hurry else _TIMEOUT
-        report = self._recorder.finish(ends, summary, artifacts_of(study.folder), own, timeout, theirs)
-        if report.parent_run_id is not None:
-            self._note_run_id()
+        closing = Closing(PARENT_STATUS[status] if last else None, summary, artifacts_of(study.folder))
+        report = self._recorder.finish(closing, own, theirs, _SHORT_TIMEOUT if hurry else _TIMEOUT)
+        self._store_run_id()
         return without_password(report.error)
 
-    def _runs(self) -> dict[str, bool]:
-        """The runs that record this study and live, in the order in which they began; False where one is closing."""
-        alive = {self._own, *self._study.others()}
-        return {run: goes_on for run, goes_on in self._study.store.facts.recording.items() if run in alive}
+    @cached_property
+    def _uri(self) -> str:
+        return self._tracking.uri or default_address(self._study.home)
 
-    def _open_runs(self) -> list[str]:
-        return [run for run, goes_on in self._runs().items() if goes_on]
+    @cached_property
+    def _facts(self) -> StudyFacts:
+        return facts_of(self._study, self._tracking.experiment or "autotune")
 
-    def _note_runs(self, runs: Mapping[str, bool]) -> None:
-        self._study.store.keep(recording=runs)
+    @cached_property
+    def _recorder(self) -> Recorder:
+        study = self._study
+        return Recorder(
+            self._facts,
+            destination_of(self._uri, study.home, study.name),
+            leads=lambda: self._lead.held,
+            opening=lambda: exclusive(study.home.store_url, f"{study.name}: record"),
+        )
 
-    def _leave(self, patience: float) -> bool:
-        """Whether this is the last run that records the study.
+    def _announce(self) -> None:
+        """Say in the store what the run that leads records, and where."""
+        facts, before = self._facts, self._study.store.facts.mlflow
+        place = MlflowPlace(without_password(self._uri), facts.experiment, stated=self._tracking.uri is not None)
+        if before is not None and (before.tracking_uri, before.experiment) == (place.tracking_uri, place.experiment):
+            place = replace(place, run_id=before.run_id)
+        self._study.store.keep(mlflow=place, record=facts.as_dict())
 
-        Until it has ended, others leave its trials to it, unless it has not begun to record.
-        """
-        try:
-            with self._study.locked(patience):
-                rest = {run: goes_on for run, goes_on in self._runs().items() if run != self._own}
-                last = not any(rest.values())
-                begins = last or self._recorder is not None or self._parent_is_there()
-                self._note_runs({**rest, self._own: False} if begins else rest)
-                return last
-        except TimeoutError:
-            return not self._study.others()
-
-    def _shared_out(self, trials: Sequence[TrialRecord]) -> tuple[list[TrialRecord], list[TrialRecord]]:
-        """What is new of the ended trials: those that this run is to record, and those that another one does."""
-        runs = self._runs().keys() - {self._own}
-        ended = [trial for trial in trials if trial.state != "running" and trial.number not in self._passed_on]
-        foreign = [trial for trial in ended if trial.owner in runs]
-        numbers = {trial.number for trial in foreign}
-        own = [trial for trial in ended if trial.number not in numbers]
-        new = [trial for trial in foreign if trial.number not in self._noticed]
-        self._passed_on.update(trial.number for trial in own)
-        for trial in own:
-            self._noticed.pop(trial.number, None)
-        self._noticed.update({trial.number: trial.owner for trial in foreign})
-        return own, new
-
-    def _join(self) -> None:
-        """Begin to record beside a run that leads, as soon as it has made the parent run."""
-        if self._parent_is_there():
-            self._recorder = _recorder(self._study, leads=False)
-            self._recorder.start(self._waiting)
+    def _store_run_id(self) -> None:
+        """Say in the store which run is the parent, once MLflow has answered."""
+        run_id, place = self._recorder.run_id, None
+        if run_id is not None and run_id != self._stored_run_id:
+            place = self._study.store.facts.mlflow
+        if place is not None:
+            self._study.store.keep(mlflow=replace(place, run_id=run_id))
+            self._stored_run_id = run_id
 
     def _parent_is_there(self) -> bool:
         place = self._study.store.facts.mlflow
         return place is not None and place.run_id is not None
 
-    def _note_run_id(self) -> None:
-        """Let the other runs, and who asks later, know where the parent run is."""
-        found = None if self._recorder is None else self._recorder.run_id
-        if found is not None and not self._told_where and (place := self._study.store.facts.mlflow) is not None:
-            self._study.store.keep(mlflow=replace(place, run_id=found))
-            self._told_where = True
+    def _is_news(self, trials: Sequence[TrialRecord]) -> bool:
+        """Whether a trial has ended, or a run that was to record trials may have died, since the last look."""
+        ended = any(trial.state != "running" and trial.number not in self._written_by for trial in trials)
+        return ended or bool(set(self._written_by.values()) - {self._own})
 
+    def _divide(self, trials: Sequence[TrialRecord]) -> tuple[list[TrialRecord], list[TrialRecord]]:
+        """What is new of the ended trials: those that this run is to record, and those that another one does.
 
-def record_address(store: TrialStore) -> str:
-    """Tracking URI at which a study that was recorded is to be found: in the order in which its runs look for one.
-
-    Raises:
-        InputError: that needs a password, which is not kept.
-    """
-    place = store.facts.mlflow
-    if place is None:
-        raise ValueError(f"study {store.study.study_name} has not been recorded")
-    here = None if place.stated else os.environ.get("MLFLOW_TRACKING_URI")
-    uri = here or place.tracking_uri
-    if "***" in uri:
-        raise InputError(Problem(uri, "needs its password again", "set MLFLOW_TRACKING_URI to the whole address"))
-    return uri
-
-
-def _recorder(study: RunningStudy, *, leads: bool = True) -> Recorder:
-    """The MLflow recorder of a study; one that leads notes in the store where the record is."""
-    spec, plan, store = study.file.spec, study.plan, study.store
-    uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or study.home.tracking_uri
-    experiment = spec.tracking.experiment or "autotune"
-    facts = store.facts
-    if leads:
-        place = MlflowPlace(without_password(uri), experiment, stated=spec.tracking.uri is not None)
-        before = facts.mlflow
-        if before is not None and (before.tracking_uri, before.experiment) == (place.tracking_uri, experiment):
-            place = replace(place, run_id=before.run_id)
-        store.keep(mlflow=place)
-    record = StudyFacts(
-        study_id=facts.study_id,
-        name=spec.name,
-        experiment=experiment,
-        study_text=study.file.text,
-        metric=plan.metric,
-        limits=plan.aims.limits,
-        parameters=_ranges(plan),
-        units={d.name: d.unit for d in plan.space.dimensions},
-        log_parameters=frozenset(d.name for d in plan.space.dimensions if d.log),
-        tags=tags_of(study),
-        data=measured_data(study),
-    )
-    if leads:
-        store.keep(record=record.as_dict())
-    return Recorder(
-        record,
-        tracking_uri=uri,
-        artifact_root=artifacts_beside(uri, study.home),
-        trial_folder=lambda number: study.home.trial(spec.name, number),
-        leads=leads,
-        opening=lambda: exclusive(study.home.store_url, f"{spec.name}: record"),
-    )
-
-
-def artifacts_beside(uri: str, home: Home) -> Path:
-    """Where a new experiment keeps its artifacts: beside the database, where that is a file."""
-    database = database_file(uri)
-    return home.mlflow_artifacts if database is None else database.parent / home.mlflow_artifacts.name
-
-
-def _ranges(plan: Plan) -> dict[str, str]:
-    """Every parameter's range or fixed value as text, for MLflow."""
-    texts = {}
-    for d in plan.space.dimensions:
-        scale = " (log)" if d.log else ""
-        texts[d.name] = (
-            ", ".join(d.choices) if d.type == "categorical" else with_unit(f"{d.low:g} .. {d.high:g}", d.unit) + scale
-        )
-        texts[d.name] += f", while {describe(d.when)}" if d.when else ""
-    return texts | {name: f"{value} (fixed)" for name, value in plan.fixed.items()}
+        A trial is recorded by the run that evaluated it while that run lives, and otherwise by this one.
+        """
+        others = self._lead.others()
+        own: list[TrialRecord] = []
+        theirs: list[TrialRecord] = []
+        for trial in trials:
+            before = self._written_by.get(trial.number)
+            now = trial.owner if trial.owner in others else self._own
+            if trial.state != "running" and before not in (self._own, now):
+                self._written_by[trial.number] = now
+                (own if now == self._own else theirs).append(trial)
+        return own, theirs

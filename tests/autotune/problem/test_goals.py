@@ -10,7 +10,8 @@ import pytest
 from autotune.objective import Metric
 from autotune.problem.goals import SECONDS, Limit, non_dominated
 from autotune.store.records import TrialRecord, best_of, front_of
-from autotune.tracking.points import Incumbents, StudyFacts, study_summary
+from autotune.tracking import StudyFacts, study_summary
+from autotune.tracking.points import Incumbents
 
 CONSISTENCY = Metric("consistency", "maximize")
 ERROR = Metric("error", "minimize")

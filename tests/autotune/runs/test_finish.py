@@ -75,6 +75,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
     slow = Slow()
     monkeypatch.setattr("autotune.runs.finish.find_answer", slow)
     monkeypatch.setattr("autotune.runs.finish._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("autotune.runs.finish._SILENT_SECONDS", 0.0)
     yield slow
     for call in slow.calls:
         call.set()

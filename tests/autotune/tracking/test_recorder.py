@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,9 +27,10 @@ from autotune.cli.ui import ui
 from autotune.errors import InputError
 from autotune.objective import Metric
 from autotune.store.records import TrialRecord
-from autotune.tracking import Recorder, RecorderReport, StudyFacts, sync
-from autotune.tracking.points import Incumbents, MeasuredData, trial_table
+from autotune.tracking import Closing, Destination, MeasuredData, Recorder, RecorderReport, StudyFacts, sync
+from autotune.tracking.points import Incumbents, trial_table
 from autotune.tracking.runs import StudyRuns
+from autotune.tracking.trial_runs import TrialRuns
 from tests.autotune.mlflow_snapshot import snapshot
 
 # MLflow's own models use a loader strategy that SQLAlchemy 2.1 deprecates.
@@ -89,20 +91,17 @@ class Place:
     folder: Path
 
     @property
-    def arguments(self) -> dict[str, Any]:
-        return {
-            "tracking_uri": f"sqlite:///{self.folder / 'mlflow.db'}",
-            "artifact_root": self.folder / "kept here",
-            "trial_folder": lambda number: self.folder / "trials" / str(number),
-        }
+    def destination(self) -> Destination:
+        uri = f"sqlite:///{self.folder / 'mlflow.db'}"
+        return Destination(uri, self.folder / "kept here", lambda number: self.folder / "trials" / str(number))
 
-    def sync(self, trials: list[TrialRecord], **changes: Any) -> RecorderReport:
-        return sync(FACTS, trials, **(self.arguments | changes))
+    def sync(self, trials: list[TrialRecord], *ending: Any) -> RecorderReport:
+        return sync(FACTS, trials, self.destination, Closing(*ending) if ending else None)
 
     def client(self) -> Any:
         from mlflow import MlflowClient
 
-        return MlflowClient(tracking_uri=self.arguments["tracking_uri"])
+        return MlflowClient(tracking_uri=self.destination.tracking_uri)
 
     def runs(self) -> list[Any]:
         client = self.client()
@@ -112,7 +111,7 @@ class Place:
 
     def snapshot(self) -> list[dict[str, Any]]:
         """All that MLflow holds about the study, less ids and the moment at which the parent began."""
-        return snapshot(self.arguments["tracking_uri"], FACTS.experiment, self.folder)
+        return snapshot(self.destination.tracking_uri, FACTS.experiment, self.folder)
 
 
 @pytest.fixture
@@ -143,11 +142,11 @@ def current_folder_stays_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_study_is_recorded_field_by_field(place: Place, tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     result.write_text("{}")
-    recorder = Recorder(FACTS, **place.arguments)
+    recorder = Recorder(FACTS, place.destination)
     recorder.start()
     for each in TRIALS:
         recorder.submit(each)
-    report = recorder.finish("FINISHED", {"fraction_of_ceiling": 0.9}, [result], TRIALS)
+    report = recorder.finish(Closing("FINISHED", {"fraction_of_ceiling": 0.9}, [result]), TRIALS)
 
     assert report.error == ""
     assert (report.recorded, report.already_there) == (3, 0)
@@ -234,25 +233,25 @@ def test_the_table_of_trials_reads_as_mlflow_writes_its_own(place: Place) -> Non
 def test_recording_again_changes_nothing(place: Place, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     report.write_text("<p>answer</p>")
-    closing = {"status": "FINISHED", "summary_metrics": {"consistency": 0.75}, "artifacts": [report]}
-    assert place.sync(TRIALS, **closing).recorded == 3
+    closing = ("FINISHED", {"consistency": 0.75}, [report])
+    assert place.sync(TRIALS, *closing).recorded == 3
     before = place.snapshot()
     assert before[0]["files"]["report.html"] == b"<p>answer</p>"
-    for again in ({}, closing):
-        assert place.sync(TRIALS, **again) == RecorderReport(place.runs()[0].info.run_id, 0, 3)
+    for again in ((), closing):
+        assert place.sync(TRIALS, *again) == RecorderReport(place.runs()[0].info.run_id, 0, 3)
         assert place.snapshot() == before
 
 
 def test_a_resumed_study_goes_on_in_the_same_runs(place: Place, tmp_path: Path, migrated: Path) -> None:
     for known, new in ([], TRIALS[:2]), (TRIALS[:2], TRIALS[2:]):
-        recorder = Recorder(FACTS, **place.arguments)
+        recorder = Recorder(FACTS, place.destination)
         recorder.start(known)
         for each in new:
             recorder.submit(each)
-        report = recorder.finish("FINISHED", {}, [], [*known, *new])
+        report = recorder.finish(Closing("FINISHED"), [*known, *new])
         assert (report.recorded, report.already_there, report.error) == (len(new), len(known), "")
     undisturbed = make_place(tmp_path / "undisturbed", migrated)
-    undisturbed.sync(TRIALS, status="FINISHED")
+    undisturbed.sync(TRIALS, "FINISHED")
     assert place.snapshot() == undisturbed.snapshot()
 
 
@@ -265,13 +264,13 @@ def test_the_end_does_not_wait_for_further_trials(place: Place, monkeypatch: pyt
     monkeypatch.setattr(
         StudyRuns, "record_progress", lambda runs, trials: (batches.append(runs.parent_id), original(runs, trials))[1]
     )
-    recorder = Recorder(FACTS, **place.arguments)
+    recorder = Recorder(FACTS, place.destination)
     recorder.start([])
     while recorder.run_id is None:
         time.sleep(0.01)
     for each in TRIALS:
         recorder.submit(each)
-    assert recorder.finish("FINISHED", {}, [], TRIALS).recorded == 3
+    assert recorder.finish(Closing("FINISHED"), TRIALS).recorded == 3
     assert len(batches) <= 2  # when it began, and at the end
 
 
@@ -324,25 +323,25 @@ def test_mlflow_failing_in_mid_study_leaves_the_same_record(
     place: Place, tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    original = StudyRuns._record_trial
+    original = TrialRuns._record_trial
 
-    def fail(runs: StudyRuns, each: TrialRecord) -> None:
+    def fail(runs: TrialRuns, each: TrialRecord) -> None:
         seen.append("failed" if each.number else "recorded")
         if each.number:
             raise ConnectionError("server is down")
         original(runs, each)
 
-    monkeypatch.setattr(StudyRuns, "_record_trial", fail)
-    recorder = Recorder(FACTS, **place.arguments)
+    monkeypatch.setattr(TrialRuns, "_record_trial", fail)
+    recorder = Recorder(FACTS, place.destination)
     recorder.start()
     for each in TRIALS:
         recorder.submit(each)
     wait_until(lambda: "failed" in seen)
-    monkeypatch.setattr(StudyRuns, "_record_trial", original)
-    report = recorder.finish("FINISHED", {}, [], TRIALS)
+    monkeypatch.setattr(TrialRuns, "_record_trial", original)
+    report = recorder.finish(Closing("FINISHED"), TRIALS)
     assert (report.recorded, report.error) == (3, "")
     undisturbed = make_place(tmp_path / "undisturbed", migrated)
-    undisturbed.sync(TRIALS, status="FINISHED")
+    undisturbed.sync(TRIALS, "FINISHED")
     assert place.snapshot() == undisturbed.snapshot()
 
 
@@ -356,19 +355,15 @@ def test_a_server_that_does_not_answer_delays_nothing(
         server.bind(("127.0.0.1", 0))
         if behaviour == "says nothing":
             server.listen()
-        recorder = Recorder(
-            FACTS,
-            tracking_uri=f"http://127.0.0.1:{server.getsockname()[1]}",
-            artifact_root=tmp_path / "artifacts",
-            trial_folder=lambda number: tmp_path / str(number),
-        )
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}"
+        recorder = Recorder(FACTS, Destination(uri, tmp_path / "artifacts", lambda number: tmp_path / str(number)))
         begin = time.perf_counter()
         recorder.start()
         for each in TRIALS:
             recorder.submit(each)
         assert time.perf_counter() - begin < 0.5
         begin = time.perf_counter()
-        report = recorder.finish("FINISHED", {}, [], TRIALS, timeout=1.0 if behaviour == "says nothing" else 20.0)
+        report = recorder.finish(Closing("FINISHED"), TRIALS, timeout=1.0 if behaviour == "says nothing" else 20.0)
         assert time.perf_counter() - begin < (2.0 if behaviour == "says nothing" else 20.0)
         assert (report.parent_run_id, report.recorded, report.already_there) == (None, 0, 0)
         assert ("no answer within 1 s" if behaviour == "says nothing" else "MlflowException") in report.error
@@ -378,7 +373,7 @@ def test_a_server_that_does_not_answer_delays_nothing(
 
 
 def test_a_tracking_uri_that_mlflow_does_not_know_is_reported(place: Place) -> None:
-    report = place.sync(TRIALS, tracking_uri="carrier-pigeon://loft")
+    report = sync(FACTS, TRIALS, replace(place.destination, tracking_uri="carrier-pigeon://loft"))
     assert report.parent_run_id is None
     assert "carrier-pigeon" in report.error
 
@@ -414,7 +409,7 @@ def test_long_curves_and_many_parameters_are_split_into_batches(place: Place, mo
 
 
 def test_a_large_file_stays_in_the_trial_folder_and_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autotune.tracking.runs.FILE_LIMIT_BYTES", 20)
+    monkeypatch.setattr("autotune.tracking.trial_runs.FILE_LIMIT_BYTES", 20)
     place.sync(TRIALS)
     last = place.snapshot()[3]
     assert list(last["files"]) == ["facts.txt"]
@@ -447,7 +442,7 @@ def test_the_table_is_strict_json() -> None:
 
 
 def test_closing_refreshes_the_statistics_of_sqlite(place: Place) -> None:
-    place.sync(TRIALS, status="FINISHED")
+    place.sync(TRIALS, "FINISHED")
     with sqlite3.connect(place.folder / "mlflow.db") as connection:
         tables = {row[0] for row in connection.execute("SELECT tbl FROM sqlite_stat1")}
     connection.close()
@@ -458,12 +453,12 @@ def test_the_database_is_asked_nothing_while_a_study_runs(place: Place, monkeypa
     from mlflow import MlflowClient
 
     asked: list[str] = []
-    runs = StudyRuns(FACTS, **place.arguments)
+    runs = StudyRuns(FACTS, place.destination)
     for name in ("search_runs", "get_metric_history", "get_run", "list_artifacts", "get_experiment_by_name"):
         monkeypatch.setattr(MlflowClient, name, lambda *_, name=name, **__: asked.append(name))
     for count in range(1, 4):
         known = {each.number: each for each in TRIALS[:count]}
-        runs.record(known)
+        runs.children.record(known)
         runs.record_progress(known)
     monkeypatch.undo()
     monkeypatch.chdir(place.folder.parent / "current")
@@ -484,14 +479,14 @@ def test_files_that_are_elsewhere_are_added_where_they_are(place: Place, tmp_pat
     kept = [replace(each, kept=each.number == 2) for each in TRIALS]
     (place.folder / "trials").rename(place.folder / "on the other machine")
     for known in (0, 3):
-        report = place.sync(kept, status="FINISHED")
+        report = place.sync(kept, "FINISHED")
         assert (report.already_there, report.lacking, report.error) == (known, 1, "")
         lacking = [run.data.tags.get("autotune.files_missing") for run in place.runs()]
         assert lacking == [None, None, None, "true"]
     (place.folder / "on the other machine").rename(place.folder / "trials")
-    assert place.sync(kept, status="FINISHED").lacking == 0
+    assert place.sync(kept, "FINISHED").lacking == 0
     undisturbed = make_place(tmp_path / "undisturbed", migrated)
-    undisturbed.sync(kept, status="FINISHED")
+    undisturbed.sync(kept, "FINISHED")
     assert place.snapshot() == undisturbed.snapshot()
     assert place.snapshot()[3]["files"].keys() == {"facts.txt", "pictures/object.png"}
 
@@ -516,56 +511,79 @@ def test_a_trial_that_mlflow_refuses_holds_up_no_other(place: Place, monkeypatch
         original(client, run_id, *rest, **named)
 
     monkeypatch.setattr(MlflowClient, "log_batch", refuse)
-    recorder = Recorder(FACTS, **place.arguments)
+    recorder = Recorder(FACTS, place.destination)
     recorder.start()
     for each in TRIALS:
         recorder.submit(each)
-    report = recorder.finish("FINISHED", {}, [], TRIALS)
+    report = recorder.finish(Closing("FINISHED"), TRIALS)
     assert report.recorded == 2
     assert "1 trials refused, trial 1: MlflowException: not like this" in report.error
     assert [run.info.status for run in place.runs()] == ["FINISHED", "FINISHED", "RUNNING", "FINISHED"]
     monkeypatch.undo()
     monkeypatch.chdir(place.folder.parent / "current")
-    assert place.sync(TRIALS, status="FINISHED").recorded == 1
+    assert place.sync(TRIALS, "FINISHED").recorded == 1
 
 
 def test_a_parent_that_was_made_twice_is_kept_once(place: Place, tmp_path: Path, migrated: Path) -> None:
-    place.sync(TRIALS, status="FINISHED")
+    place.sync(TRIALS, "FINISHED")
     first = place.runs()[0]
     tags = {"autotune.study_id": FACTS.study_id}
     again = place.client().create_run(first.info.experiment_id, first.info.start_time + 1, tags).info.run_id
     child = {"mlflow.parentRunId": again, "autotune.trial": "0"}
     place.client().create_run(first.info.experiment_id, 5, child)
     assert len(place.runs()) == 6
-    assert place.sync(TRIALS, status="FINISHED").recorded == 0
+    assert place.sync(TRIALS, "FINISHED").recorded == 0
     undisturbed = make_place(tmp_path / "undisturbed", migrated)
-    undisturbed.sync(TRIALS, status="FINISHED")
+    undisturbed.sync(TRIALS, "FINISHED")
     assert place.snapshot() == undisturbed.snapshot()
 
 
 def test_a_recorder_that_does_not_lead_writes_its_own_trials_alone(place: Place, tmp_path: Path) -> None:
-    early = Recorder(FACTS, **place.arguments, leads=False)
+    early = Recorder(FACTS, place.destination, leads=lambda: False)
     early.start()
-    assert "the study's run is not in MLflow" in early.finish(None, {}, [], []).error
+    assert "the study's run is not in MLflow" in early.finish(Closing(None), []).error
     place.sync([TRIALS[0]])
     before = place.snapshot()
-    beside = Recorder(FACTS, **place.arguments, leads=False)
+    beside = Recorder(FACTS, place.destination, leads=lambda: False)
     beside.start()
     beside.submit(TRIALS[2])
-    assert beside.finish(None, {"consistency": 1.0}, [tmp_path / "none"], [TRIALS[2]], others=[TRIALS[0]]).error == ""
+    closing = Closing(None, {"consistency": 1.0}, [tmp_path / "none"])
+    assert beside.finish(closing, [TRIALS[2]], others=[TRIALS[0]]).error == ""
     after = place.snapshot()
     assert after[:2] == before and after[2]["name"] == "trial 002"
-    beside = Recorder(FACTS, **place.arguments, leads=False)
+    leads = False
+    beside = Recorder(FACTS, place.destination, leads=lambda: leads)
     beside.start()
-    beside.lead([TRIALS[1]], [TRIALS[0]])
-    report = beside.finish("FINISHED", {}, [], TRIALS)
+    leads = True
+    beside.start([TRIALS[1]], [TRIALS[0]])
+    report = beside.finish(Closing("FINISHED"), TRIALS)
     assert (report.recorded, report.error) == (1, "")
     assert [run.info.status for run in place.runs()] == ["FINISHED", "FINISHED", "FAILED", "FINISHED"]
     assert place.runs()[0].data.metrics["best_consistency"] == 0.75
 
 
+def test_no_other_run_can_open_the_record_before_it_is_shown_as_running(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other run might be the last one, and end the parent first."""
+    done: list[str] = []
+
+    @contextmanager
+    def opening() -> Iterator[None]:
+        done.append("opens")
+        yield
+        done.append("lets others open")
+
+    monkeypatch.setattr(StudyRuns, "mark_running", lambda runs: done.append("running"))
+    recorder = Recorder(FACTS, place.destination, opening=opening)
+    recorder.start()
+    wait_until(lambda: "lets others open" in done)
+    assert recorder.finish(Closing("FINISHED"), []).error == ""
+    assert done == ["opens", "running", "lets others open"]
+
+
 def test_a_password_is_not_in_the_message(place: Place) -> None:
-    report = place.sync(TRIALS, tracking_uri="carrier-pigeon://ada:secret@loft")
+    report = sync(FACTS, TRIALS, replace(place.destination, tracking_uri="carrier-pigeon://ada:secret@loft"))
     assert "carrier-pigeon" in report.error and "secret" not in report.error
 
 
@@ -586,7 +604,7 @@ def test_two_studies_may_create_the_database_at_the_same_time(tmp_path: Path) ->
         "import sys; from pathlib import Path; from dataclasses import replace;"
         "from tests.autotune.tracking.test_recorder import FACTS, TRIALS, Place;"
         "from autotune.tracking import sync; place = Place(Path(sys.argv[1]));"
-        "report = sync(replace(FACTS, study_id=sys.argv[2]), TRIALS, **place.arguments);"
+        "report = sync(replace(FACTS, study_id=sys.argv[2]), TRIALS, place.destination);"
         "sys.exit(report.error or None)"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
@@ -628,7 +646,7 @@ def test_ui_points_to_a_server_that_runs_already(
 @pytest.mark.slow
 @pytest.mark.parametrize("way_out", [signal.SIGINT, signal.SIGTERM])
 def test_ui_serves_the_record_until_told_to_end(place: Place, way_out: signal.Signals) -> None:
-    place.sync(TRIALS, status="FINISHED")
+    place.sync(TRIALS, "FINISHED")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

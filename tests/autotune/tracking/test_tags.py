@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from autotune.study import load_study
+from autotune.tracking import tags
 from autotune.tracking.tags import study_hash
 from tests.autotune.mlflow_snapshot import snapshot
 from tests.end_to_end.studies import GATED, STUDY, Place, autotune, make_gate, make_place
@@ -41,20 +43,20 @@ def test_the_run_says_what_it_was_made_with(place: Place) -> None:
     git("add", "notes")
     git("commit", "-m", "x")
     parent = run_and_see(place, STUDY)
-    tags, kept = parent["tags"], json.loads(parent["files"]["environment.json"])
-    assert tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
-    assert tags["mlflow.source.name"] == "study.yaml" and tags["mlflow.user"]
-    assert tags["autotune.objective"] == tags["autotune.backend"] == STUDY["objective"]["name"]
-    assert (tags["autotune.sampler"], tags["autotune.seed"], tags["autotune.executor"]) == ("random", "3", "inline")
-    assert tags["autotune.study_hash"] == study_hash(load_study(place.folder / "study.yaml"))
-    assert tags["autotune.problem"] == "toy"  # of the objective's summary
-    assert (tags["autotune.cpu"], tags["autotune.cores"]) == (kept["cpu"], str(kept["cores"]))
-    assert tags["autotune.gpu"] == (kept["accelerator"] or "none")
+    said, kept = parent["tags"], json.loads(parent["files"]["environment.json"])
+    assert said["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
+    assert said["mlflow.source.name"] == "study.yaml" and said["mlflow.user"]
+    assert said["autotune.objective"] == said["autotune.backend"] == STUDY["objective"]["name"]
+    assert (said["autotune.sampler"], said["autotune.seed"], said["autotune.executor"]) == ("random", "3", "inline")
+    assert said["autotune.study_hash"] == study_hash(load_study(place.folder / "study.yaml"))
+    assert said["autotune.problem"] == "toy"  # of the objective's summary
+    assert (said["autotune.cpu"], said["autotune.cores"]) == (kept["cpu"], str(kept["cores"]))
+    assert said["autotune.gpu"] == (kept["accelerator"] or "none")
     for name in ("autotune", "numpy", "optuna", "mlflow"):
-        assert f"{name} {kept['packages'][name]}" in tags["autotune.software"]
-    assert f"Python {kept['python']}" in tags["autotune.software"]
+        assert f"{name} {kept['packages'][name]}" in said["autotune.software"]
+    assert f"Python {kept['python']}" in said["autotune.software"]
     assert parent["data"] == []  # the toy measures nothing
-    assert not [key for key in tags if not tags[key]]
+    assert not [key for key in said if not said[key]]
 
 
 def test_the_measurement_is_a_dataset_with_its_hash(place: Place) -> None:
@@ -75,3 +77,16 @@ def test_the_study_hash_is_of_what_decides_the_trials(place: Place) -> None:
 
     assert hashed() == hashed(budget={"trials": 9}) == hashed(description="again")
     assert len({hashed(), hashed(search={"sampler": "random", "seed": 4}), hashed(parameters={"rate": {}})}) == 3
+
+
+def test_no_tag_is_named_anywhere_but_in_tags() -> None:
+    rooms = Path(tags.__file__).parent
+    texts = {
+        f"{path.name}: {node.value}"
+        for path in rooms.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if path.name != "tags.py" and isinstance(node, ast.Constant) and str(node.value).startswith("autotune.")
+    }
+    assert texts == set()
+    names = [value for name, value in vars(tags).items() if name.isupper() and not name.startswith("_")]
+    assert tags.STATE == "autotune.state" and len(names) == len(set(names)) > 20
