@@ -1,4 +1,4 @@
-"""What the detector does to a diffraction pattern: camera length, centre offset, elliptical distortion.
+"""The detector's effect on a diffraction pattern: camera length, centre offset, elliptical distortion.
 
 The detector coordinate of a reciprocal vector q (in ideal pixels from the unscattered beam) is
 
@@ -21,7 +21,7 @@ from torch import Tensor
 
 
 def rotation(angle_degree: Tensor) -> Tensor:
-    """Rotation from +y towards -x, in (y, x) order, shape (2, 2): y' = cos a y - sin a x, x' = sin a y + cos a x."""
+    """Rotation matrix from +y towards +x, (y, x) order, (2, 2): y' = cos a y - sin a x, x' = sin a y + cos a x."""
     angle = torch.deg2rad(angle_degree)
     cos, sin = torch.cos(angle), torch.sin(angle)
     return torch.stack([torch.stack([cos, -sin]), torch.stack([sin, cos])])
@@ -64,7 +64,7 @@ class DetectorMap:
         return torch.einsum("ij,jyx->iyx", torch.linalg.inv(self.matrix), pixels - self.centre[:, None, None])
 
     def object_pixels(self, positions: Tensor, pixel: Tensor) -> Tensor:
-        """Positions on the affine object grid.
+        """Convert positions to pixels of the affine object grid.
 
         Args:
             positions: (position, 2) in a length unit.

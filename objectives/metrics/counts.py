@@ -1,7 +1,7 @@
-"""Expected beside measured counts.
+"""Metrics that compare expected with measured counts.
 
-``y`` are measured counts and ``expected`` what the model says, arrays of one shape; ``valid`` is True (or 1) where a
-pixel counts, of a shape that broadcasts to theirs, such as (det_y, det_x) beside (position, det_y, det_x).
+``y`` are measured counts and ``expected`` those that the model predicts, arrays of equal shape. ``valid`` is True (or
+1) where a pixel is used; its shape broadcasts to theirs, such as (det_y, det_x) to (position, det_y, det_x).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def consistency(squared_residual: float, squared_norm: float) -> float:
-    """``1 - sqrt(squared_residual / squared_norm)``: 1 is perfect, a model without any counts reaches 0.
+    """``1 - sqrt(squared_residual / squared_norm)``: 1 is perfect; a model that predicts no counts at all reaches 0.
 
     Raises:
-        ValueError: ``squared_norm`` is not above 0: there is nothing to explain.
+        ValueError: ``squared_norm`` is not above 0, so there is nothing to explain.
     """
     if not squared_norm > 0:
         raise ValueError(f"the data's norm is {squared_norm}: without counts there is nothing to explain")
@@ -25,10 +25,10 @@ def consistency(squared_residual: float, squared_norm: float) -> float:
 
 
 def intensity_consistency(y: ArrayLike, expected: ArrayLike, valid: ArrayLike | None = None) -> float:
-    """``1 - ||y - Hx|| / ||y||``, of intensities: the metric that is tuned; shot noise bounds it below 1.
+    """``1 - ||y - Hx|| / ||y||``, of intensities: the metric that is tuned. Shot noise keeps it below 1.
 
-    It weighs pixels as they are, so that it follows the bright ones. With the intensity loss, a converged
-    reconstruction maximises it.
+    Pixels are not weighted, so that the bright ones dominate. With the intensity loss, a converged reconstruction
+    maximises it.
 
     Raises:
         ValueError: shapes differ, or no valid pixel has a count.
@@ -38,10 +38,10 @@ def intensity_consistency(y: ArrayLike, expected: ArrayLike, valid: ArrayLike | 
 
 
 def amplitude_consistency(y: ArrayLike, expected: ArrayLike, valid: ArrayLike | None = None) -> float:
-    """``1 - ||sqrt y - sqrt Hx|| / ||sqrt y||``: the R-factor of ptychography (Maiden and Rodenburg 2009), from 1.
+    """``1 - ||sqrt y - sqrt Hx|| / ||sqrt y||``: 1 minus ptychography's R-factor (Maiden and Rodenburg 2009).
 
-    The square root makes shot noise alike everywhere, but is biased where a pixel has few counts. Expected counts that
-    rounding made negative count as 0.
+    The square root makes shot noise uniform, but it is biased where a pixel has few counts. Expected counts that
+    rounding made negative are taken as 0.
 
     Raises:
         ValueError: shapes differ, or no valid pixel has a count.
@@ -52,13 +52,15 @@ def amplitude_consistency(y: ArrayLike, expected: ArrayLike, valid: ArrayLike | 
 
 
 def poisson_deviance(y: ArrayLike, expected: ArrayLike, valid: ArrayLike | None = None) -> float:
-    """Deviance of counted quanta per pixel, ``2 mean[y log(y / Hx) - (y - Hx)]``; 0 is perfect, counts.
+    """Poisson deviance of counted quanta per pixel, ``2 mean[y log(y / Hx) - (y - Hx)]``; 0 is perfect.
 
-    Twice the log-likelihood lost against a model that expects just what was counted (McCullagh and Nelder, Generalized
-    Linear Models, 1989, section 2.3). A true model has about 1 where many counts are expected, less where few are.
+    It is twice the log-likelihood lost against a model that expects exactly the measured counts (McCullagh and Nelder,
+    Generalized Linear Models, 1989, section 2.3). The true model has a deviance of about 1 where many counts
+    are expected, and less where few are.
 
     Raises:
-        ValueError: shapes differ, no pixel is valid, or counts lie where none are expected, which no model explains.
+        ValueError: shapes differ, no pixel is valid, or counts lie where none are expected: the deviance is
+            infinite.
     """
     measured, modelled = _pair(y, expected, valid)
     if not measured.size:
@@ -86,10 +88,10 @@ def noise_ceiling(total: float, squares: float) -> float | None:
 
 
 def fraction_of_ceiling(value: float, ceiling: float) -> float:
-    """What a consistency is of its noise ceiling; slightly above 1 is over-fitting, or luck with the noise.
+    """Consistency divided by its noise ceiling. Slightly above 1 means over-fitting, or a chance of the noise.
 
     Raises:
-        ValueError: the ceiling is not above 0: there is less signal than noise, and a fraction means nothing.
+        ValueError: the ceiling is not above 0: there is less signal than noise, and a fraction has no meaning.
     """
     if not ceiling > 0:
         raise ValueError(f"the noise ceiling is {ceiling}, not above 0: nothing but noise was counted")
@@ -97,7 +99,7 @@ def fraction_of_ceiling(value: float, ceiling: float) -> float:
 
 
 def _pair(y: ArrayLike, expected: ArrayLike, valid: ArrayLike | None) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both in double precision, at valid pixels only where some are not."""
+    """Measured and expected counts in double precision, at valid pixels only."""
     measured, modelled = np.asarray(y, np.float64), np.asarray(expected, np.float64)
     if measured.shape != modelled.shape:
         raise ValueError(f"measured {measured.shape} and expected counts {modelled.shape} are not of one shape")

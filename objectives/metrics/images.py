@@ -1,26 +1,26 @@
-"""How good a reconstruction looks, and how near it is to the truth where there is one."""
+"""Metrics of a reconstructed image, alone or compared with the truth where that is known."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from objectives.metrics.planes import aligned, flattened
+from objectives.metrics.phase_plane import aligned, flattened
 
 
 def phase_contrast(field: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Root-mean-square phase of an object without offset and ramp, radians.
+    """Root-mean-square phase of an object, without its offset and ramp, in radians.
 
-    The rms contrast of Peli (J. Opt. Soc. Am. A 7, 2032 (1990)), of the phase image: its standard deviation, not over
-    its mean, which nothing determines. It compares reconstructions of one specimen that are alike otherwise: noise is
-    contrast, too.
+    This is the rms contrast of Peli (J. Opt. Soc. Am. A 7, 2032 (1990)) of the phase image: its standard deviation, not
+    divided by its mean, which is undetermined. It can only compare similar reconstructions of the same specimen, for
+    noise is contrast, too.
 
     Args:
-        field: complex object (rows, columns); of several slices, their product. Cut it to what was scanned.
+        field: complex object (rows, columns), cut to the scanned region; for several slices, their product.
         weights: real and not negative, of the same shape, such as the illumination; 1 where left out.
 
     Raises:
-        ValueError: not an image, or nothing but zeros.
+        ValueError: ``field`` is not an image, or zero everywhere.
     """
     flat = flattened(field, weights)
     w = np.ones(flat.shape) if weights is None else np.asarray(weights, np.float64)
@@ -30,14 +30,14 @@ def phase_contrast(field: ArrayLike, weights: ArrayLike | None = None) -> float:
 
 
 def correlation(field: ArrayLike, truth: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Correlation of a complex reconstruction with the truth, 0..1, whatever its phase offset, ramp and scale.
+    """Correlation of a complex reconstruction with the truth, 0..1, independent of phase offset, ramp and scale.
 
     ``|sum w (a - <a>) conj(b - <b>)| / sqrt(sum w |a - <a>|^2 sum w |b - <b>|^2)``, Pearson's coefficient of complex
-    numbers, after the ramp that tells the two apart is removed. Without the means: most of a thin specimen is 1, and
-    any two would be alike.
+    numbers, after the phase ramp by which the two differ is removed. The means are subtracted because a thin specimen
+    is 1 almost everywhere, so that any two would correlate.
 
     Args:
-        field, truth: complex (rows, columns), of one sampling and position.
+        field, truth: complex (rows, columns), of equal sampling and position.
         weights: w, real and not negative, of the same shape; 1 where left out.
 
     Raises:
@@ -53,10 +53,10 @@ def correlation(field: ArrayLike, truth: ArrayLike, weights: ArrayLike | None = 
 
 
 def peak_signal_to_noise(image: ArrayLike, truth: ArrayLike) -> float:
-    """PSNR of a real image, decibel: ``20 log10(range of the truth / rms error)``; infinite where there is none.
+    """PSNR of a real image, decibel: ``20 log10(range of the truth / rms error)``; infinite if the error is 0.
 
-    scikit-image's (``skimage.metrics.peak_signal_noise_ratio``). For phases see
-    :func:`objectives.metrics.planes.aligned_phases`.
+    Computed by ``skimage.metrics.peak_signal_noise_ratio``. For phases see
+    :func:`objectives.metrics.phase_plane.aligned_phases`.
 
     Raises:
         ValueError: the shapes differ, or the truth is constant.
@@ -72,7 +72,7 @@ def peak_signal_to_noise(image: ArrayLike, truth: ArrayLike) -> float:
 def structural_similarity(image: ArrayLike, truth: ArrayLike) -> float:
     """SSIM of a real image, at most 1 (Wang et al., IEEE Trans. Image Process. 13, 600 (2004)), over the truth's range.
 
-    scikit-image's (``skimage.metrics.structural_similarity``) with that paper's Gaussian window of 1.5 pixels.
+    Computed by ``skimage.metrics.structural_similarity`` with that paper's Gaussian window of 1.5 pixels.
 
     Raises:
         ValueError: the shapes differ, one side is below 11 pixels, or the truth is constant.
@@ -87,7 +87,7 @@ def structural_similarity(image: ArrayLike, truth: ArrayLike) -> float:
 
 
 def _real_pair(image: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Both in double precision, and the truth's range."""
+    """Both images in double precision, and the truth's range."""
     a, b = np.asarray(image), np.asarray(truth)
     if np.iscomplexobj(a) or np.iscomplexobj(b):
         raise ValueError("complex images have no range; compare phases or amplitudes")

@@ -1,4 +1,4 @@
-"""To what resolution two reconstructions, from half of the data each, agree: Fourier ring correlation."""
+"""Fourier ring correlation: the resolution to which two reconstructions, from half of the data each, agree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from objectives.metrics.planes import aligned, flattened
+from objectives.metrics.phase_plane import aligned, flattened
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,14 @@ class RingCorrelation:
     """Agreement of two images by spatial frequency.
 
     Attributes:
-        frequency: (ring,) of each ring's middle, 1 / unit of the pixel size, above 0, up to the Nyquist frequency.
+        frequency: (ring,) frequency of each ring's middle, in 1 / unit of the pixel size, above 0 and up to the Nyquist
+            frequency.
         correlation: (ring,) -1..1.
-        threshold: (ring,) above which a ring holds information enough.
+        threshold: (ring,) correlation above which a ring holds enough information.
         resolution: 1 / frequency at which the correlation first falls below the threshold, in the pixel size's unit;
-            that of the Nyquist frequency where it never does; infinite where it does from the first ring on.
-        crosses: whether it falls below at all: where not, ``resolution`` is the sampling's, not the data's.
+            1 / Nyquist frequency if it never does; infinite if it is below from the first ring on.
+        crosses: whether the correlation falls below the threshold at all. If not, the sampling limits ``resolution``,
+            not the data.
     """
 
     frequency: NDArray[np.float64]
@@ -48,14 +50,15 @@ def fourier_ring_correlation(
 ) -> RingCorrelation:
     """Fourier ring correlation ``Re sum F G* / sqrt(sum |F|^2 sum |G|^2)`` of two images, with the 1/2-bit threshold.
 
-    Complex images are first freed of the offset and ramp of phase by which they differ: both are arbitrary in a
-    reconstruction. The mean is removed. Independent coefficients of a ring: all of a complex image, half of a real
-    one, and less with a window, by (mean of its squares)^2 over the mean of its fourth powers.
+    The phase plane by which complex images differ is removed first, for it is arbitrary in a reconstruction; then the
+    mean is removed. The independent coefficients of a ring are all of them for a complex image and half of them for a
+    real one. A window reduces their number by the factor (mean of its squares)^2 / mean of its fourth powers.
 
     Args:
-        one, other: (rows, columns) of one sampling and position, both real or both complex, from independent halves.
-        pixel: size (y, x).
-        window: whether a Hann window keeps the edges from imitating agreement; False for images that are periodic.
+        one, other: images (rows, columns) from independent halves of the data, of equal sampling and position, both
+            real or both complex.
+        pixel: size (y, x) of a pixel.
+        window: whether to apply a Hann window, without which the edges imitate agreement; False for periodic images.
 
     Raises:
         ValueError: the shapes differ, fewer than 8 rows or columns, or one image is constant.
@@ -79,16 +82,16 @@ def fourier_ring_correlation(
     norms = np.sqrt(summed(np.abs(F) ** 2) * summed(np.abs(G) ** 2))
     if not norms.any():
         raise ValueError("a constant image has no spectrum")
-    found = summed(cross) / np.where(norms > 0, norms, 1.0)
+    correlation = summed(cross) / np.where(norms > 0, norms, 1.0)
     share = np.mean(taper**2) ** 2 / np.mean(taper**4)
     samples = summed(np.ones(a.shape)) * share / (2 if real else 1)
     threshold = half_bit_threshold(np.maximum(samples, 1.0))
-    resolution, crosses = _first_crossing(frequency[1:], found - threshold)
-    return RingCorrelation(frequency[1:], found, threshold, resolution, crosses)
+    resolution, crosses = _first_crossing(frequency[1:], correlation - threshold)
+    return RingCorrelation(frequency[1:], correlation, threshold, resolution, crosses)
 
 
 def _rings(shape: tuple[int, ...], pixel: tuple[float, float]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Number of every coefficient's ring (rows, columns), 0 the mean's; frequency of each up to the lower Nyquist."""
+    """Ring number of each coefficient (rows, columns), 0 for the mean; ring frequencies up to the lower Nyquist."""
     y, x = (np.fft.fftfreq(n, size) for n, size in zip(shape, pixel, strict=True))
     width = max(1 / (n * size) for n, size in zip(shape, pixel, strict=True))
     radius = np.hypot(y[:, None], x[None, :])
@@ -97,7 +100,7 @@ def _rings(shape: tuple[int, ...], pixel: tuple[float, float]) -> tuple[NDArray[
 
 
 def _first_crossing(frequency: NDArray[np.float64], above: NDArray[np.float64]) -> tuple[float, bool]:
-    """1 / frequency where ``above`` first becomes negative, linear between rings; whether it does."""
+    """1 / frequency where ``above`` first becomes negative, interpolated between rings; and whether it does."""
     below = np.flatnonzero(above < 0)
     if not len(below):
         return float(1 / frequency[-1]), False

@@ -1,1 +1,1 @@
-"""What file formats become: one :class:`~objectives.diffraction.data.measurement.Measurement`, and the way back."""
+"""Measurement files: every format is read into one :class:`~objectives.diffraction.data.measurement.Measurement`."""

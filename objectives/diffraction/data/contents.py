@@ -1,4 +1,4 @@
-"""What a reader finds in a file, before geometry is resolved and patterns are loaded."""
+"""The contents of an open file, as its reader describes them before geometry is resolved and patterns are loaded."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["Contents", "Findings", "Frames", "describe_type", "geometry_in_file"
 
 @dataclass(frozen=True)
 class Contents:
-    """One file as its reader understands it; valid while the reader's context is open.
+    """One open file as its reader understands it; valid while the reader's context is open.
 
     Attributes:
         path: the file.
         frames: (position, det_y, det_x) or (scan_y, scan_x, det_y, det_x), any real numeric type.
         frames_name: the dataset's name, for messages.
-        geometry: the geometry that the file states.
+        geometry: the geometry stated by the file.
         positions: float64 (position, 2), (y, x) of the probe on the object in the frame of the detector's
             axes, in ``position_unit``, not centred; None where the file lists none (then ``frames`` is a
             raster).
@@ -39,7 +39,7 @@ class Contents:
         transposed: whether the file says that its patterns are transposed against the scan.
         corner: whether the unscattered beam is stored at pixel (0, 0).
         counted: whether the values are counted quanta; None to decide from the values.
-        source: where the data came from, for people.
+        source: origin of the data, in words for people.
     """
 
     path: Path
@@ -58,13 +58,13 @@ class Contents:
     source: str = ""
 
     def problem(self, dataset: str, what: str, remedy: str = "") -> Problem:
-        """A problem with one dataset of this file."""
+        """Describe a problem with one dataset of this file."""
         return Problem(f"{self.path}: {dataset}", what, remedy)
 
 
 @dataclass
 class Findings:
-    """Collects the problems of a file, so that all of them are told at once."""
+    """Collects the problems of a file, so that the user sees all of them at once."""
 
     problems: list[Problem] = field(default_factory=list)
 
@@ -80,42 +80,42 @@ class Findings:
 
 
 def numeric(where: str, array: Any, *, kinds: str = "iuf") -> NDArray[Any]:
-    """``array`` in memory, once its type is one of ``kinds`` (numpy kind codes).
+    """Load ``array`` into memory, if its type is one of ``kinds`` (numpy kind codes).
 
     Raises:
         InputError: text, objects, complex or other values where numbers are expected.
     """
-    found = np.asarray(array)
-    if found.dtype.kind not in kinds:
-        raise InputError(Problem(where, f"holds {describe_type(found.dtype)}", "numbers are expected"))
-    return found
+    values = np.asarray(array)
+    if values.dtype.kind not in kinds:
+        raise InputError(Problem(where, f"holds {describe_type(values.dtype)}", "numbers are expected"))
+    return values
 
 
 def scalar(where: str, array: Any) -> float:
-    """The one number that ``array`` holds.
+    """Return the only number in ``array``.
 
     Raises:
         InputError: not a number, or more than one.
     """
-    found = numeric(where, array)
-    if found.size != 1:
-        raise InputError(Problem(where, f"has shape {found.shape}", "one number is expected"))
-    return float(found.reshape(-1)[0])
+    values = numeric(where, array)
+    if values.size != 1:
+        raise InputError(Problem(where, f"has shape {values.shape}", "one number is expected"))
+    return float(values.reshape(-1)[0])
 
 
 def describe_type(dtype: np.dtype[Any]) -> str:
-    """A dtype in words for people."""
+    """Describe a dtype in words for people."""
     words = {"O": "Python objects", "U": "text", "S": "text", "c": "complex values", "b": "true/false values"}
     return f"{words.get(dtype.kind, 'values')} of type {dtype}"
 
 
 def geometry_in_file(path: Path, values: Mapping[str, Any], names: Mapping[str, str]) -> GeometrySettings:
-    """The geometry that a file states.
+    """Build the geometry stated by a file.
 
     Args:
         path: the file.
         values: field of :class:`GeometrySettings` -> value in the field's unit.
-        names: the same fields -> the dataset each came from.
+        names: the same fields -> the dataset that each value came from.
 
     Raises:
         InputError: a value is impossible (zero, negative, not finite).
@@ -127,7 +127,7 @@ def geometry_in_file(path: Path, values: Mapping[str, Any], names: Mapping[str, 
 
 
 def _impossible(path: Path, fault: ErrorDetails, names: Mapping[str, str]) -> Problem:
-    """One fault that pydantic found, as a problem of the file's dataset."""
+    """Express a fault reported by pydantic as a problem of the file's dataset."""
     if not fault["loc"]:
         return Problem(f"{path}: geometry", fault["msg"])
     field_name = str(fault["loc"][0])

@@ -1,4 +1,4 @@
-"""Patterns that stay in their file: one way to ask for a block, whatever holds them."""
+"""Patterns that stay in their file, read block by block through one interface."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Slices = tuple[slice, ...]
 class Frames(Protocol):
     """Patterns still in the file or in memory: an ``h5py.Dataset``, an array or a :class:`LazyFrames`.
 
-    Readers of blocks ask with one slice of positive step per axis.
+    Blocks are read with one slice of positive step for each axis.
     """
 
     @property
@@ -29,7 +29,7 @@ class Frames(Protocol):
 
 
 class LazyFrames(ABC):
-    """Frames that are read when asked for; subclasses give :meth:`block`."""
+    """Frames that are read on access; a subclass implements :meth:`block`."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.shape = tuple(int(n) for n in shape)
@@ -55,7 +55,7 @@ class LazyFrames(ABC):
 
 
 class DetectorFirst(LazyFrames):
-    """An array whose first two axes are the pattern's, seen with these axes last."""
+    """View of an array whose first two axes are the pattern's, with these axes moved to the end."""
 
     def __init__(self, stored: Frames) -> None:
         super().__init__((*stored.shape[2:], *stored.shape[:2]), stored.dtype)
@@ -67,17 +67,17 @@ class DetectorFirst(LazyFrames):
 
 
 def with_detector_last(stored: Frames, detector_axes: Literal["last", "first"]) -> Frames:
-    """The array with the pattern's axes last, whichever way it is stored.
+    """Return the array with the pattern's axes last, whichever way it is stored.
 
     Args:
-        stored: any array; one without three or four axes is returned as it is, for it is refused later.
+        stored: the array. With other than three or four axes it is returned unchanged, to be refused later.
         detector_axes: which axes of ``stored`` are the pattern's.
     """
     return DetectorFirst(stored) if detector_axes == "first" and len(stored.shape) in (3, 4) else stored
 
 
 class DaskFrames(LazyFrames):
-    """A dask array; a block is computed in the calling thread, with only the chunks it needs."""
+    """Frames in a dask array; a block is computed in the calling thread, from only the chunks that it needs."""
 
     def __init__(self, array: Any) -> None:
         super().__init__(array.shape, array.dtype)
@@ -89,25 +89,25 @@ class DaskFrames(LazyFrames):
 
 
 class StreamedFrames(LazyFrames):
-    """Patterns in a stream that is read forward, such as a compressed archive member.
+    """Frames in a stream that can only be read forward, such as a compressed archive member.
 
-    Going back starts the stream anew, so blocks are best asked for in rising order.
+    Going back reopens the stream, so blocks should be read in rising order.
 
     Args:
         open_stream: opens the stream at the first pattern's first byte.
         shape: (position, det_y, det_x) or (scan_y, scan_x, det_y, det_x), row-major.
-        dtype: of the stored values.
+        dtype: type of the stored values.
     """
 
     def __init__(self, open_stream: Callable[[], IO[bytes]], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         super().__init__(shape, dtype)
         self._open = open_stream
         self._stream: IO[bytes] | None = None
-        self._next = 0  # the pattern at which the stream stands
+        self._next = 0  # index of the pattern that the stream yields next
         self._bytes = math.prod(self.shape[-2:]) * self.dtype.itemsize
 
     def block(self, index: Slices) -> NDArray[Any]:
-        """Read one hyperslab, with what lies between its patterns."""
+        """Read one hyperslab, and skip the patterns that lie between its own."""
         y, x = index[-2:]
         columns = self.shape[1] if len(self.shape) == 4 else 1
         across = range(*index[1].indices(columns)) if len(self.shape) == 4 else range(1)

@@ -1,4 +1,4 @@
-"""One geometry from three places: the study wins over the record's defaults, and these over the file."""
+"""Merge the geometry of three sources: the study overrides the record's defaults, and these override the file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _HINTS = {
 
 
 def missing(path: Path, name: str, hint: str = "") -> Problem:
-    """Ask for a geometry value by name."""
+    """Describe a missing geometry value, with an example of how to state it."""
     remedy = f"state it in the study, e.g. objective.geometry.{_EXAMPLES[name]}"
     return Problem("", f"geometry.{name} is not in {path}", remedy + hint)
 
@@ -43,11 +43,11 @@ def missing(path: Path, name: str, hint: str = "") -> Problem:
 def resolve_geometry(
     study: GeometrySettings, file: GeometrySettings, *, path: Path, pixel_positions: bool
 ) -> FarField | NearField:
-    """Merge geometry and check that what the regime needs is there.
+    """Merge geometry and check that it has everything the regime needs.
 
     Args:
-        study: what the study (over a record's defaults) states.
-        file: what the file states.
+        study: geometry stated by the study, merged over a record's defaults.
+        file: geometry stated by the file.
         path: the file, for messages.
         pixel_positions: whether scan positions are in object pixels; wavelength and angular sampling may
             then be unknown.
@@ -74,7 +74,7 @@ def resolve_geometry(
 
 
 def _useless(study: GeometrySettings, regime: str, names: tuple[str, ...]) -> list[Problem]:
-    """Problems for stated values that have no meaning in ``regime``."""
+    """List a problem for every stated value that has no meaning in ``regime``."""
     return [
         Problem(
             f"objective.geometry.{name}",
@@ -87,13 +87,14 @@ def _useless(study: GeometrySettings, regime: str, names: tuple[str, ...]) -> li
 
 
 def lacking(merged: GeometrySettings, *, near: bool, pixel_positions: bool, measured: bool = False) -> list[str]:
-    """Names of the geometry that a regime needs and nothing gives.
+    """Names of the geometry values that a regime needs and no source gives.
 
     Args:
-        merged: everything stated.
+        merged: the merged geometry.
         near: near field, else far field.
         pixel_positions: whether scan positions are in object pixels.
-        measured: whether the study states a part of the detector's distance and pixel, so that it wants the rest used.
+        measured: whether the study states the detector's distance or pixel, and so wants the sampling to follow from
+            both.
     """
     distance, pixel = merged.detector_distance_mm, merged.detector_pixel_um
     if near:

@@ -1,6 +1,6 @@
-"""Opening HDF5 files and finding datasets in them, with errors that a user can act on.
+"""Open HDF5 files and find datasets in them, with errors that a user can act on.
 
-A file cut short, or with damaged data, is told as such. Damage inside HDF5's own structures may crash the
+A file that is cut short or holds damaged data is reported as such. Damage inside HDF5's own structures may crash the
 HDF5 library itself; nothing in this process can catch that.
 """
 
@@ -23,7 +23,7 @@ _CACHE_BYTES = 32 * 2**20  # chunks that successive blocks share are decompresse
 
 @contextmanager
 def open_hdf5_file(path: Path) -> Iterator[h5py.File]:
-    """Open a file for reading; a failing read inside the context is told as an error of the file.
+    """Open a file for reading; a read that fails inside the context is reported as an error of the file.
 
     Raises:
         InputError: not HDF5, cut short, or damaged.
@@ -33,7 +33,7 @@ def open_hdf5_file(path: Path) -> Iterator[h5py.File]:
             Problem(
                 str(path),
                 f"is not an HDF5 file (it starts with {_start(path)!r})",
-                "name a CXI or autotune HDF5 file, or state its real format in objective.data.format",
+                "name an HDF5 file, or state its real format in objective.data.format",
             )
         )
     try:
@@ -62,20 +62,20 @@ def _start(path: Path) -> bytes:
 
 def find(group: h5py.Group, name: str) -> h5py.Dataset | None:
     """The dataset called ``name``; None where there is none (or only a link to nowhere)."""
-    found = group.get(name)
-    return found if isinstance(found, h5py.Dataset) else None
+    item = group.get(name)
+    return item if isinstance(item, h5py.Dataset) else None
 
 
 def dataset(path: Path, file: h5py.File, names: Sequence[str]) -> tuple[str, h5py.Dataset]:
-    """The first of ``names`` that is a dataset, with its name.
+    """Find the first of ``names`` that is a dataset; return its name and the dataset.
 
     Raises:
         InputError: none of them is.
     """
     for name in names:
-        found = find(file, name)
-        if found is not None:
-            return name, found
+        item = find(file, name)
+        if item is not None:
+            return name, item
     there = ", ".join(sorted(file)) or "nothing"
     raise InputError(
         Problem(str(path), f"has no dataset {' or '.join(names)}", f"at its top level the file holds: {there}")
@@ -84,23 +84,23 @@ def dataset(path: Path, file: h5py.File, names: Sequence[str]) -> tuple[str, h5p
 
 def find_datasets(group: h5py.Group, *, dimensions: Sequence[int]) -> list[h5py.Dataset]:
     """Every numeric dataset below ``group`` that has one of these numbers of axes, sorted by name."""
-    found: list[h5py.Dataset] = []
+    datasets: list[h5py.Dataset] = []
 
     def visit(_: str, item: h5py.HLObject) -> None:
         if isinstance(item, h5py.Dataset) and len(item.shape or ()) in dimensions and item.dtype.kind in "iuf":
-            found.append(item)
+            datasets.append(item)
 
     group.visititems(visit)
-    return sorted(found, key=lambda item: str(item.name))
+    return sorted(datasets, key=lambda item: str(item.name))
 
 
 def choose_dataset(path: Path, candidates: list[h5py.Dataset], group: h5py.Group, key: str | None) -> h5py.Dataset:
-    """The dataset called ``key``, or the only candidate.
+    """Choose the dataset called ``key``, or the only candidate where ``key`` is None.
 
     Raises:
         InputError: there is no such dataset, no candidate, or several; the candidates are listed with shapes.
     """
-    listed = ", ".join(name_and_shape(one) for one in candidates)
+    listed = ", ".join(name_and_shape(dataset) for dataset in candidates)
     if key is not None:
         named = find(group, key)
         if named is not None:
@@ -126,12 +126,12 @@ def ask_for_key(path: Path, listed: str, example: str) -> Problem:
 
 
 def name_and_shape(item: h5py.Dataset) -> str:
-    """``/entry/data (900, 64, 64)``."""
+    """Name and shape for a message, such as ``/entry/data (900, 64, 64)``."""
     return f"{item.name} {tuple(int(n) for n in item.shape)}"
 
 
 def text(value: object) -> str:
-    """An HDF5 string, stored as bytes or text, alone or in an array of one."""
+    """Decode an HDF5 string, stored as bytes or text, alone or in an array of one."""
     while hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list) and len(value) == 1:

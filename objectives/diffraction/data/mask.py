@@ -16,20 +16,20 @@ _SEPARATOR = "::"
 
 
 def locate_mask(mask: str, folder: Path) -> str:
-    """The same mask with its path seen from ``folder``."""
+    """The same mask, with its path relative to ``folder`` made a path that can be opened."""
     file, separator, dataset = mask.partition(_SEPARATOR)
     return f"{folder / Path(file).expanduser()}{separator}{dataset}"
 
 
 def read_mask(mask: str, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Read a mask.
+    """Read a mask of bad pixels.
 
     Args:
         mask: the path of a .npy or HDF5 file, with ``::/dataset`` appended where the latter holds several.
-        size: (y, x) that it must have.
+        size: shape (y, x) that the mask must have.
 
     Returns:
-        bool (y, x), True where the file's value is not zero.
+        bool (y, x), True where the stored value is not zero: on bad pixels.
 
     Raises:
         InputError: no such file or dataset, not numbers, or another shape.
@@ -39,12 +39,12 @@ def read_mask(mask: str, size: tuple[int, int]) -> NDArray[np.bool_]:
     if not path.is_file():
         raise InputError(Problem("objective.data.mask", f"there is no file {path}", "give a .npy or HDF5 file"))
     if h5py.is_hdf5(path):
-        found, name = _from_hdf5(path, name)
+        stored, name = _from_hdf5(path, name)
     elif name:
         raise InputError(Problem("objective.data.mask", f"{path} is not HDF5 and has no dataset '{name}'"))
     else:
-        found, name = _from_npy(path), "mask"
-    values = numeric(f"{path}: {name}", found, kinds="iufb")
+        stored, name = _from_npy(path), "mask"
+    values = numeric(f"{path}: {name}", stored, kinds="iufb")
     if values.shape != size:
         raise InputError(
             Problem(f"{path}: {name}", f"has shape {values.shape}", f"the detector's shape {size} is expected")
@@ -64,12 +64,12 @@ def _from_hdf5(path: Path, name: str) -> tuple[object, str]:
         there = find_datasets(file, dimensions=(2,))
         if not name and len(there) == 1:
             name = there[0].name
-        found = find(file, name) if name else None
-        if found is None:
-            listed = ", ".join(name_and_shape(one) for one in there) or "none"
-            what = f"has no dataset '{name}'" if name else f"holds {len(there)} two-dimensional datasets"
+        mask = find(file, name) if name else None
+        if mask is None:
+            listed = ", ".join(name_and_shape(dataset) for dataset in there) or "none"
+            fault = f"has no dataset '{name}'" if name else f"holds {len(there)} two-dimensional datasets"
             example = there[0].name if there else "/mask"
             raise InputError(
-                Problem("objective.data.mask", f"{path} {what}: {listed}", f"name one, e.g. {path.name}::{example}")
+                Problem("objective.data.mask", f"{path} {fault}: {listed}", f"name one, e.g. {path.name}::{example}")
             )
-        return found[()], str(name)
+        return mask[()], str(name)

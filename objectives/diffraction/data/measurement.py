@@ -1,4 +1,4 @@
-"""The one form that every data file takes in memory: patterns, scan positions, geometry, units.
+"""A measurement in memory, the same for every file format: patterns, scan positions, geometry, units.
 
 Conventions (all readers convert to them): counts ``y[position, det_y, det_x]``, the unscattered beam
 nominally at pixel (N//2, N//2); positions (y, x) of the probe on the object, in the frame of the detector's
@@ -74,7 +74,7 @@ class Measurement:
         counted: whether the values are counted quanta, so that the noise is Poisson with no free scale.
         probe: initial probe, complex64 (det_y, det_x) centred at (N//2, N//2), where the file holds one.
         scan_shape: (rows, columns) where the scan is a raster in row-major order.
-        source: where it came from, for people.
+        source: origin of the measurement, in words for people.
     """
 
     patterns: NDArray[np.float32]
@@ -89,7 +89,7 @@ class Measurement:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over patterns, positions, mask and geometry: equal hashes mean the same measurement."""
+        """SHA-256 of patterns, positions, mask, geometry and probe: equal hashes mean the same measurement."""
         digest = hashlib.sha256(repr((self.geometry, self.position_unit, self.counted)).encode())
         arrays: list[NDArray[Any]] = [self.patterns, self.positions, self.valid]
         if self.probe is not None:
@@ -102,7 +102,7 @@ class Measurement:
 
     @cached_property
     def shot_noise_ceiling(self) -> float | None:
-        """Intensity consistency that the true model would reach; None if not counted. See :func:`noise_ceiling`."""
+        """Intensity consistency that the true model would reach, see :func:`noise_ceiling`; None if not counted."""
         if not self.counted:
             return None
         total = squares = 0.0

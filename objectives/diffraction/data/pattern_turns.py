@@ -1,4 +1,4 @@
-"""How patterns are turned after reading, and where a window of the turned pattern lies in the stored one."""
+"""Turn patterns after reading (flips, transposition), and locate a window of the turned pattern in the stored one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Size = tuple[int, int]
 
 
 def oriented_size(size: Size, orientation: Orientation) -> Size:
-    """(y, x) of a turned pattern."""
+    """Size (y, x) of a turned pattern."""
     return (size[1], size[0]) if orientation.transpose else size
 
 
 def orient(patterns: NDArray[Any], orientation: Orientation) -> NDArray[Any]:
-    """Turned patterns (..., y, x); a view."""
+    """Turn patterns (..., y, x); the result is a view."""
     if orientation.flip_y:
         patterns = patterns[..., ::-1, :]
     if orientation.flip_x:
@@ -27,7 +27,7 @@ def orient(patterns: NDArray[Any], orientation: Orientation) -> NDArray[Any]:
 
 
 def central(size: Size, crop: Size) -> tuple[slice, slice]:
-    """The window (y, x) that moves pixel N//2 to crop//2."""
+    """The window (y, x) of shape ``crop`` in which pixel N//2 becomes pixel crop//2."""
     starts = [n // 2 - kept // 2 for n, kept in zip(size, crop, strict=True)]
     return slice(starts[0], starts[0] + crop[0]), slice(starts[1], starts[1] + crop[1])
 
@@ -38,7 +38,7 @@ def stored_window(size: Size, crop: Size, orientation: Orientation) -> tuple[sli
     Args:
         size: (y, x) of the stored pattern.
         crop: (y, x) of the central window of the turned pattern.
-        orientation: how it is turned.
+        orientation: how the pattern is turned.
     """
     window = central(oriented_size(size, orientation), crop)
     y, x = window[::-1] if orientation.transpose else window
@@ -59,7 +59,7 @@ def orient_probe(probe: NDArray[np.complex64], orientation: Orientation) -> NDAr
 
 
 def orient_geometry(file: GeometrySettings, orientation: Orientation) -> GeometrySettings:
-    """What the file states for the stored detector axes, for the turned ones."""
+    """Geometry of the turned patterns, from what the file states for the stored detector axes."""
     if not orientation.transpose:
         return file
     pairs = ("angular_sampling_mrad", "reciprocal_sampling_per_angstrom", "detector_pixel_um")

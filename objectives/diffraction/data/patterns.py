@@ -1,7 +1,7 @@
-"""From stored frames to checked float32 patterns: cut while reading, converted and checked block by block.
+"""Load patterns: cut them while reading, check them and convert them to float32, block by block.
 
-Besides the float32 patterns, only one block of a few megabytes (or one HDF5 chunk, where that is larger) and what
-the checks make of it are in memory.
+Besides the float32 patterns, memory holds only one block of a few megabytes (or one HDF5 chunk, where that is larger)
+and the temporary arrays of its checks.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def load_patterns(
     """Read the selected frames.
 
     Args:
-        contents: the file.
-        selection: what is kept of it.
-        bad: bool (crop_y, crop_x), pixels whose values are ignored and set to zero.
+        contents: the open file.
+        selection: which frames and pixels are kept.
+        bad: bool (crop_y, crop_x), True on pixels whose values are ignored and set to zero.
         negative: whether negative values are refused or set to zero.
 
     Returns:
@@ -50,10 +50,10 @@ def load_patterns(
     for stored, kept in blocks(selection, contents.frames):
         block = _cut(contents, selection, stored)
         block[:, bad] = 0
-        flaws.look(block, numbers[kept].ravel())
+        flaws.check(block, numbers[kept].ravel())
         if negative == "clip" and block.dtype.kind != "u":
             np.maximum(block, 0, out=block)
-        with np.errstate(over="ignore"):  # already noted as not finite
+        with np.errstate(over="ignore"):  # already recorded as not finite
             patterns[kept] = block.reshape(patterns[kept].shape)
     flaws.raise_any(negative)
     counted = contents.counted if contents.counted is not None else flaws.whole
@@ -63,7 +63,7 @@ def load_patterns(
 
 
 def _cut(contents: Contents, selection: Selection, stored: tuple[slice, ...]) -> NDArray[Any]:
-    """The central pixels of the turned frames of one block, (position, y, x), in the file's own type; a copy."""
+    """Copy the central pixels of the turned frames of one block, (position, y, x), in the file's own type."""
     if contents.corner:
         whole = np.asarray(contents.frames[(*stored, slice(None), slice(None))])
         turned = orient(np.fft.fftshift(whole, axes=(-2, -1)), selection.orientation)
@@ -77,7 +77,7 @@ def _cut(contents: Contents, selection: Selection, stored: tuple[slice, ...]) ->
 
 
 class _Flaws:
-    """What is wrong with the values, gathered over blocks."""
+    """Counts unusable values over all blocks."""
 
     def __init__(self, where: str, dtype: np.dtype[Any]) -> None:
         self.where = where
@@ -87,18 +87,18 @@ class _Flaws:
         self.counts = {"not finite": 0, "negative": 0, "dead": 0}
         self.first: dict[str, str] = {}
 
-    def look(self, block: NDArray[Any], chosen: NDArray[np.intp]) -> None:
-        """Check one block of frames, whose indices in the file are ``chosen``."""
+    def check(self, block: NDArray[Any], chosen: NDArray[np.intp]) -> None:
+        """Check one block of frames; ``chosen`` are their indices in the file."""
         if block.dtype.kind == "f":
-            finite = np.abs(block) <= np.finfo(np.float32).max  # what float32 cannot hold is infinite to us
-            self._note("not finite", ~finite, block, chosen)
+            finite = np.abs(block) <= np.finfo(np.float32).max  # a value beyond float32 counts as infinite
+            self._record("not finite", ~finite, block, chosen)
             self.whole = self.whole and bool(np.all(block == np.floor(block), where=finite))
         if block.dtype.kind != "u":
-            self._note("negative", block < 0, block, chosen)
+            self._record("negative", block < 0, block, chosen)
         if self.dead is not None:
-            self._note("dead", block == self.dead, block, chosen)
+            self._record("dead", block == self.dead, block, chosen)
 
-    def _note(self, kind: str, flawed: NDArray[np.bool_], block: NDArray[Any], chosen: NDArray[np.intp]) -> None:
+    def _record(self, kind: str, flawed: NDArray[np.bool_], block: NDArray[Any], chosen: NDArray[np.intp]) -> None:
         count = int(np.count_nonzero(flawed))
         if count and kind not in self.first:
             frame, y, x = np.unravel_index(int(np.argmax(flawed)), flawed.shape)
@@ -106,7 +106,7 @@ class _Flaws:
         self.counts[kind] += count
 
     def raise_any(self, negative: Literal["refuse", "clip"]) -> None:
-        """Raise InputError where values are unusable."""
+        """Raise InputError if any value was unusable."""
         remedies = {
             "not finite": ("NaN or infinite", "mask these pixels (objective.data.mask) or repair the file"),
             "negative": (
@@ -129,10 +129,10 @@ class _Flaws:
 
 
 def _check_blank(where: str, patterns: NDArray[np.float32], chosen: NDArray[np.intp], counted: bool) -> None:
-    """Refuse data without signal: every pattern zero, or single ones that chance cannot explain.
+    """Refuse data without signal: every pattern zero, or single blank patterns that chance cannot explain.
 
-    A Poisson pattern with mean m counts is empty with probability exp(-m); blank frames of a closed shutter
-    are refused where fewer than one in a million such scans would hold one.
+    A Poisson pattern with mean m counts is blank with probability exp(-m). Blank patterns, such as those of a closed
+    shutter, are refused where the expected number of blank patterns in such a scan is below 1e-6.
     """
     totals = patterns.sum(axis=(1, 2), dtype=np.float64)
     blank = np.flatnonzero(totals == 0)

@@ -1,4 +1,4 @@
-"""Lists of patterns that are rasters: the study says the raster's shape where the file does not."""
+"""Rasters stored as a list of patterns: the study states the raster's shape where the file does not."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from objectives.diffraction.data.settings import DataSettings
 
 
 def with_shape(contents: Contents, data: DataSettings) -> Contents:
-    """The contents, as a raster where ``objective.data.shape`` says so.
+    """Return the contents, as a raster where ``objective.data.shape`` states its shape.
 
     Raises:
-        InputError: the shape is needed and missing, does not fit, or has no effect.
+        InputError: the shape is needed but missing, does not fit, or has no effect.
     """
     where = f"{contents.path}: {contents.frames_name}"
     stored = tuple(int(n) for n in contents.frames.shape)
@@ -39,7 +39,7 @@ def with_shape(contents: Contents, data: DataSettings) -> Contents:
 
 
 def ask_for_shape(why: str, count: int | None) -> Problem:
-    """Ask for ``objective.data.shape`` by name, with a square example where ``count`` patterns allow it."""
+    """Ask for ``objective.data.shape`` by name, with a square example where ``count`` is a square number."""
     side = math.isqrt(count) if count else 0
     example = f"[{side}, {side}]" if count and side * side == count else "[rows, columns]"
     product = f", whose product is {count}" if count else ""

@@ -1,4 +1,4 @@
-"""Which frames and which pixels are read, and in which blocks."""
+"""Select the frames and pixels that are read, and split them into blocks."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from objectives.diffraction.data.pattern_turns import oriented_size, stored_wind
 from objectives.diffraction.data.settings import DataSettings, Orientation, Region
 
 _BLOCK_BYTES = 8 * 2**20
-_LARGEST_BLOCK_BYTES = 64 * 2**20  # chunks across the whole scan are rather read twice than all at once
+_LARGEST_BLOCK_BYTES = 64 * 2**20  # chunks that span the whole scan are read twice rather than all at once
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames and which central pixels are kept.
+    """The frames and the central pixels that are kept.
 
     Attributes:
-        kept: for each axis of the scan (one, or rows and columns) the kept indices.
-        whole: the scan's own size along these axes.
+        kept: the kept indices along each axis of the scan (one axis, or rows and columns).
+        whole: the scan's full size along these axes.
         scan_shape: (rows, columns) of the kept raster; None where the scan is not a raster.
         size: (y, x) of a stored pattern.
         crop: kept pixels along y and x of the turned pattern; the kept beam sits at (crop//2, crop//2).
@@ -42,7 +42,7 @@ class Selection:
 
     @property
     def frames(self) -> NDArray[np.intp]:
-        """Indices of the kept frames, in order, into the flattened scan."""
+        """Indices of the kept frames in the flattened scan, in order."""
         grid = np.meshgrid(*(np.array(axis) for axis in self.kept), indexing="ij")
         return np.asarray(np.ravel_multi_index(tuple(axis.ravel() for axis in grid), self.whole), np.intp)
 
@@ -58,7 +58,7 @@ class Selection:
 
 
 def select(contents: Contents, data: DataSettings) -> Selection:
-    """Work out which frames and pixels ``region``, ``step``, ``crop`` and ``orientation`` keep.
+    """Select the frames and pixels that ``region``, ``step``, ``crop`` and ``orientation`` keep.
 
     Raises:
         InputError: the frames' shape is not a scan of patterns, or too little is left.
@@ -102,7 +102,7 @@ def select(contents: Contents, data: DataSettings) -> Selection:
 
 
 def _limits(region: Region | None, scan: tuple[int, int] | None, where: str) -> list[tuple[int, int]]:
-    """[first, end) of the rows and columns of a raster; nothing for a scan that is none."""
+    """[first, end) of the rows and columns of a raster; empty for a scan that is not a raster."""
     if scan is None:
         if region is not None:
             raise InputError(
@@ -128,14 +128,14 @@ Block = tuple[tuple[slice, ...], tuple[slice, ...]]
 
 
 def blocks(selection: Selection, frames: Any) -> Iterator[Block]:
-    """Split a selection into blocks of a few megabytes, none of which cuts an HDF5 chunk that another one reads.
+    """Split a selection into blocks of a few megabytes, such that no two blocks share an HDF5 chunk of ordinary size.
 
     Args:
-        selection: what is kept.
-        frames: the stored array; its ``chunks``, where it has any, are minded.
+        selection: which frames and pixels are kept.
+        frames: the stored array. Blocks end at the borders of its ``chunks``, where it has any.
 
     Yields:
-        the scan axes' slices into ``frames``, and the slices of the kept scan they belong to.
+        the slices of ``frames`` along the scan's axes, and the slices of the kept scan to which they belong.
     """
     chunks = getattr(frames, "chunks", None)  # dask's are tuples of tuples, and need no care
     sizes = [int(n) if isinstance(n, int) else 1 for n in chunks] if chunks else [1] * len(frames.shape)
@@ -157,7 +157,7 @@ def blocks(selection: Selection, frames: Any) -> Iterator[Block]:
 
 
 def _rows_of_list(selection: Selection, room: int) -> Iterator[Block]:
-    """Blocks of a raster that is stored as one list: runs within a row, or whole rows where all are kept."""
+    """Blocks of a raster that is stored as one list: runs within a row, or whole rows where every column is kept."""
     rows, columns = selection.kept
     width = selection.whole[1]
     if rows.step == 1 and len(columns) == width:
@@ -175,7 +175,7 @@ def _rows_of_list(selection: Selection, room: int) -> Iterator[Block]:
 
 
 def _parts(kept: range, tile: int) -> Iterator[tuple[slice, slice]]:
-    """Runs of ``kept`` between multiples of ``tile``: the slice of the stored axis, and of the kept one."""
+    """Runs of ``kept`` between multiples of ``tile``: their slices of the stored axis, and of the kept axis."""
     number = 0
     while number < len(kept):
         border = (kept[number] // tile + 1) * tile

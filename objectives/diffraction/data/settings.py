@@ -1,6 +1,6 @@
-"""What a study says about its measurement: which data, how to read them, and geometry that the file lacks.
+"""The study's settings for its measurement: which data, how to read them, and geometry that the file lacks.
 
-Only pydantic is imported here, so that a study can be checked without loading any reader.
+Of other packages only pydantic and SciPy are imported here, so that a study can be checked without loading any reader.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _as_pair(value: Any) -> Any:
-    """Let one number stand for both axes."""
+    """Accept one number for both axes."""
     return (value, value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -69,9 +69,9 @@ _Index = Annotated[int, Field(ge=0, strict=True)]
 
 
 class Orientation(BaseModel):
-    """How every pattern is turned after reading: flipped along y, then x, then transposed.
+    """How every pattern is turned after reading: flipped along y, then along x, then transposed.
 
-    The same operations in the same order as PtyRAD's and fold_slice's ``meas_flipT: [flip_y, flip_x, transpose]``.
+    PtyRAD's and fold_slice's ``meas_flipT: [flip_y, flip_x, transpose]`` are the same operations in the same order.
     A beam at pixel N//2 of an even axis lies at N//2 - 1 after a flip.
     """
 
@@ -86,7 +86,7 @@ class Region(BaseModel):
     """A rectangle of a raster scan.
 
     Attributes:
-        rows, columns: [first, end): positions are counted from 0, ``end`` is not used; all where absent.
+        rows, columns: [first, end), counted from 0, without ``end``; all rows (columns) where absent.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -110,20 +110,22 @@ class DataSettings(BaseModel):
     Attributes:
         file: path of a measurement file, relative to the study's folder.
         record: name of a public record (:mod:`objectives.diffraction.data.open.records`).
-        format: file format; ``auto`` decides by content, then by suffix.
-        zero_frequency: npz only: where the unscattered beam is stored: ``center`` is pixel (N//2, N//2),
-            ``corner`` is pixel (0, 0), as an FFT leaves it.
-        positions: npz only: the unit of the stored positions. Positions in object pixels become angstrom
-            where wavelength and angular sampling are known.
-        key: which dataset of an HDF5 or MATLAB file, which signal of a RosettaSciIO file, where there are several.
+        format: name of a file format (:mod:`objectives.diffraction.data.format_table`); ``auto`` decides by content,
+            then by suffix.
+        zero_frequency: where the unscattered beam is stored: ``center`` is pixel (N//2, N//2), ``corner`` is pixel
+            (0, 0), as an FFT leaves it. Only some formats have this setting, ``positions``, ``key`` and
+            ``detector_axes``; the format table lists them.
+        positions: unit of the stored positions. Positions in object pixels become angstrom where wavelength and
+            angular sampling are known.
+        key: name of the dataset (HDF5), variable (MATLAB) or signal (RosettaSciIO), where the file holds several.
         shape: (rows, columns) of a raster whose file holds only a list of patterns, in row-major order.
-        detector_axes: mat, dataset and npy only: whether the pattern's axes are the array's last or first two.
-        orientation: how the patterns are turned after reading; instead of what the file says, where it says it.
-        mask: a mask of bad pixels (nonzero = ignore), stored like the patterns, besides the file's own: a .npy file,
-            or an HDF5 file, with ``::/dataset`` appended where it holds several; relative to the study's folder.
+        detector_axes: whether the pattern's axes are the array's last or first two.
+        orientation: how the patterns are turned after reading; it replaces the file's own statement.
+        mask: a mask of bad pixels (nonzero = ignore), stored like the patterns, in addition to the file's own. A .npy
+            file, or an HDF5 file with ``::/dataset`` appended where it holds several; relative to the study's folder.
         negative: whether negative values are refused or set to zero.
         region: a rectangle of a raster; the rest of the file is not read.
-        step: use every step-th row and column of a raster scan, every step-th position of any other.
+        step: use every step-th row and column of a raster, or every step-th position of another scan.
         crop: number of central detector pixels kept along each axis, even; all where absent.
     """
 
@@ -152,18 +154,18 @@ class DataSettings(BaseModel):
         return self
 
     def over(self, base: DataSettings) -> DataSettings:
-        """These settings, with what they leave unsaid taken from ``base`` (all but the data's name)."""
+        """These settings, completed from ``base`` where they state nothing (``file`` and ``record`` are not taken)."""
         stated = {name: getattr(self, name) for name in self.model_fields_set}
         inherited = {name: getattr(base, name) for name in base.model_fields_set - {"file", "record"}}
         return DataSettings(**{**inherited, **stated})
 
 
 class GeometrySettings(BaseModel):
-    """The ``objective.geometry`` block of a study; what it states wins over what the file says.
+    """The ``objective.geometry`` block of a study; its values override those of the file.
 
     Attributes:
         regime: far field, or magnified near field (a focus, the sample behind it, then the detector).
-        radiation, energy_kev: kind and kinetic (electron) or photon energy; they give the wavelength.
+        radiation, energy_kev: kind of radiation, and its kinetic (electron) or photon energy; they give the wavelength.
         wavelength_angstrom: the wavelength itself, instead of radiation and energy.
         angular_sampling_mrad: far field: scattering angle per detector pixel, one number or [y, x].
         reciprocal_sampling_per_angstrom: far field: spatial frequency per detector pixel (without 2 pi), one number
@@ -221,10 +223,10 @@ class GeometrySettings(BaseModel):
         return self.model_dump(exclude_none=True)
 
     def over(self, base: GeometrySettings) -> GeometrySettings:
-        """These settings, with what they leave unsaid taken from ``base``.
+        """These settings, completed from ``base`` where they state nothing.
 
-        A stated wavelength or energy replaces the other's wavelength and energy; a stated distance or
-        pixel of the detector replaces the other's angular sampling, which follows from them.
+        A stated wavelength or energy replaces both of ``base``; a stated distance or pixel of the detector replaces the
+        angular sampling of ``base``, which follows from them.
         """
         mine = self.stated()
         inherited = base.stated()

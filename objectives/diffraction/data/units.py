@@ -1,4 +1,4 @@
-"""Units as files spell them, in the project's units."""
+"""Convert units, as files spell them, to the project's units."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENERGIES = {"ev": 1e-3, "kev": 1.0, "mev": 1e3, "j": 6.241509074460763e15, "jou
 
 
 def _plain(unit: str) -> str:
-    """``unit`` in ASCII lower case, without spaces or brackets: ``Å^-1`` and ``1/Å`` become ``1/a``."""
+    """Spell ``unit`` in ASCII lower case, without spaces or brackets: ``Å^-1`` and ``1/Å`` become ``1/a``."""
     text = unicodedata.normalize(
         "NFKD", unit.strip().replace("µ", "u").replace("μ", "u").replace("°", "deg").replace("⁻", "-")
     )

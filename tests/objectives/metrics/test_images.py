@@ -21,7 +21,7 @@ from objectives.metrics import (
     phase_plane,
     structural_similarity,
 )
-from objectives.metrics.planes import PhasePlane
+from objectives.metrics.phase_plane import PhasePlane
 
 Image = NDArray[Any]
 
@@ -52,8 +52,8 @@ def ramp(shape: tuple[int, ...], offset: float, slope_y: float, slope_x: float) 
     shape=st.tuples(st.integers(3, 30), st.integers(3, 30)),
 )
 def test_a_plane_is_found_whatever_wraps(offset: float, slope_y: float, slope_x: float, shape: tuple[int, int]) -> None:
-    found = phase_plane(0.3 * ramp(shape, offset, slope_y, slope_x))
-    assert [found.offset, found.slope_y, found.slope_x] == pytest.approx([offset, slope_y, slope_x], abs=1e-6)
+    plane = phase_plane(0.3 * ramp(shape, offset, slope_y, slope_x))
+    assert [plane.offset, plane.slope_y, plane.slope_x] == pytest.approx([offset, slope_y, slope_x], abs=1e-6)
 
 
 def test_a_plane_is_that_of_the_weights() -> None:
@@ -61,8 +61,8 @@ def test_a_plane_is_that_of_the_weights() -> None:
     field[:, 12:] = np.exp(2j)
     weights = np.zeros((20, 24))
     weights[:, :12] = 1
-    found = phase_plane(field, weights)
-    assert [found.offset, found.slope_y, found.slope_x] == pytest.approx([0.2, 0.05, -0.1], abs=1e-7)
+    plane = phase_plane(field, weights)
+    assert [plane.offset, plane.slope_y, plane.slope_x] == pytest.approx([0.2, 0.05, -0.1], abs=1e-7)
 
 
 def test_it_is_the_best_of_its_neighbours() -> None:
@@ -111,9 +111,9 @@ def test_correlation_is_pearsons() -> None:
     random = np.random.default_rng(0)
     signal, noise = (random.normal(size=(2, 200, 200)).T @ [1, 1j] for _ in range(2))
     # A strong constant part fixes the plane, and is taken out with the mean.
-    found = correlation(100 + signal.T + noise.T, 100 + signal.T)
-    assert found == pytest.approx(abs(np.corrcoef(signal.ravel() + noise.ravel(), signal.ravel())[0, 1]), abs=2e-3)
-    assert found == pytest.approx(np.sqrt(0.5), abs=0.01)
+    value = correlation(100 + signal.T + noise.T, 100 + signal.T)
+    assert value == pytest.approx(abs(np.corrcoef(signal.ravel() + noise.ravel(), signal.ravel())[0, 1]), abs=2e-3)
+    assert value == pytest.approx(np.sqrt(0.5), abs=0.01)
 
 
 def test_correlation_of_what_is_weighed() -> None:
@@ -176,10 +176,10 @@ def test_half_a_bit() -> None:
 
 def test_ring_correlation_of_equal_images_is_one() -> None:
     image = specimen()
-    found = fourier_ring_correlation(image, image * ramp(image.shape, 1.0, 0.3, 0.2), (2.0, 2.0))
-    np.testing.assert_allclose(found.correlation, 1.0, atol=1e-6)
-    assert not found.crosses and found.resolution == pytest.approx(4.0)
-    assert found.frequency[-1] == pytest.approx(0.25) and (np.diff(found.frequency) > 0).all()
+    rings = fourier_ring_correlation(image, image * ramp(image.shape, 1.0, 0.3, 0.2), (2.0, 2.0))
+    np.testing.assert_allclose(rings.correlation, 1.0, atol=1e-6)
+    assert not rings.crosses and rings.resolution == pytest.approx(4.0)
+    assert rings.frequency[-1] == pytest.approx(0.25) and (np.diff(rings.frequency) > 0).all()
 
 
 @pytest.mark.parametrize("window", [True, False])
@@ -189,9 +189,9 @@ def test_ring_correlation_of_noise_stays_below_the_threshold(kind: str, window: 
     one, other = random.normal(size=(2, 128, 128))
     if kind == "complex":
         one, other = (np.exp(0.3j * part) for part in (one, other))
-    found = fourier_ring_correlation(one, other, window=window)
-    assert found.crosses and (found.correlation[3:] < found.threshold[3:]).all()
-    assert abs(found.correlation[10:].mean()) < 0.05
+    rings = fourier_ring_correlation(one, other, window=window)
+    assert rings.crosses and (rings.correlation[3:] < rings.threshold[3:]).all()
+    assert abs(rings.correlation[10:].mean()) < 0.05
 
 
 def test_ring_correlation_is_that_of_signal_and_noise() -> None:
@@ -200,8 +200,8 @@ def test_ring_correlation_is_that_of_signal_and_noise() -> None:
     signal = random.normal(size=(n, n))
     one, other = (signal + random.normal(scale=np.sqrt(2), size=(n, n)) for _ in range(2))
     for window in (True, False):
-        found = fourier_ring_correlation(one, other, window=window)
-        assert found.correlation[20:].mean() == pytest.approx(1 / 3, abs=0.02)
+        rings = fourier_ring_correlation(one, other, window=window)
+        assert rings.correlation[20:].mean() == pytest.approx(1 / 3, abs=0.02)
 
 
 def test_resolution_is_where_the_band_ends() -> None:
@@ -214,8 +214,8 @@ def test_resolution_is_where_the_band_ends() -> None:
         return 0.05 * random.normal(size=(n, n))
 
     for window, error in ((False, 0.012), (True, 0.022)):
-        found = fourier_ring_correlation(signal + noise(), signal + noise(), (0.5, 0.5), window=window)
-        assert found.crosses and 1 / found.resolution == pytest.approx(0.4, abs=error)
+        rings = fourier_ring_correlation(signal + noise(), signal + noise(), (0.5, 0.5), window=window)
+        assert rings.crosses and 1 / rings.resolution == pytest.approx(0.4, abs=error)
     fields = [1 + 0.2j * (signal + noise()) for _ in range(2)]
     tilted = fields[0] * ramp((n, n), 1.0, 0.5, -0.7)
     assert 1 / fourier_ring_correlation(tilted, fields[1], (0.5, 0.5)).resolution == pytest.approx(0.4, abs=0.022)
@@ -226,8 +226,8 @@ def test_pixels_need_not_be_square() -> None:
     axes = np.meshgrid(np.fft.fftfreq(shape[0], 0.5), np.fft.fftfreq(shape[1], 1.0), indexing="ij")
     signal = np.fft.ifft2(np.fft.fft2(random.normal(size=shape)) * (np.hypot(*axes) < 0.3)).real
     one, other = (signal + 0.05 * random.normal(size=shape) for _ in range(2))
-    found = fourier_ring_correlation(one, other, (0.5, 1.0), window=False)
-    assert 1 / found.resolution == pytest.approx(0.3, abs=0.0125) and found.frequency[-1] == pytest.approx(0.5)
+    rings = fourier_ring_correlation(one, other, (0.5, 1.0), window=False)
+    assert 1 / rings.resolution == pytest.approx(0.3, abs=0.0125) and rings.frequency[-1] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("kind", ["real", "complex"])
@@ -235,9 +235,9 @@ def test_threshold_counts_what_is_independent(kind: str) -> None:
     random, n = np.random.default_rng(7), 64
     one, other = random.normal(size=(2, n, n)) * (1 if kind == "real" else 1j)
     radius = np.hypot(*np.meshgrid(np.fft.fftfreq(n, 1 / n), np.fft.fftfreq(n, 1 / n), indexing="ij"))
-    found = fourier_ring_correlation(one, other, window=False)
+    rings = fourier_ring_correlation(one, other, window=False)
     samples = ((radius >= 9.5) & (radius < 10.5)).sum() / (2 if kind == "real" else 1)
-    assert found.threshold[9] == half_bit_threshold(samples)
+    assert rings.threshold[9] == half_bit_threshold(samples)
     assert fourier_ring_correlation(one, other).threshold[9] == pytest.approx(
         float(half_bit_threshold(samples * (9 / 64 / (35 / 128)) ** 2)), rel=0.01
     )

@@ -1,4 +1,4 @@
-"""The project's own measurement file (.h5): what ``autotune simulate`` writes and any reader may open.
+"""The project's own measurement file (.h5): ``autotune simulate`` writes it, and any HDF5 program can read it.
 
 /                   attributes: format = "autotune measurement", format_version = 1, source, counted (bool),
                     position_unit ("angstrom" or "object pixel"), scan_shape (2 integers; rasters only)
@@ -38,11 +38,11 @@ _UNSIGNED: tuple[type[np.unsignedinteger[Any]], ...] = (np.uint8, np.uint16, np.
 def write_measurement(path: Path, measurement: Measurement) -> None:
     """Write a measurement, compressed without loss; the file appears complete or not at all.
 
-    Masked pixels are written as they are and read as zero.
+    Values on masked pixels are written as they are; they are read as zero.
 
     Args:
         path: the file to write, replaced if it exists; its folder must exist.
-        measurement: what to write.
+        measurement: the measurement to write.
 
     Raises:
         InputError: the folder does not exist or cannot be written to.
@@ -96,11 +96,11 @@ def _write(file: h5py.File, measurement: Measurement) -> None:
 
 
 def _compact(patterns: NDArray[np.float32], rows: int) -> np.dtype[Any]:
-    """The smallest unsigned type that holds all values, where they are whole numbers; else their own.
+    """The smallest unsigned type that holds all values if they are whole numbers, else float32.
 
     Args:
         patterns: (position, det_y, det_x).
-        rows: patterns looked at together; a copy of so many is in memory.
+        rows: number of patterns checked at a time; a copy of these is in memory.
     """
     needed = 0
     for start in range(0, len(patterns), rows):
@@ -119,6 +119,8 @@ def _compact(patterns: NDArray[np.float32], rows: int) -> np.dtype[Any]:
 @contextmanager
 def open_autotune_hdf5(path: Path, data: DataSettings) -> Iterator[Contents]:
     """Open a file written by :func:`write_measurement`; its patterns are read later.
+
+    No setting of ``data`` concerns this format.
 
     Raises:
         InputError: not HDF5, not this format, a newer version, or a part missing or of the wrong type.
@@ -198,11 +200,11 @@ def _geometry(path: Path, file: h5py.File) -> GeometrySettings:
     group = file.get("geometry")
     if not isinstance(group, h5py.Group):
         raise InputError(Problem(str(path), "has no group 'geometry'", "write it with write_measurement"))
-    known = GeometrySettings.model_fields
+    fields = GeometrySettings.model_fields
     values = {
         name: value.tolist() if isinstance(value, np.generic | np.ndarray) else value
         for name, value in group.attrs.items()
-        if name in known
+        if name in fields
     }
     return geometry_in_file(path, values, {name: f"geometry attribute {name}" for name in values})
 

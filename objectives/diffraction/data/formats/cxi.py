@@ -1,16 +1,15 @@
 """Coherent X-ray Imaging files (.cxi), version 1.6 of the format, SI units; http://cxidb.org/cxi.html.
 
-Read from ``/entry_1``: the detector's data (or ``data_1/data``), distance, pixel sizes, mask and basis
+What is read from ``/entry_1``: the detector's data (or ``data_1/data``), distance, pixel sizes, mask and basis
 vectors; the source's wavelength or energy; the sample's translation.
 
-- Axes. The two basis vectors point along increasing row (slow) and column (fast) in the laboratory frame;
-  absent, they are (0, -1, 0) and (-1, 0, 0), a detector read from its top left corner as seen along the beam.
+- Axes. The two basis vectors point along increasing row (slow) and column (fast) in the laboratory frame. Where the
+  file has none, they are (0, -1, 0) and (-1, 0, 0): a detector read from its top left corner as seen along the beam.
   The sample moves by +t, so the probe moves by -t on the object: y = -(t . slow), x = -(t . fast).
 - Mask. Any bit means a bad pixel, except 0x1000, which marks a signal above background.
-- ``distance`` is from sample to detector. In the near field it is taken as the distance from the focus to
-  the detector, larger by the focus-to-sample distance; state ``geometry.detector_distance_mm`` where that
-  matters.
-- The format does not say whether the regime is near or far field: far field unless the study says otherwise.
+- ``distance`` is from sample to detector. In the near field it is taken as the distance from the focus to the
+  detector, which is larger by the focus-to-sample distance; state ``geometry.detector_distance_mm`` where that matters.
+- The format does not state near or far field: far field is assumed unless the study states otherwise.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _JOULE_PER_KEV = 1.602176634e-16
 
 
 def _recognise(clues: Clues) -> Certainty:
-    """Stated by the version or by patterns where CXI has them; likely by the first entry's name."""
+    """Stated by the version, or by patterns at CXI's place; likely by the name of the first entry."""
     file = clues.hdf5
     if file is None:
         return Certainty.NONE
@@ -55,7 +54,7 @@ def _recognise(clues: Clues) -> Certainty:
 
 @contextmanager
 def open_cxi(path: Path, data: DataSettings) -> Iterator[Contents]:
-    """Open a CXI file; its patterns are read later, from ``/entry_1``.
+    """Open a CXI file; its patterns are read later, from ``/entry_1``. No setting of ``data`` concerns this format.
 
     Raises:
         InputError: not HDF5, or patterns or translations missing or of the wrong shape or type.
@@ -83,12 +82,12 @@ def open_cxi(path: Path, data: DataSettings) -> Iterator[Contents]:
 
 
 def _basis(path: Path, file: h5py.File) -> NDArray[np.float64]:
-    """Rows (slow, fast), each a unit vector of the laboratory frame, shape (2, 3)."""
+    """The basis vectors as rows (slow, fast), unit vectors of the laboratory frame, shape (2, 3)."""
     name = f"{_DETECTOR}/basis_vectors"
-    found = find(file, name)
-    if found is None:
+    stored = find(file, name)
+    if stored is None:
         return np.array([[0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])
-    vectors = numeric(f"{path}: {name}", found[()]).astype(np.float64)
+    vectors = numeric(f"{path}: {name}", stored[()]).astype(np.float64)
     if vectors.shape == (3, 2):
         vectors = vectors.T
     if vectors.shape != (2, 3):
@@ -115,10 +114,10 @@ def _positions(path: Path, file: h5py.File, name: str, translation: h5py.Dataset
 
 def _mask(path: Path, file: h5py.File) -> NDArray[np.bool_] | None:
     name = f"{_DETECTOR}/mask"
-    found = find(file, name)
-    if found is None:
+    stored = find(file, name)
+    if stored is None:
         return None
-    mask = numeric(f"{path}: {name}", found[()], kinds="iub")
+    mask = numeric(f"{path}: {name}", stored[()], kinds="iub")
     return np.asarray((mask & ~np.array(_HAS_SIGNAL, mask.dtype)) != 0 if mask.itemsize > 1 else mask != 0)
 
 
@@ -130,8 +129,8 @@ def _geometry(path: Path, file: h5py.File) -> GeometrySettings:
         values[field], names[field] = value, name
 
     def number(name: str) -> float | None:
-        found = find(file, name)
-        return None if found is None else scalar(f"{path}: {name}", found[()])
+        stored = find(file, name)
+        return None if stored is None else scalar(f"{path}: {name}", stored[()])
 
     if (distance := number(f"{_DETECTOR}/distance")) is not None:
         take("detector_distance_mm", f"{_DETECTOR}/distance", distance * 1e3)

@@ -1,7 +1,7 @@
 """Raw files of the EMPAD detector (.raw): float32 (position, 130, 128), the last two rows of which are metadata.
 
-With the .xml file that the detector's software writes beside it, RosettaSciIO reads scan shape and calibration;
-without it, the study gives ``objective.data.shape``.
+Where the .xml file of the detector's software lies beside it, RosettaSciIO reads scan shape and calibration from that;
+without it, the study has to state ``objective.data.shape``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def open_empad(path: Path, data: DataSettings) -> Iterator[Contents]:
     """Open a .raw file; its patterns are mapped, not loaded.
 
     Raises:
-        InputError: its size is not that of whole patterns, or the scan's shape is needed.
+        InputError: its size is not a multiple of a pattern's, or the scan's shape is needed.
     """
     described = _description(path) if data.shape is None else None
     if described is not None:
@@ -54,7 +54,7 @@ def open_empad(path: Path, data: DataSettings) -> Iterator[Contents]:
 
 
 def _description(path: Path) -> Path | None:
-    """The .xml file beside a .raw file that names it; None where there is none."""
+    """Find the .xml file beside a .raw file that names the latter; None where there is none."""
     candidates = [other for other in sorted(path.parent.iterdir()) if other.suffix.lower() == ".xml"]
     for other in candidates:
         if path.name.encode() in other.read_bytes():

@@ -1,14 +1,14 @@
-"""NeXus files of X-ray ptychography (NXcxi_ptycho and what beamlines write alike): groups found by ``NX_class``.
+"""NeXus files of X-ray ptychography (NXcxi_ptycho and similar files of beamlines): groups found by ``NX_class``.
 
 - Patterns: dataset ``data`` of an NXdetector, or the signal of an NXdata; (position, y, x) or a raster of them.
-- Positions: one (x, y[, z]) per pattern in ``geometry/translation`` of an NXsample, or datasets ``x`` and ``y`` (names
-  that start or end so) among NXtransformations, NXpositioner, NXsample and NXdata, one value per pattern, or one per
-  column and row of a raster. They move the sample in the NeXus frame (x horizontal, y up, seen from the source), so
-  with a detector read from its top left corner as seen along the beam the probe moves by (+y, +x) along its rows and
-  columns.
+- Positions: one (x, y[, z]) per pattern in ``geometry/translation`` of an NXsample; or datasets whose names start or
+  end with ``x`` and ``y`` among NXtransformations, NXpositioner, NXsample and NXdata, with one value per pattern, or
+  one per column and row of a raster. They move the sample in the NeXus frame (x horizontal, y up, seen from the
+  source). So, with a detector read from its top left corner as seen along the beam, the probe moves by (+y, +x) along
+  the detector's rows and columns.
 - Geometry: NXdetector ``distance``, ``x_pixel_size``, ``y_pixel_size``, ``pixel_mask``; ``energy`` or ``wavelength``
-  (also ``incident_...``) of NXbeam, NXmonochromator or NXsource. Units are those of the attribute ``units``; where
-  there is none, metre, and eV (joule below 1e-10) are taken.
+  (also ``incident_...``) of NXbeam, NXmonochromator or NXsource. The attribute ``units`` gives the unit. Where it is
+  absent, lengths are in metre (wavelengths in angstrom), and energies in eV (joule if below 1e-10).
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ def open_nexus(path: Path, data: DataSettings) -> Iterator[Contents]:
     """Open a NeXus file; its patterns are read later.
 
     Raises:
-        InputError: not HDF5, no patterns, or a value missing its unit or of the wrong type.
+        InputError: not HDF5, no patterns, or a value of the wrong type, unit or shape.
     """
     with open_hdf5_file(path) as file:
         groups = _groups(file)
         frames = choose_dataset(path, _candidates(groups), file, data.key)
         reading = _Nexus(path, groups, frames)
-        found = reading.positions()
+        positions = reading.positions()
         yield Contents(
             path=path,
             frames=frames,
             frames_name=str(frames.name),
             geometry=reading.geometry(),
-            positions=None if found is None else found[1],
-            positions_name="" if found is None else found[0],
+            positions=None if positions is None else positions[1],
+            positions_name="" if positions is None else positions[0],
             bad=reading.mask(),
         )
 
@@ -69,30 +69,30 @@ def _class(item: Any) -> str:
 
 
 def _groups(file: h5py.File) -> list[h5py.Group]:
-    """Every group that has a class, in order of name."""
-    found: list[h5py.Group] = []
+    """All groups that have a class, sorted by name."""
+    groups: list[h5py.Group] = []
 
     def visit(_: str, item: h5py.HLObject) -> None:
         if isinstance(item, h5py.Group) and _class(item):
-            found.append(item)
+            groups.append(item)
 
     file.visititems(visit)
-    return sorted(found, key=lambda group: str(group.name))
+    return sorted(groups, key=lambda group: str(group.name))
 
 
 def _candidates(groups: Sequence[h5py.Group]) -> list[h5py.Dataset]:
-    """Datasets that hold patterns: those of detectors, or the signals of data groups where no detector has any."""
+    """Datasets that may hold patterns: those of detectors; where there are none, the signals of data groups."""
     detectors = [find(group, "data") for group in groups if _class(group) == "NXdetector"]
     signals = [find(group, text(group.attrs.get("signal", "data"))) for group in groups if _class(group) == "NXdata"]
     for choice in (detectors, signals):
-        found = {one.id: one for one in choice if one is not None and len(one.shape) in (3, 4)}
-        if found:
-            return list(found.values())
+        distinct = {item.id: item for item in choice if item is not None and len(item.shape) in (3, 4)}
+        if distinct:
+            return list(distinct.values())
     return []
 
 
 class _Nexus:
-    """Reads what belongs to one dataset of patterns."""
+    """Reads geometry, mask and positions of one dataset of patterns."""
 
     def __init__(self, path: Path, groups: Sequence[h5py.Group], frames: h5py.Dataset) -> None:
         self.path = path
@@ -126,55 +126,58 @@ class _Nexus:
         return geometry_in_file(self.path, values, names)
 
     def mask(self) -> NDArray[np.bool_] | None:
-        found = self._first(self.detectors, ("pixel_mask", "mask"))
-        if found is None or len(found.shape) != 2:
+        stored = self._first(self.detectors, ("pixel_mask", "mask"))
+        if stored is None or len(stored.shape) != 2:
             return None
-        return np.asarray(numeric(f"{self.path}: {found.name}", found[()], kinds="iub") != 0)
+        return np.asarray(numeric(f"{self.path}: {stored.name}", stored[()], kinds="iub") != 0)
 
     def _first(self, groups: Sequence[h5py.Group], names: Sequence[str]) -> h5py.Dataset | None:
-        found = (find(group, name) for group in groups for name in names)
-        return next((one for one in found if one is not None), None)
+        items = (find(group, name) for group in groups for name in names)
+        return next((item for item in items if item is not None), None)
 
     def _length(
         self, groups: Sequence[h5py.Group], names: Sequence[str], default: float = 1e10
     ) -> tuple[str, float] | None:
-        """Name and angstrom of the first dataset with one of these names; ``default``: a unit unsaid."""
-        found = self._first(groups, names)
-        if found is None:
-            return None
-        return str(found.name), scalar(f"{self.path}: {found.name}", found[()]) * self._unit(found, default)
+        """Name of the first dataset with one of these names, and its value in angstrom.
 
-    def _unit(self, found: h5py.Dataset, default: float) -> float:
-        if "units" not in found.attrs:
+        ``default`` is the unit, in angstrom, of a dataset that states none.
+        """
+        item = self._first(groups, names)
+        if item is None:
+            return None
+        return str(item.name), scalar(f"{self.path}: {item.name}", item[()]) * self._unit(item, default)
+
+    def _unit(self, item: h5py.Dataset, default: float) -> float:
+        if "units" not in item.attrs:
             return default
-        factor = units.angstrom(text(found.attrs["units"]))
+        factor = units.angstrom(text(item.attrs["units"]))
         if factor is None:
             raise InputError(
                 Problem(
-                    f"{self.path}: {found.name}", f"has the unit '{text(found.attrs['units'])}'", "a length is needed"
+                    f"{self.path}: {item.name}", f"has the unit '{text(item.attrs['units'])}'", "a length is needed"
                 )
             )
         return factor
 
-    def _wavelength(self, found: h5py.Dataset) -> float:
-        value = scalar(f"{self.path}: {found.name}", found[()])
-        unit = text(found.attrs["units"]) if "units" in found.attrs else "J" if value < _ENERGY_IN_JOULE_BELOW else "eV"
+    def _wavelength(self, item: h5py.Dataset) -> float:
+        value = scalar(f"{self.path}: {item.name}", item[()])
+        unit = text(item.attrs["units"]) if "units" in item.attrs else "J" if value < _ENERGY_IN_JOULE_BELOW else "eV"
         factor = units.kev(unit)
         if factor is None or not value > 0 or not np.isfinite(value):
             raise InputError(
-                Problem(f"{self.path}: {found.name}", f"{value} {unit} is impossible", "an energy is needed")
+                Problem(f"{self.path}: {item.name}", f"{value} {unit} is impossible", "an energy is needed")
             )
         probes = [find(group, "probe") for group in self._of(("NXsource",))]
-        electrons = any(one is not None and text(one[()]).strip() == "electron" for one in probes)
+        electrons = any(probe is not None and text(probe[()]).strip() == "electron" for probe in probes)
         return wavelength_angstrom("electron" if electrons else "x-ray", value * factor)
 
     def positions(self) -> tuple[str, NDArray[np.float64]] | None:
-        """Name and (y, x) of the probe, angstrom (position, 2); None where the file lists none."""
+        """Name of the positions, and (y, x) of the probe in angstrom (position, 2); None where the file lists none."""
         for group in self._of(("NXsample", "NXdata", "NXdetector")):
             for name in ("geometry/translation", "geometry_1/translation", "translation"):
-                found = find(group, name)
-                if found is not None:
-                    return str(found.name), self._translation(found)
+                item = find(group, name)
+                if item is not None:
+                    return str(item.name), self._translation(item)
         scan = tuple(int(n) for n in self.frames.shape[:-2])
         for group in self._of(_MOVED):
             y, x = self._axis(group, "y"), self._axis(group, "x")
@@ -182,37 +185,37 @@ class _Nexus:
                 continue
             placed = _spread(self._values(y), self._values(x), scan)
             if placed is None:
-                what = f"{name_and_shape(y)} and {name_and_shape(x)} do not fit the scan of shape {scan}"
-                raise InputError(Problem(f"{self.path}: {group.name}", what, "one position per pattern is expected"))
+                fault = f"{name_and_shape(y)} and {name_and_shape(x)} do not fit the scan of shape {scan}"
+                raise InputError(Problem(f"{self.path}: {group.name}", fault, "one position per pattern is expected"))
             return f"{y.name}, {x.name}", placed
         return None
 
     def _axis(self, group: h5py.Group, axis: str) -> h5py.Dataset | None:
-        """The numeric dataset of a length, with more than one value, whose name starts or ends with the axis."""
+        """Find the numeric dataset, with more than one value, whose name starts or ends with the axis."""
         for name in sorted(group, key=len):
             plain = name.lower().removesuffix("_set").removesuffix("_value").removesuffix("_positions")
             parts = plain.split("_")
-            found = find(group, name)
-            if found is None or found.dtype.kind not in "iuf" or found.size < 2 or found.id == self.frames.id:
+            item = find(group, name)
+            if item is None or item.dtype.kind not in "iuf" or item.size < 2 or item.id == self.frames.id:
                 continue
-            if axis in (parts[0], parts[-1]) and not name.endswith("pixel_size") and len(found.shape) <= 2:
-                return found
+            if axis in (parts[0], parts[-1]) and not name.endswith("pixel_size") and len(item.shape) <= 2:
+                return item
         return None
 
-    def _values(self, found: h5py.Dataset) -> NDArray[np.float64]:
-        return numeric(f"{self.path}: {found.name}", found[()]).astype(np.float64) * self._unit(found, 1e10)
+    def _values(self, item: h5py.Dataset) -> NDArray[np.float64]:
+        return numeric(f"{self.path}: {item.name}", item[()]).astype(np.float64) * self._unit(item, 1e10)
 
-    def _translation(self, found: h5py.Dataset) -> NDArray[np.float64]:
-        moved = self._values(found)
+    def _translation(self, item: h5py.Dataset) -> NDArray[np.float64]:
+        moved = self._values(item)
         if moved.ndim != 2 or moved.shape[1] not in (2, 3):
             raise InputError(
-                Problem(f"{self.path}: {found.name}", f"has shape {moved.shape}", "(position, 3), x, y, z, is expected")
+                Problem(f"{self.path}: {item.name}", f"has shape {moved.shape}", "(position, 3), x, y, z, is expected")
             )
         return moved[:, [1, 0]]
 
 
 def _spread(y: NDArray[np.float64], x: NDArray[np.float64], scan: tuple[int, ...]) -> NDArray[np.float64] | None:
-    """(position, 2) from values per pattern, or per row and column of a raster; None where neither fits."""
+    """Positions (position, 2) from values per pattern, or per row and column of a raster; None where neither fits."""
     count = int(np.prod(scan))
     if y.size == count and x.size == count:
         return np.stack([y.ravel(), x.ravel()], axis=1)

@@ -21,7 +21,7 @@ _MAGIC = b"\x93NUMPY"
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """What the header of a .npy stream says."""
+    """Shape, order and type stated by the header of a .npy stream."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -29,7 +29,7 @@ class NpyHeader:
 
 
 def read_npy_header(stream: IO[bytes]) -> NpyHeader | None:
-    """Read a header and leave the stream at the first value; None for versions without public reader.
+    """Read the header and leave the stream at the first value; None for versions that NumPy has no public reader for.
 
     Raises:
         ValueError: not a .npy stream.
@@ -47,7 +47,7 @@ def open_npy(path: Path, data: DataSettings) -> Iterator[Contents]:
     """Open a .npy file; its patterns are mapped, not loaded.
 
     Raises:
-        InputError: damaged, or Python objects.
+        InputError: the file is damaged, or holds Python objects.
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -7,7 +7,7 @@ Keys, all arrays of numbers (nothing pickled is ever loaded):
     positions or scan     (position, 2) or (scan_y, scan_x, 2): (y, x) of the probe on the object, +y along
                           increasing detector row; in the unit that ``objective.data.positions`` names
     mask                  (det_y, det_x), nonzero = ignore the pixel; stored like data (corner or centre)
-    probe                 (..., det_y, det_x) complex, centred; the first of leading modes is taken
+    probe                 (..., det_y, det_x) complex, centred; only the first of several modes is read
     energy_eV             kinetic energy of electrons
     wavelength_angstrom   the wavelength, instead of energy_eV
     angular_sampling_mrad one number or (y, x): scattering angle per detector pixel
@@ -17,7 +17,7 @@ Keys, all arrays of numbers (nothing pickled is ever loaded):
     nominal_rotation_deg  nominal scan rotation in degrees
     detector_distance_mm, detector_pixel_um, focus_to_sample_mm   as in ``objective.geometry``
 
-``data`` is required; other keys in the archive are not looked at.
+``data`` is required; other keys of the archive are ignored.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _recognise(clues: Clues) -> Certainty:
 
 @contextmanager
 def open_npz(path: Path, data: DataSettings) -> Iterator[Contents]:
-    """Read an archive with the keys that this module's docstring lists.
+    """Open an archive with the keys that this module's docstring lists.
 
     Raises:
         InputError: not a complete archive, ``data`` missing, or an array unreadable or not numeric.
@@ -77,7 +77,7 @@ def open_npz(path: Path, data: DataSettings) -> Iterator[Contents]:
                 "a file cut short by a broken copy or download looks so; copy it again, or name its format",
             )
         )
-    with path.open("rb") as stream:  # ours to close: np.load forgets it where the archive is damaged
+    with path.open("rb") as stream:  # opened here because np.load does not close a damaged archive
         try:
             archive = np.load(stream, allow_pickle=False)
         except _UNREADABLE as error:
@@ -96,8 +96,8 @@ def open_npz(path: Path, data: DataSettings) -> Iterator[Contents]:
 def _contents(path: Path, archive: Any, data: DataSettings) -> Contents:
     keys = set(archive.files)
     if "data" not in keys:
-        what = f"has no array 'data' (arrays: {', '.join(sorted(keys)) or 'none'})"
-        raise InputError(Problem(str(path), what, near_miss("data", keys) + " Name the patterns 'data'"))
+        fault = f"has no array 'data' (arrays: {', '.join(sorted(keys)) or 'none'})"
+        raise InputError(Problem(str(path), fault, near_miss("data", keys) + " Name the patterns 'data'"))
     frames = _frames(path, archive)
     name = "positions" if "positions" in keys else "scan"
     positions = _positions(path, archive, name, frames.shape) if name in keys else None
@@ -120,7 +120,7 @@ def _contents(path: Path, archive: Any, data: DataSettings) -> Contents:
 
 
 def _frames(path: Path, archive: Any) -> Frames:
-    """The patterns, read from the archive block by block; in memory where they are not stored row by row."""
+    """The patterns, to be read from the archive block by block; loaded at once where they are not stored row by row."""
     info = archive.zip.getinfo(next(name for name in ("data.npy", "data") if name in archive.zip.namelist()))
     try:
         with archive.zip.open(info) as stream:
@@ -164,15 +164,15 @@ def _array(path: Path, archive: Any, key: str) -> NDArray[Any]:
 
 
 def _positions(path: Path, archive: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    found = numeric(f"{path}: {name}", _array(path, archive, name)).astype(np.float64)
-    return found.reshape(-1, 2) if found.shape == (*shape[:-2], 2) else found
+    positions = numeric(f"{path}: {name}", _array(path, archive, name)).astype(np.float64)
+    return positions.reshape(-1, 2) if positions.shape == (*shape[:-2], 2) else positions
 
 
 def _probe(path: Path, archive: Any) -> NDArray[np.complex64]:
-    found = numeric(f"{path}: probe", _array(path, archive, "probe"), kinds="iufc")
-    if found.ndim < 2 or 0 in found.shape:
-        raise InputError(Problem(f"{path}: probe", f"has shape {found.shape}", "(..., det_y, det_x) is expected"))
-    return np.ascontiguousarray(found[(0,) * (found.ndim - 2)], dtype=np.complex64)
+    probe = numeric(f"{path}: probe", _array(path, archive, "probe"), kinds="iufc")
+    if probe.ndim < 2 or 0 in probe.shape:
+        raise InputError(Problem(f"{path}: probe", f"has shape {probe.shape}", "(..., det_y, det_x) is expected"))
+    return np.ascontiguousarray(probe[(0,) * (probe.ndim - 2)], dtype=np.complex64)
 
 
 def _geometry(path: Path, archive: Any, keys: set[str]) -> GeometrySettings:
@@ -183,8 +183,8 @@ def _geometry(path: Path, archive: Any, keys: set[str]) -> GeometrySettings:
             values[field] = scalar(f"{path}: {key}", _array(path, archive, key)) * factor
             names[field] = key
     for key in keys & set(_PAIRS):
-        found = numeric(f"{path}: {key}", _array(path, archive, key)).reshape(-1).tolist()
-        values[key] = found[0] if len(found) == 1 else tuple(found)
+        numbers = numeric(f"{path}: {key}", _array(path, archive, key)).reshape(-1).tolist()
+        values[key] = numbers[0] if len(numbers) == 1 else tuple(numbers)
         names[key] = key
     if "energy_kev" in values:
         values["radiation"] = "electron"

@@ -58,33 +58,33 @@ def _kind(item: Any) -> str:
 
 
 def _datacubes(file: h5py.File) -> list[h5py.Dataset]:
-    """The data of every array with four axes."""
-    found: list[h5py.Dataset] = []
+    """The datasets of all arrays with four axes."""
+    datacubes: list[h5py.Dataset] = []
 
     def visit(_: str, item: h5py.HLObject) -> None:
         if isinstance(item, h5py.Group) and _kind(item) == "array":
             array = find(item, "data")
             if array is not None and len(array.shape) == _DATACUBE_AXES:
-                found.append(array)
+                datacubes.append(array)
 
     file.visititems(visit)
-    return found
+    return datacubes
 
 
 def _calibration(file: h5py.File, frames: h5py.Dataset) -> h5py.Group | None:
-    """The calibration of the tree that holds the datacube."""
+    """The calibration group of the tree that holds the datacube; None where it has none."""
     root = file.get(str(frames.name).split("/")[1])
-    found = root.get("metadatabundle/calibration") if isinstance(root, h5py.Group) else None
-    return found if isinstance(found, h5py.Group) else None
+    group = root.get("metadatabundle/calibration") if isinstance(root, h5py.Group) else None
+    return group if isinstance(group, h5py.Group) else None
 
 
 def _flag(path: Path, group: h5py.Group | None, name: str) -> bool:
-    found = None if group is None else find(group, name)
-    return found is not None and bool(np.any(numeric(f"{path}: {found.name}", found[()], kinds="biu")))
+    stored = None if group is None else find(group, name)
+    return stored is not None and bool(np.any(numeric(f"{path}: {stored.name}", stored[()], kinds="biu")))
 
 
 class _Calibration:
-    """Reads geometry from a calibration group, or from the axes of the datacube where it has none."""
+    """Reads geometry from a calibration group, or from the datacube's axes where the group has none."""
 
     def __init__(self, path: Path, group: h5py.Group | None, cube: h5py.Group) -> None:
         self.path = path
@@ -102,7 +102,7 @@ class _Calibration:
             self._take("scan_rotation_degree", "QR_rotation", -math.degrees(radian))
         if (angle := self._number("convergence_semiangle_mrad")) is not None:
             self._take("semi_convergence_mrad", "convergence_semiangle_mrad", angle)
-        for name in ("accelerating_voltage", "beam_energy"):  # volt; no standard names, but customary ones
+        for name in ("accelerating_voltage", "beam_energy"):  # in volt; the names are customary, not standard
             if (volt := self._number(name)) is not None and "energy_kev" not in self.values:
                 self._take("energy_kev", name, volt * 1e-3)
                 self._take("radiation", name, "electron")
@@ -124,10 +124,10 @@ class _Calibration:
 
     def _pair(self, unit_name: str, size_name: str, *axes: str) -> tuple[str, tuple[float, float] | None]:
         """The unit and the pixel's size along both axes, from the calibration or the axes' first two values."""
-        found = None if self.group is None else find(self.group, unit_name)
-        if found is not None:
+        unit = None if self.group is None else find(self.group, unit_name)
+        if unit is not None:
             size = self._number(size_name)
-            return text(found[()]), None if size is None else (size, size)
+            return text(unit[()]), None if size is None else (size, size)
         dims = [find(self.cube, axis) for axis in axes]
         if any(dim is None or "units" not in dim.attrs or dim.size < 2 for dim in dims):
             return "", None
@@ -135,16 +135,16 @@ class _Calibration:
         return text(dims[0].attrs["units"]), (float(steps[0]), float(steps[1]))  # type: ignore[union-attr]
 
     def _number(self, name: str) -> float | None:
-        found = None if self.group is None else find(self.group, name)
-        if found is None or found.shape not in ((), (1,)):  # a map over the scan, or None stored as text
+        stored = None if self.group is None else find(self.group, name)
+        if stored is None or stored.shape not in ((), (1,)):  # a map over the scan, or None stored as text
             return None
-        if found.dtype.kind not in "iuf":
-            if text(found[()]) in ("_None", "None", ""):
+        if stored.dtype.kind not in "iuf":
+            if text(stored[()]) in ("_None", "None", ""):
                 return None
             raise InputError(
-                Problem(f"{self.path}: {found.name}", f"holds {text(found[()])!r}", "a number is expected")
+                Problem(f"{self.path}: {stored.name}", f"holds {text(stored[()])!r}", "a number is expected")
             )
-        return scalar(f"{self.path}: {found.name}", found[()])
+        return scalar(f"{self.path}: {stored.name}", stored[()])
 
     def _take(self, field: str, name: str, value: Any) -> None:
         self.values[field], self.names[field] = value, name

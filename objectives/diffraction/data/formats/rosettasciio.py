@@ -1,9 +1,10 @@
 """Microscopy formats that RosettaSciIO reads: EMPAD, Medipix (.mib), .blo, .dm3/.dm4, .emd, .hspy, TVIPS and others.
 
 RosettaSciIO parses the file; here its signal (array, axes with scales and units, metadata tree as in HyperSpy) becomes
-:class:`~objectives.diffraction.data.contents.Contents`. Arrays stay lazy where the format allows it. Which axes are
-the scan's is what the signal says (``navigate``), else what the units say (reciprocal lengths and angles are the
-detector's), else the first ones. Energies are in keV, convergence semi-angles in mrad, camera lengths in mm.
+:class:`~objectives.diffraction.data.contents.Contents`. Arrays stay lazy where the format allows it. The scan's axes
+are those that the signal marks (``navigate``); failing that, those whose units are not the detector's (reciprocal
+lengths and angles); failing that, the first ones. Energies are in keV, convergence semi-angles in mrad, camera lengths
+in mm.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ from objectives.diffraction.data.hdf5_access import text
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 _UNSAFE = ("netCDF", "MSA")  # their readers evaluate text of the file as Python
-_PREFERRED = ("EMPAD", "Arina")  # where other readers have the same suffix
-_OWN = ("numpy", "NeXus", "USID", "Tofwerk", "Delmic")  # read here, or not patterns
+_PREFERRED = ("EMPAD", "Arina")  # chosen where several readers have the same suffix
+_OWN = ("numpy", "NeXus", "USID", "Tofwerk", "Delmic")  # read by this project itself, or never patterns
 _INSTRUMENTS = ("TEM", "SEM")
 _ZARR_METADATA = (".zarray", ".zmetadata", "zarr.json")
-_SHAPE_KEYWORD = {"TVIPS": "scan_shape"}  # readers that pick the scan out of more frames than it has
+_SHAPE_KEYWORD = {"TVIPS": "scan_shape"}  # readers that select the scan's frames from a longer file
 _ZIPPED = (".zspy", ".prz")  # formats that are ZIP archives
 _ZIP_MAGIC = b"PK\x03\x04"
 _HDF5_SUFFIXES = (".emd", ".hspy")
-_ALL_FRAMES = (2**62,)  # QuantumDetector: more than there are, so that none is dropped and none is guessed to be a row
+_ALL_FRAMES = (2**62,)  # QuantumDetector: more frames than a file has, so that it neither drops frames nor guesses rows
 
 
 def _reader_names() -> Mapping[str, str]:
@@ -54,7 +55,7 @@ _READER_NAMES = _reader_names()
 
 
 def _recognise(clues: Clues) -> Certainty:
-    """Likely for HDF5 and ZIP files that their suffix, or HyperSpy's attribute, tells from others."""
+    """Likely for HDF5 and ZIP files with a suffix, or HyperSpy's attribute, that other formats do not have."""
     if clues.hdf5 is not None:
         hyperspy = text(clues.hdf5.attrs.get("file_format", "")) == "HyperSpy"
         return Certainty.LIKELY if hyperspy or clues.suffix in _HDF5_SUFFIXES else Certainty.NONE
@@ -73,10 +74,10 @@ def open_rosettasciio(path: Path, data: DataSettings) -> Iterator[Contents]:
     reader = _reader_name(path)
     signals = _read(path, reader, data)
     try:
-        signal = _choose(path, [one for one in signals if _is_scan(one)], signals, data.key)
+        signal = _choose(path, [candidate for candidate in signals if _is_scan(candidate)], signals, data.key)
         array, scan, detector = _ordered(signal)
         if array.ndim == 4 and reader in _SHAPE_KEYWORD and data.shape is not None:
-            array = array.reshape((-1, *array.shape[2:]))  # the study's shape is applied with the others'
+            array = array.reshape((-1, *array.shape[2:]))  # with_shape applies the study's shape, as for other formats
             scan = []
         try:
             yield Contents(
@@ -111,7 +112,7 @@ def _unreadable(path: Path, reader: str, error: Exception) -> InputError:
 
 
 def _read(path: Path, reader: str, data: DataSettings) -> list[dict[str, Any]]:
-    """Every signal of the file."""
+    """Read all signals of the file."""
     _refuse_pickles(path)
     api = next(plugin["api"] for plugin in IO_PLUGINS if plugin["name"] == reader)
     options: dict[str, Any] = {}
@@ -133,7 +134,7 @@ def _read(path: Path, reader: str, data: DataSettings) -> list[dict[str, Any]]:
         raise InputError(
             Problem(str(path), f"RosettaSciIO's reader {reader} needs another package: {error}", "install it")
         ) from error
-    # A parser of a damaged file may fail in any way; whatever it is, the file is what is wrong.
+    # A parser may fail in any way on a damaged file; in every case the file is at fault.
     except Exception as error:
         raise _unreadable(path, reader, error) from error
 
@@ -149,13 +150,14 @@ def _refuse_pickles(path: Path) -> None:
 
 
 def _zarr_metadata(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every metadata file of a Zarr store, a folder or a ZIP archive; nothing for other files."""
+    """Name and content of every metadata file of a Zarr store (a folder or a ZIP archive); nothing for other files."""
     if path.is_dir():
         for name in _ZARR_METADATA:
-            yield from ((str(one.relative_to(path)), one.read_bytes()) for one in path.rglob(name))
+            yield from ((str(file.relative_to(path)), file.read_bytes()) for file in path.rglob(name))
     elif path.suffix.lower() == ".zspy" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            yield from ((one, archive.read(one)) for one in archive.namelist() if Path(one).name in _ZARR_METADATA)
+            members = [name for name in archive.namelist() if Path(name).name in _ZARR_METADATA]
+            yield from ((name, archive.read(name)) for name in members)
 
 
 def _is_scan(signal: Mapping[str, Any]) -> bool:
@@ -170,10 +172,10 @@ def _title(signal: Mapping[str, Any]) -> str:
 def _choose(
     path: Path, candidates: list[dict[str, Any]], signals: list[dict[str, Any]], key: str | None
 ) -> dict[str, Any]:
-    """The signal whose title is ``key``, or the only candidate."""
-    listed = ", ".join(f"{_title(one) or 'unnamed'} {tuple(one['data'].shape)}" for one in candidates)
+    """Choose the signal whose title is ``key``, or the only candidate."""
+    listed = ", ".join(f"{_title(signal) or 'unnamed'} {tuple(signal['data'].shape)}" for signal in candidates)
     if key is not None:
-        matching = [one for one in candidates if _title(one) == key]
+        matching = [signal for signal in candidates if _title(signal) == key]
         if len(matching) == 1:
             return matching[0]
         raise InputError(
@@ -182,9 +184,10 @@ def _choose(
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
-        what = f"is needed: {path} holds several signals that could be patterns: {listed}"
-        raise InputError(Problem("objective.data.key", what, f"state a title, e.g. key: {_title(candidates[0])}"))
-    there = ", ".join(str(tuple(one["data"].shape)) for one in signals if hasattr(one.get("data"), "shape")) or "none"
+        fault = f"is needed: {path} holds several signals that could be patterns: {listed}"
+        raise InputError(Problem("objective.data.key", fault, f"state a title, e.g. key: {_title(candidates[0])}"))
+    arrays = [signal["data"] for signal in signals if hasattr(signal.get("data"), "shape")]
+    there = ", ".join(str(tuple(array.shape)) for array in arrays) or "none"
     raise InputError(
         Problem(
             str(path), f"holds no list or raster of patterns (shapes of its signals: {there})", "4D-STEM is expected"
@@ -193,7 +196,7 @@ def _choose(
 
 
 def _ordered(signal: Mapping[str, Any]) -> tuple[Any, list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """The array with the scan's axes first, the axes of the scan, and those of the detector."""
+    """The array with the scan's axes first, the axes of the scan, and the axes of the detector."""
     array = signal["data"]
     axes = sorted(signal["axes"], key=lambda axis: axis.get("index_in_array", signal["axes"].index(axis)))
     number = array.ndim - 2
@@ -246,30 +249,31 @@ def _geometry(
         take("radiation", "metadata beam_energy", "electron")
     if (angle := _metadata(signal, "convergence_angle")) is not None:
         take("semi_convergence_mrad", "metadata convergence_angle", angle)
-    if reader != "Blockfile" and (length := _metadata(signal, "camera_length")) is not None:  # there, not in mm
+    # A Blockfile's camera length is not in mm.
+    if reader != "Blockfile" and (length := _metadata(signal, "camera_length")) is not None:
         take("detector_distance_mm", "metadata camera_length", length)
     return geometry_in_file(path, values, names)
 
 
 def _scaled(axis: Mapping[str, Any], convert: Any) -> float | None:
-    """The axis' step in the project's unit, without sign; None where it has no such unit."""
+    """Magnitude of the axis' step in the project's unit; None where its unit is of another kind."""
     factor, scale = convert(_unit(axis)), axis.get("scale")
     return None if factor is None or not scale else abs(float(scale)) * float(factor)
 
 
 def _metadata(signal: Mapping[str, Any], name: str) -> float | None:
-    """A number of the microscope, from the metadata tree or what the reader maps into it; None where it is unset."""
+    """A number of the microscope, from the metadata tree or what the reader maps into it; None where it is not set."""
     for instrument in _INSTRUMENTS:
         place = f"Acquisition_instrument.{instrument}.{name}"
-        found = _at(signal.get("metadata", {}), place)
+        value = _at(signal.get("metadata", {}), place)
         for source, (target, convert) in signal.get("mapping", {}).items():
             original = _at(signal.get("original_metadata", {}), source) if target == place else None
-            if found is None and original is not None:
+            if value is None and original is not None:
                 with suppress(TypeError, ValueError):
-                    found = convert(original) if convert is not None else original
+                    value = convert(original) if convert is not None else original
         with suppress(TypeError, ValueError):
-            if found is not None and float(found) > 0:  # zero stands for unknown
-                return float(found)
+            if value is not None and float(value) > 0:  # zero stands for unknown
+                return float(value)
     return None
 
 
@@ -280,7 +284,7 @@ def _at(tree: Any, place: str) -> Any:
 
 
 def _close(signals: Sequence[Mapping[str, Any]]) -> None:
-    """Close what lazy arrays keep open."""
+    """Close the files that lazy arrays keep open."""
     from rsciio.utils.file import get_file_handle
 
     for signal in signals:

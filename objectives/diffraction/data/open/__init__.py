@@ -1,1 +1,1 @@
-"""Open a file of any known format as a measurement."""
+"""Open a file of any format as a measurement."""

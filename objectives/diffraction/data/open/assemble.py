@@ -1,4 +1,4 @@
-"""From a file's contents to a checked :class:`Measurement`: geometry, mask, positions and patterns."""
+"""Assemble a checked :class:`Measurement` from a file's contents: geometry, mask, positions and patterns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 Positions = NDArray[np.float64]
 
-_ABSURD = 1e30  # as a position: infinite in any unit
+_ABSURD = 1e30  # a position beyond this counts as infinite, whatever the unit
 
 
 def assemble(contents: Contents, data: DataSettings, geometry: GeometrySettings) -> Measurement:
@@ -26,15 +26,15 @@ def assemble(contents: Contents, data: DataSettings, geometry: GeometrySettings)
     Args:
         contents: an open file.
         data: ``region``, ``step``, ``orientation``, ``crop``, ``mask`` and ``negative`` are applied here; the reader
-            has seen to the rest.
-        geometry: what the study states, over a record's defaults.
+            has applied the other settings.
+        geometry: geometry stated by the study, merged over a record's defaults.
 
     Returns:
         The measurement: float32 patterns with masked pixels set to zero and the beam at (N//2, N//2),
         positions centred on zero.
 
     Raises:
-        InputError: every problem found, at once.
+        InputError: with every problem of the file and the settings.
     """
     selection = select(contents, data)
     findings = Findings()
@@ -60,7 +60,7 @@ def assemble(contents: Contents, data: DataSettings, geometry: GeometrySettings)
         findings.problems.extend(error.problems)
     findings.raise_any()
     if resolved is None or bad is None or loaded is None or positions is None:
-        raise AssertionError("a part is missing without a problem to tell")  # unreachable: each part or its problem
+        raise AssertionError("a part is missing without a problem")  # unreachable: each part is there, or its problem
     return _finish(contents, selection, resolved, bad, loaded, positions)
 
 
@@ -72,7 +72,7 @@ def _finish(
     loaded: tuple[NDArray[np.float32], bool],
     positions: Positions,
 ) -> Measurement:
-    """Put checked parts together, converting positions and probe where crop or geometry ask for it."""
+    """Put the checked parts together; convert positions and probe where the crop or the geometry requires it."""
     positions, unit = positions[selection.frames], contents.position_unit
     size = oriented_size(selection.size, selection.orientation)
     probe = contents.probe
@@ -99,9 +99,9 @@ def _finish(
 
 
 def centre(positions: Positions) -> Positions:
-    """Shift positions (N, 2) to zero mean; positions already centred to rounding come back unchanged.
+    """Shift positions (N, 2) to zero mean; positions that are centred up to rounding are returned unchanged.
 
-    Unchanged matters: a measurement written and read again keeps its content hash.
+    So a measurement that is written and read again keeps its content hash.
     """
     mean = positions.mean(axis=0)
     extent = float(np.ptp(positions, axis=0).max())
@@ -109,7 +109,7 @@ def centre(positions: Positions) -> Positions:
 
 
 def crop_probe(probe: NDArray[np.complex64], crop: tuple[int, int], far: bool) -> NDArray[np.complex64]:
-    """The probe (y, x) on the grid that belongs to the cropped detector.
+    """Resample the probe (y, x) to the grid that belongs to the cropped detector.
 
     In the far field the detector is the probe's Fourier plane: its central part is kept, so the field of view
     stays and the object pixel grows; intensity inside the kept angles is conserved. In the near field the
@@ -126,7 +126,7 @@ def crop_probe(probe: NDArray[np.complex64], crop: tuple[int, int], far: bool) -
 
 
 def _positions(contents: Contents, study: GeometrySettings) -> Positions:
-    """Positions (N, 2) of every stored frame, from the file's list or from the raster's step."""
+    """Positions (N, 2) of all stored frames, from the file's list or from the raster's step."""
     step = study.scan_step_angstrom
     if contents.positions is None:
         step = step if step is not None else contents.geometry.scan_step_angstrom
@@ -148,7 +148,7 @@ def _positions(contents: Contents, study: GeometrySettings) -> Positions:
 
 
 def _check_positions(contents: Contents, positions: Positions) -> None:
-    """Raise InputError where listed positions do not fit the patterns or cannot be a scan."""
+    """Raise InputError if listed positions do not fit the patterns or cannot be a scan."""
     name = contents.positions_name
     count = int(np.prod(contents.frames.shape[:-2]))
     if positions.shape != (count, 2):
@@ -178,7 +178,7 @@ def _check_positions(contents: Contents, positions: Positions) -> None:
 
 
 def _bad_pixels(contents: Contents, data: DataSettings, selection: Selection) -> NDArray[np.bool_]:
-    """The file's mask and the study's, turned and cropped as the patterns are; True where a pixel is to be ignored."""
+    """Unite the file's mask and the study's, turned and cropped like the patterns; True on pixels to ignore."""
     size = selection.size
     bad = np.zeros(size, np.bool_)
     if contents.bad is not None:
@@ -200,7 +200,7 @@ def _bad_pixels(contents: Contents, data: DataSettings, selection: Selection) ->
 
 
 def _probe_problem(contents: Contents) -> Problem | None:
-    """What is wrong with the probe, if anything."""
+    """The problem with the probe; None where it is absent or sound."""
     if contents.probe is None:
         return None
     size = tuple(contents.frames.shape[-2:])

@@ -24,14 +24,15 @@ def open_measurement(data: DataSettings, geometry: GeometrySettings, *, folder: 
 
     Args:
         data: which file or record, and how to read it.
-        geometry: what the study states; it wins over the record's defaults, and these over the file.
-        folder: what a relative ``data.file`` is relative to.
+        geometry: geometry stated by the study; it overrides the record's defaults, and these override the file.
+        folder: the folder to which a relative ``data.file`` is relative.
 
     Returns:
         The measurement in the project's conventions (:mod:`objectives.diffraction.data.measurement`).
 
     Raises:
-        InputError: the file is missing, unreadable, malformed, or lacks geometry; with every problem found.
+        InputError: the file is missing, unreadable, malformed, or lacks geometry; with every problem of
+            the file and the settings.
     """
     record: Record | None = None
     if data.record is not None:
@@ -49,7 +50,7 @@ def open_measurement(data: DataSettings, geometry: GeometrySettings, *, folder: 
 
 
 def _check_file(path: Path) -> None:
-    """Raise InputError where there is no readable file with something in it."""
+    """Raise InputError if there is no readable, non-empty file."""
     if is_folder_of_a_format(path):
         return
     if path.is_dir():
@@ -74,10 +75,10 @@ def open_contents(path: Path, data: DataSettings) -> Iterator[Contents]:
 
     Args:
         path: the file.
-        data: how to read it; its own ``file`` is not looked at.
+        data: how to read it; its ``file`` and ``record`` are ignored.
 
     Raises:
-        InputError: the file cannot be read, or a setting has no effect on its format or is needed and missing.
+        InputError: the file cannot be read, or a setting has no effect on its format, or is needed but missing.
     """
     name = recognise(path) if data.format == AUTO else data.format
     _check_settings(path, data, name)

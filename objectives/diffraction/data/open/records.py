@@ -1,8 +1,8 @@
-"""Measurements known by name, each one file with a checksum.
+"""Measurements that a study can name (records), each a file with a checksum.
 
-``AUTOTUNE_DATA``, where set, names a folder that is looked in first (the folder itself and its direct
-subfolders); otherwise a record with a public address is downloaded once into the user's cache. Not every
-record has one: files that nobody publishes in exactly these bytes must be put into ``AUTOTUNE_DATA`` by hand.
+A record's file is first looked for in the folder named by ``AUTOTUNE_DATA``, where that is set, and in its direct
+subfolders. Otherwise a record with a public address is downloaded once into the user's cache. Not every record has an
+address: a file that nobody publishes in exactly these bytes must be put into ``AUTOTUNE_DATA`` by hand.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Record:
     """One named measurement.
 
     Attributes:
-        name: the name in study.yaml.
-        filename: the file's name.
+        name: name of the record in study.yaml.
+        filename: name of the file.
         sha256: checksum of the file.
-        origin: where it comes from and under which licence, for people.
-        data: how to read it, where that differs from the defaults.
-        geometry: what the file leaves unsaid and its publication says.
+        origin: source and licence, in words for people.
+        data: how to read the file, where that differs from the defaults.
+        geometry: geometry that the file lacks and its publication states.
         url: public address of exactly these bytes, for pooch; None where there is none.
     """
 
@@ -88,18 +88,18 @@ def find_record(name: str) -> Record:
 
 
 def fetch_record(name: str) -> Path:
-    """Path of a record's file on this machine, checksum verified; downloaded where needed and possible.
+    """Find a record's file on this machine, or download it; verify its checksum and return its path.
 
     Raises:
-        InputError: unknown name, file not found and not downloadable, or a checksum that differs.
+        InputError: the name is unknown, the file is neither here nor downloadable, or its checksum differs.
     """
     record = find_record(name)
-    found = _in_folder(record)
-    return found if found is not None else _download(record)
+    path = _in_folder(record)
+    return path if path is not None else _download(record)
 
 
 def _in_folder(record: Record) -> Path | None:
-    """The record's file below ``AUTOTUNE_DATA``; None where it is not there."""
+    """Find the record's file below ``AUTOTUNE_DATA``; None where it is not there."""
     stated = os.environ.get(ENVIRONMENT_VARIABLE)
     if not stated:
         return None
@@ -132,7 +132,7 @@ def _in_folder(record: Record) -> Path | None:
 
 
 def _download(record: Record) -> Path:
-    """Fetch the record into the user's cache, or raise InputError that says how to supply it by hand."""
+    """Download the record into the user's cache, or raise InputError that says how to supply it by hand."""
     by_hand = f"put {record.filename} into a folder and set {ENVIRONMENT_VARIABLE} to that folder"
     where = f"record '{record.name}'"
     if record.url is None:
@@ -149,7 +149,7 @@ def _download(record: Record) -> Path:
             fname=record.filename,
             path=pooch.os_cache("autotune"),
         )
-    # ValueError: checksum differs, or the archive has no such file; KeyError: an answer of an unknown form.
+    # ValueError: checksum differs, or the archive has no such file; KeyError: an answer of unknown form.
     except (requests.exceptions.RequestException, OSError, ValueError, KeyError) as error:
         raise InputError(
             Problem(where, f"cannot be downloaded from {record.url} ({type(error).__name__}: {error})", by_hand)

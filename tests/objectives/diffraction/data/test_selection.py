@@ -35,8 +35,8 @@ class Counting(LazyFrames):
         self.touched: dict[tuple[int, ...], int] = {}
 
     def block(self, index: Slices) -> np.ndarray:
-        found = self.array[index]
-        self.elements += found.size
+        block = self.array[index]
+        self.elements += block.size
         if self.chunks:
             per_axis = [
                 sorted({i // chunk for i in range(part.start, part.stop, part.step)})
@@ -44,7 +44,7 @@ class Counting(LazyFrames):
             ]
             for chunk in np.stack(np.meshgrid(*per_axis, indexing="ij"), -1).reshape(-1, len(per_axis)).tolist():
                 self.touched[tuple(chunk)] = self.touched.get(tuple(chunk), 0) + 1
-        return found
+        return block
 
 
 def contents_of(frames: Any, **parts: Any) -> Contents:
@@ -92,8 +92,8 @@ def test_every_cut_is_that_of_numpy(
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("objectives.diffraction.data.selection._BLOCK_BYTES", block_bytes)
-        found = load(source, **data)
-    np.testing.assert_array_equal(found, expected.reshape(-1, *expected.shape[2:]))
+        patterns = load(source, **data)
+    np.testing.assert_array_equal(patterns, expected.reshape(-1, *expected.shape[2:]))
     assert source.frames.elements == expected.size  # type: ignore[attr-defined]
 
 

@@ -46,11 +46,11 @@ def write(path: Path, **changes: Any) -> Path:
     with h5py.File(path, "w") as file:
         for name, kind in CLASSES.items():
             file.create_group(name).attrs["NX_class"] = kind
-        for name, found in datasets.items():
-            if found is not None:
-                file[name] = found[0]
-                if found[1] is not None:
-                    file[name].attrs["units"] = found[1]
+        for name, dataset in datasets.items():
+            if dataset is not None:
+                file[name], unit = dataset
+                if unit is not None:
+                    file[name].attrs["units"] = unit
     return path
 
 

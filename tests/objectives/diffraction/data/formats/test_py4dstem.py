@@ -92,8 +92,8 @@ def test_flip_transposes_unless_the_study_says_otherwise(tmp_path: Path) -> None
 )
 def test_units_of_the_detector(tmp_path: Path, unit: bytes, size: float, expected: float) -> None:
     path = write(tmp_path / "a.h5", calibration=CALIBRATION | {"Q_pixel_units": unit, "Q_pixel_size": size})
-    found = read(path).geometry.angular_sampling_mrad  # type: ignore[union-attr]
-    assert found == pytest.approx((expected, expected), rel=1e-4)
+    sampling = read(path).geometry.angular_sampling_mrad  # type: ignore[union-attr]
+    assert sampling == pytest.approx((expected, expected), rel=1e-4)
 
 
 def test_uncalibrated_pixels_are_asked_for(tmp_path: Path) -> None:

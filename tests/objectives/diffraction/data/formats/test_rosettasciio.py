@@ -55,8 +55,8 @@ def signal(data: np.ndarray, scales: Any = (0.04, 0.05, 0.02, 0.03), **metadata:
     }
 
 
-def write(reader: str, path: Path, what: dict[str, Any], **options: Any) -> Path:
-    importlib.import_module(f"rsciio.{reader}").file_writer(str(path), what, **options)
+def write(reader: str, path: Path, content: dict[str, Any], **options: Any) -> Path:
+    importlib.import_module(f"rsciio.{reader}").file_writer(str(path), content, **options)
     return path
 
 
@@ -131,10 +131,10 @@ def test_berkeley_emd(tmp_path: Path) -> None:
 
 def test_blockfile(tmp_path: Path) -> None:
     data = counts(3, 4, 8, 8).astype(np.uint8)
-    what = signal(data)
-    for axis in what["axes"]:
+    content = signal(data)
+    for axis in content["axes"]:
         axis["units"] = "nm" if axis["navigate"] else "cm"
-    path = write("blockfile", tmp_path / "a.blo", what, intensity_scaling=None, navigator=np.ones((3, 4), np.uint8))
+    path = write("blockfile", tmp_path / "a.blo", content, intensity_scaling=None, navigator=np.ones((3, 4), np.uint8))
     m = read(path, GeometrySettings(wavelength_angstrom=0.05, angular_sampling_mrad=1.0))
     np.testing.assert_array_equal(m.patterns, data.reshape(12, 8, 8))
     np.testing.assert_allclose(m.positions[5] - m.positions[0], [0.4, 0.5])
@@ -145,10 +145,10 @@ def test_blockfile(tmp_path: Path) -> None:
 
 def test_tvips_takes_the_shape_from_the_study(tmp_path: Path) -> None:
     data = counts(12, 8, 8)
-    what = signal(data, scales=(1.0, 0.02, 0.03))
-    what["axes"][0].update(navigate=True, units="", name="")
-    what["metadata"]["General"] |= {"date": "2024-01-01", "time": "10:00:00"}
-    path = write("tvips", tmp_path / "rec_000.tvips", what)
+    content = signal(data, scales=(1.0, 0.02, 0.03))
+    content["axes"][0].update(navigate=True, units="", name="")
+    content["metadata"]["General"] |= {"date": "2024-01-01", "time": "10:00:00"}
+    path = write("tvips", tmp_path / "rec_000.tvips", content)
     m = read(path, GEOMETRY, shape=(3, 4))
     np.testing.assert_array_equal(m.patterns, data)
     assert m.scan_shape == (3, 4)

@@ -1,7 +1,8 @@
-"""What no ptychographic measurement tells of an object: a constant phase, and a linear one.
+"""Remove the phase plane (a constant and a linear phase), which no ptychographic measurement determines.
 
-An object times a constant phase gives the same patterns, and one times a linear phase does with a probe that is
-shifted in angle. Two reconstructions, or a reconstruction and the truth, can only be compared without them.
+An object times a constant phase gives the same patterns; an object times a linear phase gives the same patterns with a
+probe that is shifted in angle. So two reconstructions, or a reconstruction and the truth, can only be compared after
+the planes are removed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 _PASSES = 200
 _ENOUGH = 1e-9
-"""Radians at the image's edge by which the plane still moves."""
+"""Convergence: the largest change of the plane at the image's edge in a step, radians."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,17 @@ class PhasePlane:
 
 
 def phase_plane(field: ArrayLike, weights: ArrayLike | None = None) -> PhasePlane:
-    """The phase plane a(y, x) nearest to a complex image: it maximises ``Re sum w z exp(-i a)``.
+    """Fit the phase plane a(y, x) that maximises ``Re sum w z exp(-i a)`` to a complex image.
 
-    Unlike a plane fitted to the phase it does not mind where the phase wraps. It begins at the highest Fourier
-    coefficient and takes Newton-like steps from there.
+    Unlike a plane fitted to the phase, it is not affected by phase wraps. The fit starts from the largest Fourier
+    coefficient and takes Newton-like steps.
 
     Args:
         field: z, complex (rows, columns).
         weights: w, real and not negative, of the same shape; 1 where left out.
 
     Raises:
-        ValueError: not an image, or nothing but zeros.
+        ValueError: ``field`` is not an image, or zero everywhere.
     """
     z = np.asarray(field, np.complex128)
     if z.ndim != 2:
@@ -59,37 +60,37 @@ def phase_plane(field: ArrayLike, weights: ArrayLike | None = None) -> PhasePlan
         raise ValueError("the image is zero everywhere: it has no phase")
     y, x = (axis.ravel() for axis in np.broadcast_arrays(*_coordinates(z.shape)))
     basis = np.stack([np.ones(z.size), y / max(1.0, y.max()), x / max(1.0, x.max())])
-    # sin(residual) instead of its tangent, with |z| for the curvature, bounds the step: every one of them ascends.
+    # sin(residual) instead of its tangent, and |z| as the curvature, bound the step, so that every step ascends.
     curvature = (basis * size.ravel()) @ basis.T
-    found = _highest_frequency(z) * [1.0, max(1.0, y.max()), max(1.0, x.max())]
-    found[0] = np.angle(np.sum(z.ravel() * np.exp(-1j * (found[1:] @ basis[1:]))))
+    plane = _highest_frequency(z) * [1.0, max(1.0, y.max()), max(1.0, x.max())]
+    plane[0] = np.angle(np.sum(z.ravel() * np.exp(-1j * (plane[1:] @ basis[1:]))))
     for _ in range(_PASSES):
-        slope = basis @ (z.ravel() * np.exp(-1j * (found @ basis))).imag
+        slope = basis @ (z.ravel() * np.exp(-1j * (plane @ basis))).imag
         step = np.linalg.lstsq(curvature, slope, rcond=None)[0]
-        found = found + step
+        plane = plane + step
         if np.abs(step).max() < _ENOUGH:
             break
     return PhasePlane(
-        float(np.angle(np.exp(1j * found[0]))),
-        float(found[1] / max(1.0, y.max())),
-        float(found[2] / max(1.0, x.max())),
+        float(np.angle(np.exp(1j * plane[0]))),
+        float(plane[1] / max(1.0, y.max())),
+        float(plane[2] / max(1.0, x.max())),
     )
 
 
 def flattened(field: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.complex128]:
-    """A complex image (rows, columns) without its own offset and ramp of phase; see :func:`phase_plane`."""
+    """Return a complex image (rows, columns) without its own phase plane; see :func:`phase_plane`."""
     z = np.asarray(field, np.complex128)
     flat: NDArray[np.complex128] = z * np.exp(-1j * phase_plane(z, weights).of(z.shape))
     return flat
 
 
-def aligned(one: ArrayLike, other: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.complex128]:
-    """``one``, complex (rows, columns), without the offset and ramp of phase by which it differs from ``other``.
+def aligned(image: ArrayLike, reference: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.complex128]:
+    """Return ``image``, complex (rows, columns), without the phase plane by which it differs from ``reference``.
 
     Raises:
-        ValueError: the shapes differ, or one is zero wherever the other is not.
+        ValueError: the shapes differ, or one image is zero wherever the other is not.
     """
-    a, b = np.asarray(one, np.complex128), np.asarray(other, np.complex128)
+    a, b = np.asarray(image, np.complex128), np.asarray(reference, np.complex128)
     if a.shape != b.shape:
         raise ValueError(f"images of {a.shape} and {b.shape} are not of one shape")
     turned: NDArray[np.complex128] = a * np.exp(-1j * phase_plane(a * b.conj(), weights).of(a.shape))
@@ -97,14 +98,14 @@ def aligned(one: ArrayLike, other: ArrayLike, weights: ArrayLike | None = None) 
 
 
 def aligned_phases(
-    one: ArrayLike, other: ArrayLike, weights: ArrayLike | None = None
+    image: ArrayLike, reference: ArrayLike, weights: ArrayLike | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Phases of two complex images, radians, comparable: the second's flattened, the first's aligned to it.
+    """Comparable phases of two complex images, radians: the second image flattened, the first aligned to it.
 
-    Both are in -pi..pi: of a specimen whose phase has a range of more, parts wrap.
+    Both are in -pi..pi: where a specimen's phase has a larger range, parts of it wrap.
     """
-    reference = flattened(other, weights)
-    return np.angle(aligned(one, reference, weights)), np.angle(reference)
+    flat = flattened(reference, weights)
+    return np.angle(aligned(image, flat, weights)), np.angle(flat)
 
 
 def _coordinates(shape: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -114,7 +115,7 @@ def _coordinates(shape: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _highest_frequency(z: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """Slopes (0, y, x) in radians per pixel, of the highest coefficient of the spectrum at half-pixel steps."""
+    """Slopes (0, y, x) of the largest coefficient of the spectrum, sampled twice as finely, in radians per pixel."""
     padded = tuple(2 * n for n in z.shape)
     spectrum = np.abs(np.fft.fft2(z, s=padded))
     highest = np.unravel_index(int(spectrum.argmax()), padded)
