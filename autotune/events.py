@@ -8,11 +8,14 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotune.objective import Metric
 from autotune.search.tuner import Trial
 from autotune.store.records import TrialRecord
+
+if TYPE_CHECKING:
+    from autotune.results.document import StudyResult
 
 _SECONDS_BETWEEN = 1.0  # two reports of the progress of one trial
 
@@ -25,28 +28,28 @@ class JsonLines:
         self._reported: dict[int, float] = {}
 
     def started(self, name: str, metric: Metric, trials: list[TrialRecord], budget: int) -> None:
-        """The study, its metric, and how many trials had ended before."""
+        """Print the study, its metric, and how many trials had ended before."""
         self._metric = metric.name
         about = {"name": metric.name, "goal": metric.goal, "noise_ceiling": metric.noise_ceiling}
         print_event("started", study=name, metric=about, ended=len(trials), budget=budget)
 
     def warned(self, warning: str) -> None:
-        """What is wrong with tuning just this."""
+        """Print the warning."""
         print_event("warned", warning=warning)
 
     def proposed(self, trial: Trial) -> None:
-        """The trial's values."""
+        """Print the trial's values."""
         print_event("proposed", trial=trial.number, values=dict(trial.values), level=trial.level)
 
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
-        """The iteration of a trial, once a second."""
+        """Print the iteration of a trial, at most once a second for each trial."""
         now = time.monotonic()
         if now - self._reported.get(number, -math.inf) >= _SECONDS_BETWEEN:
             self._reported[number] = now
             print_event("progressed", trial=number, iteration=iteration, iterations=iterations, metrics=dict(metrics))
 
     def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
-        """The trial's metrics or the reason why it has none, and the best trial so far."""
+        """Print the trial's metrics or the reason why it has none, and the best trial so far."""
         self._reported.pop(trial.number, None)
         print_event(
             "ended",
@@ -61,25 +64,26 @@ class JsonLines:
         )
 
     def repeated(self, done: int, count: int) -> None:
-        """How far the intervals are."""
+        """Print how many repeated measurements are evaluated."""
         print_event("repeated", done=done, count=count)
 
     def paused(self, reason: str) -> None:
-        """Why the run waits."""
+        """Print why the run waits."""
         print_event("paused", reason=reason)
 
     def resumed(self) -> None:
-        """It goes on."""
+        """Print that the run goes on."""
         print_event("resumed")
 
 
-def print_finished(result: Mapping[str, Any], exit_code: int) -> None:
-    """The last event: the key numbers of result.json."""
+def print_finished(result: StudyResult, exit_code: int) -> None:
+    """Print the last event: the key numbers of result.json."""
+    document = result.as_dict()
     parameters = {
-        name: {key: known[key] for key in ("best", "estimate", "interval", "unit")}
-        for name, known in result["parameters"].items()
+        name: {key: parameter[key] for key in ("best", "estimate", "interval", "unit")}
+        for name, parameter in document["parameters"].items()
     }
-    kept = {key: result[key] for key in ("study", "status", "reason", "trials", "metric", "best_trial", "artifacts")}
+    kept = {key: document[key] for key in ("study", "status", "reason", "trials", "metric", "best_trial", "artifacts")}
     print_event("finished", **kept, parameters=parameters, exit_code=exit_code)
 
 

@@ -1,4 +1,4 @@
-"""Patience with what passes: a full disk, a locked file, a database server that is being restarted."""
+"""Try again while a trouble may pass by itself: a full disk, a locked file, a database server that is restarted."""
 
 from __future__ import annotations
 
@@ -23,24 +23,28 @@ _ERRNOS = {
     errno.EMFILE: "too many files are open",
     errno.ENFILE: "too many files are open",
 }
-# SQLite says "operational" of mistakes too.
+# SQLite reports these mistakes as operational errors, too.
 _MISTAKES = ("no such table", "no such column", "readonly database", "syntax error")
 
 
 class Patience:
-    """Calls an action until it succeeds, waiting longer and longer while what fails it may pass."""
+    """Calls an action until it succeeds, with longer and longer waits, while its error is one that may pass.
+
+    Args:
+        paused: is called once, with the reason, when the wait begins.
+        resumed: is called when the action has succeeded after a wait.
+    """
 
     def __init__(self, paused: Callable[[str], None], resumed: Callable[[], None]) -> None:
-        """``paused`` is told the reason, once; ``resumed`` that the action has succeeded since."""
         self._paused, self._resumed = paused, resumed
 
     def __call__(self, action: Callable[[], Result]) -> Result:
-        """The result of ``action``, which must bear being repeated.
+        """The result of ``action``, which may be called several times.
 
         Raises:
-            Exception: what ``action`` raised, where that will not pass.
+            Exception: an error of ``action`` that will not pass.
         """
-        wait, told = FIRST_WAIT, False
+        wait, waiting = FIRST_WAIT, False
         while True:
             try:
                 result = action()
@@ -48,19 +52,19 @@ class Patience:
                 reason = passing_trouble(error)
                 if not reason:
                     raise
-                if not told:
+                if not waiting:
                     self._paused(reason)
-                told = True
+                waiting = True
                 time.sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
             else:
-                if told:
+                if waiting:
                     self._resumed()
                 return result
 
 
 def passing_trouble(error: BaseException) -> str:
-    """What is the matter, in words, where an error is of a kind that passes by itself; empty where it is not."""
+    """The trouble behind an error, in words, where it is of a kind that passes by itself; empty where it is not."""
     for cause in _causes(error):
         if isinstance(cause, OSError) and (words := _ERRNOS.get(_errno_of(cause), "")):
             return words
@@ -77,11 +81,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _errno_of(error: OSError) -> int:
-    """HDF5 says it in its text alone."""
+    """The error number; HDF5 gives it only in the text of its exceptions."""
     if error.errno is not None:
         return error.errno
-    found = re.search(r"errno = (\d+)", str(error))
-    return int(found[1]) if found else 0
+    in_text = re.search(r"errno = (\d+)", str(error))
+    return int(in_text[1]) if in_text else 0
 
 
 def _is_of_the_database(error: BaseException) -> bool:

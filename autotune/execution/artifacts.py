@@ -1,6 +1,6 @@
-"""What a trial keeps on disk: its arrays in HDF5 and its pictures.
+"""The files that a trial keeps on disk: its arrays in HDF5 and its pictures.
 
-Written to a temporary folder and renamed, so a folder that is there is complete.
+They are written to a temporary folder and renamed, so a folder that is there is complete.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def keep_evaluation(folder: Path, evaluation: Evaluation, objective: Objective) -> None:
-    """Write the arrays and pictures of ``evaluation`` to ``folder``, replacing what an earlier attempt left there.
+    """Write the arrays and pictures of ``evaluation`` to ``folder``, replacing those of an earlier attempt.
 
     An evaluation without arrays (it failed, or keeps none) has nothing to draw and leaves no folder.
     """
@@ -38,7 +38,7 @@ def keep_evaluation(folder: Path, evaluation: Evaluation, objective: Objective) 
 
 
 def discard_unfinished(trials: Path) -> None:
-    """Delete what a process left in the folder ``trials`` that ended while it wrote."""
+    """Delete incomplete files in the folder ``trials``, of processes that ended while they wrote."""
     for left in trials.glob(f".*{_UNFINISHED}"):
         shutil.rmtree(left, ignore_errors=True)
 
@@ -46,19 +46,20 @@ def discard_unfinished(trials: Path) -> None:
 def _pictures(folder: Path, evaluation: Evaluation, objective: Objective) -> Mapping[str, bytes]:
     if not isinstance(objective, DrawsPictures):
         return {}
-    return _asked(lambda: objective.pictures(evaluation), folder, "no pictures: drawing them")
+    return _or_nothing(lambda: objective.pictures(evaluation), folder, "no pictures: drawing them")
 
 
 def _write_arrays(path: Path, folder: Path, evaluation: Evaluation, objective: Objective) -> None:
-    """Arrays with their units and axes; metrics and attributes as attributes of the file."""
-    known: Mapping[str, ArrayDescription] = {}
+    """Write arrays with their units and axes, and metrics and attributes as attributes of the file."""
+    described: Mapping[str, ArrayDescription] = {}
     if isinstance(objective, DescribesArrays):
-        known = _asked(lambda: objective.describe_arrays(evaluation), folder, "arrays without units: describing them")
-    write_emd(path, evaluation.arrays, {**evaluation.attributes, **evaluation.metrics}, known)
+        without = "arrays without units: describing them"
+        described = _or_nothing(lambda: objective.describe_arrays(evaluation), folder, without)
+    write_emd(path, evaluation.arrays, {**evaluation.attributes, **evaluation.metrics}, described)
 
 
-def _asked(ask: Callable[[], Mapping[str, T]], folder: Path, without: str) -> Mapping[str, T]:
-    """What the objective says; nothing where it fails to, which is no reason to lose a trial."""
+def _or_nothing(ask: Callable[[], Mapping[str, T]], folder: Path, without: str) -> Mapping[str, T]:
+    """The objective's answer; empty, with a warning, where it raises: that is no reason to lose a trial."""
     try:
         with ThisProcessOnly():
             return ask()

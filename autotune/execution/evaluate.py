@@ -13,7 +13,7 @@ from autotune.execution.artifacts import keep_evaluation
 from autotune.execution.executor import Ended, Repetition, Task
 from autotune.execution.forked_children import ThisProcessOnly
 from autotune.execution.resources import begin_reading, resources_since
-from autotune.objective import AutotuneError, Evaluation, Examines, MeasuresAgain, Objective, Progress, Status
+from autotune.objective import AutotuneError, Diverged, Evaluation, Examines, MeasuresAgain, Objective, Progress, Status
 from autotune.retrying import Patience
 
 
@@ -79,6 +79,8 @@ def evaluate(objective: Objective, task: Task, metric: str, progress: Progress) 
         if not isinstance(evaluation, Evaluation):
             raise TypeError(f"evaluate returned {type(evaluation).__name__}, not an Evaluation")
         evaluation = replace(evaluation)  # checks its numbers, where someone has changed them
+    except Diverged as error:
+        evaluation = Evaluation(Status.DIVERGED, reason=_reason(error))
     except (Exception, SystemExit) as error:  # a backend that calls sys.exit must not end the study unseen
         evaluation = Evaluation(Status.FAILED, reason=_reason(error))
     return replace(

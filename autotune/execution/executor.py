@@ -1,6 +1,6 @@
-"""The interface of executors: what runs a trial's evaluation somewhere, and says when it has ended.
+"""The interface of executors: an executor runs evaluations somewhere and reports when each has ended.
 
-The side that evaluates keeps the arrays (:mod:`autotune.execution.artifacts`), so what travels back is small.
+The side that evaluates keeps the arrays (:mod:`autotune.execution.artifacts`), so little travels back.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class Repetition:
     """A measurement repeated in simulation; see :class:`autotune.objective.MeasuresAgain`.
 
     Attributes:
-        at: values of all parameters, at which the model says what to expect.
-        seed: of the noise.
+        at: values of all parameters, at which the expected measurement is computed.
+        seed: seed of the noise.
     """
 
     at: Mapping[str, Value]
@@ -31,14 +31,13 @@ class Task:
     """One evaluation to make.
 
     Attributes:
-        number: the trial's, or any that no other task has.
-        values: of all parameters, tuned and held; those left out take the objective's defaults.
-        seed: for everything random in it.
-        folder: where its arrays and pictures are kept, written under a temporary name and renamed; None where they are
-            not.
-        repetition: what it is evaluated on instead of the measurement itself.
-        examine: whether it is an examination instead (:class:`autotune.objective.Examines`), whose metrics are those of
-            the evaluation that comes back.
+        number: the trial's number, or one that no other task has.
+        values: values of all parameters, tuned and held; those left out take the objective's defaults.
+        seed: seed of everything random in the evaluation.
+        folder: folder for its arrays and pictures, written under a temporary name and renamed; None to keep none.
+        repetition: the repeated measurement to evaluate on; None for the measurement itself.
+        examine: whether to examine instead (:class:`autotune.objective.Examines`): the metrics of the evaluation that
+            comes back are those of the examination.
     """
 
     number: int
@@ -51,14 +50,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Ended:
-    """How an evaluation ended.
+    """The end of an evaluation.
 
     Attributes:
-        number: the trial's.
-        evaluation: without its arrays, which are in the task's folder.
-        done: share of it that was done, below 1 where it was stopped.
+        number: the task's number.
+        evaluation: the evaluation without its arrays, which are in the task's folder.
+        done: share of the iterations that was done, below 1 where the evaluation was stopped.
         infrastructure: whether it failed through no fault of its own (its worker was killed from outside, or lost), so
-            that it may be tried again.
+            that it may be tried again (:mod:`autotune.execution.retries`).
     """
 
     number: int
@@ -68,10 +67,10 @@ class Ended:
 
 
 class Listener(Protocol):
-    """Who hears of evaluations while an executor waits; called in the thread that waits."""
+    """Is told about evaluations while an executor waits, in the thread that waits."""
 
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
-        """An iteration is done; whether to go on. The evaluation waits for the answer."""
+        """An iteration is done; returns whether to go on. The evaluation waits for the answer."""
 
     def paused(self, reason: str) -> None:
         """An evaluation waits for something that passes, such as a full disk."""
@@ -81,14 +80,14 @@ class Listener(Protocol):
 
 
 class Executor(Protocol):
-    """Runs evaluations, so many at once. Made for one study; used from one thread."""
+    """Runs evaluations, up to :attr:`workers` at once. Made for one study; used from one thread."""
 
     @property
     def workers(self) -> int:
         """How many evaluations may run at once."""
 
     def submit(self, task: Task) -> None:
-        """Begin an evaluation; not more at once than :attr:`workers`. Returns at once."""
+        """Begin an evaluation, where fewer than :attr:`workers` run. Returns at once."""
 
     def wait(self, listener: Listener, timeout: float) -> Ended | None:
         """Wait until an evaluation has ended; None where none has within ``timeout`` seconds, or none runs.
@@ -98,4 +97,4 @@ class Executor(Protocol):
         """
 
     def close(self) -> None:
-        """Give everything back; what still runs is ended at once. May be called again."""
+        """Release all resources; evaluations that still run are ended at once. May be called again."""

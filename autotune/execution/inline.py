@@ -18,7 +18,7 @@ class InlineExecutor:
     workers = 1
 
     def __init__(self, objective: Objective, metric: str) -> None:
-        """Evaluate ``objective``, and ask it for the gradient of ``metric``."""
+        """Evaluate ``objective``, with the gradient of ``metric``."""
         self._objective, self._metric = objective, metric
         self._task: Task | None = None
 

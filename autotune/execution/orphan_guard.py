@@ -1,4 +1,4 @@
-"""A process that sees to it that a worker does not outlive the process that wants its work."""
+"""A process that ends a worker, and all that the worker has started, when the run that wants its work has ended."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import signal
 
 
 def start_guard(life: int) -> int:
-    """Start the guard of this process and all that it will start, and return its process number.
+    """Start the guard of this process and of all that it will start. Returns the guard's process number.
 
-    It does nothing but wait for the end of the process at the other end of a pipe, whatever ends that one, and then
-    kills this process group. A thread could not: a numerical kernel may hold Python's lock for hours. To be called
-    before anything starts threads, which a fork does not copy.
+    The guard waits for the end of the process at the other end of a pipe, whatever ends that, and then kills this
+    process group. A thread could not: a numerical kernel may hold Python's lock for hours. Call it before anything
+    starts threads, which a fork does not copy.
 
     Args:
         life: file descriptor of a pipe that nobody writes to.

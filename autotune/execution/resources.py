@@ -1,4 +1,4 @@
-"""What an evaluation takes of its machine: read before and after it, so that nothing runs beside it."""
+"""The time and memory that an evaluation uses, read before and after it, so that nothing runs beside it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _RESET_PEAK = "5"  # see proc(5)
 
 @dataclass(frozen=True)
 class Reading:
-    """Clocks at the beginning of an evaluation.
+    """The clocks at the beginning of an evaluation.
 
     Attributes:
-        wall: of the wall, s.
-        processor: of this process with the programs it has started and that have ended, s.
-        peak_reset: whether the peak of memory was set back, so that it is this evaluation's.
+        wall: wall clock, in seconds.
+        processor: processor time of this process and of the programs that it started and that have ended, in seconds.
+        peak_reset: whether the peak of memory was reset, so that a later reading is of this evaluation alone.
     """
 
     wall: float
@@ -32,7 +32,7 @@ class Reading:
 
 
 def begin_reading() -> Reading:
-    """Read the clocks, and set the peaks of memory back where the system lets us."""
+    """Read the clocks, and reset the peaks of memory where the system allows it."""
     peak_reset = False
     with contextlib.suppress(OSError):
         _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
@@ -43,7 +43,7 @@ def begin_reading() -> Reading:
 
 
 def resources_since(begin: Reading) -> Mapping[str, float]:
-    """What this process has used since: name -> number.
+    """The resources that this process has used since ``begin``: name -> number.
 
     ``cpu_seconds``; ``cpu_utilization_percentage`` of the cores that it may use; ``peak_memory_megabytes`` (resident,
     1e6 bytes; left out where the system tells only the peak of the process's whole life);
@@ -51,14 +51,14 @@ def resources_since(begin: Reading) -> Mapping[str, float]:
     """
     processor, wall = _processor_seconds() - begin.processor, time.perf_counter() - begin.wall
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    found = {"cpu_seconds": processor}
+    used = {"cpu_seconds": processor}
     if wall > 0:
-        found["cpu_utilization_percentage"] = 100 * processor / wall / cores
+        used["cpu_utilization_percentage"] = 100 * processor / wall / cores
     if begin.peak_reset and (peak := _peak_bytes()) is not None:
-        found["peak_memory_megabytes"] = peak / 1e6
+        used["peak_memory_megabytes"] = peak / 1e6
     if (cuda := _cuda()) is not None:
-        found["gpu_peak_memory_megabytes"] = cuda.max_memory_allocated() / 1e6
-    return found
+        used["gpu_peak_memory_megabytes"] = cuda.max_memory_allocated() / 1e6
+    return used
 
 
 def _processor_seconds() -> float:
@@ -68,8 +68,8 @@ def _processor_seconds() -> float:
 
 def _peak_bytes() -> int | None:
     with contextlib.suppress(OSError):
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
-        return int(found[1]) * 1024 if found else None
+        peak = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
+        return int(peak[1]) * 1024 if peak else None
     return None
 
 

@@ -1,4 +1,4 @@
-"""How many threads the numerical libraries of a worker process use: that decides in which order they add."""
+"""The number of threads that numerical libraries use in a worker process; it decides the order in which they add."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 def worker_threads(workers: int) -> dict[str, str]:
     """The environment variables that set the threads of each of ``workers`` processes of this machine.
 
-    Those that are set here; where several work at once and nobody has said otherwise, each gets its share of the cores
-    that this process may use.
+    They are those set in this process. Where several workers run at once and none is set, each worker gets its share of
+    the cores that this process may use.
     """
     stated = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
     if workers == 1:

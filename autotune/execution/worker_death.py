@@ -1,4 +1,4 @@
-"""What the death of a worker process means for the trial that it was evaluating: a reason, and whose fault it was.
+"""The death of a worker process: the reason it gives its trial, and whether the trial is at fault or is tried again.
 
 A worker that was killed from outside (out of memory, an operator, a batch system) says nothing about the trial, which
 is tried again (:mod:`autotune.execution.retries`). One that died of what its trial did fails that trial.

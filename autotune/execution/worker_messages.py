@@ -20,7 +20,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Subject:
-    """What a message is about.
+    """The subject of a message.
 
     Attributes:
         start: random name of one start of a worker process.

@@ -1,9 +1,8 @@
 """A confirmation of a finished study: its best trials evaluated again, and the best reconstruction examined.
 
 The best trial, the next best and the surrogate's estimate are evaluated at full fidelity with fresh seeds, and on
-measurements repeated in simulation, the same for all of them (:mod:`autotune.rerun.ranking`). What was evaluated is
-kept in the store after every evaluation: the same command goes on where it was left, and one with more repetitions
-adds to what is there.
+measurements repeated in simulation, the same for all of them (:mod:`autotune.rerun.ranking`). Every evaluation is kept
+in the store: after an interruption the same command goes on where it was, and one with more repetitions adds to them.
 """
 
 from __future__ import annotations

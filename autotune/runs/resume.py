@@ -1,4 +1,4 @@
-"""Take up a study: find it in the trial store, and see that it is still the same study."""
+"""Resume a study: find it in the trial store, and see that it is still the same study."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def make_folder(name: str, home: Home) -> Path:
 
 
 def resume_or_create(file: StudyFile, objective: Objective, plan: Plan, home: Home, *, fresh: bool) -> TrialStore:
-    """The study's store: continued where it is the same study, created where there is none.
+    """The study's store: the existing one where it is of the same study, a new one where there is none.
 
     The study's lock must be held (:func:`autotune.store.locks.exclusive`).
 
     Args:
-        file, objective, plan: what is to be run.
-        home: where studies live.
-        fresh: keep an earlier study of that name under another, and begin anew.
+        file, objective, plan: the study to run.
+        home: the folder of the studies.
+        fresh: keep an earlier study of that name under another name, and begin anew.
 
     Raises:
-        InputError: the study of that name differs from the one given, or is to be begun anew while it is being run.
+        InputError: the study of that name differs from the one given, or ``fresh`` while it is being run.
     """
     name = file.spec.name
     store = TrialStore.open(home.store_url, name)
@@ -83,11 +83,11 @@ def require_same(store: TrialStore, file: StudyFile, objective: Objective, plan:
 
     Args:
         store: the study of that name.
-        file, objective, plan: what is given.
-        way_out: what to do where it is not.
+        file, objective, plan: the study that is given.
+        way_out: the remedy to name where they differ.
 
     Raises:
-        InputError: with what differs.
+        InputError: they differ; its text lists the differences.
     """
     # Which metric is tuned follows from more than the file's block ``metric``.
     stored = store.facts
@@ -123,7 +123,7 @@ def sources_of(file: StudyFile, plan: Plan, home: Home) -> tuple[TrialStore, ...
 
 
 def _unfit(store: TrialStore | None, plan: Plan) -> str:
-    """Why a study cannot teach another; empty where it can."""
+    """Why a study cannot learn from another; empty where it can."""
     if store is None:
         return "is no other study here"
     facts = store.facts
@@ -145,16 +145,16 @@ def _archive(store: TrialStore, name: str, home: Home) -> None:
     home.study(kept).mkdir(parents=True)
     for entry in home.study(name).iterdir():
         shutil.move(entry, home.study(kept) / entry.name)
-    # The one that was moved says the old name and the old place.
+    # The file that was moved holds the old name and the old paths.
     write_json(home.study(kept) / "result.json", build_result(archived, home, live=False).as_dict())
 
 
 def _require_same(
     name: str, stored: Mapping[str, Any], given: Mapping[str, Any], stated: Mapping[str, Any], way_out: str
 ) -> None:
-    """Raise InputError with what differs where the study that is stored is not the one that is given.
+    """Raise InputError with the differences between the stored study and the given one, where there are any.
 
-    A default that the stored one lacks is no difference: an older version had no such key, and did as it says.
+    A default that the stored study lacks is no difference: an older version had no such key, and did what it says.
     """
     before, after = _leaves(stored), _leaves(json.loads(json.dumps(given)))
     new = after.keys() - before.keys() - {"metric tuned", "content_hash"}
@@ -176,7 +176,7 @@ def _require_same(
 
 
 def _leaves(data: Any, place: str = "") -> dict[str, str]:
-    """Plain data as dotted place -> value in JSON, so that a line of a comparison says what it is about."""
+    """Plain data as dotted place -> value in JSON, so that every line of a comparison names its place."""
     if not isinstance(data, Mapping) or not data:
         return {place: json.dumps(data, ensure_ascii=False)}
     return {

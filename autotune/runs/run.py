@@ -13,7 +13,7 @@ from autotune.execution.executor import Executor
 from autotune.execution.forked_children import ThisProcessOnly
 from autotune.home import Home
 from autotune.objective import KnowsTruth, MeasuresAgain, Objective
-from autotune.provenance.environment import note_environment
+from autotune.provenance.environment import keep_environment
 from autotune.results.document import StudyResult
 from autotune.retrying import Patience
 from autotune.runs.finish import conclude, keep_report, record_stop, write_result
@@ -50,16 +50,16 @@ class Outcome:
 
 
 def run_study(file: StudyFile, *, home: Home, watcher: Watcher, fresh: bool = False) -> Outcome:
-    """Run the study until its budget is used; a study that was begun is continued, one that is being run is joined.
+    """Run the study until its budget is used; a study that was begun is resumed, one that is being run is joined.
 
     Args:
         file: the loaded study file.
-        home: where studies live.
-        watcher: told what happens.
-        fresh: begin anew; an earlier study of that name is kept under another.
+        home: the folder of the studies.
+        watcher: is told what happens.
+        fresh: begin anew; an earlier study of that name is kept under another name.
 
     Raises:
-        InputError: bad data or parameters, a study of that name that differs, or one to begin anew that is being run.
+        InputError: bad data or parameters, a study of that name that differs, or ``fresh`` while it is being run.
         NoneSucceeded: every trial failed.
         StudyFailed: too many trials in a row failed, or none can be evaluated.
         KeyboardInterrupt: passed on after the state is safe.
@@ -93,7 +93,7 @@ def _begin(
         lease = Lease(store)
         lease.take()
         keep_file(store, file, home)
-        note_environment(store, lease.owner, file.spec, folder)
+        keep_environment(store, lease.owner, file.spec, folder)
         tuner = Tuner(store, plan.space, plan.metric, _search(file, plan, sources))
         tuner.start(alive(store))
         store.keep(status="running", reason="")

@@ -9,20 +9,20 @@ from autotune.store.records import TrialRecord
 from autotune.study.blocks.budget import BudgetSpec
 
 IN_A_ROW = 4
-"""A small expectation may come from a model that the next trial corrects; some of these look elsewhere."""
+"""Trials in a row after which a small expected improvement is believed: one may come from a model that is wrong."""
 
 
 FEWEST = 4
-"""Trials after which a model knows an answer."""
+"""Fewest trials after which a model can propose an answer."""
 
 
 @dataclass(frozen=True)
 class Next:
-    """What is to be done next.
+    """The next step of a search.
 
     Attributes:
         reason: why the search ends, in a sentence; empty where it goes on.
-        finish: the next trial is to be a full evaluation of the answer so far.
+        finish: whether the next trial must be a full evaluation of the answer so far.
     """
 
     reason: str = ""
@@ -33,14 +33,14 @@ class Next:
 class Ending:
     """Decides after every trial whether the search goes on.
 
-    A search by a model ends with a full evaluation of what it takes for the answer: one evaluation's worth is kept back
-    for it, so that neither the trials nor the reconstructions are ever more than the budget.
+    A search by a model ends with a full evaluation of its answer. The cost of that evaluation is kept back, so that
+    neither the trials nor the reconstructions ever exceed the budget.
 
     Attributes:
         budget: the study's limits.
         metric: name of the tuned metric, for the reason.
         cheap: cost of the dearest cheap evaluation as a fraction of a full one; None where every evaluation is full.
-        by_model: whether the sampler has a model that knows an answer.
+        by_model: whether the sampler has a model that proposes an answer.
     """
 
     budget: BudgetSpec
@@ -49,13 +49,13 @@ class Ending:
     by_model: bool = False
 
     def after(self, trials: Sequence[TrialRecord], seconds: float, expects: Callable[[], float | None]) -> Next:
-        """What to do after ``trials``, those that count, and so many seconds of the study.
+        """The next step.
 
         Args:
-            trials: in the order of their numbers.
-            seconds: that the study has taken.
-            expects: by how much the next trial is expected to improve the metric; None where that is not known. Asked
-                only where it decides.
+            trials: the trials that count, in the order of their numbers.
+            seconds: time that the study has taken.
+            expects: returns the expected improvement of the metric by the next trial, None where that is not known.
+                Called only where it decides.
         """
         reason = self._used(trials, seconds)
         if not reason and self._settled(trials):
@@ -80,12 +80,12 @@ class Ending:
         return ""
 
     def _affords(self, cost: float, trials: Sequence[TrialRecord]) -> bool:
-        """Whether so many reconstructions more are within the budget."""
+        """Whether the budget allows for ``cost`` more reconstructions."""
         limit = self.budget.reconstructions
         return limit is None or sum(trial.equivalents for trial in trials) + cost <= limit + 1e-9
 
     def _settled(self, trials: Sequence[TrialRecord]) -> bool:
-        """Whether at any time so many trials in a row were expected to improve the metric by less than what matters."""
+        """Whether ever :data:`IN_A_ROW` trials in a row were expected to improve the metric by less than matters."""
         if self.budget.converged is None:
             return False
         row = 0
@@ -97,10 +97,10 @@ class Ending:
         return False
 
     def _answer_is_due(self, trials: Sequence[TrialRecord], more: int = 0) -> bool:
-        """Whether the answer still has to be evaluated in full, or will have to be after some trials ``more``.
+        """Whether the answer must still be evaluated in full, or must be after ``more`` trials.
 
-        With cheap evaluations, where none of the latest trials, with some cheap ones to come, is full. Else where the
-        latest trial is not of the answer, and at least there are some that tell one.
+        With cheap evaluations it must where none of the latest trials is full, ``more`` cheap ones included. Else it
+        must where the latest trial is not of the answer, and there are enough trials for an answer.
         """
         if self.cheap is None:
             return self.by_model and len(trials) >= FEWEST and (more > 0 or not trials[-1].finish)
