@@ -1,1 +1,1 @@
-"""What is searched, and by which metrics and limits trials are judged."""
+"""The problem: the search space, and the metrics and limits that trials are judged by."""

@@ -1,4 +1,4 @@
-"""What a trial is judged by beside the tuned metric: limits that it must keep, metrics that it is weighed against."""
+"""Goals beside the tuned metric: limits that a trial must keep, and metrics that the tuned one is weighed against."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from autotune.objective import Metric
 
 SECONDS = Metric("seconds", "minimize", "s", description="wall-clock time of an evaluation")
-"""What every trial reports beside its metrics; a limit or a weighed metric may be this."""
+"""The time that every trial reports beside its metrics; a limit or a weighed metric may be this."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What a trial must keep to be an answer.
+    """A limit on a metric that a trial must keep to be an answer.
 
     Attributes:
-        metric: a metric that evaluations report, or ``seconds``.
-        below, above: it must be at most, at least this; None for no such limit.
+        metric: name of a metric that evaluations report, or ``seconds``.
+        below, above: largest and smallest value allowed; None for no such limit.
 
     Raises:
         ValueError: neither is given, or no value is between them.
@@ -38,11 +38,11 @@ class Limit:
             raise ValueError(f"no {self.metric} is above {self.above:g} and below {self.below:g}")
 
     def kept_by(self, reported: Mapping[str, float]) -> bool:
-        """Whether what a trial reported is within; a trial that did not report the metric does not keep the limit."""
+        """Whether a trial's reported metrics keep the limit; without the metric they do not."""
         return self.missed_by(reported) == 0
 
     def missed_by(self, reported: Mapping[str, float]) -> float:
-        """How far outside it is what a trial reported; 0 inside, infinity where the metric is missing or NaN."""
+        """How far outside the limit a trial's reported metric is; 0 inside, infinity where it is missing or NaN."""
         value = reported.get(self.metric, math.nan)
         if math.isnan(value):
             return math.inf
@@ -57,11 +57,11 @@ class Limit:
 
 @dataclass(frozen=True)
 class Aims:
-    """What a search is after, beside the best tuned metric.
+    """The aims of a search beside the best tuned metric.
 
     Attributes:
         against: metrics that the tuned one is weighed against.
-        limits: what an answer must keep.
+        limits: limits that an answer must keep.
         per_second: whether an improvement counts per second of evaluation.
     """
 
@@ -71,7 +71,7 @@ class Aims:
 
 
 def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows no other row is at least as good as in every column and better in one.
+    """Which rows are not dominated: no other row is at least as good in every column and better in one.
 
     Args:
         values: shape (n, m), larger is better.
@@ -81,10 +81,10 @@ def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """
     as_good = np.all(values[None] >= values[:, None], axis=-1)
     better = np.any(values[None] > values[:, None], axis=-1)
-    free: NDArray[np.bool_] = ~np.any(as_good & better, axis=1)
-    return free
+    undominated: NDArray[np.bool_] = ~np.any(as_good & better, axis=1)
+    return undominated
 
 
 def signed(values: Mapping[str, float], metrics: Sequence[Metric]) -> list[float]:
-    """The metrics of one trial, larger is better; NaN for what it did not report."""
+    """The metrics of one trial with their sign such that larger is better; NaN for a metric that it did not report."""
     return [m.sign * values.get(m.name, math.nan) for m in metrics]

@@ -9,14 +9,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Levels:
-    """What the sampler ``gp`` may ask for and learn from, beside full evaluations.
+    """The levels that the sampler ``gp`` may propose, and those that its model is fitted to beside them.
 
     Attributes:
-        costs: of a full evaluation (1) and of each cheap one, as fractions of it; a trial of level l costs
-            ``costs[l]``.
-        sources: how many earlier studies of the same parameters there are, whose full evaluations are further levels.
-        finish: the next trial is to be a full evaluation where the model's mean is highest.
-        tolerance: an improvement that does not matter; None where any does.
+        costs: cost of a trial by level, as a fraction of a full evaluation: 1 for that, then one for each cheap level.
+        sources: number of earlier studies of the same parameters, whose full evaluations are further levels.
+        finish: whether the next trial is to be a full evaluation at the highest posterior mean.
+        tolerance: an improvement below which it does not matter; None where every improvement matters.
     """
 
     costs: tuple[float, ...] = (1.0,)
@@ -31,5 +30,5 @@ class Levels:
 
     @property
     def count(self) -> int:
-        """Those that can be evaluated, and the sources."""
+        """Number of levels: those that can be evaluated, and the sources."""
         return len(self.costs) + self.sources

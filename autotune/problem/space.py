@@ -1,11 +1,11 @@
-"""The search space: what is tuned, over which range, on which scale, and its map to the unit cube.
+"""The search space: the tuned parameters, their ranges and scales, and the map to the unit cube.
 
 Every float and int dimension takes one coordinate in [0, 1]; a categorical dimension takes one coordinate per choice
 (one-hot). The Jacobian of the map carries gradients of the metric from a parameter's own unit to the unit cube.
 
 A dimension with conditions (``when``) exists only where others have certain values: it is *active* there. Where it is
-not, it has no value, and its coordinates are the same at every such point, so that the cube has no direction in which
-nothing changes.
+not active, it has no value, and its coordinates are the same at every such point, so that the cube has no direction in
+which nothing changes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 Conditions = tuple[tuple[str, tuple[Value, ...]], ...]
-"""Pairs of another dimension's name and values; all must hold: that one is active and has one of the values."""
+"""Pairs of another dimension's name and values. A pair holds where that dimension is active and has one of the values;
+all pairs must hold."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Dimension:
         log: logarithmic scale between ``low`` and ``high``.
         choices: the values of a categorical dimension.
         initial: the user's stated value, tried first; ``None`` where none is stated.
-        nominal: what the parameter is thought to be, inside the range; ``None`` where that is not known. No part of
-            what identifies a space.
+        nominal: the parameter's presumed value, inside the range; ``None`` where there is none. It does not count when
+            spaces are compared.
         differentiable: whether evaluations may carry a gradient for it.
         when: the conditions under which it is active, on int and categorical dimensions; empty for always.
     """
@@ -88,8 +89,8 @@ class Dimension:
     def inactive(self) -> list[float]:
         """Coordinates where the dimension is not active: the middle of the range, or the first choice.
 
-        The middle is nearest to all values it may have. One choice is held, as everywhere else, so that a covariance
-        of choices needs no special case.
+        The middle is nearest to all values that the dimension may have. Exactly one choice is set, as everywhere else,
+        so that a covariance of choices needs no special case.
         """
         return self.to_unit(self.choices[0]) if self.type == "categorical" else [0.5]
 
@@ -100,7 +101,7 @@ class Dimension:
         return not isinstance(value, str) and self.low <= value <= self.high
 
     def to_unit(self, value: Value) -> list[float]:
-        """Coordinates of ``value``; int values sit at the middle of their cell, so each cell is equally wide."""
+        """Coordinates of ``value``; int values are at the middle of their cell, so that all cells are equally wide."""
         if self.type == "categorical":
             return [1.0 if choice == value else 0.0 for choice in self.choices]
         low, high = self.edges()
@@ -121,7 +122,11 @@ class Dimension:
         return min(max(value, self.low), self.high)
 
     def jacobian(self, value: float) -> float:
-        """d value / d coordinate at ``value``, in ``unit``. Only a float dimension has one."""
+        """d value / d coordinate at ``value``, in ``unit``.
+
+        Raises:
+            ValueError: the dimension is not a float.
+        """
         if self.type != "float":
             raise ValueError(f"{self.name} is {self.type}: only a float dimension has a Jacobian")
         if self.log:
@@ -129,7 +134,7 @@ class Dimension:
         return self.high - self.low
 
     def edges(self) -> tuple[float, float]:
-        """Range whose unit interval gives every int an equally wide cell; the plain range for floats."""
+        """The range that maps to the unit interval; for ints half a step wider at both ends, for equally wide cells."""
         if self.type == "int":
             return self.low - 0.5, self.high + 0.5
         return self.low, self.high
@@ -150,20 +155,20 @@ class Space:
         for dimension in self.dimensions:
             for other, _ in dimension.when:
                 if types.get(other, "float") == "float":
-                    found = "a float" if other in types else "no dimension"
-                    raise ValueError(f"{dimension.name} depends on {other}, which is {found}; it must be int or choice")
+                    kind = "a float" if other in types else "no dimension"
+                    raise ValueError(f"{dimension.name} depends on {other}, which is {kind}; it must be int or choice")
         if len(self.asking_order) < len(self.dimensions):
             left = [name for name in self.names if name not in {d.name for d in self.asking_order}]
             raise ValueError(f"these depend on each other: {', '.join(left)}")
 
     @cached_property
     def asking_order(self) -> tuple[Dimension, ...]:
-        """The dimensions, each after those that it depends on; otherwise in order."""
+        """The dimensions, each after the ones that it depends on; otherwise in order."""
         ordered: list[Dimension] = []
         left = list(self.dimensions)
         while left:
-            known = {dimension.name for dimension in ordered}
-            ready = next((d for d in left if all(other in known for other, _ in d.when)), None)
+            placed = {dimension.name for dimension in ordered}
+            ready = next((d for d in left if all(other in placed for other, _ in d.when)), None)
             if ready is None:
                 break  # a cycle
             ordered.append(ready)
@@ -176,19 +181,21 @@ class Space:
         return any(dimension.when for dimension in self.dimensions)
 
     def active(self, values: Mapping[str, Value]) -> set[str]:
-        """Names of the dimensions that are active where parameters have ``values``; those of inactive ones are ignored.
+        """Names of the dimensions that are active where parameters have ``values``.
+
+        Values of inactive dimensions are ignored.
 
         Args:
             values: parameter name -> value; inactive dimensions may be left out.
         """
-        found: set[str] = set()
+        active: set[str] = set()
         for dimension in self.asking_order:
-            if all(other in found and values.get(other) in allowed for other, allowed in dimension.when):
-                found.add(dimension.name)
-        return found
+            if all(other in active and values.get(other) in allowed for other, allowed in dimension.when):
+                active.add(dimension.name)
+        return active
 
     def contains(self, values: Mapping[str, Value]) -> bool:
-        """Whether every active dimension has a value, and that lies in its range or among its choices."""
+        """Whether every active dimension has a value in its range or among its choices."""
         active = self.active(values)
         return all(d.name in values and d.contains(values[d.name]) for d in self.dimensions if d.name in active)
 
@@ -218,7 +225,7 @@ class Space:
         """Map parameter values to a point of the unit cube, shape (width,); values of inactive ones are ignored."""
         active = self.active(values)
         coordinates = [d.to_unit(values[d.name]) if d.name in active else d.inactive for d in self.dimensions]
-        return np.array([u for of_one in coordinates for u in of_one], dtype=np.float64)
+        return np.array([u for of_dimension in coordinates for u in of_dimension], dtype=np.float64)
 
     def from_unit(self, point: Sequence[float] | Floats) -> dict[str, Value]:
         """Map a point of the unit cube, shape (width,), to the values of the dimensions active there."""
@@ -240,7 +247,7 @@ class Space:
         }
 
     def stated(self) -> dict[str, Value]:
-        """The user's stated values, for those dimensions that have one and that they leave a chance to be active."""
+        """The user's stated values, by name; without those of dimensions that other stated values make inactive."""
         stated: dict[str, Value] = {}
         impossible: set[str] = set()
         for d in self.asking_order:
@@ -262,7 +269,7 @@ class Space:
 
     @classmethod
     def from_dict(cls, data: Iterable[Mapping[str, Any]]) -> Space:
-        """The space that :meth:`as_dict` described, less what does not identify it."""
+        """The space that :meth:`as_dict` described, without the attributes that do not identify it."""
         return cls(
             tuple(
                 Dimension(**{**d, "choices": tuple(d["choices"]), "when": _conditions(d.get("when", {}))}) for d in data

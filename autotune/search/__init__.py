@@ -1,1 +1,1 @@
-"""Who proposes trials and who stops them early: tuner, samplers, pruners."""
+"""The search: the tuner, samplers that propose trials, and pruners that stop them early."""

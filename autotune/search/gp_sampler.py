@@ -1,7 +1,7 @@
-"""The Gaussian-process sampler: Optuna's view of the surrogate.
+"""The Gaussian-process sampler: the surrogate as an Optuna sampler.
 
-It reads the history from the study, asks :class:`autotune.surrogate.propose.proposer.Proposer`, and keeps with the
-trial what later proposals depend on.
+It reads the history from the study, asks :class:`autotune.surrogate.propose.proposer.Proposer`, and stores with the
+trial the attributes that later proposals depend on.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class GaussianProcessSampler(BaseSampler):
-    """Optuna sampler that proposes what the surrogate does.
+    """Optuna sampler that proposes the points of the surrogate's proposer.
 
-    Parameters that a trial with stated values leaves open take the values of its place in the starting sequence.
+    A trial with stated values takes the values of the parameters left open from the starting sequence, at its place.
 
     Args:
         space: the search space; every trial gets a value for each dimension that is active.
         seed, startup_trials, levels, aims: as for :class:`autotune.surrogate.propose.proposer.Proposer`.
-        sources: the earlier studies that ``levels`` counts, whose trials the model learns from.
+        sources: the earlier studies that ``levels`` counts, whose trials the model is fitted to as well.
 
     Raises:
         ValueError: ``startup_trials`` is negative, or ``levels`` counts another number of sources.
@@ -64,14 +64,14 @@ class GaussianProcessSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Propose values for every dimension that is active where they put it.
+        """Propose values for every dimension that is active at the proposed point.
 
         Raises:
             ValueError: the study has several objectives.
         """
         self._raise_error_if_multi_objective(study)
         asked = self._proposer.ask(self._history(study, trial))
-        # Kept with the trial at once: what is proposed next depends on it.
+        # Stored with the trial at once: the next proposal depends on it.
         if asked.level:
             study._storage.set_trial_user_attr(trial._trial_id, LEVEL, asked.level)
         if asked.expected_improvement is not None:
@@ -82,7 +82,7 @@ class GaussianProcessSampler(BaseSampler):
         return dict(self._space.from_unit(asked.point))
 
     def expects(self, study: Study) -> float | None:
-        """By how much the next trial is expected to improve the value; None where it comes from the start sequence."""
+        """Expected improvement of the value by the next trial; None where it comes from the starting sequence."""
         return self._proposer.ask(self._history(study, None)).expected_improvement
 
     def _history(self, study: Study, trial: FrozenTrial | None) -> History:
@@ -93,7 +93,7 @@ class GaussianProcessSampler(BaseSampler):
     ) -> Any:
         """The starting sequence's value for a parameter that is active only because another one's value was stated.
 
-        All others are proposed jointly.
+        All other parameters are proposed jointly.
 
         Raises:
             ValueError: the parameter is not in the space.

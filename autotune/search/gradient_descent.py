@@ -1,12 +1,14 @@
-"""Gradient descent as a sampler: what reconstruction packages with derivatives do without a surrogate, as a baseline.
+"""Gradient descent as a sampler: the method of reconstruction packages with derivatives, as a baseline.
 
 L-BFGS-B follows the metric's gradient from the nominal values. Every trial is a full reconstruction, so the gradient is
 that of the metric of the re-converged object (the objects are profiled out); a package that descends in the object and
 the parameters jointly takes a step of the parameters per iteration instead, and never re-converges.
 
-The optimiser keeps no state between trials. It runs anew over the trials in the storage, which answer what it asks; the
-first point that no trial answers is the next trial. Source: R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, "A limited memory
-algorithm for bound constrained optimization", SIAM J. Sci. Comput. 16, 1190 (1995), as implemented in SciPy.
+The optimiser keeps no state between trials. It runs anew for every trial, and the trials in the storage answer its
+requests; the first point that no trial answers is the next trial.
+
+Source: R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, "A limited memory algorithm for bound constrained optimization", SIAM J.
+Sci. Comput. 16, 1190 (1995), as implemented in SciPy.
 """
 
 from __future__ import annotations
@@ -32,22 +34,22 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 SAME = 1e-8
-"""Points this near in every coordinate are one: values go to the storage in their own unit and come back rounded."""
+"""Points closer than this in every coordinate are one point: the storage has values in their own unit, rounded."""
 FIRST_STEP = 0.1
 """Longest change of a coordinate in the first step of a descent."""
 CONVERGED = {"ftol": 1e-6, "gtol": 1e-5, "maxls": 20, "maxiter": 10_000, "maxfun": 100_000}
-"""Of values scaled so that the first gradient's largest entry is FIRST_STEP: a step that wins a hundred-thousandth of
-what the first one promised, or a gradient a ten-thousandth of the first."""
+"""Criteria for values scaled so that the first gradient's largest entry is FIRST_STEP: a step that gains a
+hundred-thousandth of the predicted gain of the first, or a gradient a ten-thousandth of the first."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What one trial answers.
+class Answer:
+    """The answer of one trial to the optimiser.
 
     Attributes:
-        point: of the unit cube, shape (D,).
+        point: point of the unit cube, shape (D,).
         state: ``done`` with value and slope, ``failed`` (or stopped) without, or ``running``.
-        value: of the metric, less is better.
+        value: value of the metric, less is better.
         slope: its derivatives along the coordinates that are moved, (d,).
     """
 
@@ -58,7 +60,7 @@ class Told:
 
 
 class _Unanswered(Exception):
-    """The optimiser asked for a point that no trial has told about."""
+    """The optimiser asked for a point that no trial answers."""
 
     def __init__(self, x: Floats) -> None:
         super().__init__()
@@ -66,20 +68,20 @@ class _Unanswered(Exception):
 
 
 class _Ended(Exception):
-    """A descent cannot begin, or waits for a trial that runs."""
+    """A descent cannot begin, or waits for a running trial."""
 
 
 class GradientSampler(BaseSampler):
     """Optuna sampler: projected L-BFGS over the float parameters in the unit cube, from their nominal values.
 
-    Ints and choices stay at their nominal values, which is a parameter's stated initial value, else the objective's
-    default where that is inside the range, else the middle of the range or the first choice. A descent that has
-    converged, whose first trial failed, or that waits for a trial which runs elsewhere, is followed by one from the
-    study's next Sobol point.
+    Ints and choices stay at their nominal values. A parameter's nominal value is its stated initial value, else the
+    objective's default where that is inside the range, else the middle of the range or the first choice. A descent that
+    has converged, whose first trial failed, or that waits for a running trial, is followed by one from the study's next
+    Sobol point.
 
     Args:
         space: the search space.
-        seed: of the Sobol sequence; equal seeds and equal trials give equal proposals.
+        seed: seed of the Sobol sequence; equal seeds and equal trials give equal proposals.
     """
 
     def __init__(self, space: Space, *, seed: int) -> None:
@@ -94,20 +96,21 @@ class GradientSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The first point that the descents ask for and no trial has told about.
+        """The first point that the descents ask for and no trial answers.
 
         Raises:
-            InputError: nothing is there to descend along, or a finished trial lacks a derivative.
+            InputError: there is no parameter to descend along, or a finished trial lacks a derivative.
             ValueError: the study has several objectives.
         """
         self._raise_error_if_multi_objective(study)
         if not self._columns:
             remedy = "tune a parameter that is a number, or take another sampler"
             raise InputError(Problem("search.sampler", "gradient has no parameter to move", remedy))
-        trials = [told for other in study.get_trials(deepcopy=False) if (told := self._told(study, other, trial))]
+        trials = study.get_trials(deepcopy=False)
+        answers = [answer for other in trials if (answer := self._answer(study, other, trial))]
         for start in itertools.count():
             try:
-                self._descend(self._start(start), trials)
+                self._descend(self._start(start), answers)
             except _Unanswered as asked:
                 return dict(self._space.from_unit(self._point(asked.x)))
             except _Ended:
@@ -120,14 +123,14 @@ class GradientSampler(BaseSampler):
         """The nominal value of a parameter that is active only because another one's value was stated."""
         return _nominal_value(next(d for d in self._space.dimensions if d.name == param_name))
 
-    def _told(self, study: Study, other: FrozenTrial, asking: FrozenTrial) -> Told | None:
-        """What a trial answers; None for the one being asked, and for those that do not count."""
+    def _answer(self, study: Study, other: FrozenTrial, asking: FrozenTrial) -> Answer | None:
+        """The answer of a trial; None for the trial being asked, and for trials that do not count."""
         waits = other.state == TrialState.WAITING or other.user_attrs.get(INTERRUPTED)
         if other.number == asking.number or waits or not self._space.active(other.params) <= set(other.params):
             return None
         point = self._space.to_unit(other.params)
         if other.state != TrialState.COMPLETE:
-            return Told(point, "running" if other.state == TrialState.RUNNING else "failed")
+            return Answer(point, "running" if other.state == TrialState.RUNNING else "failed")
         sign = 1.0 if study.direction.name == "MINIMIZE" else -1.0
         slopes = self._space.gradient_to_unit(other.params, gradient_of(other))
         active = self._space.active(other.params)
@@ -138,7 +141,7 @@ class GradientSampler(BaseSampler):
             remedy = "hold it fixed, or take a sampler that needs no derivatives, such as gp"
             raise InputError(Problem("search.sampler", what, remedy))
         slope = np.array([slopes.get(name, 0.0) for name in self._columns.values()])
-        return Told(point, "done", sign * float(other.value or 0.0), sign * slope)
+        return Answer(point, "done", sign * float(other.value or 0.0), sign * slope)
 
     def _start(self, number: int) -> Floats:
         """Where descent ``number`` begins, (d,): the nominal values, then the Sobol sequence."""
@@ -155,14 +158,14 @@ class GradientSampler(BaseSampler):
         point[list(self._columns)] = x
         return point
 
-    def _descend(self, start: Floats, trials: list[Told]) -> None:
-        """Run the optimiser over the trials until it has converged.
+    def _descend(self, start: Floats, answers: list[Answer]) -> None:
+        """Run the optimiser over the answers until it has converged.
 
         Raises:
-            _Unanswered: it asks for a point that no trial has told about.
-            _Ended: its first trial failed, or it waits for one that runs.
+            _Unanswered: it asks for a point that no trial answers.
+            _Ended: its first trial failed, or it waits for a running one.
         """
-        first = self._find(start, trials)
+        first = self._find(start, answers)
         if first.slope is None:
             raise _Ended
         steepest = float(np.abs(first.slope).max())
@@ -171,28 +174,28 @@ class GradientSampler(BaseSampler):
 
         def function(x: Floats) -> tuple[float, Floats]:
             nonlocal good, worst
-            told = self._find(x, trials)
-            if told.state == "running":
+            answer = self._find(x, answers)
+            if answer.state == "running":
                 raise _Ended
-            if told.slope is None:  # a wall, from which the line search turns back
+            if answer.slope is None:  # a wall, from which the line search turns back
                 return worst + 1.0, (x - good) / max(float(np.abs(x - good).max()), SAME)
-            value = scale * (told.value - first.value)
+            value = scale * (answer.value - first.value)
             good, worst = x.copy(), max(worst, value)
-            return value, scale * told.slope
+            return value, scale * answer.slope
 
         bounds = [(0.0, 1.0)] * len(start)
         minimize(function, start, jac=True, method="L-BFGS-B", bounds=bounds, options=CONVERGED)
 
-    def _find(self, x: Floats, trials: list[Told]) -> Told:
-        """The trial at a point, the latest of several.
+    def _find(self, x: Floats, answers: list[Answer]) -> Answer:
+        """The answer at a point; of several, the latest.
 
         Raises:
             _Unanswered: there is none.
         """
         point = self._space.to_unit(self._space.from_unit(self._point(x)))
-        for told in reversed(trials):
-            if np.abs(told.point - point).max() <= SAME:
-                return told
+        for answer in reversed(answers):
+            if np.abs(answer.point - point).max() <= SAME:
+                return answer
         raise _Unanswered(x.copy())
 
 

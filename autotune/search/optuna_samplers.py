@@ -1,4 +1,4 @@
-"""Samplers that come from Optuna, each made so that stopping and resuming does not change the search."""
+"""Samplers of Optuna, each made so that stopping and resuming does not change the search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def gp(request: Request) -> BaseSampler:
 
 
 def tpe(request: Request) -> BaseSampler:
-    """Multivariate TPE; with conditions in groups, without which it knows only the dimensions of all trials."""
+    """Multivariate TPE. With conditions in groups: otherwise it models only the dimensions that all trials have."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # group: in Optuna since 2.8 and unchanged
         return TPESampler(
@@ -35,13 +35,13 @@ def tpe(request: Request) -> BaseSampler:
 
 
 def cmaes(request: Request) -> BaseSampler:
-    """CMA-ES; its state is in the trials' attributes, and it reseeds itself for every trial."""
+    """CMA-ES. Its state is in the trials' attributes, and it reseeds itself for every trial."""
     space = request.space
     always = {d.name: d.distribution for d in space.dimensions if not d.when and d.type != "categorical"}
 
     class CmaEs(CmaEsSampler):
         def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-            # As it comes, it takes what all trials so far have, and gives up for good once that gets smaller.
+            # Optuna's own takes the dimensions that all trials so far have, and stops working once they get fewer.
             return (
                 dict(sorted(always.items())) if space.conditional else super().infer_relative_search_space(study, trial)
             )
@@ -56,11 +56,10 @@ def cmaes(request: Request) -> BaseSampler:
 
 
 def sobol(request: Request) -> BaseSampler:
-    """Optuna's Sobol sampler, made to begin with the first trial and to take the trial's own place.
+    """Optuna's Sobol sampler, changed to begin with the first trial and to use the trial's own place in the sequence.
 
-    As it comes, it draws at random until a trial has finished, which a fresh sampler would do with the same
-    numbers again, and it takes the place after the last one asked, so that an interrupted trial leaves a
-    hole.
+    Optuna's own draws at random until a trial has finished, which a fresh sampler would do with the same numbers again,
+    and it takes the place after the last trial asked, so that an interrupted trial leaves a gap.
     """
 
     class Sobol(QMCSampler):

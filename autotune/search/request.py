@@ -1,4 +1,4 @@
-"""What a sampler is made for: one trial of a study."""
+"""The request for a sampler: everything that a sampler for one trial is made from."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What a sampler is made for; see :func:`autotune.search.samplers.make_sampler`.
+    """Everything that a sampler for one trial is made from; see :func:`autotune.search.samplers.make_sampler`.
 
     Attributes:
         space: the search space.
         seed: the study's seed, 0 or more.
-        index: number of trials before this one that count.
+        index: the trial's place in the search: the number of trials before it that count.
         startup_trials: trials before the sampler's own method begins; None for its default.
         levels: cheap evaluations and earlier studies; None where every evaluation is full.
         sources: the earlier studies that ``levels`` counts.
-        aims: what to steer by beside the tuned metric; None for that alone.
+        aims: limits and metrics beside the tuned one that steer the search; None for the tuned metric alone.
     """
 
     space: Space

@@ -1,5 +1,5 @@
-"""The surrogate: a Gaussian process over the search space, its acquisition function, and the Optuna sampler
-on top.
+"""The surrogate: a Gaussian process over the search space.
 
-Importing this package is cheap; torch and BoTorch are imported by its modules when a proposal is made.
+``model`` fits it to the trials, ``propose`` says where to evaluate next, ``optimum`` says where the optimum is and how
+sure that is. Importing this package is cheap; its modules import torch and BoTorch.
 """

@@ -1,4 +1,4 @@
-"""How the surrogate computes: reproducibly, on one thread, and without warnings that no one need act on."""
+"""Settings under which the surrogate computes: reproducibly, on one thread, without warnings that need no action."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from linear_operator.utils.warnings import NumericalWarning
 
 @contextmanager
 def quiet_and_seeded(seed: int) -> Iterator[None]:
-    """How the surrogate computes: reproducibly, on one thread, and without warnings that no one need act on."""
+    """Compute reproducibly, on one thread, and without warnings that need no action, inside the block.
+
+    Args:
+        seed: seed of torch's global generator inside the block.
+    """
     with _own_generator(seed), _one_thread(), _expected_warnings_ignored():
         yield
 
 
 @contextmanager
 def _own_generator(seed: int) -> Iterator[None]:
-    """Seed torch's global CPU generator inside the block, and leave it as it was found."""
+    """Seed torch's global CPU generator inside the block, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -39,7 +43,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _expected_warnings_ignored() -> Iterator[None]:
-    """Ignore what BoTorch and GPyTorch say about few or clustered points: no one need act on it."""
+    """Ignore warnings of BoTorch and GPyTorch about few or clustered points: they need no action."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NumericalWarning)  # jitter added to a kernel matrix
         warnings.simplefilter("ignore", NumericsWarning)  # few points: interpolation may be numerically hard

@@ -34,7 +34,7 @@ def _profile(u: Any, is_rbf: Any) -> tuple[Any, Any, Any, Any]:
     if is_rbf:
         f = math.exp(-0.5 * u)
         return f, -0.5 * f, 0.25 * f, -0.125 * f
-    # f''' of Matern-5/2 has no value at 0; what it is multiplied with goes to 0 as u squared.
+    # f''' of Matern-5/2 has no value at 0; the factor that multiplies it goes to 0 as u squared.
     a = math.sqrt(5 * u + 1e-24)
     decay = math.exp(-a)
     f2 = 25 / 12 * decay
@@ -67,7 +67,7 @@ def fill(
     start: Any, smooth: Any, choice: Any, level: Any, coordinate: Any, lengths: Any, weights: Any,
     scale: Any, noise: Any, slope_noise: Any, levels: Any, is_rbf: Any, K: Any,
 ) -> None:  # fmt: skip
-    """Set the lower triangle of K, (N, N), to the covariance of noisy observations; what is above is not touched."""
+    """Set the lower triangle of K, (N, N), to the covariance of noisy observations; the rest is not touched."""
     along = np.empty(smooth.shape[1])
     for p in range(len(start) - 1):
         for q in range(p + 1):
@@ -102,7 +102,7 @@ def contract(
 ) -> None:  # fmt: skip
     """Add to the last six arrays the sums of G = (K^-1 - w w') / 2 times dK / d log of each hyperparameter.
 
-    That for log weights is still to be divided by the weights, that for log r to be multiplied by r / (1 + r).
+    The caller divides the sums for log weights by the weights, and multiplies the sums for log r by r / (1 + r).
 
     Args:
         inverse: K^-1, (N, N), its lower triangle.
@@ -194,7 +194,7 @@ def _add_up(start: Any, coordinate: Any, inverse: Any, solved: Any, p: Any, q: A
 def _share(
     total: Any, one: Any, other: Any, k: Any, m: Any, of_weights: Any, of_scale_and_noise: Any, of_a: Any, of_r: Any
 ) -> None:
-    """Add a pair's part to what only multiplies it: scale, choices, levels."""
+    """Add a pair's contribution for the hyperparameters that only multiply it: scale, choices, levels."""
     of_scale_and_noise[0] += total
     for c in range(len(of_weights)):
         if one[c] != other[c]:

@@ -2,7 +2,7 @@
 
 A point has the D = ``Space.width`` coordinates of :meth:`autotune.problem.space.Space.to_unit`: one per float or int
 dimension, one per choice (one-hot) of a categorical dimension. Int columns take only the middles of their
-cells, and all columns of a dimension that is not active the one value that stands for that.
+cells, and all columns of an inactive dimension the one value that stands for that.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Coordinates:
 
     @cached_property
     def groups(self) -> Groups:
-        """The smooth columns (floats and ints), and those of each categorical dimension."""
+        """The smooth columns (floats and ints), and the columns of each categorical dimension."""
         smooth = [start for d, start in self.columns if d.type != "categorical"]
         categorical = [range(start, start + d.width) for d, start in self.columns if d.type == "categorical"]
         return Groups(torch.tensor(smooth, dtype=torch.int64), tuple(torch.tensor(list(c)) for c in categorical))
@@ -59,7 +59,7 @@ class Coordinates:
     def size(self) -> int | None:
         """Number of points of a fully discrete space; None where a dimension is continuous.
 
-        With conditions, the number of combinations: points that differ only in what is not active count apart.
+        With conditions, the number of combinations: points that differ only in inactive dimensions count separately.
         """
         if not self.all_discrete:
             return None
@@ -80,7 +80,7 @@ class Coordinates:
         return self.snap(points)
 
     def snap(self, points: Floats) -> Floats:
-        """The points, shape (n, D), that are really evaluated when ``points``, shape (n, D), are proposed."""
+        """The points, shape (n, D), that are actually evaluated when ``points``, shape (n, D), are proposed."""
         return np.array([self.space.to_unit(self.space.from_unit(point)) for point in points]).reshape(
             len(points), self.space.width
         )
@@ -88,17 +88,17 @@ class Coordinates:
     def neighbours(self, point: Floats) -> Floats:
         """Points, shape (m, D), that differ from ``point``, shape (D,), in one discrete dimension that is active.
 
-        Every other choice of a categorical; one cell and an eighth of the range up and down for an int. What becomes
-        active with that begins at the middle of its range, or its first choice.
+        Every other choice of a categorical; one cell and an eighth of the range up and down for an int. A dimension
+        that becomes active with that starts at the middle of its range, or at its first choice.
         """
-        found = []
+        moved = []
         values = self.space.from_unit(point)
         for dimension, start in self.columns:
             for value in _alternatives(dimension, values[dimension.name]) if dimension.name in values else ():
                 other = point.copy()
                 other[start : start + dimension.width] = dimension.to_unit(value)
-                found.append(other)
-        neighbours = np.array(found).reshape(len(found), self.space.width)
+                moved.append(other)
+        neighbours = np.array(moved).reshape(len(moved), self.space.width)
         return self.snap(neighbours) if self.space.conditional else neighbours
 
     def enumerate(self) -> Floats:
@@ -127,7 +127,7 @@ def _all_values(dimension: Dimension) -> Iterator[int | str]:
 
 
 def _alternatives(dimension: Dimension, value: float | int | str) -> list[int | str]:
-    """Values next to ``value`` along one discrete dimension; none for a float."""
+    """The values next to ``value`` along one discrete dimension; an empty list for a float."""
     if dimension.type == "categorical":
         return [choice for choice in dimension.choices if choice != value]
     if dimension.type == "float":

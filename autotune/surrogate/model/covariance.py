@@ -48,7 +48,7 @@ def rbf(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Groups:
-    """Which coordinates of a point are what.
+    """The coordinates of a point by kind.
 
     Attributes:
         smooth: (d,) indices of float and int coordinates.
@@ -61,7 +61,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class Rows:
-    """Observations, or questions: one row each.
+    """Observations, or quantities to predict: one row each.
 
     Attributes:
         X: (N, D) points.
@@ -86,10 +86,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Of the kernel; all positive.
+    """Hyperparameters of the kernel; all positive.
 
     Attributes:
-        lengthscales: (d,) l of the smooth coordinates.
+        lengthscales: (d,) l, one per smooth coordinate.
         weights: (categorical dimensions,) w.
         scale: s, the prior variance.
         levels: (L, L) the matrix B.
@@ -157,7 +157,7 @@ def _along(x: Tensor, z: Tensor, coordinate: Tensor, lengthscales: Tensor) -> Te
 
 
 def _categorical(x: Tensor, z: Tensor, groups: Groups, weights: Tensor) -> Tensor:
-    """Product over the categorical dimensions, (N, M); 1 without any."""
+    """The kernel's product over the categorical dimensions, (N, M); 1 without any."""
     exponent = torch.zeros(len(x), len(z), dtype=x.dtype)
     for columns, weight in zip(groups.categorical, weights, strict=True):
         exponent = exponent - (1 - x[:, columns] @ z[:, columns].T) / weight

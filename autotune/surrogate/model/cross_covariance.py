@@ -1,4 +1,4 @@
-"""Covariance of values asked for with what was observed: compiled, and differentiable for the points."""
+"""Covariance of the value at new points with the observations: compiled, and differentiable for the points."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from autotune.surrogate.model.marginal_likelihood import Blocks, Ints, is_square
 
 
 @dataclass(frozen=True)
-class Questions:
-    """What of a model the covariance of a value at level 0 with the observations depends on.
+class CrossCovariance:
+    """The covariance of a value at level 0 with the observations, as a function of the point.
 
     Attributes:
         blocks: the observations, N rows.
         groups: which coordinates are smooth, which categorical.
-        at: hyperparameters.
+        at: the hyperparameters.
         profile: ``matern52`` or ``rbf``.
     """
 
@@ -37,11 +37,11 @@ class Questions:
 
         Differentiable for the smooth coordinates of X, once; the categorical ones have no derivative.
         """
-        found: Tensor = _Cross.apply(X, self)  # type: ignore[no-untyped-call]
-        return found
+        K: Tensor = _Cross.apply(X, self)  # type: ignore[no-untyped-call]
+        return K
 
     def prepared(self, X: Tensor) -> tuple[Any, ...]:
-        """What both loops are given."""
+        """The arguments that both compiled loops take."""
         x, blocks, at = X.detach().numpy(), self.blocks, self.at
         codes = [x[:, columns.numpy()].argmax(axis=1) for columns in self.groups.categorical]
         choice: Ints = np.array(codes, dtype=np.int64).reshape(len(codes), len(x)).T.copy()
@@ -54,9 +54,9 @@ class Questions:
 
 class _Cross(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, X: Tensor, questions: Questions) -> Tensor:
-        ctx.questions, ctx.width, ctx.prepared = questions, X.shape[1], questions.prepared(X)
-        K = np.empty((len(X), len(questions.blocks.y)))
+    def forward(ctx: Any, X: Tensor, covariance: CrossCovariance) -> Tensor:
+        ctx.groups, ctx.width, ctx.prepared = covariance.groups, X.shape[1], covariance.prepared(X)
+        K = np.empty((len(X), len(covariance.blocks.y)))
         arguments: Any = (*ctx.prepared, K)
         cross(*arguments)
         return torch.from_numpy(K)
@@ -65,9 +65,9 @@ class _Cross(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         V = np.ascontiguousarray(gradients[0].numpy())
-        slope = np.empty((len(V), len(ctx.questions.groups.smooth)))
+        slope = np.empty((len(V), len(ctx.groups.smooth)))
         arguments: Any = (*ctx.prepared, V, slope)
         cross_slope(*arguments)
-        found = torch.zeros(len(V), ctx.width, dtype=torch.float64)
-        found[:, ctx.questions.groups.smooth] = torch.from_numpy(slope)
-        return found, None
+        gradient = torch.zeros(len(V), ctx.width, dtype=torch.float64)
+        gradient[:, ctx.groups.smooth] = torch.from_numpy(slope)
+        return gradient, None

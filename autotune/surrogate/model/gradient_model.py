@@ -36,7 +36,7 @@ from autotune.surrogate.model.covariance import (
     prior_variance,
     rbf,
 )
-from autotune.surrogate.model.cross_covariance import Questions
+from autotune.surrogate.model.cross_covariance import CrossCovariance
 from autotune.surrogate.model.hyperparameters import Fit, HyperparameterArrays, Shape
 from autotune.surrogate.model.marginal_likelihood import Blocks, misfit_and_gradient
 from autotune.surrogate.model.observations import Observations, Trials
@@ -44,31 +44,37 @@ from autotune.surrogate.model.observations import Observations, Trials
 PROFILES: tuple[Profile, ...] = (matern52, rbf)
 
 FIT_ROWS = 240
-"""Hyperparameters are fitted to about so many observations: see :meth:`Observations.some`."""
+"""Number of observations, about, to which hyperparameters are fitted: see :meth:`Observations.some`."""
 MOST_ROWS = 900
-"""The model is conditioned on at most so many: every value, and the derivatives of the best trials."""
+"""Most observations that the model is conditioned on: every value, and the derivatives of the best trials."""
 MAXITER = 50
 
 
 class GradientGP(Model):
-    """Posterior of the value given values and derivatives of all levels."""
+    """Posterior of the value given values and derivatives of all levels.
+
+    Args:
+        observations: the values and derivatives.
+        groups: which coordinates are smooth, which categorical.
+        fitted: the hyperparameters.
+    """
 
     def __init__(self, observations: Observations, groups: Groups, fitted: Fit) -> None:
         super().__init__()
         self._observations, self._groups, self._fitted, self._profile = observations, groups, fitted, fitted.profile
         self._at, self._noise, _ = fitted.shape.unpack(fitted.theta)
         at = HyperparameterArrays.of(fitted.theta.numpy(), fitted.shape)
-        self._cross = Questions(Blocks.of(observations, groups), groups, at, fitted.profile)
+        self._cross = CrossCovariance(Blocks.of(observations, groups), groups, at, fitted.profile)
         self._factor, self._weights, self._means = _condition(gram(observations.rows, groups, fitted), observations)
 
     @property
     def num_outputs(self) -> int:
-        """One: the value."""
+        """Number of outputs: one, the value."""
         return 1
 
     @property
     def batch_shape(self) -> torch.Size:
-        """Of the model: none."""
+        """Batch shape of the model: always empty (required by BoTorch)."""
         return torch.Size()
 
     def posterior(
@@ -111,9 +117,10 @@ class GradientGP(Model):
         return spread * (cross @ self._weights), spread**2 * (prior - explained.T @ explained)
 
     def improvement(self, over: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """How much higher the value is at points than at one, (D,): maps points (m, D) to mean and variance, each (m,).
+        """Posterior of the improvement over the value at one point, (D,).
 
-        What both have in common (that of a level's deviation, say) is not in the variance.
+        Returns a function from points (m, D) to mean and variance of the improvement there, each (m,).
+        The uncertainty that both values share (of a level's deviation, say) is not in the variance.
         """
         # As if the value at ``over`` were one more observation: the last column is the prior covariance with it.
         extended = self._observations.with_rows(Rows.values(over[None]), torch.zeros(1, dtype=over.dtype))
@@ -129,7 +136,15 @@ class GradientGP(Model):
         return moments
 
     def learned_from(self, point: Tensor, over: Tensor) -> Tensor:
-        """Variance of the improvement at a point over another that a value there takes away, by level, (levels,)."""
+        """How much a further value at a point would reduce the variance of its improvement over another, by level.
+
+        Args:
+            point: where the value would be observed, (D,).
+            over: the point that is to be improved on, (D,).
+
+        Returns:
+            Variances, (levels,), in the squared unit of the values.
+        """
         targets = Rows.values(torch.stack([point, over]))
         here = Rows(
             point.expand(self._observations.levels, -1),
@@ -144,9 +159,9 @@ class GradientGP(Model):
         return self._observations.spread**2 * (shared[0] - shared[1]).square() / (own + self._noise)
 
     def believing(self, X: Tensor) -> GradientGP:
-        """This model as it would be had the values and derivatives at points (m, D) turned out as it expects.
+        """This model, conditioned on the values and derivatives that it expects at points (m, D).
 
-        For trials that run: they will bring derivatives too, which a pending value alone does not tell.
+        For running trials: they will bring derivatives too, which pending values alone do not represent.
         """
         smooth = len(self._groups.smooth)
         each = [rows for point in X for rows in (Rows.values(point[None]), Rows.slopes(point, smooth))]
@@ -158,7 +173,7 @@ class GradientGP(Model):
         )
 
     def leave_one_out(self) -> float:
-        """Log density of each value of level 0 given all other trials, in the values' unit, summed.
+        """Sum of the log densities of each value of level 0 given all other trials, in the values' unit.
 
         A trial is left out whole, with its derivatives. Closed form, by blocks of the inverse covariance (Rasmussen and
         Williams, Gaussian Processes for Machine Learning, sec. 5.4.2); the levels' means are kept.
@@ -177,7 +192,7 @@ class GradientGP(Model):
         return total
 
     def _explained(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Covariance of questions with the observations, (M, N), and what of it the factor whitens, (N, M)."""
+        """Covariance K of rows with the observations, (M, N), and L^-1 K^T, (N, M), with L the Cholesky factor."""
         if bool(((rows.coordinate < 0) & (rows.level == 0)).all()):
             cross = self._cross(rows.X)
         else:
@@ -191,15 +206,15 @@ def fit_gradient_gp(trials: Trials, groups: Groups, levels: int = 1) -> tuple[Gr
     Args:
         trials: two or more.
         groups: which coordinates are smooth, which categorical.
-        levels: how many there are, whether or not any trial is of them.
+        levels: number of levels, whether or not any trial is of them.
     """
     some = Observations.some(trials, levels, FIT_ROWS)
-    best = min((_fit(some, groups, profile) for profile in PROFILES), key=lambda found: found.misfit)
+    best = min((_fit(some, groups, profile) for profile in PROFILES), key=lambda fit: fit.misfit)
     return GradientGP(Observations.of(trials, levels, max(MOST_ROWS, len(trials.y))), groups, best), best
 
 
 def gram(rows: Rows, groups: Groups, fitted: Fit) -> Tensor:
-    """Covariance of noisy observations, (N, N)."""
+    """Covariance of the noisy observations, (N, N)."""
     at, noise, slope_noise = fitted.shape.unpack(fitted.theta)
     prior = prior_variance(rows, at, fitted.profile)
     own = torch.where(rows.coordinate < 0, noise, slope_noise[rows.level] * prior)
@@ -220,7 +235,7 @@ def _condition(K: Tensor, observations: Observations) -> tuple[Tensor, Tensor, T
 def _fit(observations: Observations, groups: Groups, profile: Profile) -> Fit:
     """The mode of the posterior of the hyperparameters, by L-BFGS from the priors' medians."""
     shape, blocks = Shape.of(groups, observations.levels), Blocks.of(observations, groups)
-    found = minimize(
+    mode = minimize(
         lambda theta: misfit_and_gradient(blocks, theta, shape, profile),
         [centre for centre, _ in shape.priors()],
         jac=True,
@@ -228,4 +243,4 @@ def _fit(observations: Observations, groups: Groups, profile: Profile) -> Fit:
         bounds=shape.bounds(),
         options={"maxiter": MAXITER},
     )
-    return Fit(torch.as_tensor(found.x), shape, profile, float(found.fun))
+    return Fit(torch.as_tensor(mode.x), shape, profile, float(mode.fun))

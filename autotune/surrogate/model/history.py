@@ -1,11 +1,10 @@
-"""What the surrogate sees of a study: an Optuna study's trials as arrays over the unit cube."""
+"""The trials of a study as the surrogate sees them: arrays over the unit cube."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,8 @@ from numpy.typing import NDArray
 from autotune.objective import Value
 from autotune.problem.space import Floats, Space
 
-if TYPE_CHECKING:
-    pass
-
 MOST_TRIALS = 400
-"""Trials with a value that a model is made of; see :meth:`History.bounded`."""
+"""Most trials with a value that a model is fitted to; see :meth:`History.bounded`."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +23,15 @@ class History:
     Attributes:
         X: evaluated points, shape (n, D).
         y: their values, shape (n,), finite, larger is better.
-        pending: points, shape (m, D), that are running: no value is known yet.
-        position: of this trial in the search: how many count before it, or the place of an interrupted one.
+        pending: points, shape (m, D), of running trials, whose values are not known yet.
+        position: place of the trial being asked in the search: how many trials count before it, or the place of an
+            interrupted one.
         gradient: derivatives of the values, shape (n, D), per unit-cube coordinate; NaN where one is not known; None
             where none is.
-        failed: points, shape (f, D), that ended without a value; nothing is gained by asking for them again.
-        level: of each value, shape (n,): 0 for a full evaluation of this study. None where all are.
-        expected: by how much each trial that counts was expected to improve the value; None where nothing was expected.
-        reports: what each of the n trials reported beside its value; empty where no one asks.
+        failed: points, shape (f, D), of trials that ended without a value; nothing is gained by asking for them again.
+        level: level of each value, shape (n,): 0 for a full evaluation of this study. None where all are.
+        expected: expected improvement of each trial that counts; None where none was computed.
+        reports: the metrics that each of the n trials reported beside its value; empty where they are not needed.
     """
 
     X: Floats
@@ -59,7 +56,7 @@ class History:
 
     @property
     def levels(self) -> NDArray[np.int64]:
-        """Of each value, shape (n,)."""
+        """Level of each value, shape (n,)."""
         return np.zeros(len(self.y), dtype=np.int64) if self.level is None else self.level
 
     def reported(self, name: str) -> Floats:
@@ -72,9 +69,9 @@ class History:
 
     @property
     def spread(self) -> float:
-        """Of the values about the mean of their level: the power of two next below their standard deviation.
+        """Scale of the values: the largest power of two not above their pooled standard deviation within levels.
 
-        Values divided by it are not rounded.
+        A power of two, so that dividing by it is exact. 1 where the values do not vary.
         """
         largest = float(np.abs(self.y).max(initial=0.0))
         if largest == 0:
@@ -84,28 +81,29 @@ class History:
         return 2.0 ** math.floor(math.log2(deviation) + math.log2(largest)) if deviation > 0 else 1.0
 
     def divided(self, by: float) -> History:
-        """The values, their derivatives and what was expected of them divided: all of it is in another unit."""
+        """The same trials in another unit: values, derivatives and expected improvements divided by a number."""
         gradient = None if self.gradient is None else self.gradient / by
         expected = tuple(None if each is None else each / by for each in self.expected)
         return replace(self, y=self.y / by, gradient=gradient, expected=expected)
 
     def known(self, level: int = 0) -> Floats:
-        """Every point that need not be asked again at that level, shape (k, D)."""
+        """The points that need not be asked for again at that level, shape (k, D): evaluated, running, or failed."""
         parts = [self.X[self.levels == level], self.pending]
         return np.concatenate(parts if self.failed is None else [*parts, self.failed])
 
     def of_levels(self, most: int) -> History:
-        """Only the values of levels below ``most``."""
+        """The history with only the values of levels below ``most``."""
         return self._only(self.levels < most)
 
     def at_level(self, level: int) -> History:
-        """Only the values of that level."""
+        """The history with only the values of that level."""
         return self._only(self.levels == level)
 
     def bounded(self, most: int) -> History:
-        """At most so many trials: half of them the best, full evaluations first, half evenly from all others by value.
+        """The history with at most ``most`` trials with values, since the time of a fit grows with their number cubed.
 
-        A model's time grows with their cube. The best alone would not tell how the values vary elsewhere.
+        Half of them are the best, full evaluations first; the other half is taken evenly from all others by value,
+        because the best alone would not show how the values vary elsewhere.
         """
         if len(self.y) <= most:
             return self
@@ -124,8 +122,8 @@ class History:
             self, X=self.X[kept], y=self.y[kept], gradient=gradient, level=self.levels[kept], reports=reports
         )
 
-    def told(self, point: Floats, value: float, slope: Floats) -> History:
-        """With one more full evaluation: its point (D,), value and derivatives (D,)."""
+    def with_evaluation(self, point: Floats, value: float, slope: Floats) -> History:
+        """The history with one more full evaluation: its point (D,), value and derivatives (D,)."""
         gradient = np.full_like(self.X, math.nan) if self.gradient is None else self.gradient
         return replace(
             self,
@@ -137,9 +135,10 @@ class History:
         )
 
     def joined(self, other: History, level: int) -> History:
-        """With another study's trials as values of level ``level``: those of the level that most of them are of.
+        """The history with another study's trials as values of level ``level``.
 
-        A search with cheap evaluations has few full ones; what the metric looks like, the cheap ones tell.
+        Only its trials of one level are taken, the one with most trials: a search with cheap evaluations has few full
+        ones, and the cheap ones show what the metric looks like.
         """
         most = int(np.bincount(other.levels).argmax()) if len(other.y) else 0
         full = other.at_level(most)
@@ -155,7 +154,7 @@ class History:
 
 
 def slope_to_unit(space: Space, values: Mapping[str, Value], gradient: Mapping[str, float]) -> Floats:
-    """Derivatives per unit-cube coordinate, shape (D,), of derivatives per parameter; NaN where one is not known."""
-    known = space.gradient_to_unit(values, gradient)
-    slopes = [[known.get(d.name, math.nan)] * d.width for d in space.dimensions]
-    return np.array([slope if math.isfinite(slope) else math.nan for of_one in slopes for slope in of_one])
+    """Convert derivatives per parameter to those per unit-cube coordinate, shape (D,); NaN where one is missing."""
+    by_name = space.gradient_to_unit(values, gradient)
+    slopes = [by_name.get(d.name, math.nan) for d in space.dimensions for _ in range(d.width)]
+    return np.array([slope if math.isfinite(slope) else math.nan for slope in slopes])

@@ -172,7 +172,7 @@ class HyperparameterArrays:
 
 def level_covariance(log_scale: Tensor, log_deviation: Tensor) -> Tensor:
     """The matrix B, (L, L), of the L - 1 further levels' log a and log r."""
-    one = torch.zeros(1, dtype=log_scale.dtype)
-    a = torch.cat([one, log_scale]).exp()
-    r = torch.cat([one, log_deviation.exp()])
+    zero = torch.zeros(1, dtype=log_scale.dtype)
+    a = torch.cat([zero, log_scale]).exp()
+    r = torch.cat([zero, log_deviation.exp()])
     return torch.outer(a, a) * (1 + torch.diag(r))

@@ -1,4 +1,4 @@
-"""Points of the unit cube where some dimensions are not active: their columns held, differentiably for all others."""
+"""Hold the columns of inactive dimensions of points in the unit cube, differentiably for all other columns."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def hold_inactive(X: Tensor, coordinates: Coordinates) -> Tensor:
     """The points, (..., D), with the coordinates of inactive dimensions where :meth:`Space.to_unit` puts them.
 
     Args:
-        X: points whose int and categorical columns hold evaluable coordinates.
-        coordinates: of the space.
+        X: points whose int and categorical columns hold coordinates that can be evaluated.
+        coordinates: the coordinates of the space.
     """
     starts = {dimension.name: (dimension, start) for dimension, start in coordinates.columns}
     active: dict[str, Tensor] = {}

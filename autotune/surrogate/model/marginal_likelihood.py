@@ -1,7 +1,7 @@
-"""How badly hyperparameters explain observations, and the gradient of that.
+"""The marginal likelihood of the hyperparameters, as a misfit to be minimised, and its gradient.
 
-A fit asks for both some hundred times, and a general tool for derivatives would keep dozens of N x N arrays each time.
-The derivative for the hyperparameters needs no array beside the inverse of the covariance:
+A fit evaluates both some hundred times, and automatic differentiation would keep dozens of N x N arrays each time. The
+derivative with respect to the hyperparameters needs no array beside the inverse of the covariance:
 
     d misfit / d theta = sum_ab G_ab dK_ab / d theta,    G = (K^-1 - w w') / 2,  w = K^-1 (y - means)
 
@@ -37,13 +37,13 @@ class Blocks:
     """Observations ordered by point: n points, N rows.
 
     Attributes:
-        order: (N,) which observation each row is.
+        order: (N,) index of the observation that each row holds.
         start: (n + 1,) the rows of point p are start[p] to start[p + 1].
         smooth: (n, d) float and int coordinates of the points.
-        choice: (n, categorical dimensions) which choice.
-        level: (n,) of the points; one point at two levels counts as two.
-        coordinate: (N,) -1 for the value, else along which smooth coordinate the derivative is.
-        y: (N,) what was observed, standardised.
+        choice: (n, categorical dimensions) index of the choice.
+        level: (n,) level of each point; one point at two levels counts as two.
+        coordinate: (N,) -1 for the value, else the smooth coordinate along which the derivative is.
+        y: (N,) the observed values and derivatives, standardised.
         of_level: (N, levels) 1 where a row is a value of the level.
     """
 
@@ -58,7 +58,7 @@ class Blocks:
 
     @classmethod
     def of(cls, observations: Observations, groups: Groups) -> Blocks:
-        """Gather the rows that are at one point and level."""
+        """Gather the rows at one point and level."""
         X, level = observations.rows.X.numpy(), observations.rows.level.numpy()
         _, first, index = np.unique(np.column_stack([X, level]), axis=0, return_index=True, return_inverse=True)
         index = index.reshape(-1)  # NumPy 2.0 kept the dimension
@@ -120,10 +120,10 @@ def evidence(blocks: Blocks, theta: Floats, shape: Shape, profile: Profile) -> t
 
 
 def is_squared_exponential(profile: Profile) -> bool:
-    """Whether a profile is that, and not Matern-5/2.
+    """Whether a profile is the squared exponential; False for Matern-5/2.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither of the two.
     """
     if profile not in (matern52, rbf):
         raise ValueError(f"the profile is {profile}; the compiled loops know matern52 and rbf")
@@ -131,7 +131,7 @@ def is_squared_exponential(profile: Profile) -> bool:
 
 
 def _lower(blocks: Blocks, at: HyperparameterArrays, is_rbf: bool) -> Floats:
-    """Covariance of the noisy observations, its lower triangle, (N, N); what is above is not set."""
+    """Lower triangle of the covariance of the noisy observations, (N, N); entries above the diagonal are not set."""
     K = np.empty((len(blocks.y), len(blocks.y)))
     fill(
         blocks.start, blocks.smooth, blocks.choice, blocks.level, blocks.coordinate, at.lengthscales, at.weights,

@@ -1,4 +1,4 @@
-"""What the trials told: as arrays, and as standardised observations of values and derivatives."""
+"""The results of the trials: as arrays, and as standardised observations of values and derivatives."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from autotune.surrogate.model.covariance import Rows
 
 @dataclass(frozen=True)
 class Trials:
-    """What the trials told, as arrays.
+    """The results of the trials, as arrays.
 
     Attributes:
         X: (n, D) points of the unit cube.
         y: (n,) finite values, larger is better.
-        gradient: (n, d) derivatives along the smooth coordinates, NaN where there is none.
+        gradient: (n, d) derivatives along the smooth coordinates, NaN where one is missing.
         level: (n,) int64, 0 for the metric that is searched.
     """
 
@@ -31,27 +31,27 @@ class Trials:
 
     @property
     def centred(self) -> Floats:
-        """(n,) values less the mean of their level."""
+        """Values minus the mean of their level, (n,)."""
         means: dict[int, float] = {int(level): self.y[self.level == level].mean() for level in np.unique(self.level)}
         centred: Floats = self.y - np.array([means[int(level)] for level in self.level])
         return centred
 
     def best_first(self) -> NDArray[np.int64]:
-        """(n,) indices: the level searched before the others, then by value."""
+        """Indices of the trials, (n,), best first: the level that is searched before the others, then by value."""
         order: NDArray[np.int64] = np.lexsort((-self.centred, self.level != 0))
         return order
 
 
 @dataclass(frozen=True)
 class Observations:
-    """What was observed, standardised.
+    """Standardised observations of values and derivatives.
 
     Attributes:
-        rows: (N,) where, on which level, and the value or which derivative.
-        y: (N,) what.
-        levels: how many.
-        centre: (levels,) mean of the values of each, in their own unit; 0 where there is none.
-        spread: standard deviation of the values about these; derivatives are over it.
+        rows: for each of N observations its point, its level, and whether it is the value or which derivative.
+        y: (N,) the observed numbers.
+        levels: number of levels.
+        centre: (levels,) mean of the values of each level, in their own unit; 0 where there are none.
+        spread: standard deviation of the values about these means; derivatives are divided by it.
     """
 
     rows: Rows
@@ -73,8 +73,8 @@ class Observations:
     def some(cls, trials: Trials, levels: int, most: int) -> Observations:
         """Standardise, and keep about ``most`` rows: whole trials, half the best ones, half evenly from all others.
 
-        The best alone lie so near each other that they do not tell how the function varies elsewhere; values without
-        their derivatives do not tell how noisy these are.
+        The best alone lie so near each other that they do not show how the function varies elsewhere; values without
+        their derivatives do not show how noisy these are.
         """
         order, size = trials.best_first(), 1 + np.isfinite(trials.gradient).sum(axis=1)
         best = max(2, int((size[order].cumsum() <= most // 2).sum()))
@@ -90,7 +90,14 @@ class Observations:
     def _standardised(
         cls, trials: Trials, levels: int, values: NDArray[np.int64], trial: NDArray[np.int64], along: NDArray[np.int64]
     ) -> Observations:
-        """The values of some trials, and derivatives: of which trial, along which smooth coordinate."""
+        """Observations of the values of some trials, and of derivatives.
+
+        Args:
+            trials: all trials.
+            levels: number of levels.
+            values: indices of the trials whose values are kept.
+            trial, along: trial and smooth coordinate of each derivative that is kept.
+        """
         centred = trials.centred
         spread = float(centred.std()) or 1.0
         both = np.concatenate([values, trial])
@@ -106,7 +113,7 @@ class Observations:
         return cls(rows, torch.as_tensor(observed), levels, centre, spread)
 
     def with_rows(self, rows: Rows, y: Tensor) -> Observations:
-        """These and more, standardised as these are."""
+        """These observations and further ones, which are standardised already."""
         mine = self.rows
         both = Rows(
             torch.cat([mine.X, rows.X]),
@@ -117,6 +124,6 @@ class Observations:
 
     @property
     def of_level(self) -> Tensor:
-        """(N, levels) 1 where a row is a value of the level: what the levels' means add to."""
+        """1 where a row is a value of the level, (N, levels): the rows to which the level's mean is added."""
         values = (self.rows.coordinate < 0).to(self.y.dtype)
         return torch.nn.functional.one_hot(self.rows.level, self.levels) * values[:, None]

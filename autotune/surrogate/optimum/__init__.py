@@ -1,1 +1,1 @@
-"""What the surrogate knows about the optimum: intervals and verdicts."""
+"""The optimum according to the surrogate: its location, intervals, and verdicts on the parameters."""

@@ -1,7 +1,7 @@
-"""Intervals of the optimum's parameters: how they follow from samples of its location, and what they cover.
+"""Intervals of the optimum's parameters: how they are computed from samples of its location, and what they cover.
 
-An interval is central: as many samples lie below it as above. It is in the parameter's own unit, and it covers what the
-search has not found out; where the noise of the measurement is known, that too.
+An interval is central: as many samples lie below it as above. It is in the parameter's own unit, and it covers the
+uncertainty that the search has left and, where it is known, the noise of the measurement.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Where the optimum may be: samples of its location, around the maximum of the surrogate's mean.
 
 Near its maximum x0 the posterior of the value is a Gaussian process with mean curvature -H and an uncertain slope of
-covariance C: what the search has not found out. On top of that the measurement is noisy, which moves the slope by a
-score (:mod:`autotune.surrogate.optimum.score_noise`). Either way the maximum is at x0 + H^-1 slope (the delta method).
+covariance C, which is the uncertainty that the search has left. On top of that the measurement is noisy, which moves
+the slope by a score (:mod:`autotune.surrogate.optimum.score_noise`). Either way the maximum is at x0 + H^-1 slope (the
+delta method).
 
-A coordinate that the value does not surely depend on has no such curvature, only what the fit left there, and its slope
-is as small; their quotient says nothing. Its optimum may be anywhere, and it is left out of H. One that cannot be known
-for another reason may be anywhere, too, and draws the others along a ridge: by H^-1 c d for a step d of it, where c is
-the mixed second derivative.
+Along a coordinate that the value does not surely depend on, curvature and slope are artefacts of the fit, and their
+quotient is meaningless. Its optimum may be anywhere, and it is left out of H. A coordinate that no data determine may
+be anywhere, too, and draws the others along a ridge: by H^-1 c d for a step d of it, where c is the mixed second
+derivative.
 """
 
 from __future__ import annotations
@@ -25,15 +26,17 @@ from autotune.surrogate.model.gradient_model import GradientGP
 from autotune.surrogate.optimum.score_noise import ScoreNoise
 
 STEP = 1e-3
-"""Of the differences of the slope that give its curvature, in unit-cube coordinates."""
+"""Step, in unit-cube coordinates, of the finite differences of the slope that give the curvature."""
 SURE = 1.0
 """Standard deviations of a slope above which its sign is believed."""
 SAMPLES = 512
+"""Number of samples of the location."""
 DEPENDS = 3.0
 """Standard deviations of a difference of values above which it is believed."""
 _LINE = 65
+"""Points along a line on which values are compared."""
 _FLATTEST = 1e-9
-"""Least curvature, over the largest: where the mean does not curve down, nothing holds the maximum."""
+"""Least curvature, as a fraction of the largest: where the mean does not curve down, nothing confines the maximum."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,11 @@ class Locations:
 
     Attributes:
         samples: (s, k) unit-cube coordinates.
-        centre: (k,) where it probably is: the maximum of the mean, less the bias of noise where that is known.
+        centre: (k,) most probable location: the maximum of the mean, less the bias of noise where that is known.
         edges: (k,) whether the maximum of the mean is at an end of the range.
         flat: (k,) whether the value does not surely depend on it.
-        moving: those of the k whose samples are of the delta method: the others are flat, or surely at the edge.
-        noise: of the measurement, for the ``moving`` ones; None where it is not known.
+        moving: indices of the coordinates sampled by the delta method; the others are flat, or surely at the edge.
+        noise: noise of the measurement along the ``moving`` coordinates; None where it is not known.
     """
 
     samples: Floats
@@ -67,19 +70,20 @@ def find_locations(
     seed: int,
     unknowable: Sequence[bool] = (),
 ) -> Locations:
-    """Sample where the maximum is along the ``free`` columns.
+    """Sample the location of the maximum along the ``free`` columns.
 
-    One stays at its edge where the value surely rises outwards: by :data:`SURE` standard deviations of its slope.
+    A coordinate stays at its edge where the value surely rises outwards: by :data:`SURE` standard deviations of its
+    slope.
 
     Args:
-        model: of the value.
+        model: the model of the value.
         top: (D,) the maximum of its mean.
         free: k columns of the unit cube.
         near_edge: (k,) whether the maximum is at an end of the range.
         smooth: the columns along which the model has slopes.
         scores: (b, k) derivatives of the value at ``top`` on repeated measurements, NaN where not known; or None.
-        seed: of the samples.
-        unknowable: (k,) whether the value says nothing of it, whatever its curvature; empty for none.
+        seed: seed of the samples.
+        unknowable: (k,) whether no data determine the coordinate, whatever its curvature; empty for none.
     """
     if not free:
         return Locations(np.zeros((SAMPLES, 0)), np.zeros(0), (), (), ())
@@ -124,7 +128,9 @@ def _deviations(scores: Floats | None, k: int) -> Floats:
 
 
 def _certainty(scores: Floats | None) -> float:
-    """Deviations as seen that one more score is as rarely away from zero as a normal one is by :data:`DEPENDS`."""
+    """How many sample standard deviations one further score exceeds as rarely as a normal variate exceeds
+    :data:`DEPENDS`: Student's t prediction interval.
+    """
     if scores is None:
         return DEPENDS
     b = len(scores)
@@ -134,13 +140,13 @@ def _certainty(scores: Floats | None) -> float:
 def _depends(model: GradientGP, point: Tensor, column: int, tilt: float) -> bool:
     """Whether the value is surely lower than at the point (D,) anywhere along a column, all else held.
 
-    What evaluations scatter by is no difference, however sure rough derivatives make the model of a smaller one.
+    A difference within the scatter of evaluations does not count, however sure of it rough derivatives make the model.
 
     Args:
-        model: of the value.
+        model: the model of the value.
         point: the maximum of its mean.
-        column: of the unit cube.
-        tilt: slope that the noise of the measurement may well give the value along it.
+        column: the column of the unit cube.
+        tilt: slope along it that the noise of the measurement may well cause.
     """
     line = point.repeat(_LINE, 1)
     line[:, column] = torch.linspace(0.0, 1.0, _LINE, dtype=point.dtype)
@@ -153,13 +159,13 @@ def _depends(model: GradientGP, point: Tensor, column: int, tilt: float) -> bool
 
 def _curvature(model: GradientGP, point: Tensor, free: Sequence[int], rows: Sequence[int]) -> Floats:
     """Second derivatives (k, k) of the posterior mean along the ``free`` columns, by differences of its slope."""
-    found = np.zeros((len(free), len(free)))
+    curvature = np.zeros((len(free), len(free)))
     for j, column in enumerate(free):
         step = torch.zeros_like(point)
         step[column] = STEP
         ahead, behind = (model.slopes(point + sign * step)[0] for sign in (1, -1))
-        found[:, j] = ((ahead - behind) / (2 * STEP))[list(rows)].numpy()
-    return found
+        curvature[:, j] = ((ahead - behind) / (2 * STEP))[list(rows)].numpy()
+    return curvature
 
 
 def _positive(matrix: Floats) -> tuple[Floats, Floats]:

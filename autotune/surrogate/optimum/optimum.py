@@ -1,7 +1,7 @@
 """The posterior of the optimum: where it is, how sure that is, and which parameters matter.
 
-:mod:`autotune.surrogate.optimum.locations` samples where the maximum may be: as far as the search has not found out,
-and as far as the measurement is noisy where that is known. A coordinate whose maximum is at the edge of its range stays
+:mod:`autotune.surrogate.optimum.locations` samples where the maximum may be: its uncertainty after the search, and that
+from the noise of the measurement where that is known. A coordinate whose maximum is at the edge of its range stays
 there; one that the value hardly depends on comes out as wide as its range.
 """
 
@@ -185,7 +185,7 @@ def _settled(
         unsure = float(expected.variance) + model.noise_deviation**2
         if float(expected.mean) - value <= SHORT * unsure**0.5:
             return model, top, True
-        history = history.told(top, value, slope_to_unit(space, values, gradient))
+        history = history.with_evaluation(top, value, slope_to_unit(space, values, gradient))
         model, top = fit_with_maximum(history, space, levels, own_levels)
     return model, top, False
 

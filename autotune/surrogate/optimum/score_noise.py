@@ -18,7 +18,7 @@ import numpy as np
 from autotune.problem.space import Floats
 
 PRIOR = 4.0
-"""How many repetitions the guess that the noise is like the curvature is worth."""
+"""Weight, in repetitions, of the prior guess that the noise is proportional to the curvature."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class ScoreNoise:
 
     Attributes:
         mean: (p,) bias; 0 for coordinates along which no derivative is known.
-        covariance: (p, p) of the score of one measurement.
-        size: the multiple of H that it is near, in the metric's unit: a metric lower by size / 2 is one standard
+        covariance: (p, p) covariance of the score of one measurement.
+        size: the covariance is near size * H, in the metric's unit: a metric lower by size / 2 is one standard
             deviation away.
-        freedom: degrees of freedom of that estimate; of Student's t.
-        repetitions: how many measurements the mean is of.
+        freedom: degrees of freedom of that estimate, for Student's t.
+        repetitions: number of measurements that the mean is taken over.
     """
 
     mean: Floats
@@ -45,29 +45,29 @@ class ScoreNoise:
         """Estimate from repeated measurements.
 
         Args:
-            scores: (b, p), b of at least two; a column that is not known is NaN throughout.
+            scores: (b, p), b of at least two; a column without scores is NaN throughout.
             H: (p, p) positive definite, minus the curvature of the metric, in the scores' coordinates.
         """
         b = len(scores)
-        known = np.flatnonzero(np.isfinite(scores).all(axis=0))
+        measured = np.flatnonzero(np.isfinite(scores).all(axis=0))
         mean, covariance, size = np.zeros(len(H)), np.zeros_like(H), 0.0
-        if known.size:
-            seen = scores[:, known]
-            mean[known] = seen.mean(axis=0)
-            scatter = (seen - mean[known]).T @ (seen - mean[known])
-            of_known = H[np.ix_(known, known)]
-            size = float(np.median(np.diag(scatter) / np.diag(of_known))) / (b - 1)
+        if measured.size:
+            columns = scores[:, measured]
+            mean[measured] = columns.mean(axis=0)
+            scatter = (columns - mean[measured]).T @ (columns - mean[measured])
+            block = H[np.ix_(measured, measured)]
+            size = float(np.median(np.diag(scatter) / np.diag(block))) / (b - 1)
             covariance = size * H
-            covariance[np.ix_(known, known)] = (PRIOR * size * of_known + scatter) / (PRIOR + b - 1)
+            covariance[np.ix_(measured, measured)] = (PRIOR * size * block + scatter) / (PRIOR + b - 1)
         return cls(mean, covariance, size, PRIOR + b - 1, b)
 
     def draw(self, count: int, random: np.random.Generator) -> Floats:
-        """Samples (count, p) of what has to be added to the score of the measurement to make it one without noise.
+        """Samples, (count, p), of the correction that takes the score of the measurement to the score without noise.
 
         The mean is not exactly known either: it adds its share to the variance.
         """
         values, directions = np.linalg.eigh(self.covariance * (1 + 1 / self.repetitions))
         normal = random.normal(size=(count, len(values))) @ (directions * np.sqrt(np.maximum(values, 0.0))).T
         scale = np.sqrt(self.freedom / random.chisquare(self.freedom, size=(count, 1)))
-        found: Floats = normal * scale - self.mean
-        return found
+        samples: Floats = normal * scale - self.mean
+        return samples

@@ -1,6 +1,6 @@
-"""What an expected improvement is multiplied by: the chance that a trial succeeds, or keeps a limit; one over its cost.
+"""Factors of an expected improvement: the probability that a trial succeeds, or keeps a limit; one over its cost.
 
-Each is the logarithm of a model's statement over points (b, 1, D), so that it adds to log-EI and has a gradient.
+Each is the logarithm of a model's prediction over points (b, 1, D), so that it adds to log-EI and has a gradient.
 Source: M. A. Gelbart, J. Snoek, R. P. Adams, "Bayesian optimization with unknown constraints", UAI 2014; for cost,
 J. Snoek, H. Larochelle, R. P. Adams, "Practical Bayesian optimization of machine learning algorithms", NeurIPS 2012.
 """
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from botorch.posteriors.gpytorch import GPyTorchPosterior
 
 LogFactor = Callable[[Tensor], Tensor]
-"""Points (b, 1, D) -> (b,) the logarithm of what an improvement there is multiplied by."""
+"""Points (b, 1, D) -> (b,) logarithm of a factor by which an improvement there is multiplied."""
 
 LABEL_NOISE = 0.1
-"""Variance of a label beyond the model's: that a trial failed once does not prove that its neighbour will."""
+"""Variance of a label beyond the model's: one failure does not prove that a neighbouring trial fails as well."""
 
 
 class Weighted(AcquisitionFunction):
-    """The logarithm of an improvement times other things: probabilities, or one over a cost.
+    """The logarithm of an improvement multiplied by factors: probabilities, or one over a cost.
 
     Args:
-        improvement: its logarithm over points (b, 1, D).
-        factors: to be added to it.
-        weight: multiplies the factors.
+        improvement: the logarithm of the improvement over points (b, 1, D).
+        factors: logarithms of the factors.
+        weight: exponent of the factors.
     """
 
     def __init__(self, improvement: AcquisitionFunction, factors: Sequence[LogFactor], weight: float = 1.0) -> None:
@@ -51,14 +51,14 @@ class Weighted(AcquisitionFunction):
 
 
 def success(succeeded: Floats, failed: Floats) -> LogFactor:
-    """log of the probability that a trial yields a value: least-squares Gaussian-process classification.
+    """log of the probability that a trial gives a value: least-squares Gaussian-process classification.
 
     A regression of +1 (a value) and -1 (diverged, crashed, timed out, not finite), seen through a probit: Rasmussen and
     Williams, Gaussian Processes for Machine Learning, sec. 6.5.
 
     Args:
         succeeded: points with a value, shape (n, D).
-        failed: points without, shape (f, D); f >= 1.
+        failed: points without a value, shape (f, D); f >= 1.
     """
     points = np.concatenate([succeeded, failed])
     labels = np.concatenate([np.ones(len(succeeded)), -np.ones(len(failed))])
@@ -77,9 +77,9 @@ def keeps(model: FittedModel, values: Floats, *, below: float | None, above: flo
     """log of the probability that a metric keeps its limits.
 
     Args:
-        model: of the metric.
-        values: those it was fitted to, shape (n,).
-        below, above: the metric must be at most, at least this; None for no such limit.
+        model: the model of the metric.
+        values: the values it was fitted to, shape (n,).
+        below, above: largest and smallest value allowed; None for no such limit.
     """
 
     def log_probability(points: Tensor) -> Tensor:
@@ -96,11 +96,11 @@ def keeps(model: FittedModel, values: Floats, *, below: float | None, above: flo
 
 
 def cheapness(X: Floats, cost: Floats) -> LogFactor:
-    """log of one over the cost, so that an improvement counts per unit of it.
+    """log of one over the cost, so that an improvement counts per unit of cost.
 
     Args:
         X: points, shape (n, D), n >= 2.
-        cost: of each trial, shape (n,), positive.
+        cost: cost of each trial, shape (n,), positive.
     """
     model = fit(X, np.log(cost))
     return lambda points: -_moments(model, points)[0]

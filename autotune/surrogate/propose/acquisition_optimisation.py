@@ -23,7 +23,7 @@ from autotune.surrogate.propose.first_points import sobol
 from autotune.surrogate.propose.known_points import are_new, distances
 
 RAW_SAMPLES = 256  # points spread over the cube, from which starts are taken
-LOCAL_SAMPLES = 64  # points around the best trials, at each of LOCAL_SPREADS
+LOCAL_SAMPLES = 64  # points around each of the best trials, at each of LOCAL_SPREADS
 LOCAL_SPREADS = (0.1, 0.02)
 RESTARTS = 6
 MAXITER = 60
@@ -32,11 +32,11 @@ ROUNDS = 3  # turns of floats, then ints and choices
 
 @dataclass(frozen=True)
 class Proposal:
-    """Where to try next, and what for.
+    """Where to evaluate next, and the improvement that is expected of it.
 
     Attributes:
-        point: of the unit cube, shape (D,); it survives rounding to parameter values.
-        expected_improvement: by how much the trial is expected to beat the best value, in the values' unit.
+        point: point of the unit cube, shape (D,); it survives rounding to parameter values.
+        expected_improvement: expected improvement over the best value, in the values' unit.
     """
 
     point: Floats
@@ -51,16 +51,16 @@ def maximise(
     seed: int,
     factors: Sequence[LogFactor] = (),
 ) -> Proposal:
-    """The point to evaluate next.
+    """Find the point to evaluate next: the maximum of the acquisition function among new points.
 
-    It is none of ``history.known()``, except where a fully discrete space has been tried out.
+    It is none of ``history.known()``, except where every point of a fully discrete space has been evaluated.
 
     Args:
         improvement: the logarithm of the expected improvement, over points (b, 1, D).
         history: this study's trials that the model was fitted on, and those pending.
         space: the search space.
         seed: fixes the starts. Also draws from torch's global generator.
-        factors: logarithms of what the expected improvement is multiplied by: a probability, or one over a cost.
+        factors: logarithms of factors by which the expected improvement is multiplied: probabilities, one over a cost.
     """
     coordinates = Coordinates(space)
     acquisition = Weighted(improvement, factors) if factors else improvement
@@ -76,7 +76,7 @@ def maximise(
 
 
 def _raw_points(coordinates: Coordinates, history: History, *, seed: int) -> Floats:
-    """Points that can be evaluated, over the cube and around the best trials, shape (r, D)."""
+    """Points that can be evaluated, spread over the cube and around the best trials, shape (r, D)."""
     if coordinates.size is not None and coordinates.size <= ENUMERABLE:
         return coordinates.enumerate()
     spread = coordinates.from_uniform(sobol(RAW_SAMPLES, len(coordinates.space.dimensions), seed=seed))
@@ -162,7 +162,7 @@ def _climb_neighbours(
 
 
 def evaluate(acquisition: AcquisitionFunction, points: Floats) -> Floats:
-    """Acquisition at ``points``, shape (r, D) -> (r,)."""
+    """Values of the acquisition function at ``points``, shape (r, D) -> (r,)."""
     with torch.no_grad():
         values = acquisition(torch.as_tensor(points, dtype=torch.float64).unsqueeze(1))
     return np.asarray(values.numpy(), dtype=np.float64)

@@ -15,7 +15,7 @@ from autotune.objective import Value
 from autotune.problem.space import Floats, Space
 from autotune.surrogate.model.coordinates import Coordinates
 
-# The middle of a range is where a simulated problem's truth, or a nominal value, often sits: a start that
+# The middle of a range is where a simulated problem's truth, or a nominal value, often lies: a start that
 # landed there would be luck, not search. Floats keep at least this far from it, in units of the range.
 CENTRE_GAP = 2.0**-10
 
@@ -48,7 +48,7 @@ def startup_point(space: Space, *, seed: int, position: int) -> Floats:
 
 
 def startup_value(space: Space, name: str, *, seed: int, position: int) -> Value:
-    """What point number ``position`` has for one dimension, were it active there."""
+    """The value that point number ``position`` gives one dimension, as if it were active there."""
     j = space.names.index(name)
     alone = Space((replace(space.dimensions[j], when=()),))
     return alone.from_unit(Coordinates(alone).from_uniform(_uniform(space, seed, position)[:, j : j + 1])[0])[name]
@@ -64,7 +64,7 @@ def _uniform(space: Space, seed: int, position: int) -> Floats:
 
 
 def leave_centre(u: float) -> float:
-    """``u`` itself, or the nearer edge of the gap around 0.5 where it lies inside."""
+    """``u``, moved to the nearer edge of the gap around 0.5 where it lies inside."""
     if abs(u - 0.5) >= CENTRE_GAP:
         return u
     return 0.5 + CENTRE_GAP if u >= 0.5 else 0.5 - CENTRE_GAP

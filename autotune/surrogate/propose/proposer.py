@@ -1,18 +1,18 @@
-"""Where to evaluate next: what the surrogate proposes after the trials so far. It knows no Optuna.
+"""The proposer: where to evaluate next, given the trials so far. It knows no Optuna.
 
     symbol    shape   meaning
     k                 dimensions of the space (tuned parameters)
     D                 unit-cube coordinates: one per float or int dimension, one per choice of a categorical
     n                 trials with a finite value
-    m, f              trials that run; that ended without a value
+    m, f              running trials; trials that ended without a value
     X         (n, D)  evaluated points of the unit cube; ints at the middle of their cell, choices one-hot
     y         (n,)    values, larger is better (the sign is turned for a study that minimises)
     pending   (m, D)  points of running trials
     failed    (f, D)  points of trials that ended without a value
-    position          trials that count before the one asked; decides startup or model, and seeds the proposal
+    position          place of the trial asked in the search, from 0; decides startup or model, and seeds the proposal
 
-A proposal depends on the seed and on the history, on nothing that the proposer keeps. A new process, or a new proposer
-for every trial, therefore proposes what the old one would have.
+A proposal depends on the seed and on the history alone, not on a state of the proposer. A new process, or a new
+proposer for every trial, therefore proposes the same.
 """
 
 from __future__ import annotations
@@ -42,23 +42,24 @@ from autotune.surrogate.propose.steering import steer
 if TYPE_CHECKING:
     from autotune.surrogate.model.gradient_model import GradientGP
 
-# Fewer values than this say nothing about how the metric varies.
 FEWEST_VALUES = 2
-# Trials without gradients, after the first one at an earlier study's optimum, that show whether that study misleads.
+"""Fewest values that show how the metric varies."""
 AFTER_SOURCES = 5
-# Share of the standard deviation of the values; see _probes.
+"""Trials without gradients, after one at an earlier study's optimum, that show whether that study misleads."""
 PROBE_BELOW = 0.03
+"""Expected improvement, as a share of the standard deviation of the values, below which the proposer probes."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the sampler asked for last.
+    """A proposal: the point to evaluate next, and at which level.
 
     Attributes:
-        point: of the unit cube, shape (D,).
-        level: 0 for a full evaluation.
-        expected_improvement: in the unit of the values; None where the point came from the starting sequence alone.
-        finish: whether it was asked as the answer.
+        point: point of the unit cube, shape (D,).
+        level: level of the evaluation, 0 for a full one.
+        expected_improvement: in the unit of the values; None where no model was fitted, or where improvements have
+            another unit.
+        finish: whether it checks the answer: the point is the incumbent, unless that has been evaluated in full.
     """
 
     point: Floats
@@ -73,8 +74,8 @@ class Proposer:
     The first ``startup_trials`` trials follow a scrambled Sobol sequence. A trial with the user's stated values counts
     as one of them.
 
-    Where cheap evaluations are allowed, the model is of all levels, the point is chosen for what a full evaluation is
-    expected to yield there, and the level is the one that tells most about that per unit of cost.
+    Where cheap evaluations are allowed, the model is of all levels, the point is chosen by the expected improvement of
+    a full evaluation there, and the level is the one that tells most about that per unit of cost.
 
     Args:
         space: the search space.
@@ -108,22 +109,23 @@ class Proposer:
         self._start_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
 
     def ask(self, history: History) -> Asked:
-        """What to try after ``history``, whatever the unit of its values: limits of numerics are absolute."""
+        """Propose the trial after ``history``; the unit of its values does not matter."""
+        # Limits and tolerances of the model are absolute.
         unit = history.spread
         asked = self._ask(history.divided(unit), unit)
         expected = asked.expected_improvement
         return asked if expected is None else replace(asked, expected_improvement=unit * expected)
 
     def start_value(self, name: str, position: int) -> Value:
-        """The starting sequence's value of one parameter for the trial at ``position``."""
+        """The value that the starting sequence has for one parameter of the trial at ``position``."""
         return startup_value(self._space, name, seed=self._start_seed, position=position)
 
     def _startup(self, history: History) -> int:
-        """Trials before the first model: what the user states, or the default.
+        """Number of trials before the first model: the user's, or the default.
 
-        None after an earlier study, or a few that test it where there are no gradients. As many as dimensions where
-        trials carry gradients along all of them: half of that would tell a quadratic, but fewer led into a wrong basin
-        in one of five calibrations, at 15 trials each.
+        0 after an earlier study, or a few that test that study where there are no gradients. As many as dimensions
+        where trials carry gradients along all of them: half as many would determine a quadratic, but fewer led into a
+        wrong basin in one of five calibrations, at 15 trials each.
         """
         if self._startup_trials is not None:
             return self._startup_trials
@@ -134,7 +136,7 @@ class Proposer:
         return default_startup_trials(self._space)
 
     def _ask(self, history: History, unit: float) -> Asked:
-        """As :meth:`ask`, of values over ``unit``."""
+        """As :meth:`ask`, for values divided by ``unit``."""
         words = np.random.SeedSequence([self._seed, history.position]).generate_state(2)
         elsewhere = partial(startup_point, self._space, seed=self._start_seed, position=history.position)
         finish = self._levels.finish
@@ -144,9 +146,9 @@ class Proposer:
         with quiet_and_seeded(int(words[0])):
             fitted = fit_history(history, self._space, self._levels.count)
             own = history.of_levels(len(self._levels.costs))
-            if len(own.y) == 0:  # where the earlier studies end
+            if len(own.y) == 0:  # start at the optimum of the earlier studies
                 point = incumbent(fitted, history, self._space)
-                # Tried in vain, or being tried.
+                # Unless it has failed there, or runs.
                 return Asked(elsewhere() if is_known(point, history, first) else point, first)
             steering = steer(self._aims, fitted, own, self._space, len(self._levels.costs), seed=int(words[1]))
             factors = [*_factors(own), *steering.factors]
@@ -167,12 +169,12 @@ class Proposer:
         return most_telling(cast("GradientGP", fitted.model), point, history, self._levels.costs)
 
     def _probes(self, history: History, expected_improvement: float | None, unit: float) -> bool:
-        """Whether to look elsewhere in the starting sequence: once the model expects nothing that matters, and every
-        other trial once it expects little.
+        """Whether to probe: to take the next point of the starting sequence instead of the model's.
 
-        Gradients along all dimensions make a model sure of its basin, and too sure of what it has never seen. Where it
-        is right, such a trial costs little; where it is wrong, nothing else tells. Measured on the demo's measurement:
-        2 of 6 seeds stayed in a wrong basin for 30 trials, with probes none beyond 24.
+        Always once the model expects no improvement that matters, and every other trial once it expects little.
+        Gradients along all dimensions make a model sure of its basin, and too sure of places it has never seen. Where
+        it is right, a probe costs little; where it is wrong, only a probe can show it. Measured on the demo's
+        measurement: 2 of 6 seeds stayed in a wrong basin for 30 trials, with probes none beyond 24.
         """
         if not history.has_gradient or expected_improvement is None:
             return False
@@ -187,7 +189,7 @@ class Proposer:
 
 
 def _factors(history: History) -> list[LogFactor]:
-    """What the expected improvement is multiplied by: the chance of success, once a trial has failed."""
+    """Factors of the expected improvement whatever the aims: the chance of success, once a trial has failed."""
     if history.failed is None or len(history.failed) == 0:
         return []
     return [success(history.X, history.failed)]

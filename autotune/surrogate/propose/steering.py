@@ -25,7 +25,7 @@ from autotune.surrogate.propose.acquisitions.protocol import Situation
 from autotune.surrogate.propose.acquisitions.table import choose
 
 FEWEST_VALUES = 2
-"""Fewer values of a metric say nothing about how it varies."""
+"""Fewest values of a metric that show how it varies."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Steering:
 
     Attributes:
         chances: logarithms of the probabilities that the limits are kept.
-        factors: these, and the logarithm of one over the time.
+        factors: the chances, and the logarithm of one over the time where improvements count per second.
         improvement: the acquisition function: the logarithm of the expected improvement.
         in_the_metrics_unit: whether the improvement is one of the tuned metric.
     """
@@ -45,7 +45,7 @@ class Steering:
     in_the_metrics_unit: bool
 
     def expected_improvement(self, proposal: Proposal) -> float | None:
-        """By how much a proposal is expected to beat the best answer; None where that has no meaning."""
+        """Expected improvement of a proposal over the best answer; None where it is not in the values' unit."""
         if not self.in_the_metrics_unit:
             return None
         point = torch.as_tensor(proposal.point)[None, None]
@@ -56,15 +56,15 @@ class Steering:
 
 
 def steer(aims: Aims, fitted: FittedModel, history: History, space: Space, levels: int, *, seed: int) -> Steering:
-    """How to choose the next trial.
+    """Decide how the next trial is chosen.
 
     Args:
-        aims: what the search is after.
+        aims: the aims of the search beside the tuned metric.
         fitted: the value model.
         history: the study's own trials, at least one with a value.
         space: the search space.
         levels: how many levels trials may be of.
-        seed: of the Monte Carlo samples.
+        seed: seed of the Monte Carlo samples.
     """
     chances = tuple(_chances(aims.limits, history, space, levels))
     factors = chances + (tuple(_per_second(history)) if aims.per_second else ())
@@ -74,32 +74,31 @@ def steer(aims: Aims, fitted: FittedModel, history: History, space: Space, level
 
 
 def keeping(limits: Sequence[Limit], history: History) -> NDArray[np.bool_]:
-    """Which trials keep the limits by what they reported themselves, shape (n,)."""
+    """Which trials keep the limits, judged by the metrics that they reported, shape (n,)."""
     reported = {limit.metric: history.reported(limit.metric) for limit in limits}
     rows = [{name: values[i] for name, values in reported.items()} for i in range(len(history.y))]
     return np.array([all(limit.kept_by(row) for limit in limits) for row in rows], dtype=np.bool_)
 
 
 def _chances(limits: Sequence[Limit], history: History, space: Space, levels: int) -> list[LogFactor]:
-    """log of the probability that each limit is kept; none for a metric that too few trials have reported."""
-    found = []
+    """log of the probability that each limit is kept; limits on a metric that too few trials report are left out."""
+    chances = []
     for limit in limits:
         values = history.reported(limit.metric)
-        known = np.isfinite(values)
-        if known.sum() < FEWEST_VALUES:
+        reported = np.isfinite(values)
+        if reported.sum() < FEWEST_VALUES:
             continue
-        told = replace(
-            history, X=history.X[known], y=values[known], level=history.levels[known], gradient=None, reports=()
-        )
-        unit = told.spread
-        told = told.divided(unit)
+        level = history.levels[reported]
+        of_metric = replace(history, X=history.X[reported], y=values[reported], level=level, gradient=None, reports=())
+        unit = of_metric.spread
+        of_metric = of_metric.divided(unit)
         below, above = (None if end is None else end / unit for end in (limit.below, limit.above))
-        found.append(keeps(fit_history(told, space, levels), told.y, below=below, above=above))
-    return found
+        chances.append(keeps(fit_history(of_metric, space, levels), of_metric.y, below=below, above=above))
+    return chances
 
 
 def _per_second(history: History) -> list[LogFactor]:
-    """log of one over the time that a full evaluation takes; none where too few trials say what they took."""
+    """log of one over the time that a full evaluation takes; empty where too few trials report their time."""
     seconds = history.reported(SECONDS.name)
-    known = seconds > 0
-    return [cheapness(history.X[known], seconds[known])] if known.sum() >= FEWEST_VALUES else []
+    timed = seconds > 0
+    return [cheapness(history.X[timed], seconds[timed])] if timed.sum() >= FEWEST_VALUES else []

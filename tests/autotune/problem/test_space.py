@@ -166,8 +166,8 @@ def test_gradient_is_carried_by_the_chain_rule(space: Space) -> None:
     values: dict[str, Value] = {"x": 0.3, "m": "fast", "rate": 0.1, "n": 3}
 
     def metric(point: np.ndarray) -> float:
-        found = space.from_unit(point)
-        return 3 * float(found["x"]) ** 2 + math.log(float(found["rate"]))
+        back = space.from_unit(point)
+        return 3 * float(back["x"]) ** 2 + math.log(float(back["rate"]))
 
     carried = space.gradient_to_unit(values, {"x": 6 * 0.3, "rate": 1 / 0.1, "n": 7.0, "unknown": 1.0})
     assert set(carried) == {"x", "rate"}

@@ -36,8 +36,8 @@ def tuner(url: str, sampler: str, seed: int = 1, space: Space = SPACE) -> Tuner:
 
 
 def evaluation(trial: Trial, slopes: bool = False) -> Evaluation:
-    found = {"consistency": value(trial.values)}
-    return Evaluation(Status.COMPLETE, found, gradient=gradient(trial.values) if slopes else {})
+    metrics = {"consistency": value(trial.values)}
+    return Evaluation(Status.COMPLETE, metrics, gradient=gradient(trial.values) if slopes else {})
 
 
 def run(url: str, sampler: str, trials: int, *, slopes: bool = False, **options: Any) -> list[dict[str, Any]]:
@@ -140,14 +140,14 @@ def test_what_a_stated_value_makes_active_follows_the_starting_sequence(tmp_path
 
 def best_values(folder: Path, sampler: str, trials: int, seeds: int, slopes: bool = False) -> list[float]:
     """The best value of one search per seed."""
-    found = []
+    bests = []
     for seed in range(seeds):
         url = f"sqlite:///{folder / f'{sampler}{seed}.db'}"
         run(url, sampler, trials, slopes=slopes, seed=seed)
         best = tuner(url, sampler, seed).best
         assert best is not None
-        found.append(best.metrics["consistency"])
-    return found
+        bests.append(best.metrics["consistency"])
+    return bests
 
 
 @pytest.mark.slow
@@ -158,6 +158,6 @@ def test_with_gradients_the_optimum_is_found_where_random_is_far(tmp_path: Path)
 
 @pytest.mark.slow
 def test_from_values_alone_the_gaussian_process_is_ahead_of_random(tmp_path: Path) -> None:
-    found, random = best_values(tmp_path, "gp", 20, seeds=5), best_values(tmp_path, "random", 24, seeds=10)
-    assert median(found) > max(random)
-    assert min(found) > median(random)
+    guided, random = best_values(tmp_path, "gp", 20, seeds=5), best_values(tmp_path, "random", 24, seeds=10)
+    assert median(guided) > max(random)
+    assert min(guided) > median(random)

@@ -79,22 +79,22 @@ def make(situation: Situation) -> AcquisitionFunction:
 
 
 def reference_point(Y: Floats, ends: Floats) -> Tensor:
-    """What a point of the front must beat in every metric to enclose any volume, shape (m,).
+    """The point that a point of the front must beat in every metric to enclose any volume, shape (m,).
 
-    A tenth of the front's range below its worst values (Ishibuchi et al., 2013). The front found so far may be a short
-    piece of the whole, and would never grow beyond what its own ends allow: what the models expect at the best of every
-    metric by itself counts as part of it.
+    A tenth of the front's range below its worst values (Ishibuchi et al., 2013). The front so far may be a short piece
+    of the whole, and would never grow beyond the range that its own ends allow: the models' predictions at the best of
+    every metric by itself count as part of it.
 
     Args:
         Y: values of the trials, larger is better, shape (n, m).
-        ends: values expected at the best of each metric, shape (m, m).
+        ends: values predicted at the best of each metric, shape (m, m).
     """
     point: Tensor = infer_reference_point(torch.as_tensor(np.concatenate([Y[non_dominated(Y)], ends])))
     return point
 
 
 def _ends(models: Sequence[FittedModel], history: History, space: Space) -> Floats:
-    """What all models expect where each one by itself is best, shape (m, m)."""
+    """The predictions of all models at the maximum of each of them, shape (m, m)."""
     points = torch.as_tensor(np.array([incumbent(model, history, space) for model in models])).unsqueeze(1)
     with torch.no_grad():
         expected = [cast("GPyTorchPosterior", model.model.posterior(points)).mean[:, 0, 0] for model in models]

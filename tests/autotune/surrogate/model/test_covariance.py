@@ -60,7 +60,7 @@ def value_covariance(x: Tensor, z: Tensor, profile: Profile) -> Tensor:
 def test_every_block_is_the_derivative_of_the_kernel(profile: Profile) -> None:
     X, Z = points(8, 0), points(6, 1)
     i, j = torch.tensor([-1, 0, 1, 2, -1, 0, 1, 2]), torch.tensor([0, -1, 1, 2, -1, 0])
-    found = covariance(on_level_0(X, i), on_level_0(Z, j), GROUPS, AT, profile)
+    K = covariance(on_level_0(X, i), on_level_0(Z, j), GROUPS, AT, profile)
     for a in range(8):
         for b in range(6):
             x, z = X[a].clone().requires_grad_(True), Z[b].clone().requires_grad_(True)
@@ -69,15 +69,15 @@ def test_every_block_is_the_derivative_of_the_kernel(profile: Profile) -> None:
                 expected = torch.autograd.grad(expected, x, create_graph=True)[0][GROUPS.smooth[i[a]]]
             if j[b] >= 0:
                 expected = torch.autograd.grad(expected, z, create_graph=True)[0][GROUPS.smooth[j[b]]]
-            assert found[a, b].item() == pytest.approx(expected.item(), abs=1e-10)
+            assert K[a, b].item() == pytest.approx(expected.item(), abs=1e-10)
 
 
 @both
 def test_values_alone_are_the_kernel(profile: Profile) -> None:
     X, Z = points(5, 2), points(4, 3)
-    found = covariance(Rows.values(X), Rows.values(Z), GROUPS, AT, profile)
+    K = covariance(Rows.values(X), Rows.values(Z), GROUPS, AT, profile)
     expected = torch.stack([torch.stack([value_covariance(x, z, profile) for z in Z]) for x in X])
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(K, expected, rtol=1e-12, atol=1e-12)
 
 
 @both
@@ -108,20 +108,20 @@ def test_levels_share_a_function_and_have_a_deviation_each(profile: Profile) -> 
     """a_l f + a_l g_l, written out: the deviation g_l is the level's own."""
     X, i = points(6, 5), torch.tensor([-1, 0, 1, 2, -1, 0])
     one, other = Rows(X, i, torch.tensor([0, 1, 2, 0, 1, 2])), Rows(X.flip(0), i, torch.tensor([1, 1, 0, 2, 2, 0]))
-    found = covariance(one, other, GROUPS, AT, profile)
+    K = covariance(one, other, GROUPS, AT, profile)
     of_f = covariance(on_level_0(X, i), on_level_0(X.flip(0), i), GROUPS, AT, profile)
     a, r = (torch.tensor(of, dtype=torch.float64).exp() for of in ([0.0, 0.3, -0.2], [-torch.inf, -1.0, 0.4]))
     for m in range(6):
         for n in range(6):
             k, h = one.level[m], other.level[n]
             share = a[k] * a[h] * (1 + (r[k] if k == h else 0))
-            assert found[m, n].item() == pytest.approx((share * of_f[m, n]).item(), rel=1e-12)
+            assert K[m, n].item() == pytest.approx((share * of_f[m, n]).item(), rel=1e-12)
 
 
 @both
 def test_values_among_each_other_in_batches(profile: Profile) -> None:
     X = points(6, 7).reshape(2, 3, 8)
-    found = among(X, GROUPS, AT, profile)
+    K = among(X, GROUPS, AT, profile)
     for batch in range(2):
         rows = Rows.values(X[batch])
-        torch.testing.assert_close(found[batch], covariance(rows, rows, GROUPS, AT, profile))
+        torch.testing.assert_close(K[batch], covariance(rows, rows, GROUPS, AT, profile))

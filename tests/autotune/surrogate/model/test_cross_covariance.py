@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.surrogate.model.covariance import Groups, Profile, Rows, covariance, matern52, rbf
-from autotune.surrogate.model.cross_covariance import Questions
+from autotune.surrogate.model.cross_covariance import CrossCovariance
 from autotune.surrogate.model.gradient_model import GradientGP
 from autotune.surrogate.model.hyperparameters import Fit, HyperparameterArrays, Shape
 from autotune.surrogate.model.marginal_likelihood import Blocks
@@ -36,9 +36,9 @@ def observations(random: np.random.Generator) -> Observations:
 
 
 def theta(random: np.random.Generator) -> torch.Tensor:
-    found = random.normal(0, 0.5, len(Shape.of(GROUPS, 3).priors()))
-    found[6:10] -= 3.0
-    return torch.as_tensor(found)
+    logarithms = random.normal(0, 0.5, len(Shape.of(GROUPS, 3).priors()))
+    logarithms[6:10] -= 3.0
+    return torch.as_tensor(logarithms)
 
 
 @both
@@ -49,13 +49,13 @@ def test_covariance_and_slope_are_those_of_torch(profile: Profile, seed: int) ->
     seen, vector, shape = observations(random), theta(random), Shape.of(GROUPS, 3)
     X = torch.cat([points(4, random), seen.rows.X[:1]])  # the last one coincides
     V = torch.as_tensor(random.normal(size=(5, 20)))
-    compiled = Questions(Blocks.of(seen, GROUPS), GROUPS, HyperparameterArrays.of(vector.numpy(), shape), profile)
+    compiled = CrossCovariance(Blocks.of(seen, GROUPS), GROUPS, HyperparameterArrays.of(vector.numpy(), shape), profile)
     mine, theirs = X.clone().requires_grad_(True), X.clone().requires_grad_(True)
-    found = compiled(mine)
+    K = compiled(mine)
     expected = covariance(Rows.values(theirs), seen.rows, GROUPS, shape.unpack(vector)[0], profile)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(K, expected, rtol=1e-12, atol=1e-12)
     (slope,), (by_torch,) = (
-        torch.autograd.grad((V * found).sum(), mine),
+        torch.autograd.grad((V * K).sum(), mine),
         torch.autograd.grad((V * expected).sum(), theirs),
     )
     torch.testing.assert_close(slope[:, GROUPS.smooth], by_torch[:, GROUPS.smooth], rtol=1e-9, atol=1e-9)

@@ -30,8 +30,8 @@ ONE = Shape.of(PLANE, 1)
 
 
 def hills(X: Floats) -> Floats:
-    found: Floats = 0.8 - 0.3 * (X[:, 0] - 0.3) ** 2 + 0.05 * np.sin(5 * X[:, 1]) * X[:, 0]
-    return found
+    values: Floats = 0.8 - 0.3 * (X[:, 0] - 0.3) ** 2 + 0.05 * np.sin(5 * X[:, 1]) * X[:, 0]
+    return values
 
 
 def slopes(X: Floats) -> Floats:
@@ -116,9 +116,9 @@ def test_derivatives_that_do_not_fit_are_discounted(seed: int) -> None:
     assert isinstance(told, GradientGP) and error(told, new) < 0.03
     without, _ = fit_gradient_gp(trials(X, hills(X)), PLANE)
     assert error(misled, new) < 2.5 * error(without, new) + 0.05
-    _, found = fit_gradient_gp(trials(X, hills(X), wrong), PLANE)
+    _, discounted = fit_gradient_gp(trials(X, hills(X), wrong), PLANE)
     _, right = fit_gradient_gp(trials(X, hills(X), slopes(X)), PLANE)
-    assert float(found.theta[-1]) > float(right.theta[-1]) + 2
+    assert float(discounted.theta[-1]) > float(right.theta[-1]) + 2
 
 
 def test_a_trial_is_left_out_with_its_derivatives() -> None:

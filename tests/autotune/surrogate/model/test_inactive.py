@@ -66,9 +66,9 @@ def test_neighbours_change_one_choice_and_what_hangs_on_it() -> None:
 
 
 def test_a_discrete_space_is_enumerated_without_repetition() -> None:
-    found = [DISCRETE.from_unit(point) for point in Coordinates(DISCRETE).enumerate()]
-    assert len(found) == 4 + 1 + 4 and Coordinates(DISCRETE).size == 12
-    assert len({tuple(sorted(values.items())) for values in found}) == 9
+    enumerated = [DISCRETE.from_unit(point) for point in Coordinates(DISCRETE).enumerate()]
+    assert len(enumerated) == 4 + 1 + 4 and Coordinates(DISCRETE).size == 12
+    assert len({tuple(sorted(values.items())) for values in enumerated}) == 9
 
 
 @pytest.mark.parametrize("space", [SPACE, NESTED], ids=["flat", "nested"])
@@ -126,18 +126,18 @@ def test_the_proposal_beats_a_dense_search(seed: int) -> None:
 
 
 def test_the_climb_moves_nothing_that_is_not_active(monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[Floats] = []
+    climbed: list[Floats] = []
 
     def watched(*arguments: Any, **named: Any) -> Any:
         points, values = optimize_acqf(*arguments, **named)
-        found.append(points.detach().squeeze(1).numpy())
+        climbed.append(points.detach().squeeze(1).numpy())
         return points, values
 
     monkeypatch.setattr("autotune.surrogate.propose.acquisition_optimisation.optimize_acqf", watched)
     history = history_of(points(SPACE, 12))
     acquisition = acquisition_function(Situation(fit(history.X, history.y), history, SPACE, 0))
     maximise(acquisition, history, SPACE, seed=0)
-    reached = np.concatenate(found)
+    reached = np.concatenate(climbed)
     values = [SPACE.from_unit(point) for point in reached]
     for name, column in (("step", STEP), ("decay", DECAY)):
         idle = np.array([name not in v for v in values])

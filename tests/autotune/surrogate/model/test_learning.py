@@ -54,8 +54,8 @@ def test_believing_a_pending_trial_keeps_the_mean_and_takes_its_variance(profile
 
     def moments(of: GradientGP, X: Tensor) -> tuple[Floats, Floats]:
         with torch.no_grad():
-            found = of.posterior(X[:, None])
-        return found.mean[:, 0, 0].numpy(), found.variance[:, 0, 0].numpy()
+            at_points = of.posterior(X[:, None])
+        return at_points.mean[:, 0, 0].numpy(), at_points.variance[:, 0, 0].numpy()
 
     (mean, variance), (same, less) = moments(made, new), moments(believing, new)
     np.testing.assert_allclose(same, mean, rtol=1e-6, atol=1e-8)

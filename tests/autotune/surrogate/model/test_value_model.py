@@ -19,8 +19,8 @@ def predict(fitted: FittedModel, X: np.ndarray[Any, Any]) -> tuple[np.ndarray[An
 
 
 def smooth(X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    found: np.ndarray[Any, Any] = 0.8 - 0.1 * (X[:, 0] - 0.3) ** 2 - 0.02 * np.sin(3 * X[:, 1])
-    return found
+    values: np.ndarray[Any, Any] = 0.8 - 0.1 * (X[:, 0] - 0.3) ** 2 - 0.02 * np.sin(3 * X[:, 1])
+    return values
 
 
 def test_predicts_a_smooth_function_in_its_own_units() -> None:

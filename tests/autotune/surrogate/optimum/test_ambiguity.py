@@ -22,17 +22,17 @@ from tests.autotune.surrogate.optimum.test_verdicts import quadratic as function
 def test_it_may_be_anywhere_and_the_other_is_where_it_would_be_best_then(scores: Floats | None) -> None:
     with quiet_and_seeded(0):
         model = quadratic()
-        found = find_locations(model, TOP, (0, 1), (False, False), (0, 1), scores, 0, (False, True))
-    assert (found.flat, found.moving) == ((False, True), (0,))
-    np.testing.assert_allclose(np.quantile(found.samples[:, 1], [0.05, 0.5, 0.95]), [0.05, 0.5, 0.95], atol=0.06)
-    ridge = found.centre[0] - H[0, 1] / H[0, 0] * (found.samples[:, 1] - TOP[1])
-    off = found.samples[:, 0] - ridge
+        optimum = find_locations(model, TOP, (0, 1), (False, False), (0, 1), scores, 0, (False, True))
+    assert (optimum.flat, optimum.moving) == ((False, True), (0,))
+    np.testing.assert_allclose(np.quantile(optimum.samples[:, 1], [0.05, 0.5, 0.95]), [0.05, 0.5, 0.95], atol=0.06)
+    ridge = optimum.centre[0] - H[0, 1] / H[0, 0] * (optimum.samples[:, 1] - TOP[1])
+    off = optimum.samples[:, 0] - ridge
     assert np.std(off) < (0.01 if scores is None else 0.06) < 0.3 * np.std(ridge) * (1 if scores is None else 4)
-    assert abs(np.corrcoef(ridge, found.samples[:, 0])[0, 1]) > 0.85
+    assert abs(np.corrcoef(ridge, optimum.samples[:, 0])[0, 1]) > 0.85
     with quiet_and_seeded(0):
         known = located(model, scores)
-    assert np.std(found.samples[:, 0]) > 1.5 * np.std(known.samples[:, 0])
-    assert torch.isfinite(torch.as_tensor(found.samples)).all() and INVERSE.shape == H.shape
+    assert np.std(optimum.samples[:, 0]) > 1.5 * np.std(known.samples[:, 0])
+    assert torch.isfinite(torch.as_tensor(optimum.samples)).all() and INVERSE.shape == H.shape
 
 
 def test_the_verdict_names_what_makes_up_for_it_wherever_the_maximum_is() -> None:
@@ -51,9 +51,11 @@ def test_the_verdict_names_what_makes_up_for_it_wherever_the_maximum_is() -> Non
             return {"y": "the weather"}
 
         with quiet_and_seeded(0):
-            found = find_optimum(history, space, 1, 1, seed=0, again=noise(np.diag([1e-4, 1e-4])), ambiguous=ambiguous)
+            optimum = find_optimum(
+                history, space, 1, 1, seed=0, again=noise(np.diag([1e-4, 1e-4])), ambiguous=ambiguous
+            )
         assert set(asked[0]) == {"x", "y"}
-        assert kinds(found) == {"x": "identified", "y": "correlated"}
-        assert (found.verdicts["y"].other, found.verdicts["y"].coefficient) == ("the weather", None)
-        low, high = found.intervals["y"]
-        assert low < -0.85 and high > 0.85 and found.noisy == {"x", "y"}
+        assert kinds(optimum) == {"x": "identified", "y": "correlated"}
+        assert (optimum.verdicts["y"].other, optimum.verdicts["y"].coefficient) == ("the weather", None)
+        low, high = optimum.intervals["y"]
+        assert low < -0.85 and high > 0.85 and optimum.noisy == {"x", "y"}

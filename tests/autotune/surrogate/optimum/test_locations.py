@@ -43,8 +43,8 @@ def quadratic(top: Floats = TOP, curvature: Floats = H, slope_noise: float = 0.0
 
 def repeated(count: int = 6, mean: Floats = BIAS, covariance: Floats = J, seed: int = 5) -> Floats:
     random = np.random.default_rng(seed)
-    found: Floats = mean + random.normal(size=(count, len(mean))) @ np.linalg.cholesky(covariance).T
-    return found
+    where: Floats = mean + random.normal(size=(count, len(mean))) @ np.linalg.cholesky(covariance).T
+    return where
 
 
 def located(
@@ -60,26 +60,26 @@ def located(
 
 def test_without_scores_there_is_the_search_alone() -> None:
     model = quadratic(slope_noise=0.05)
-    found = located(model)
-    assert found.noise is None and found.samples.shape == (SAMPLES, 2)
-    assert (found.moving, found.edges, found.flat) == ((0, 1), (False, False), (False, False))
-    np.testing.assert_array_equal(found.centre, TOP)
+    where = located(model)
+    assert where.noise is None and where.samples.shape == (SAMPLES, 2)
+    assert (where.moving, where.edges, where.flat) == ((0, 1), (False, False), (False, False))
+    np.testing.assert_array_equal(where.centre, TOP)
     _, C = model.slopes(torch.as_tensor(TOP))
     expected = INVERSE @ C.numpy() @ INVERSE
-    np.testing.assert_allclose(np.cov(found.samples.T), expected, rtol=0.3, atol=0.1 * expected.max())
-    np.testing.assert_allclose(found.samples.mean(axis=0), TOP, atol=0.2 * np.sqrt(expected.max()))
+    np.testing.assert_allclose(np.cov(where.samples.T), expected, rtol=0.3, atol=0.1 * expected.max())
+    np.testing.assert_allclose(where.samples.mean(axis=0), TOP, atol=0.2 * np.sqrt(expected.max()))
 
 
 def test_with_scores_the_centre_leaves_the_bias_and_the_samples_scatter_as_noise_says() -> None:
     scores = repeated()
-    found, noise = located(quadratic(), scores), ScoreNoise.of(scores, H)
-    assert found.noise is not None
-    np.testing.assert_allclose(found.noise.covariance, noise.covariance, rtol=0.05)
-    np.testing.assert_allclose(found.centre, TOP - INVERSE @ scores.mean(axis=0), atol=1e-3)
+    where, noise = located(quadratic(), scores), ScoreNoise.of(scores, H)
+    assert where.noise is not None
+    np.testing.assert_allclose(where.noise.covariance, noise.covariance, rtol=0.05)
+    np.testing.assert_allclose(where.centre, TOP - INVERSE @ scores.mean(axis=0), atol=1e-3)
     expected = INVERSE @ noise.covariance @ INVERSE * (1 + 1 / 6)
     deviation = np.sqrt(np.diag(expected))
-    np.testing.assert_allclose(np.median(found.samples, axis=0), found.centre, atol=0.15 * deviation.max())
-    widths = np.ptp(np.percentile(found.samples, [5, 95], axis=0), axis=0)
+    np.testing.assert_allclose(np.median(where.samples, axis=0), where.centre, atol=0.15 * deviation.max())
+    widths = np.ptp(np.percentile(where.samples, [5, 95], axis=0), axis=0)
     np.testing.assert_allclose(widths, 2 * t.ppf(0.95, PRIOR + 5) * deviation, rtol=0.15)
 
 
@@ -106,19 +106,19 @@ def test_a_coordinate_without_known_scores_scatters_but_has_no_bias() -> None:
     curvature = np.diag([4.0, 2.0])
     scores = repeated()
     scores[:, 1] = np.nan
-    found = located(quadratic(curvature=curvature), scores)
-    assert found.centre[1] == pytest.approx(TOP[1], abs=1e-4)
-    assert found.centre[0] == pytest.approx(TOP[0] - scores[:, 0].mean() / 4, abs=1e-3)
+    where = located(quadratic(curvature=curvature), scores)
+    assert where.centre[1] == pytest.approx(TOP[1], abs=1e-4)
+    assert where.centre[0] == pytest.approx(TOP[0] - scores[:, 0].mean() / 4, abs=1e-3)
     size = scores[:, 0].var(ddof=1) / 4
     expected = np.sqrt(size / 2 * (1 + 1 / 6)) * t.ppf(0.95, PRIOR + 5)
-    assert np.ptp(np.percentile(found.samples[:, 1], [5, 95])) == pytest.approx(2 * expected, rel=0.15)
+    assert np.ptp(np.percentile(where.samples[:, 1], [5, 95])) == pytest.approx(2 * expected, rel=0.15)
 
 
 def test_scores_that_are_not_known_at_all_say_nothing() -> None:
     model = quadratic(slope_noise=0.05)
-    found, without = located(model, np.full((6, 2), np.nan)), located(model)
-    assert found.noise is None
-    np.testing.assert_array_equal(found.samples, without.samples)
+    where, without = located(model, np.full((6, 2), np.nan)), located(model)
+    assert where.noise is None
+    np.testing.assert_array_equal(where.samples, without.samples)
 
 
 OUTSIDE = np.array([1.3, 0.6])
@@ -129,21 +129,21 @@ def test_what_is_surely_at_the_edge_stays_there_and_the_other_coordinate_is_as_i
     """No bias moves it, and its own scores do not count."""
     scores = repeated()
     model = quadratic(top=OUTSIDE, curvature=np.diag([4.0, 2.0]))
-    found = located(model, scores, AT_EDGE, (True, False))
-    assert (found.edges, found.flat, found.moving) == ((True, False), (False, False), (1,))
-    assert (found.samples[:, 0] == 1.0).all() and found.centre[0] == 1.0
-    assert found.centre[1] == pytest.approx(0.6 - scores[:, 1].mean() / 2, abs=2e-3)
-    assert found.noise is not None
-    assert found.noise.covariance == pytest.approx(scores[:, 1].var(ddof=1), rel=0.05)
+    where = located(model, scores, AT_EDGE, (True, False))
+    assert (where.edges, where.flat, where.moving) == ((True, False), (False, False), (1,))
+    assert (where.samples[:, 0] == 1.0).all() and where.centre[0] == 1.0
+    assert where.centre[1] == pytest.approx(0.6 - scores[:, 1].mean() / 2, abs=2e-3)
+    assert where.noise is not None
+    assert where.noise.covariance == pytest.approx(scores[:, 1].var(ddof=1), rel=0.05)
 
 
 def test_what_noise_may_have_brought_to_the_edge_is_not_held_there() -> None:
     """Its slope outwards is 0.08, of a noise of 0.2: its samples go back into the range."""
     top = np.array([1.02, 0.6])
     scores = repeated(mean=np.zeros(2), covariance=np.diag([0.04, 1e-4]))
-    found = located(quadratic(top=top, curvature=np.diag([4.0, 2.0])), scores, AT_EDGE, (True, False))
-    assert found.edges[0] and found.moving == (0, 1)
-    assert np.std(found.samples[:, 0]) > 0.02 and found.samples.max() == 1.0
+    where = located(quadratic(top=top, curvature=np.diag([4.0, 2.0])), scores, AT_EDGE, (True, False))
+    assert where.edges[0] and where.moving == (0, 1)
+    assert np.std(where.samples[:, 0]) > 0.02 and where.samples.max() == 1.0
     surely = located(quadratic(top=top, curvature=np.diag([4.0, 2.0])), scores / 100, AT_EDGE, (True, False))
     assert surely.moving == (1,) and (surely.samples[:, 0] == 1.0).all()
 
@@ -153,11 +153,11 @@ def test_what_does_not_matter_may_be_anywhere(scores: Floats | None) -> None:
     """Also where it comes to lie at the edge: that is no bound."""
     model = quadratic(curvature=np.diag([4.0, 0.0]))
     for at, near in ((0.5, False), (1.0, True)):
-        found = located(model, scores, np.array([TOP[0], at]), (False, near))
-        assert (found.flat, found.edges, found.moving) == ((False, True), (False, False), (0,))
-        quantiles = np.quantile(found.samples[:, 1], [0.05, 0.25, 0.5, 0.75, 0.95])
+        where = located(model, scores, np.array([TOP[0], at]), (False, near))
+        assert (where.flat, where.edges, where.moving) == ((False, True), (False, False), (0,))
+        quantiles = np.quantile(where.samples[:, 1], [0.05, 0.25, 0.5, 0.75, 0.95])
         np.testing.assert_allclose(quantiles, [0.05, 0.25, 0.5, 0.75, 0.95], atol=0.06)
-        assert np.std(found.samples[:, 0]) < 0.05
+        assert np.std(where.samples[:, 0]) < 0.05
 
 
 def test_what_depends_by_less_than_noise_tilts_it_is_flat() -> None:
@@ -170,20 +170,20 @@ def test_what_depends_by_less_than_noise_tilts_it_is_flat() -> None:
 
 
 def test_samples_stay_in_the_range() -> None:
-    found = located(quadratic(), repeated(covariance=J * 400))
-    assert found.samples.min() == 0.0 and found.samples.max() == 1.0
-    assert (found.centre >= 0).all() and (found.centre <= 1).all()
+    where = located(quadratic(), repeated(covariance=J * 400))
+    assert where.samples.min() == 0.0 and where.samples.max() == 1.0
+    assert (where.centre >= 0).all() and (where.centre <= 1).all()
 
 
 def test_nothing_free() -> None:
-    found = located(quadratic(), free=())
-    assert found == Locations(found.samples, found.centre, (), (), ())
-    assert found.samples.shape == (SAMPLES, 0) and found.centre.shape == (0,)
+    where = located(quadratic(), free=())
+    assert where == Locations(where.samples, where.centre, (), (), ())
+    assert where.samples.shape == (SAMPLES, 0) and where.centre.shape == (0,)
 
 
 def test_some_coordinates_free() -> None:
     """The others are held: the curvature is that along the free one."""
     scores = repeated()[:, 1:]
-    found = located(quadratic(), scores, free=(1,))
-    assert found.samples.shape == (SAMPLES, 1)
-    assert found.centre[0] == pytest.approx(TOP[1] - scores.mean() / H[1, 1], abs=1e-3)
+    where = located(quadratic(), scores, free=(1,))
+    assert where.samples.shape == (SAMPLES, 1)
+    assert where.centre[0] == pytest.approx(TOP[1] - scores.mean() / H[1, 1], abs=1e-3)

@@ -33,9 +33,9 @@ def seeded() -> Iterator[None]:
         yield
 
 
-def kinds(found: Optimum) -> dict[str, str]:
+def kinds(optimum: Optimum) -> dict[str, str]:
     """The verdicts, without what belongs to them."""
-    return {name: verdict.kind for name, verdict in found.verdicts.items()}
+    return {name: verdict.kind for name, verdict in optimum.verdicts.items()}
 
 
 def history(space: Space, count: int, value: Callable[[dict[str, Any]], float], **named: Any) -> History:
@@ -67,17 +67,17 @@ def model_of(seen: History, space: Space) -> tuple[GradientGP, Floats]:
     return model, incumbent(FittedModel(model, fitted.noise), seen, space)
 
 
-def unit_samples(found: Optimum) -> Floats:
+def unit_samples(optimum: Optimum) -> Floats:
     scale = np.array([[1.0, 40.0]])
-    result: Floats = (found.samples - np.array([[0.0, -10.0]])) / scale
+    result: Floats = (optimum.samples - np.array([[0.0, -10.0]])) / scale
     return result
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_of_a_noisy_quadratic_it_agrees_with_the_delta_method_and_with_brute_force(seed: int) -> None:
     seen = noisy_quadratic(12, seed)
-    found = find_optimum(seen, PLANE, 1, 1, seed=seed)
-    samples = unit_samples(found)
+    optimum = find_optimum(seen, PLANE, 1, 1, seed=seed)
+    samples = unit_samples(optimum)
     model, top = model_of(seen, PLANE)
 
     # H^-1 C H^-1, with H by differences of the posterior mean itself.
@@ -108,16 +108,16 @@ def test_of_a_noisy_quadratic_it_agrees_with_the_delta_method_and_with_brute_for
     np.testing.assert_allclose(samples.mean(axis=0), brute.mean(axis=0), atol=0.5 * np.sqrt(np.diag(expected)).max())
     np.testing.assert_allclose(samples.std(axis=0), brute.std(axis=0), rtol=0.3)
     correlation = np.corrcoef(brute.T)[0, 1]
-    assert abs(found.correlations[0, 1] - correlation) < 0.25 and correlation < 0
+    assert abs(optimum.correlations[0, 1] - correlation) < 0.25 and correlation < 0
 
 
 def test_intervals_cover_the_truth() -> None:
     """Nine of ten, by definition; the test leaves chance some room."""
     covered = []
     for seed in range(12):
-        found = find_optimum(noisy_quadratic(10, seed), PLANE, 1, 1, seed=seed)
+        optimum = find_optimum(noisy_quadratic(10, seed), PLANE, 1, 1, seed=seed)
         truth = (TOP[0], -10 + 40 * TOP[1])
-        covered += [low <= true <= high for (low, high), true in zip(found.intervals.values(), truth, strict=True)]
+        covered += [low <= true <= high for (low, high), true in zip(optimum.intervals.values(), truth, strict=True)]
     assert 0.6 * len(covered) <= sum(covered)
 
 
@@ -129,11 +129,11 @@ def test_more_trials_say_more() -> None:
 
 
 def test_what_it_says_of_the_value() -> None:
-    found = find_optimum(noisy_quadratic(30, 0), PLANE, 1, 1, seed=0)
-    assert abs(found.metric) < 0.02 and 0 < found.deviation < 0.02
-    assert found.values["x"] == pytest.approx(TOP[0], abs=0.02)
-    assert found.values["y"] == pytest.approx(-10 + 40 * TOP[1], abs=1.0)
-    assert found.names == ("x", "y") and found.samples.shape == (module.SAMPLES, 2)
+    optimum = find_optimum(noisy_quadratic(30, 0), PLANE, 1, 1, seed=0)
+    assert abs(optimum.metric) < 0.02 and 0 < optimum.deviation < 0.02
+    assert optimum.values["x"] == pytest.approx(TOP[0], abs=0.02)
+    assert optimum.values["y"] == pytest.approx(-10 + 40 * TOP[1], abs=1.0)
+    assert optimum.names == ("x", "y") and optimum.samples.shape == (module.SAMPLES, 2)
 
 
 def test_equal_seeds_give_equal_answers() -> None:
@@ -156,28 +156,28 @@ def test_flat_and_at_the_bound(side: float, with_slopes: bool) -> None:
     if with_slopes:
         slopes = np.stack([-2 * (seen.X[:, 0] - 0.3), np.zeros(24), np.full(24, side)], axis=1)
         seen = History(seen.X, seen.y, seen.pending, 24, slopes)
-    found = find_optimum(seen, THREE, 1, 1, seed=0)
-    assert kinds(found) == {"idle": "flat", "edge": "at_bound"}
-    assert found.values["edge"] == pytest.approx(side, abs=0.01)
-    assert found.intervals["edge"] == pytest.approx((side, side), abs=0.01)
-    low, high = found.intervals["idle"]
+    optimum = find_optimum(seen, THREE, 1, 1, seed=0)
+    assert kinds(optimum) == {"idle": "flat", "edge": "at_bound"}
+    assert optimum.values["edge"] == pytest.approx(side, abs=0.01)
+    assert optimum.intervals["edge"] == pytest.approx((side, side), abs=0.01)
+    low, high = optimum.intervals["idle"]
     assert high - low > 0.8 * 4.0
-    assert np.ptp(found.intervals["x"]) < 0.2
-    assert not found.correlations[2, :2].any() and found.correlations[2, 2] == 1.0
+    assert np.ptp(optimum.intervals["x"]) < 0.2
+    assert not optimum.correlations[2, :2].any() and optimum.correlations[2, 2] == 1.0
 
 
 def test_on_a_log_scale_the_interval_is_in_the_parameters_unit() -> None:
     space = Space((Dimension("rate", low=1e-4, high=1.0, log=True), Dimension("y")))
     random = np.random.default_rng(0)
     seen = history(space, 25, lambda v: -(math.log10(v["rate"] / 3e-3) ** 2) - v["y"] ** 2 + random.normal(0, 0.05))
-    found = find_optimum(seen, space, 1, 1, seed=0)
-    low, high = found.intervals["rate"]
-    assert found.values["rate"] == pytest.approx(3e-3, rel=0.2)
+    optimum = find_optimum(seen, space, 1, 1, seed=0)
+    low, high = optimum.intervals["rate"]
+    assert optimum.values["rate"] == pytest.approx(3e-3, rel=0.2)
     # Symmetric in the logarithm.
-    rate = float(found.values["rate"])
+    rate = float(optimum.values["rate"])
     assert low < rate < high
     assert math.log(rate / low) == pytest.approx(math.log(high / rate), rel=0.3)
-    assert found.samples[:, 0].min() >= 1e-4 and found.samples[:, 0].max() <= 1.0
+    assert optimum.samples[:, 0].min() >= 1e-4 and optimum.samples[:, 0].max() <= 1.0
 
 
 def test_an_int_and_a_choice() -> None:
@@ -193,24 +193,24 @@ def test_an_int_and_a_choice() -> None:
         gain = {"a": 0.0, "b": 0.5, "c": 0.3}[v["m"]]
         return float(gain - ((v["n"] - 6) / 8) ** 2 - (v["x"] - 0.5) ** 2)
 
-    found = find_optimum(history(space, 40, value), space, 1, 1, seed=0)
-    assert (found.values["n"], found.values["m"]) == (6, "b")
-    assert found.names == ("n", "x")
-    low, high = found.intervals["n"]
+    optimum = find_optimum(history(space, 40, value), space, 1, 1, seed=0)
+    assert (optimum.values["n"], optimum.values["m"]) == (6, "b")
+    assert optimum.names == ("n", "x")
+    low, high = optimum.intervals["n"]
     assert 1 <= low <= 6.5 and 5.5 <= high <= 9 and low <= high
-    assert abs(float(np.median(found.samples[:, 0])) - 6) < 0.5
-    assert sum(found.choices["m"].values()) == pytest.approx(1.0)
-    assert found.choices["m"]["b"] > 0.95 > found.choices["m"]["c"]
-    assert set(found.sensitivities) == {"n", "m", "x"}
+    assert abs(float(np.median(optimum.samples[:, 0])) - 6) < 0.5
+    assert sum(optimum.choices["m"].values()) == pytest.approx(1.0)
+    assert optimum.choices["m"]["b"] > 0.95 > optimum.choices["m"]["c"]
+    assert set(optimum.sensitivities) == {"n", "m", "x"}
 
 
 @pytest.mark.parametrize(("best", "coordinate"), [(1, 0.5 / 9), (9, 8.5 / 9)])
 def test_an_int_at_its_bound(best: int, coordinate: float) -> None:
     space = Space((Dimension("n", type="int", low=1, high=9), Dimension("x")))
     seen = history(space, 30, lambda v: -abs(v["n"] - best) / 8 - (v["x"] - 0.5) ** 2)
-    found = find_optimum(seen, space, 1, 1, seed=0)
-    assert (found.values["n"], kinds(found)) == (best, {"n": "at_bound"})
-    assert found.intervals["n"] == pytest.approx((best, best))
+    optimum = find_optimum(seen, space, 1, 1, seed=0)
+    assert (optimum.values["n"], kinds(optimum)) == (best, {"n": "at_bound"})
+    assert optimum.intervals["n"] == pytest.approx((best, best))
     assert space.dimensions[0].to_unit(best) == [pytest.approx(coordinate)]
 
 
@@ -236,14 +236,14 @@ def test_what_is_not_in_use_has_no_interval(better: str) -> None:
         worse = 0.3 * (v["solver"] != better)
         return float(-worse - (v["x"] - 0.6) ** 2 - math.log10(v.get("step", 1.0) / 2.0) ** 2 / 4)
 
-    found = find_optimum(history(CONDITIONAL, 40, value), CONDITIONAL, 1, 1, seed=0)
-    assert found.values["solver"] == better
-    assert found.choices["solver"][better] > 0.9
+    optimum = find_optimum(history(CONDITIONAL, 40, value), CONDITIONAL, 1, 1, seed=0)
+    assert optimum.values["solver"] == better
+    assert optimum.choices["solver"][better] > 0.9
     if better == "plain":
-        assert found.names == ("x",) and set(found.intervals) == {"x"} and "step" not in found.values
+        assert optimum.names == ("x",) and set(optimum.intervals) == {"x"} and "step" not in optimum.values
     else:
-        assert found.names == ("step", "x") and found.values["step"] == pytest.approx(2.0, rel=0.15)
-    assert set(found.sensitivities) == {"solver", "step", "x"}
+        assert optimum.names == ("step", "x") and optimum.values["step"] == pytest.approx(2.0, rel=0.15)
+    assert set(optimum.sensitivities) == {"solver", "step", "x"}
 
 
 def test_choices_are_compared_where_trials_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,25 +265,25 @@ def test_choices_are_compared_where_trials_can_be(monkeypatch: pytest.MonkeyPatc
 def test_choices_alone() -> None:
     space = Space(tuple(Dimension(name, type="categorical", choices=("a", "b", "c")) for name in ("one", "two")))
     seen = history(space, 9, lambda v: (v["one"] == "b") + 0.5 * (v["two"] == "c"))
-    found = find_optimum(seen, space, 1, 1, seed=0)
-    assert found.values == {"one": "b", "two": "c"}
-    assert found.names == () and found.intervals == {} and found.verdicts == {}
-    assert found.samples.shape == (module.SAMPLES, 0) and found.correlations.shape == (0, 0)
+    optimum = find_optimum(seen, space, 1, 1, seed=0)
+    assert optimum.values == {"one": "b", "two": "c"}
+    assert optimum.names == () and optimum.intervals == {} and optimum.verdicts == {}
+    assert optimum.samples.shape == (module.SAMPLES, 0) and optimum.correlations.shape == (0, 0)
 
 
 def test_a_single_parameter() -> None:
     space = Space((Dimension("x", low=2.0, high=4.0),))
-    found = find_optimum(history(space, 8, lambda v: -((v["x"] - 3.2) ** 2)), space, 1, 1, seed=0)
-    assert found.values["x"] == pytest.approx(3.2, abs=0.02)
-    assert found.sensitivities == {"x": (1.0, 1.0)}
-    np.testing.assert_array_equal(found.correlations, [[1.0]])
+    optimum = find_optimum(history(space, 8, lambda v: -((v["x"] - 3.2) ** 2)), space, 1, 1, seed=0)
+    assert optimum.values["x"] == pytest.approx(3.2, abs=0.02)
+    assert optimum.sensitivities == {"x": (1.0, 1.0)}
+    np.testing.assert_array_equal(optimum.correlations, [[1.0]])
 
 
 def test_a_metric_that_is_the_same_everywhere() -> None:
-    found = find_optimum(history(PLANE, 8, lambda v: 0.5), PLANE, 1, 1, seed=0)
-    assert found.metric == pytest.approx(0.5)
-    assert kinds(found) == {"x": "flat", "y": "flat"}
-    for value in [*found.intervals.values(), *found.sensitivities.values()]:
+    optimum = find_optimum(history(PLANE, 8, lambda v: 0.5), PLANE, 1, 1, seed=0)
+    assert optimum.metric == pytest.approx(0.5)
+    assert kinds(optimum) == {"x": "flat", "y": "flat"}
+    for value in [*optimum.intervals.values(), *optimum.sensitivities.values()]:
         assert np.isfinite(value).all()
 
 
@@ -293,9 +293,9 @@ def test_sobol_indices_of_an_additive_function() -> None:
     space = Space(tuple(Dimension(f"x{i}") for i in range(4)))
     X = sobol(40, 4, seed=1)
     seen = History(X, X @ weights, np.zeros((0, 4)), 40, np.tile(weights, (40, 1)))
-    found = find_optimum(seen, space, 1, 1, seed=0)
+    optimum = find_optimum(seen, space, 1, 1, seed=0)
     expected = weights**2 / (weights**2).sum()
-    main, total = np.array(list(found.sensitivities.values())).T
+    main, total = np.array(list(optimum.sensitivities.values())).T
     np.testing.assert_allclose(main, expected, atol=0.07)
     np.testing.assert_allclose(total, expected, atol=0.07)
 
@@ -308,8 +308,8 @@ def test_sobol_indices_of_the_ishigami_function() -> None:
     value = np.sin(x) + 7 * np.sin(y) ** 2 + 0.1 * z**4 * np.sin(x)
     slopes = np.stack([(1 + 0.1 * z**4) * np.cos(x), 7 * np.sin(2 * y), 0.4 * z**3 * np.sin(x)], axis=1)
     seen = History(U, value, np.zeros((0, 3)), 80, 2 * math.pi * slopes)
-    found = find_optimum(seen, space, 1, 1, seed=0)
-    main, total = np.array(list(found.sensitivities.values())).T
+    optimum = find_optimum(seen, space, 1, 1, seed=0)
+    main, total = np.array(list(optimum.sensitivities.values())).T
     np.testing.assert_allclose(main, [0.314, 0.442, 0.0], atol=0.12)
     np.testing.assert_allclose(total, [0.558, 0.442, 0.244], atol=0.12)
 

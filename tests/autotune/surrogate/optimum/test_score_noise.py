@@ -17,48 +17,48 @@ BIAS = np.array([0.3, -0.2, 0.1])
 def draws(count: int, covariance: Floats, mean: Floats, seed: int = 0) -> Floats:
     """Scores (count, p)."""
     random = np.random.default_rng(seed)
-    found: Floats = mean + random.normal(size=(count, len(mean))) @ np.linalg.cholesky(covariance).T
-    return found
+    noise: Floats = mean + random.normal(size=(count, len(mean))) @ np.linalg.cholesky(covariance).T
+    return noise
 
 
 def test_of_many_repetitions_the_estimate_is_the_truth_whatever_the_curvature() -> None:
-    found = ScoreNoise.of(draws(40_000, OTHER, BIAS), H)
-    np.testing.assert_allclose(found.mean, BIAS, atol=0.05)
-    np.testing.assert_allclose(found.covariance, OTHER, rtol=0.03, atol=0.05)
-    assert found.size == pytest.approx(np.median(np.diag(OTHER) / np.diag(H)), rel=0.03)
-    assert (found.freedom, found.repetitions) == (PRIOR + 40_000 - 1, 40_000)
+    noise = ScoreNoise.of(draws(40_000, OTHER, BIAS), H)
+    np.testing.assert_allclose(noise.mean, BIAS, atol=0.05)
+    np.testing.assert_allclose(noise.covariance, OTHER, rtol=0.03, atol=0.05)
+    assert noise.size == pytest.approx(np.median(np.diag(OTHER) / np.diag(H)), rel=0.03)
+    assert (noise.freedom, noise.repetitions) == (PRIOR + 40_000 - 1, 40_000)
 
 
 def test_of_few_it_is_the_mean_of_the_scatter_and_a_multiple_of_the_curvature() -> None:
     """Inverse-Wishart prior worth PRIOR repetitions, closed form."""
     scores = draws(3, OTHER, BIAS)
-    found = ScoreNoise.of(scores, H)
+    noise = ScoreNoise.of(scores, H)
     scatter = np.cov(scores.T)
     size = np.median(np.diag(scatter) / np.diag(H))
-    np.testing.assert_allclose(found.mean, scores.mean(axis=0))
-    assert found.size == pytest.approx(size)
-    np.testing.assert_allclose(found.covariance, (PRIOR * size * H + 2 * scatter) / (PRIOR + 2))
-    assert np.linalg.eigvalsh(found.covariance).min() > 0.1 * size * np.linalg.eigvalsh(H).min()  # two would leave it 0
+    np.testing.assert_allclose(noise.mean, scores.mean(axis=0))
+    assert noise.size == pytest.approx(size)
+    np.testing.assert_allclose(noise.covariance, (PRIOR * size * H + 2 * scatter) / (PRIOR + 2))
+    assert np.linalg.eigvalsh(noise.covariance).min() > 0.1 * size * np.linalg.eigvalsh(H).min()  # two would leave it 0
 
 
 def test_an_even_number_of_coordinates_is_as_good_as_an_odd_one() -> None:
     """The median over coordinates takes the middle of two."""
     scores = np.array([[1.0, 3.0], [-1.0, -3.0]])
-    found = ScoreNoise.of(scores, np.diag([1.0, 1.0]))
-    assert found.size == pytest.approx((2.0 + 18.0) / 2)
+    noise = ScoreNoise.of(scores, np.diag([1.0, 1.0]))
+    assert noise.size == pytest.approx((2.0 + 18.0) / 2)
 
 
 def test_a_coordinate_without_scores_is_as_noisy_as_its_curvature_says() -> None:
     known = draws(6, OTHER, BIAS)
     scores = known.copy()
     scores[:, 1] = np.nan
-    found, keep = ScoreNoise.of(scores, H), [0, 2]
+    noise, keep = ScoreNoise.of(scores, H), [0, 2]
     alone = ScoreNoise.of(known[:, keep], H[np.ix_(keep, keep)])
-    assert found.mean[1] == 0.0
-    np.testing.assert_allclose(found.mean[keep], alone.mean)
-    np.testing.assert_allclose(found.covariance[np.ix_(keep, keep)], alone.covariance)
-    np.testing.assert_allclose(found.covariance[1], alone.size * H[1])
-    assert found.size == pytest.approx(alone.size)
+    assert noise.mean[1] == 0.0
+    np.testing.assert_allclose(noise.mean[keep], alone.mean)
+    np.testing.assert_allclose(noise.covariance[np.ix_(keep, keep)], alone.covariance)
+    np.testing.assert_allclose(noise.covariance[1], alone.size * H[1])
+    assert noise.size == pytest.approx(alone.size)
 
 
 def test_a_score_that_is_missing_once_is_not_known() -> None:
@@ -72,24 +72,24 @@ def test_a_score_that_is_missing_once_is_not_known() -> None:
 
 
 def test_without_any_scores_there_is_no_noise() -> None:
-    found = ScoreNoise.of(np.full((6, 3), np.nan), H)
-    assert found.size == 0.0 and not found.covariance.any() and not found.mean.any()
-    assert not found.draw(5, np.random.default_rng(0)).any()
+    noise = ScoreNoise.of(np.full((6, 3), np.nan), H)
+    assert noise.size == 0.0 and not noise.covariance.any() and not noise.mean.any()
+    assert not noise.draw(5, np.random.default_rng(0)).any()
 
 
 def test_draws_are_those_of_students_t_with_the_mean_taken_off() -> None:
     """Covariance of a t distribution: freedom / (freedom - 2) of its scale matrix, which has the mean's own noise."""
-    found = ScoreNoise.of(draws(6, OTHER, BIAS), H)
-    samples = found.draw(200_000, np.random.default_rng(1))
-    assert found.freedom == PRIOR + 5
-    scale = found.covariance * (1 + 1 / 6)
-    np.testing.assert_allclose(samples.mean(axis=0), -found.mean, atol=0.03)
-    np.testing.assert_allclose(np.cov(samples.T), scale * found.freedom / (found.freedom - 2), rtol=0.05, atol=0.05)
-    standard = (samples + found.mean) / np.sqrt(np.diag(scale))
+    noise = ScoreNoise.of(draws(6, OTHER, BIAS), H)
+    samples = noise.draw(200_000, np.random.default_rng(1))
+    assert noise.freedom == PRIOR + 5
+    scale = noise.covariance * (1 + 1 / 6)
+    np.testing.assert_allclose(samples.mean(axis=0), -noise.mean, atol=0.03)
+    np.testing.assert_allclose(np.cov(samples.T), scale * noise.freedom / (noise.freedom - 2), rtol=0.05, atol=0.05)
+    standard = (samples + noise.mean) / np.sqrt(np.diag(scale))
     for level in (0.05, 0.25, 0.75, 0.95, 0.99):
-        expected = t.ppf(level, found.freedom)
+        expected = t.ppf(level, noise.freedom)
         np.testing.assert_allclose(np.quantile(standard, level, axis=0), expected, rtol=0.03)
-    np.testing.assert_array_equal(found.draw(9, np.random.default_rng(3)), found.draw(9, np.random.default_rng(3)))
+    np.testing.assert_array_equal(noise.draw(9, np.random.default_rng(3)), noise.draw(9, np.random.default_rng(3)))
 
 
 def test_more_repetitions_make_the_draws_narrower() -> None:
@@ -135,8 +135,8 @@ def test_intervals_hold_the_truth_nine_times_of_ten_where_noise_is_like_the_curv
     curvature = CURVATURES[name]
     p = len(curvature)
     for bias, repetitions in ((0.0, 6), (0.7, 6), (0.7, 3), (0.0, 20)):
-        found = coverage(curvature, 0.01 * curvature, np.full(p, bias), repetitions)
-        assert (found >= 0.86).all() and (found <= 0.94).all(), (bias, repetitions, found)
+        noise = coverage(curvature, 0.01 * curvature, np.full(p, bias), repetitions)
+        assert (noise >= 0.86).all() and (noise <= 0.94).all(), (bias, repetitions, noise)
 
 
 @pytest.mark.parametrize("name", CURVATURES)
@@ -148,6 +148,6 @@ def test_and_where_one_coordinate_is_noisier_or_less_noisy_by_three(name: str, f
     for odd in (0, p - 1):
         scale = np.ones(p)
         scale[odd] = np.sqrt(factor)
-        found = coverage(curvature, 0.01 * np.diag(scale) @ curvature @ np.diag(scale), np.full(p, 0.5))
-        assert 0.86 <= found.mean() <= 0.94, found
-        assert found.min() >= 0.8 and found.max() <= 0.975, found
+        noise = coverage(curvature, 0.01 * np.diag(scale) @ curvature @ np.diag(scale), np.full(p, 0.5))
+        assert 0.86 <= noise.mean() <= 0.94, noise
+        assert noise.min() >= 0.8 and noise.max() <= 0.975, noise

@@ -39,9 +39,9 @@ def test_what_is_taken_for_the_optimum_is_evaluated_once_where_that_gives_what_w
     history, space = on_a_line([0.0, 0.2, 0.35, 0.5, 0.75, 1.0])
     asked: list[dict[str, Value]] = []
     with quiet_and_seeded(0):
-        found = find_optimum(history, space, 1, 1, seed=0, check=checked(hill, asked))
+        optimum = find_optimum(history, space, 1, 1, seed=0, check=checked(hill, asked))
     assert len(asked) == 1
-    assert found.values["x"] == pytest.approx(0.3, abs=0.02)
+    assert optimum.values["x"] == pytest.approx(0.3, abs=0.02)
 
 
 def test_where_it_falls_short_the_answer_moves_to_where_it_was_evaluated_to_be_better() -> None:
@@ -53,9 +53,9 @@ def test_where_it_falls_short_the_answer_moves_to_where_it_was_evaluated_to_be_b
 
     asked: list[dict[str, Value]] = []
     with quiet_and_seeded(0):
-        found = find_optimum(history, space, 1, 1, seed=0, check=checked(with_a_hole, asked))
+        optimum = find_optimum(history, space, 1, 1, seed=0, check=checked(with_a_hole, asked))
     assert 0.2 < float(asked[0]["x"]) < 0.4 and len(asked) >= 2
-    assert not 0.2 < float(found.values["x"]) < 0.4
+    assert not 0.2 < float(optimum.values["x"]) < 0.4
 
 
 @pytest.mark.parametrize("fails", [True, False])
@@ -72,7 +72,7 @@ def test_nothing_is_identified_where_the_optimum_cannot_be_confirmed(fails: bool
 
     with quiet_and_seeded(0):
         sure = find_optimum(history, space, 1, 1, seed=0, again=again)
-        found = find_optimum(history, space, 1, 1, seed=0, again=again, check=check)
+        optimum = find_optimum(history, space, 1, 1, seed=0, again=again, check=check)
     assert sure.verdicts["x"].kind == "identified"
-    assert "identified" not in {verdict.kind for verdict in found.verdicts.values()}
+    assert "identified" not in {verdict.kind for verdict in optimum.verdicts.values()}
     assert len(asked) == (1 if fails else CHECKS)

@@ -56,8 +56,8 @@ def optimum(function: Function, again: Again | None, count: int = 16, points: Fl
         return find_optimum(History(U, y, np.zeros((0, 2)), len(U), slopes), SPACE, 1, 1, seed=0, again=again)
 
 
-def kinds(found: Optimum) -> dict[str, str]:
-    return {name: verdict.kind for name, verdict in found.verdicts.items()}
+def kinds(answer: Optimum) -> dict[str, str]:
+    return {name: verdict.kind for name, verdict in answer.verdicts.items()}
 
 
 ROUND = np.diag([3.0, 2.0])
@@ -65,9 +65,9 @@ QUIET = np.diag([1e-4, 1e-4])
 
 
 def test_identified_where_the_interval_covers_noise() -> None:
-    found = optimum(quadratic(ROUND), noise(QUIET))
-    assert kinds(found) == {"x": "identified", "y": "identified"}
-    assert found.noisy == {"x", "y"}
+    answer = optimum(quadratic(ROUND), noise(QUIET))
+    assert kinds(answer) == {"x": "identified", "y": "identified"}
+    assert answer.noisy == {"x", "y"}
 
 
 def test_nothing_is_said_where_the_noise_is_not_known() -> None:
@@ -80,25 +80,25 @@ def test_one_repetition_is_not_enough_to_know_it() -> None:
     def once(values: Mapping[str, Value]) -> list[dict[str, float]]:
         return noise(QUIET)(values)[:1]
 
-    found = optimum(quadratic(ROUND), once)
-    assert found.verdicts == {} and found.noisy == frozenset()
+    answer = optimum(quadratic(ROUND), once)
+    assert answer.verdicts == {} and answer.noisy == frozenset()
 
 
 def test_flat_where_noise_alone_moves_it_over_the_range() -> None:
     """It depends on y, a little: by 0.1 over the range; but noise is larger."""
     function = quadratic(np.diag([3.0, 0.1]))
     assert kinds(optimum(function, noise(np.diag([1e-4, 1e-6])))) == {"x": "identified", "y": "identified"}
-    found = optimum(function, noise(np.diag([1e-4, 1e-2])))
-    assert kinds(found) == {"x": "identified", "y": "flat"}
-    low, high = found.intervals["y"]
+    answer = optimum(function, noise(np.diag([1e-4, 1e-2])))
+    assert kinds(answer) == {"x": "identified", "y": "flat"}
+    low, high = answer.intervals["y"]
     assert high - low > 1.6
 
 
 def test_at_the_bound_with_noise() -> None:
-    found = optimum(quadratic(ROUND, np.array([0.3, 1.6])), noise(QUIET))
-    assert kinds(found) == {"x": "identified", "y": "at_bound"}
-    assert found.values["y"] == pytest.approx(1.0)
-    assert "y" not in found.noisy and found.intervals["y"] == (1.0, 1.0)
+    answer = optimum(quadratic(ROUND, np.array([0.3, 1.6])), noise(QUIET))
+    assert kinds(answer) == {"x": "identified", "y": "at_bound"}
+    assert answer.values["y"] == pytest.approx(1.0)
+    assert "y" not in answer.noisy and answer.intervals["y"] == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -106,19 +106,19 @@ def test_correlated_along_a_valley(sign: float) -> None:
     """Known across it, to 0.014; along it, to 0.2 only."""
     along, across = np.array([1.0, sign]) / np.sqrt(2), np.array([1.0, -sign]) / np.sqrt(2)
     curvature = 0.5 * np.outer(along, along) + 100.0 * np.outer(across, across)
-    found = optimum(quadratic(curvature), noise(0.02 * curvature), count=30)
-    x, y = found.verdicts["x"], found.verdicts["y"]
+    answer = optimum(quadratic(curvature), noise(0.02 * curvature), count=30)
+    x, y = answer.verdicts["x"], answer.verdicts["y"]
     assert (x.kind, x.other, y.kind, y.other) == ("correlated", "y", "correlated", "x")
     assert x.coefficient is not None and sign * x.coefficient > CORRELATED and x.coefficient == y.coefficient
-    assert x.coefficient == pytest.approx(found.correlations[0, 1])
+    assert x.coefficient == pytest.approx(answer.correlations[0, 1])
 
 
 def test_a_valley_as_long_as_the_range_is_correlated_rather_than_flat() -> None:
     along, across = np.array([1.0, 1.0]) / np.sqrt(2), np.array([1.0, -1.0]) / np.sqrt(2)
     curvature = 0.5 * np.outer(along, along) + 100.0 * np.outer(across, across)
-    found = optimum(quadratic(curvature, np.zeros(2)), noise(2.0 * curvature), count=30)
-    assert np.ptp(found.intervals["x"]) > 0.8 * 2
-    assert kinds(found) == {"x": "correlated", "y": "correlated"}
+    answer = optimum(quadratic(curvature, np.zeros(2)), noise(2.0 * curvature), count=30)
+    assert np.ptp(answer.intervals["x"]) > 0.8 * 2
+    assert kinds(answer) == {"x": "correlated", "y": "correlated"}
 
 
 PEAK = 0.55
@@ -149,27 +149,27 @@ SOME = np.diag([1e-2, 1e-2])
 def test_the_sign_is_not_known_where_both_sides_are_as_good_and_both_were_seen(
     higher: float, explored: str, verdict: str
 ) -> None:
-    found = optimum(two_peaks(higher), noise(SOME), points=SIDES[explored])
-    assert abs(float(found.values["x"])) == pytest.approx(PEAK, abs=0.02)
-    assert kinds(found) == {"x": verdict, "y": "identified"}
+    answer = optimum(two_peaks(higher), noise(SOME), points=SIDES[explored])
+    assert abs(float(answer.values["x"])) == pytest.approx(PEAK, abs=0.02)
+    assert kinds(answer) == {"x": verdict, "y": "identified"}
 
 
 def test_nothing_is_said_of_a_sign_that_the_search_itself_does_not_know_so_well() -> None:
     """Both sides are as good, but how much so is known less well than a tenth of the noise."""
-    found = optimum(two_peaks(0.0), noise(SOME / 10), points=SIDES["both"])
-    assert kinds(found) == {"x": "identified", "y": "identified"}
+    answer = optimum(two_peaks(0.0), noise(SOME / 10), points=SIDES["both"])
+    assert kinds(answer) == {"x": "identified", "y": "identified"}
 
 
 def test_of_a_difference_that_noise_explains_the_sign_is_not_known() -> None:
     """Lower by 0.012, three times what the smaller noise explains, half of what the larger one does."""
-    found = [optimum(two_peaks(0.012), noise(covariance), points=SIDES["both"]) for covariance in (SOME, 6 * SOME)]
-    assert [kinds(each)["x"] for each in found] == ["identified", "sign_not_identifiable"]
+    answer = [optimum(two_peaks(0.012), noise(covariance), points=SIDES["both"]) for covariance in (SOME, 6 * SOME)]
+    assert [kinds(each)["x"] for each in answer] == ["identified", "sign_not_identifiable"]
 
 
 def test_whose_interval_holds_zero_has_no_sign() -> None:
     """An even metric with its one maximum at zero, or nearly."""
-    found = optimum(quadratic(ROUND, np.array([0.004, 0.3])), noise(QUIET))
-    assert kinds(found) == {"x": "identified", "y": "identified"}
+    answer = optimum(quadratic(ROUND, np.array([0.004, 0.3])), noise(QUIET))
+    assert kinds(answer) == {"x": "identified", "y": "identified"}
 
 
 METRIC = Metric("m", "maximize")
@@ -253,13 +253,13 @@ def assert_known(case: str, seed: int, folder: Path) -> None:
     """The dummy is flat, edge at its bound, and x what it is."""
     scores, rough, gradients, known = CASES[case]
     analytic = Analytic(seed, scores, rough)
-    found = tuned(folder, analytic, seed, gradients, known)
-    verdicts = {name: parameter["verdict"] for name, parameter in found.items()}
+    parameters = tuned(folder, analytic, seed, gradients, known)
+    verdicts = {name: parameter["verdict"] for name, parameter in parameters.items()}
     assert verdicts == {"x": "identified" if known else None, "edge": "at_bound", "dummy": "flat"}
-    assert found["edge"]["estimate"] == pytest.approx(np.sign(analytic.side), abs=0.01)
-    low, high = found["dummy"]["interval"]
+    assert parameters["edge"]["estimate"] == pytest.approx(np.sign(analytic.side), abs=0.01)
+    low, high = parameters["dummy"]["interval"]
     assert high - low > 0.8 * 2
-    assert found["x"]["estimate"] == pytest.approx(analytic.top, abs=0.05)
+    assert parameters["x"]["estimate"] == pytest.approx(analytic.top, abs=0.05)
 
 
 def test_at_the_end_of_a_search_the_dummy_is_flat_and_an_optimum_outside_at_the_bound(

@@ -37,16 +37,16 @@ def propose(fitted: FittedModel, history: History, space: Space, *, seed: int, f
 
 def along(factor: Any, points: Floats) -> Floats:
     with torch.no_grad():
-        found: Floats = factor(torch.as_tensor(points)[:, None]).numpy()
-    assert found.shape == (len(points),)
-    return found
+        values: Floats = factor(torch.as_tensor(points)[:, None]).numpy()
+    assert values.shape == (len(points),)
+    return values
 
 
 def slopes(factor: Any, points: Floats) -> Floats:
     X = torch.as_tensor(points)[:, None].requires_grad_(True)
     (slope,) = torch.autograd.grad(factor(X).sum(), X)
-    found: Floats = slope[:, 0].numpy()
-    return found
+    gradient: Floats = slope[:, 0].numpy()
+    return gradient
 
 
 def test_success_falls_towards_the_failures() -> None:
@@ -100,9 +100,9 @@ def test_two_limits_are_both_to_be_kept() -> None:
 
 def test_cheapness_is_one_over_the_cost() -> None:
     cost = 2.0 * 10 ** LINE[:, 0]
-    found = along(cheapness(LINE[::2], cost[::2]), LINE)
-    np.testing.assert_allclose(found, -np.log(cost), atol=0.02)
-    assert (np.diff(found) < 0).all()
+    log_factor = along(cheapness(LINE[::2], cost[::2]), LINE)
+    np.testing.assert_allclose(log_factor, -np.log(cost), atol=0.02)
+    assert (np.diff(log_factor) < 0).all()
 
 
 @pytest.mark.parametrize("kind", ["success", "below", "above", "cheapness"])
@@ -116,8 +116,8 @@ def test_slopes_are_finite_and_those_of_the_value(kind: str) -> None:
         "cheapness": lambda: cheapness(X, np.exp(values)),
     }[kind]()
     points = np.concatenate([sobol(40, 2, seed=1), X, [[0, 0], [1, 1], [0, 1], [1, 0]]])
-    found = slopes(factor, points)
-    assert np.isfinite(found).all() and np.isfinite(along(factor, points)).all()
+    gradient = slopes(factor, points)
+    assert np.isfinite(gradient).all() and np.isfinite(along(factor, points)).all()
     inside, step = sobol(10, 2, seed=2) * 0.9 + 0.05, 1e-5
     for i in range(2):
         moved = step * np.eye(2)[i]

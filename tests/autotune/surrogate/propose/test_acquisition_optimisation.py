@@ -62,9 +62,9 @@ def test_the_proposal_survives_rounding_and_beats_a_dense_search(seed: int) -> N
     np.testing.assert_allclose(coordinates.snap(point[None])[0], point, atol=1e-12)
     acquisition = acquisition_function(Situation(fitted, history, MIXED, seed))
     dense = evaluate(acquisition, coordinates.from_uniform(sobol(8192, 3, seed=99)))
-    found = evaluate(acquisition, point[None])[0]
-    assert found >= dense.max() - 0.01
-    assert proposal.expected_improvement == pytest.approx(np.exp(found))
+    reached = evaluate(acquisition, point[None])[0]
+    assert reached >= dense.max() - 0.01
+    assert proposal.expected_improvement == pytest.approx(np.exp(reached))
 
 
 def test_pending_points_are_left() -> None:

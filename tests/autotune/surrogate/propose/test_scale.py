@@ -39,11 +39,11 @@ def test_an_optimum_is_the_same_in_any_unit(unit: float) -> None:
         y = np.array([unit * hill(SPACE.from_unit(point)) for point in POINTS])  # type: ignore[arg-type]
         history = History(POINTS, y, np.zeros((0, 2)), len(y))
         with quiet_and_seeded(0):
-            found = find_optimum(history, SPACE, 1, 1, seed=0, again=again, check=check)
-        kinds = {name: verdict.kind for name, verdict in found.verdicts.items()}
-        intervals = [end for name in ("x", "y") for end in found.intervals[name]]
-        places = [float(found.values[name]) for name in ("x", "y")]
-        return [*places, *intervals, found.metric / unit, found.deviation / unit], kinds, len(asked), found.noisy
+            optimum = find_optimum(history, SPACE, 1, 1, seed=0, again=again, check=check)
+        kinds = {name: verdict.kind for name, verdict in optimum.verdicts.items()}
+        intervals = [end for name in ("x", "y") for end in optimum.intervals[name]]
+        places = [float(optimum.values[name]) for name in ("x", "y")]
+        return [*places, *intervals, optimum.metric / unit, optimum.deviation / unit], kinds, len(asked), optimum.noisy
 
     numbers, *others = found_in(1.0)
     scaled, *same = found_in(unit)

@@ -75,13 +75,13 @@ def whole() -> float:
 @pytest.mark.parametrize("slopes", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_front_is_found_far_better_than_at_random(slopes: bool, url: str) -> None:
     aims = Aims(against=(COST,))
-    found = run(tuner(url, SPACE, aims), 25, lambda values: two_bowls(values, slopes=slopes))
+    steered = run(tuner(url, SPACE, aims), 25, lambda values: two_bowls(values, slopes=slopes))
     at_random = run(tuner(url, SPACE, Aims(), "random"), 25, two_bowls)
-    assert whole() - enclosed(found) < 0.2 * (whole() - enclosed(at_random))
-    assert whole() - enclosed(found) < 0.05 * whole()
-    front = front_of(found, [VALUE, COST])
+    assert whole() - enclosed(steered) < 0.2 * (whole() - enclosed(at_random))
+    assert whole() - enclosed(steered) < 0.05 * whole()
+    front = front_of(steered, [VALUE, COST])
     assert min(float(t.values["x"]) for t in front) < 0.4 and max(float(t.values["x"]) for t in front) > 0.6
-    assert all(trial.expected_improvement is None for trial in found)
+    assert all(trial.expected_improvement is None for trial in steered)
 
 
 def test_several_trials_of_a_front_asked_together_are_apart(url: str) -> None:

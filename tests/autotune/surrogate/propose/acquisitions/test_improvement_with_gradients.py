@@ -35,8 +35,8 @@ def test_log_improvement_is_the_logarithm_of_a_monte_carlo_mean(profile: Profile
         mean, K = pair.mean[:, 0].detach().numpy(), pair.distribution.covariance_matrix.detach().numpy()
         draws = np.random.default_rng(0).multivariate_normal(mean, K, 400_000)
         gain = np.maximum(draws[:, 0] - draws[:, 1], 0.0)
-        found = float(acquisition(point[None, None]).exp())
-        assert found == pytest.approx(gain.mean(), rel=0.02, abs=5 * gain.std() / math.sqrt(len(gain)) + 1e-9)
+        improvement = float(acquisition(point[None, None]).exp())
+        assert improvement == pytest.approx(gain.mean(), rel=0.02, abs=5 * gain.std() / math.sqrt(len(gain)) + 1e-9)
         gains.append(gain.mean())
     assert np.median(gains) > 1e-3
 
