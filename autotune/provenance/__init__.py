@@ -1,1 +1,1 @@
-"""What a study ran with: software, hardware, and hashes of the objective's code."""
+"""The environment that a study ran in: software, hardware, and hashes of the objective's code."""

@@ -1,4 +1,4 @@
-"""What code an objective is made of where no version of an installed package tells: hashes of its source files."""
+"""Hashes of an objective's source files, where no version of an installed package identifies its code."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from pathlib import Path
 from autotune.objective import ENTRY_POINT_GROUP, find_objective_type
 
 _IMPORT = re.compile(rb"^[ \t]*(?:from[ \t]+(\w+)|import[ \t]+([\w., \t]+))", re.MULTILINE)
-_OWN = "autotune"  # its version and its commit tell
+_OWN = "autotune"  # its version and its commit identify it
 
 
 def code_hashes(objective: str, distributions: Sequence[str]) -> dict[str, str]:
-    """Top-level module or package -> SHA-256 of its Python files, of all that an objective's code is in.
+    """SHA-256 of the Python files of each top-level module or package that holds an objective's code.
 
-    These are the module that the objective's type is in, with the whole package around it, and what they import that
-    lies in the same folder; less what an installed distribution (not an editable one) has brought, whose version tells.
+    These are the module that defines the objective's type, with the whole package around it, and every module that they
+    import from the same folder. Files that an installed distribution (not an editable one) has brought are left out:
+    its version identifies them.
 
     Args:
         objective: the objective's name in the study.
-        distributions: that the objective comes from.
+        distributions: the distributions that the objective comes from.
 
     Raises:
         InputError: there is no such objective.
     """
     waiting = _modules_of(objective)
-    seen, found = {_OWN}, {}
+    seen, hashes = {_OWN}, {}
     while waiting:
         name = waiting.pop()
         if name in seen:
@@ -40,18 +41,18 @@ def code_hashes(objective: str, distributions: Sequence[str]) -> dict[str, str]:
         places, installed = _places(name), _installed(name, distributions)
         files = {file: text for file, text in _files(places).items() if file not in installed}
         if files:
-            found[name] = _hash(files, places)
+            hashes[name] = _hash(files, places)
             waiting += [other for other in _imported(files.values()) if _beside(other, places)]
-    return dict(sorted(found.items()))
+    return dict(sorted(hashes.items()))
 
 
 def _modules_of(objective: str) -> list[str]:
-    """The top-level modules or packages that the objective is named by, and that its type is defined in."""
-    found = find_objective_type(objective)
+    """The top-level modules or packages that the objective's name and the definition of its type are in."""
+    objective_type = find_objective_type(objective)
     named = objective.partition(":")[0]
     if ":" not in objective:
         named = next(point.module for point in metadata.entry_points(group=ENTRY_POINT_GROUP, name=objective))
-    defined = (found if isinstance(found, type) else type(found)).__module__
+    defined = (objective_type if isinstance(objective_type, type) else type(objective_type)).__module__
     return [module.partition(".")[0] for module in (named, defined)]
 
 
@@ -73,18 +74,18 @@ def _files(places: Iterable[Path]) -> dict[Path, bytes]:
 
 def _installed(name: str, distributions: Sequence[str]) -> frozenset[Path]:
     """The files of a top-level module or package that installed distributions have brought."""
-    found: set[Path] = set()
+    brought: set[Path] = set()
     for owner in {name, *distributions}:
         with contextlib.suppress(metadata.PackageNotFoundError):
             distribution = metadata.distribution(owner)
             folder = Path(str(distribution.locate_file(""))).resolve()
             listed = [row[0] for row in csv.reader((distribution.read_text("RECORD") or "").splitlines()) if row]
-            found |= {folder / path for path in listed if path.partition("/")[0].partition(".")[0] == name}
-    return frozenset(found)
+            brought |= {folder / path for path in listed if path.partition("/")[0].partition(".")[0] == name}
+    return frozenset(brought)
 
 
 def _hash(files: dict[Path, bytes], places: Sequence[Path]) -> str:
-    """Of names and contents, wherever the files lie."""
+    """Hash of the names and contents of files, the same wherever they lie."""
     whole = hashlib.sha256()
     for file, text in files.items():
         place = next(place for place in places if file.is_relative_to(place))
@@ -94,11 +95,11 @@ def _hash(files: dict[Path, bytes], places: Sequence[Path]) -> str:
 
 
 def _imported(texts: Iterable[bytes]) -> set[str]:
-    """The top-level names that sources import; text that only looks so may be among them."""
+    """The top-level names that sources import; text that only looks like an import may add some."""
     names: set[bytes] = set()
     for text in texts:
-        for one, several in _IMPORT.findall(text):
-            names |= {re.split(rb"[.\s]", part.strip(), maxsplit=1)[0] for part in several.split(b",")} | {one}
+        for package, modules in _IMPORT.findall(text):
+            names |= {re.split(rb"[.\s]", module.strip(), maxsplit=1)[0] for module in modules.split(b",")} | {package}
     return {name.decode() for name in names if name}
 
 

@@ -1,7 +1,7 @@
-"""What a study ran with: versions of all packages that matter, hashes of other code, Python, machine, threads, commit.
+"""The environment of a study: package versions, hashes of other code, Python, machine, threads, commit.
 
-Kept with the study for every run of it that had another environment than those before, so that each trial knows its
-own; the latest is in the study's folder as ``environment.json``, too.
+The store keeps each environment that a study has run in once, and which run had which, so that each trial knows its
+own. The latest one is in the study's folder as ``environment.json``, too.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def environment(objective: str, threads: Mapping[str, str] | None) -> dict[str, 
 
     Args:
         objective: the objective's name in the study; the package that it comes from counts, with its requirements.
-        threads: what sets those of the workers, as of :func:`threads_of`.
+        threads: the environment variables that set the threads of a worker, from :func:`threads_of`.
 
-    Keys: ``python``, ``platform``, ``cpu``, ``cores`` that this process may use, ``threads`` (environment variables
-    that set those of a worker; null where that is not known), ``accelerator`` (null where there is none, or torch was
+    Keys: ``python``, ``platform``, ``cpu``, ``cores`` that this process may use, ``threads`` (the
+    argument; null where that is not known), ``accelerator`` (null where there is none, or torch was
     not needed), ``commit`` of the checkout that autotune is run from (null for an installed one; ``-dirty`` appended
     where tracked files are changed), ``packages`` (name -> version), ``sources`` (name -> SHA-256 of the objective's
     code that is in none of these: :func:`autotune.provenance.code_hashes.code_hashes`).
@@ -76,35 +76,35 @@ def threads_of(execution: ExecutionSpec) -> dict[str, str] | None:
     return None if execution.executor == "dask" else worker_threads(execution.workers)
 
 
-def note_environment(store: TrialStore, owner: str, spec: StudySpec, folder: Path) -> None:
-    """Keep what a run of a study runs in. The study's lock must be held.
+def keep_environment(store: TrialStore, owner: str, spec: StudySpec, folder: Path) -> None:
+    """Keep the environment that a run of a study has. The study's lock must be held.
 
     Args:
         store: the study.
         owner: the run, as its trials name it.
-        spec: what its file says.
+        spec: the study's specification.
         folder: the study's folder, for ``environment.json``.
     """
-    found = environment(spec.objective.name, threads_of(spec.execution))
-    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+    now = environment(spec.objective.name, threads_of(spec.execution))
+    digest = hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()[:16]
     facts = store.facts
     if facts.environment(digest) is None:
-        store.keep_environment(digest, found)
+        store.keep_environment(digest, now)
     store.keep(environments={**facts.environments, owner: digest})
-    write_json(folder / FILE, found)
+    write_json(folder / FILE, now)
 
 
 def environment_of(store: TrialStore, trial: TrialRecord) -> dict[str, Any] | None:
-    """What a trial ran in; None where the study was run by a version that did not keep it."""
+    """The environment that a trial ran in; None where the study was run by a version that did not keep it."""
     facts = store.facts
     return facts.environment(facts.environments.get(trial.owner))
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Where two environments are not known to be the same: name -> (then, now), None for what is not there.
+    """The entries in which two environments are not known to be the same: name -> (then, now), None for a missing one.
 
-    Packages by their names, other code as ``source of NAME``. A commit with changed files is never known to be the
-    same: its two values may be equal.
+    Packages have their own names, other code is called ``source of NAME``. A commit with changed
+    files is never known to be the same: its two values may be equal.
     """
     old, new = _flat(then), _flat(now)
     names = [*old, *(name for name in new if name not in old)]
@@ -112,31 +112,31 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tu
     return {name: (a, b) for name, (a, b) in pairs.items() if a != b or (name == "commit" and str(a).endswith(_DIRTY))}
 
 
-def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
-    rest = {name: value for name, value in found.items() if name not in ("packages", "sources")}
-    sources = {f"source of {name}": digest for name, digest in found.get("sources", {}).items()}
-    return {**rest, **sources, **found["packages"]}
+def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:
+    rest = {name: value for name, value in environment.items() if name not in ("packages", "sources")}
+    sources = {f"source of {name}": digest for name, digest in environment.get("sources", {}).items()}
+    return {**rest, **sources, **environment["packages"]}
 
 
-def constraints(found: Mapping[str, Any]) -> str:
+def constraints(environment: Mapping[str, Any]) -> str:
     """The environment's packages as a constraint file for ``pip install -c``."""
-    own = found["packages"].get("autotune", "of an unknown version")
-    commit = "" if found["commit"] is None else f", commit {found['commit']}"
-    lines = [f"# autotune {own}{commit}; Python {found['python']}, {found['platform']}"]
-    if any("+" in version for version in found["packages"].values()):
+    own = environment["packages"].get("autotune", "of an unknown version")
+    commit = "" if environment["commit"] is None else f", commit {environment['commit']}"
+    lines = [f"# autotune {own}{commit}; Python {environment['python']}, {environment['platform']}"]
+    if any("+" in version for version in environment["packages"].values()):
         lines.append(
             "# A version with a '+' comes from an index of its own, such as https://download.pytorch.org/whl/cpu."
         )
-    for name, digest in found.get("sources", {}).items():
+    for name, digest in environment.get("sources", {}).items():
         lines.append(f"# no version tells the code of {name}; the SHA-256 of its source was {digest}")
-    lines += [f"{name}=={version}" for name, version in found["packages"].items() if name != "autotune"]
+    lines += [f"{name}=={version}" for name, version in environment["packages"].items() if name != "autotune"]
     return "\n".join(lines) + "\n"
 
 
 @functools.cache
 def _packages(more: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Name and version of autotune, of ``more`` packages, and of all that these need."""
-    found: dict[str, str] = {"autotune": autotune.__version__}
+    versions: dict[str, str] = {"autotune": autotune.__version__}
     waiting = [(_DISTRIBUTION, _EXTRAS)] + [(name, frozenset[str]()) for name in more]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
@@ -150,24 +150,27 @@ def _packages(more: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
             continue  # an extra that is not installed
         headers = _headers(distribution)
         known_as = "autotune" if _canonical(name) == _DISTRIBUTION else _canonical(name)
-        found[known_as] = next(iter(headers.get("version", ())), "unknown")
+        versions[known_as] = next(iter(headers.get("version", ())), "unknown")
         waiting += _requirements(headers.get("requires-dist", ()), extras)
-    return tuple(sorted(found.items()))
+    return tuple(sorted(versions.items()))
 
 
 def _headers(distribution: metadata.Distribution) -> dict[str, list[str]]:
-    """What a distribution says of itself; ``distribution.version`` would parse its whole README, ten times as slow."""
-    found: dict[str, list[str]] = {}
+    """The headers of a distribution's metadata, by lower-case name.
+
+    ``distribution.version`` would parse its whole README, ten times as slow.
+    """
+    headers: dict[str, list[str]] = {}
     text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     for line in text.partition("\n\n")[0].splitlines():
         name, colon, value = line.partition(":")
         if colon and not name[:1].isspace():
-            found.setdefault(name.lower(), []).append(value.strip())
-    return found
+            headers.setdefault(name.lower(), []).append(value.strip())
+    return headers
 
 
 def _requirements(texts: Sequence[str], extras: frozenset[str]) -> list[tuple[str, frozenset[str]]]:
-    """What a distribution with these requirements needs here, with the extras that it is needed with."""
+    """The distributions that these requirements name on this machine, each with the extras that are asked for."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     needed = []
@@ -180,12 +183,12 @@ def _requirements(texts: Sequence[str], extras: frozenset[str]) -> list[tuple[st
 
 
 def _distributions(objective: str) -> tuple[str, ...]:
-    """The distributions that an objective comes from: of ``module:attribute``, the one called as the module."""
+    """The distributions that an objective comes from; for ``module:attribute``, the one called as the module."""
     module, colon, _ = objective.partition(":")
     if colon:
         return (module.partition(".")[0],)
-    found = metadata.entry_points(group="autotune.objectives", name=objective)
-    return tuple(point.dist.name for point in found if point.dist is not None)
+    points = metadata.entry_points(group="autotune.objectives", name=objective)
+    return tuple(point.dist.name for point in points if point.dist is not None)
 
 
 def _canonical(name: str) -> str:
@@ -227,7 +230,7 @@ def _commit() -> str | None:
 
 
 def _git(folder: str, *words: str) -> str:
-    """What git prints; empty where it fails, or there is none."""
+    """The output of a git command; empty where it fails, or git is missing."""
     git = shutil.which("git")
     if git is None:
         return ""

@@ -1,7 +1,7 @@
-"""Which run of a study keeps its parent run in MLflow.
+"""The lead: which run of a study keeps its parent run in MLflow.
 
 Several runs of a study may record it at once. The trial store lists them in the order in which they began (fact
-``recording``), and says of each whether it goes on or is closing. The first one that is alive and goes on leads: it
+``recording``), and holds for each whether it goes on or is closing. The first one that is alive and goes on leads: it
 makes the parent run, keeps its curves, and records the trials of runs that have died.
 
     nobody goes on           ->  a run that enters leads
@@ -20,7 +20,7 @@ from autotune.session import RunningStudy
 
 
 class Lead:
-    """One run's view of the lead; nothing else in the process says who leads.
+    """One run's view of the lead; nothing else in the process holds who leads.
 
     Attributes:
         held: whether this run leads. Once true it stays so. The recorder's thread reads it.

@@ -1,4 +1,4 @@
-"""Where a study is recorded: the address of MLflow, the places of artifacts, and the files that are kept there."""
+"""The place of a study's record: the address of MLflow, the places of artifacts, and the files that are kept there."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ _FILES = (STUDY, ENVIRONMENT, "report.html", "figures")
 
 
 def default_address(home: Home) -> str:
-    """Tracking URI for all that names none: the one in MLFLOW_TRACKING_URI, otherwise the database in the home."""
+    """Tracking URI where none is given: the one in MLFLOW_TRACKING_URI, otherwise the database in the home."""
     return os.environ.get(_VARIABLE) or home.tracking_uri
 
 
 def record_address(store: TrialStore) -> str:
-    """Tracking URI at which a recorded study is found, looked for in the order in which its runs look for one.
+    """Tracking URI of a study's record.
+
+    The study file comes first, then MLFLOW_TRACKING_URI, as when the study runs.
 
     Raises:
         InputError: the URI needs a password, which is not kept.
@@ -38,7 +40,9 @@ def record_address(store: TrialStore) -> str:
 
 
 def destination_of(uri: str, home: Home, study: str) -> Destination:
-    """Where the record of a study goes. Artifacts of a new experiment lie beside MLflow's database, if that is a file.
+    """The destination of a study's record.
+
+    Artifacts of a new experiment lie beside MLflow's database, if that is a file.
 
     Args:
         uri: the tracking URI.

@@ -55,7 +55,7 @@ def trial_points(facts: StudyFacts, trial: TrialRecord) -> list[Point]:
 def progress_points(metric: Metric, trial: TrialRecord, best: TrialRecord | None, moment: int) -> list[Point]:
     """The points of the study's run at the number of a trial.
 
-    They are what the trial took of its machine; ``trials/METRIC``, the tuned metric of one that finished (cheap
+    They are the resources that the trial used; ``trials/METRIC``, the tuned metric of one that finished (cheap
     evaluations, which do not compare with full ones, have ``trials/METRIC level N``); ``incumbent/NAME`` for each
     further metric of the best trial so far; and ``best_METRIC``, which is there only once all others are.
 
@@ -117,7 +117,7 @@ class Incumbents:
 
 
 def _resources(trial: TrialRecord, step: int) -> list[tuple[str, float, int]]:
-    """What a trial took of its machine, under names that the MLflow UI shows as system metrics."""
+    """The resources that a trial used, under names that the MLflow UI shows as system metrics."""
     return [(f"system/{name}", value, step) for name, value in sorted(trial.resources.items())]
 
 

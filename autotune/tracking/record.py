@@ -24,11 +24,11 @@ _SHORT_TIMEOUT = 3.0
 """Timeout in seconds after an interrupt or a batch system's stop signal."""
 
 _LOCK_SECONDS = 2.0
-"""A run that was told to end waits for the others no longer."""
+"""Longest wait in seconds for the study's lock, after an interrupt or a stop signal."""
 
 
 class Record:
-    """What one run of a study adds to its record in MLflow: the trials that it evaluated.
+    """One run's part in the record of its study in MLflow: the trials that it evaluated.
 
     The run is in one of three states, each with one owner:
 
@@ -68,7 +68,7 @@ class Record:
             self._recorder.start()
 
     def follow(self, trials: Sequence[TrialRecord]) -> None:
-        """Look what the other runs have done; the study's lock must be held. Returns at once.
+        """Look at what the other runs have done; the study's lock must be held. Returns at once.
 
         Args:
             trials: all of the study.
@@ -93,7 +93,7 @@ class Record:
 
         Args:
             status: how the study ended.
-            hurry: wait for MLflow no longer than a run that was stopped.
+            hurry: whether to wait for MLflow no longer than a run that was stopped.
 
         Returns:
             A line for the user where that failed; empty otherwise.
@@ -138,7 +138,7 @@ class Record:
         )
 
     def _announce(self) -> None:
-        """Say in the store what the run that leads records, and where."""
+        """Keep in the store what the leading run records, and where."""
         facts, before = self._facts, self._study.store.facts.mlflow
         place = MlflowPlace(without_password(self._uri), facts.experiment, stated=self._tracking.uri is not None)
         if before is not None and (before.tracking_uri, before.experiment) == (place.tracking_uri, place.experiment):
@@ -146,7 +146,7 @@ class Record:
         self._study.store.keep(mlflow=place, record=facts.as_dict())
 
     def _store_run_id(self) -> None:
-        """Say in the store which run is the parent, once MLflow has answered."""
+        """Keep in the store which run is the parent, once MLflow has answered."""
         run_id, place = self._recorder.run_id, None
         if run_id is not None and run_id != self._stored_run_id:
             place = self._study.store.facts.mlflow
@@ -164,7 +164,7 @@ class Record:
         return ended or bool(set(self._written_by.values()) - {self._own})
 
     def _divide(self, trials: Sequence[TrialRecord]) -> tuple[list[TrialRecord], list[TrialRecord]]:
-        """What is new of the ended trials: those that this run is to record, and those that another one does.
+        """The ended trials that are new: those that this run is to record, and those that another run records.
 
         A trial is recorded by the run that evaluated it while that run lives, and otherwise by this one.
         """

@@ -27,7 +27,7 @@ two threads of Python hold each other up; and the parent run needs one batch in 
 
 @dataclass(frozen=True)
 class _Message:
-    """News for the thread: trials to write, others that are only to be known, whether to look what is there."""
+    """Message to the thread: trials to write, trials of other runs, and whether to look at what MLflow holds first."""
 
     trials: Sequence[TrialRecord] = ()
     others: Sequence[TrialRecord] = ()
@@ -53,7 +53,7 @@ class Recorder:
         """Do nothing yet.
 
         Args:
-            facts: what the parent run says.
+            facts: the facts of the study, for the parent run.
             destination: where the record goes.
             leads: whether this run keeps the parent run now; one that does not must find it there. Called in the
                 recorder's thread.
@@ -77,7 +77,7 @@ class Recorder:
     def start(self, trials: Sequence[TrialRecord] = (), others: Sequence[TrialRecord] = ()) -> None:
         """Start the thread, which imports MLflow (a second) and may create its database (seconds).
 
-        A thread that runs already looks anew what is in MLflow, since another run may have written there.
+        A thread that runs already looks again at what MLflow holds, since another run may have written there.
 
         Args:
             trials: trials to record where MLflow lacks them: those of earlier runs, and of runs that have died.

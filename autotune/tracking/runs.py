@@ -42,7 +42,7 @@ _PAGE = 1000
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a study's record goes, and from where the files of its trials come.
+    """The destination of a study's record, and the source of the files of its trials.
 
     Attributes:
         tracking_uri: any MLflow tracking URI.
@@ -75,7 +75,7 @@ class StudyRuns:
         """Find the study's runs, or create the parent.
 
         Args:
-            facts: what the parent run says.
+            facts: the facts of the study, for the parent run.
             destination: where the runs are.
             began: when the study did, for a parent to be created; None for now.
             keeps_parent: whether to create the parent and to bring it up to date.
@@ -90,13 +90,13 @@ class StudyRuns:
         self._experiment = self._find_experiment(location)
         self._incumbents = Incumbents(facts.metric, facts.limits)
         self._steps: set[int] = set()  # numbers of the trials whose points the parent had when it was opened
-        found = self._find_parent()
-        if found is None and not keeps_parent:
+        existing = self._find_parent()
+        if existing is None and not keeps_parent:
             raise LookupError("the study's run is not in MLflow")
-        parent = found or self._create_parent(milliseconds(began))
+        parent = existing or self._create_parent(milliseconds(began))
         self.parent_id = str(parent.info.run_id)
         self.children = TrialRuns(self._client, parent, facts, destination.trial_folder)
-        if found is not None:
+        if existing is not None:
             self.children.adopt(self._search(f"tags.`{tags.PARENT}` = '{self.parent_id}'"))
             history = self._client.get_metric_history(self.parent_id, best_key(facts.metric))
             self._steps = {point.step for point in history}
@@ -108,7 +108,7 @@ class StudyRuns:
         self._client.update_run(self.parent_id, status="RUNNING")
 
     def record_progress(self, trials: Mapping[int, TrialRecord]) -> None:
-        """Log on the parent what it shows by trial number, for every trial that has no point yet.
+        """Log on the parent its curves by trial number, for every trial that has no point yet.
 
         Args:
             trials: by number, all that are known.

@@ -1,4 +1,4 @@
-"""What MLflow is told about a study, apart from its trials."""
+"""The facts of a study that its record in MLflow holds beside the trials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SAID_ELSEWHERE = ("content hash", _NAME, "backend")
 
 @dataclass(frozen=True)
 class MeasuredData:
-    """The measurement that a study is about, which becomes MLflow's dataset input.
+    """The measurement that a study reconstructs, which becomes MLflow's dataset input.
 
     Attributes:
         name: for people.
@@ -36,7 +36,7 @@ class MeasuredData:
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """What MLflow is told about a study.
+    """The facts of a study that its record in MLflow holds beside the trials.
 
     Attributes:
         study_id: finds the parent run again; the same for every run of one study, unique among studies.
@@ -81,7 +81,7 @@ class StudyFacts:
 
 
 def facts_of(study: RunningStudy, experiment: str) -> StudyFacts:
-    """What MLflow is told about a study that is being run.
+    """The facts of a study that is being run.
 
     Args:
         study: the study.

@@ -25,17 +25,17 @@ STUDY_ID = "autotune.study_id"
 OBJECTIVE = "autotune.objective"
 """Name of the objective in the study file."""
 CONTENT_HASH = "autotune.content_hash"
-"""Hash of the measurement; ``unknown`` on a registered answer where the objective tells none."""
+"""Hash of the measurement; ``unknown`` on a registered answer where the objective gives none."""
 
 # Of the study's run.
 BACKEND = "autotune.backend"
-"""What reconstructs: as the objective says, otherwise the objective's name."""
+"""Name of the backend from the objective's summary, otherwise the objective's name."""
 SAMPLER = "autotune.sampler"
-"""What proposes the trials."""
+"""Name of the sampler that proposes the trials."""
 SEED = "autotune.seed"
 """Seed of the search."""
 EXECUTOR = "autotune.executor"
-"""Where the trials run: inline, process or dask."""
+"""Name of the executor: inline, process or dask."""
 STUDY_HASH = "autotune.study_hash"
 """SHA-256 of all in the study file that decides its trials (:func:`study_hash`)."""
 SOFTWARE = "autotune.software"
@@ -67,7 +67,7 @@ FILES_MISSING = "autotune.files_missing"
 STUDY = "autotune.study"
 """Name of the study whose answer it is."""
 END = "autotune.end"
-"""Which end of the study it is. The same end is registered once."""
+"""Name of the end of the study, by which the same end is registered once."""
 METRIC = "autotune.metric"
 """Name of the tuned metric."""
 METRIC_VALUE = "autotune.metric_value"
@@ -95,7 +95,7 @@ def of_parameter(kind: str, parameter: str) -> str:
 
 
 def units_of(units: Mapping[str, str]) -> dict[str, str]:
-    """A tag with the unit of each parameter, by which a run of MLflow says what its numbers mean.
+    """A tag with the unit of each parameter, so that a run in MLflow shows what its numbers mean.
 
     Args:
         units: parameter name -> unit.
@@ -109,11 +109,11 @@ def of_summary(line: str) -> str:
 
 
 def tags_of(study: RunningStudy) -> dict[str, str]:
-    """Tags of the study's run: what the objective says of itself, who searched how, with what, and where."""
+    """Tags of the study's run: the objective's summary, the search, the study file, software, machine and user."""
     spec, content_hash = study.file.spec, study.store.facts.content_hash
     ran_in = environment(spec.objective.name, threads_of(spec.execution))
     tags = {
-        BACKEND: spec.objective.name,  # unless the objective says it better
+        BACKEND: spec.objective.name,  # unless the summary has one
         **{of_summary(line): value for line, value in study.summary.items()},
         **({CONTENT_HASH: content_hash} if (content_hash := study.store.facts.content_hash) else {}),
         **({} if content_hash is None else {CONTENT_HASH: content_hash}),

@@ -34,7 +34,7 @@ class TrialRuns:
     Attributes:
         complete: numbers of the trials whose run is complete.
         written: the numbers among them that were written now.
-        lacking: number -> run of each trial whose files were kept by another machine, and are not here.
+        lacking: number -> run of each trial whose files are on another machine.
         refused: number -> why, of each trial that MLflow does not take.
     """
 
@@ -46,7 +46,7 @@ class TrialRuns:
         Args:
             client: of MLflow.
             parent: the study's run.
-            facts: what the study's run says.
+            facts: the facts of the study.
             trial_folder: trial number -> folder whose files become the artifacts of the trial's run (may not exist).
         """
         self._client, self._parent, self._facts, self._trial_folder = client, parent.info, facts, trial_folder

@@ -1,4 +1,4 @@
-"""Brings MLflow up to date with trials, in the caller's thread: what recorder and :func:`sync` have in common."""
+"""Brings MLflow up to date with trials, in the caller's thread, for the recorder and for :func:`sync`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autotune.tracking.study_facts import StudyFacts
 
 @dataclass(frozen=True)
 class RecorderReport:
-    """What became of the record.
+    """The outcome of recording.
 
     Attributes:
         parent_run_id: MLflow run id of the study; ``None`` where MLflow was never reached.
@@ -50,12 +50,12 @@ class Closing:
 
 
 class Writer:
-    """Writes the trials that it has been given. Nothing that MLflow raises gets out: :attr:`report` says it.
+    """Writes the trials that it has been given. An error of MLflow is not raised: :attr:`report` holds it.
 
-    After a failure the next attempt first looks what is there.
+    After a failure the next attempt first looks at what MLflow holds.
 
     Attributes:
-        report: what became of the record so far. Another thread may read it.
+        report: the outcome so far. Another thread may read it.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Writer:
         self._others.update({trial.number: trial for trial in others})
 
     def look_again(self) -> None:
-        """Have the next attempt first look what is in MLflow: another run may have written some of the trials."""
+        """Have the next attempt first look at what MLflow holds: another run may have written some of the trials."""
         self._runs = None
 
     def write(self, closing: Closing | None = None, *, table: bool = False) -> None:
@@ -139,7 +139,7 @@ def sync(
     """Bring MLflow up to date with a study that is not running; waits, and raises nothing because of MLflow.
 
     Args:
-        facts: what the parent run says.
+        facts: the facts of the study, for the parent run.
         trials: every trial of the store.
         destination: where the record goes.
         closing: ends the parent run; None leaves its status alone.
@@ -159,7 +159,7 @@ def explain(error: str) -> str:
 
 
 def _refusals(refused: Mapping[int, str]) -> str:
-    """What MLflow did not take, in one line; empty where it took all."""
+    """The trials that MLflow refused, in one line; empty where there are none."""
     if not refused:
         return ""
     first = min(refused)

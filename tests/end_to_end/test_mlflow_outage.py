@@ -80,8 +80,8 @@ def wait_until_recorded(uri: str, trials: int) -> None:
     client = MlflowClient(tracking_uri=uri)
     deadline = time.monotonic() + 120
     while True:
-        found = client.get_experiment_by_name("autotune")
-        runs = client.search_runs([found.experiment_id]) if found is not None else []
+        experiment = client.get_experiment_by_name("autotune")
+        runs = client.search_runs([experiment.experiment_id]) if experiment is not None else []
         if sum(run.info.status != "RUNNING" for run in runs) == trials:
             return
         assert time.monotonic() < deadline, runs

@@ -34,12 +34,12 @@ EXPAND = '[role=gridcell] button[data-component-id*="runnamecellrenderer"]'
 SHOW_COLUMNS = 'button[data-component-id*="addcolumncta"]'
 CARD = '[data-testid="experiment-view-compare-runs-card"]'
 CELLS = """
-const found = {};
+const rows = {};
 for (const cell of document.querySelectorAll('[role=gridcell]')) {
     const row = cell.closest('[role=row]').getAttribute('row-index');
-    (found[row] ??= {})[cell.getAttribute('col-id')] = cell.innerText.trim();
+    (rows[row] ??= {})[cell.getAttribute('col-id')] = cell.innerText.trim();
 }
-return found;
+return rows;
 """
 CHARTS = """
 return [...document.querySelectorAll(arguments[0] + ' .js-plotly-plot')]
@@ -75,9 +75,9 @@ def address(finished: Place) -> Iterator[str]:
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
-        found = re.search(r"http://\S+", line)
-        assert found and f":{port}/" in found[0], line
-        yield found[0]
+        address = re.search(r"http://\S+", line)
+        assert address and f":{port}/" in address[0], line
+        yield address[0]
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -219,12 +219,12 @@ def open_run(browser: Chrome, address: str, name: str) -> None:
 
 
 def best_so_far(trials: list[TrialRecord]) -> dict[int, float]:
-    best, found = float("-inf"), {}
+    best, bests = float("-inf"), {}
     for trial in trials:
         if trial.answers():
             best = max(best, trial.metrics["consistency"])
-            found[trial.number] = best
-    return found
+            bests[trial.number] = best
+    return bests
 
 
 def test_charts_show_the_search(finished: Place, address: str, browser: Chrome) -> None:

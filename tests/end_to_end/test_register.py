@@ -38,19 +38,19 @@ def check_registered(place: Place) -> None:
 
     result = place.result()
     uri = result["mlflow"]["tracking_uri"]
-    found = calibration("titan", tracking_uri=uri)
-    assert (found.name, found.version, found.study) == ("titan", 1, "toy")
-    assert (found.metric, found.metric_value) == ("consistency", result["metric"]["best"])
-    assert found.run_id == result["mlflow"]["run_id"]
-    assert found.parameters == {
+    calibrated = calibration("titan", tracking_uri=uri)
+    assert (calibrated.name, calibrated.version, calibrated.study) == ("titan", 1, "toy")
+    assert (calibrated.metric, calibrated.metric_value) == ("consistency", result["metric"]["best"])
+    assert calibrated.run_id == result["mlflow"]["run_id"]
+    assert calibrated.parameters == {
         name: CalibratedParameter(
             p["best"], p["unit"], p["estimate"], tuple(p["interval"]) if p["interval"] else None, p["verdict"]
         )
         for name, p in result["parameters"].items()
     }
-    shift = found.parameters["shift"]
+    shift = calibrated.parameters["shift"]
     assert shift.interval is not None and isinstance(shift.estimate, float) and shift.estimate != shift.value
-    folder = Path(mlflow.artifacts.download_artifacts(found.source, tracking_uri=uri))
+    folder = Path(mlflow.artifacts.download_artifacts(calibrated.source, tracking_uri=uri))
     assert sorted(path.name for path in folder.iterdir()) == ["best.yaml", "environment.json", "result.json"]
     assert json.loads((folder / "result.json").read_text()) == result
 

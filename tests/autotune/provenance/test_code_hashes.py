@@ -18,12 +18,12 @@ TYPE = "class Type:\n    settings = None\n    def open(self, settings, *, folder
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that modules are found in; what is imported from it is forgotten."""
     before = set(sys.modules)
-    found = tmp_path / "place"
-    found.mkdir()
-    monkeypatch.syspath_prepend(str(found))
-    yield found
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.syspath_prepend(str(place))
+    yield place
     for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(found)):
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(place)):
             del sys.modules[name]
 
 

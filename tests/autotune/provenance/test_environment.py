@@ -19,7 +19,7 @@ from autotune.provenance.environment import (
     differences,
     environment,
     environment_of,
-    note_environment,
+    keep_environment,
     threads_of,
 )
 from autotune.store.records import TrialRecord
@@ -28,19 +28,19 @@ from autotune.study import ExecutionSpec, StudySpec
 
 
 def test_it_names_everything_that_matters() -> None:
-    found = environment("ptychography", {"OMP_NUM_THREADS": "3"})
+    ran_in = environment("ptychography", {"OMP_NUM_THREADS": "3"})
     for name in ("numpy", "torch", "optuna", "scipy"):  # scipy: of others' requirements, too
-        assert found["packages"][name] == metadata.version(name)
-    assert not {"pytest", "ruff", "mypy"} & set(found["packages"])
-    assert list(found["packages"]) == sorted(found["packages"])
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["threads"] == {"OMP_NUM_THREADS": "3"}
+        assert ran_in["packages"][name] == metadata.version(name)
+    assert not {"pytest", "ruff", "mypy"} & set(ran_in["packages"])
+    assert list(ran_in["packages"]) == sorted(ran_in["packages"])
+    assert ran_in["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert ran_in["threads"] == {"OMP_NUM_THREADS": "3"}
     assert environment("tests.autotune.toy:toy", None)["sources"].keys() >= {"tests"}
-    assert found["cores"] >= 1 and found["cpu"] and found["platform"]
+    assert ran_in["cores"] >= 1 and ran_in["cpu"] and ran_in["platform"]
 
 
 def test_requirements_are_followed_with_their_extras_and_markers(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {
+    texts = {
         "autotune-reconstruction": (
             "Name: autotune-reconstruction\nVersion: 1\n"
             "Requires-Dist: A_b[x]>=1\nRequires-Dist: gone; extra == 'dask'\n"
@@ -62,7 +62,7 @@ def test_requirements_are_followed_with_their_extras_and_markers(monkeypatch: py
             return self.text if name == "METADATA" else None
 
     def find(name: str) -> Fake:
-        text = known.get(module._canonical(name))
+        text = texts.get(module._canonical(name))
         if text is None:
             raise metadata.PackageNotFoundError(name)
         return Fake(text)
@@ -109,9 +109,9 @@ def test_each_trial_knows_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "environment", lambda objective, threads: versions)
     spec = StudySpec.model_validate({"name": "s", "objective": {"name": "toy"}, "parameters": {"shift": {}}})
     for owner in ("a", "b"):
-        note_environment(store, owner, spec, tmp_path)
+        keep_environment(store, owner, spec, tmp_path)
     versions = {"packages": {"numpy": "2"}}
-    note_environment(store, "c", spec, tmp_path)
+    keep_environment(store, "c", spec, tmp_path)
 
     def of(owner: str) -> Any:
         return environment_of(store, TrialRecord(0, "finished", {}, owner=owner))
@@ -143,8 +143,8 @@ def test_other_code_is_a_difference_by_its_name() -> None:
     [("c", "c", True), (None, None, True), ("c-dirty", "c-dirty", False), ("c", "c-dirty", False), ("c", "d", False)],
 )
 def test_a_commit_with_changed_files_is_not_known_to_be_the_same(then: str, now: str, known: bool) -> None:
-    found = differences({"commit": then, "packages": {}}, {"commit": now, "packages": {}})
-    assert found == ({} if known else {"commit": (then, now)})
+    differing = differences({"commit": then, "packages": {}}, {"commit": now, "packages": {}})
+    assert differing == ({} if known else {"commit": (then, now)})
 
 
 def test_threads_are_those_that_a_worker_gets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,11 +163,11 @@ def test_threads_are_those_that_a_worker_gets(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_lock_is_a_constraint_file() -> None:
-    found = {
+    ran_in = {
         "python": "3.11.1", "platform": "Linux", "commit": "abc",
         "packages": {"autotune": "0.1", "numpy": "2.0", "torch": "2.6+cpu"}, "sources": {"toy": "f00"},
     }  # fmt: skip
-    lines = constraints(found).splitlines()
+    lines = constraints(ran_in).splitlines()
     assert lines[0] == "# autotune 0.1, commit abc; Python 3.11.1, Linux"
     assert [line for line in lines if not line.startswith("#")] == ["numpy==2.0", "torch==2.6+cpu"]
     assert any("index of its own" in line for line in lines)

@@ -106,8 +106,8 @@ class Place:
     def runs(self) -> list[Any]:
         client = self.client()
         experiment = client.get_experiment_by_name(FACTS.experiment)
-        found = client.search_runs([experiment.experiment_id])
-        return sorted(found, key=lambda run: int(run.data.tags.get("autotune.trial", -1)))
+        runs = client.search_runs([experiment.experiment_id])
+        return sorted(runs, key=lambda run: int(run.data.tags.get("autotune.trial", -1)))
 
     def snapshot(self) -> list[dict[str, Any]]:
         """All that MLflow holds about the study, less ids and the moment at which the parent began."""
@@ -243,13 +243,13 @@ def test_recording_again_changes_nothing(place: Place, tmp_path: Path) -> None:
 
 
 def test_a_resumed_study_goes_on_in_the_same_runs(place: Place, tmp_path: Path, migrated: Path) -> None:
-    for known, new in ([], TRIALS[:2]), (TRIALS[:2], TRIALS[2:]):
+    for earlier, new in ([], TRIALS[:2]), (TRIALS[:2], TRIALS[2:]):
         recorder = Recorder(FACTS, place.destination)
-        recorder.start(known)
+        recorder.start(earlier)
         for each in new:
             recorder.submit(each)
-        report = recorder.finish(Closing("FINISHED"), [*known, *new])
-        assert (report.recorded, report.already_there, report.error) == (len(new), len(known), "")
+        report = recorder.finish(Closing("FINISHED"), [*earlier, *new])
+        assert (report.recorded, report.already_there, report.error) == (len(new), len(earlier), "")
     undisturbed = make_place(tmp_path / "undisturbed", migrated)
     undisturbed.sync(TRIALS, "FINISHED")
     assert place.snapshot() == undisturbed.snapshot()
@@ -457,9 +457,9 @@ def test_the_database_is_asked_nothing_while_a_study_runs(place: Place, monkeypa
     for name in ("search_runs", "get_metric_history", "get_run", "list_artifacts", "get_experiment_by_name"):
         monkeypatch.setattr(MlflowClient, name, lambda *_, name=name, **__: asked.append(name))
     for count in range(1, 4):
-        known = {each.number: each for each in TRIALS[:count]}
-        runs.children.record(known)
-        runs.record_progress(known)
+        trials = {each.number: each for each in TRIALS[:count]}
+        runs.children.record(trials)
+        runs.record_progress(trials)
     monkeypatch.undo()
     monkeypatch.chdir(place.folder.parent / "current")
     assert asked == [] and len(place.runs()) == 4
@@ -478,9 +478,9 @@ def test_a_cheap_trial_is_marked(place: Place) -> None:
 def test_files_that_are_elsewhere_are_added_where_they_are(place: Place, tmp_path: Path, migrated: Path) -> None:
     kept = [replace(each, kept=each.number == 2) for each in TRIALS]
     (place.folder / "trials").rename(place.folder / "on the other machine")
-    for known in (0, 3):
+    for complete in (0, 3):
         report = place.sync(kept, "FINISHED")
-        assert (report.already_there, report.lacking, report.error) == (known, 1, "")
+        assert (report.already_there, report.lacking, report.error) == (complete, 1, "")
         lacking = [run.data.tags.get("autotune.files_missing") for run in place.runs()]
         assert lacking == [None, None, None, "true"]
     (place.folder / "on the other machine").rename(place.folder / "trials")
