@@ -48,16 +48,16 @@ def confirm(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with terminated_as_interrupted(), _following(quiet) as follower:
-            found = confirm_study(
+            confirmation = confirm_study(
                 file, home=Home.from_environment(), follower=follower, candidates=candidates, repeats=repeats
             )
     except KeyboardInterrupt:
         typer.echo("Interrupted; what was evaluated is kept. The same command goes on.", err=True)
         raise
     if json_path is not None:
-        write_json(json_path, found)
+        write_json(json_path, confirmation.as_dict())
     if not quiet:
-        print_confirmation(found)
+        print_confirmation(confirmation)
 
 
 class _Line:

@@ -15,6 +15,7 @@ from autotune.cli.options import SetOption
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from autotune.rerun.reproduce import Environments, Reproduction
     from autotune.store.trials import TrialStore
 
 DISAGREES = 3
@@ -66,9 +67,9 @@ def reproduce(
             store, home, _Patient(), number=trial, tolerance=tolerance, folder=folder, overrides=overrides or ()
         )
     if json_path is not None:
-        write_json(json_path, document)
+        write_json(json_path, document.as_dict())
     _print(document)
-    if not document["agrees"]:
+    if not document.agrees:
         raise typer.Exit(DISAGREES)
 
 
@@ -90,10 +91,10 @@ def _write_lock(store: TrialStore, number: int | None, path: Path) -> None:
     from autotune.provenance.environment import constraints, environment_of
     from autotune.rerun.reproduce import trial_of
 
-    found = trial_of(store, number)
-    then = environment_of(store, found)
+    trial = trial_of(store, number)
+    then = environment_of(store, trial)
     if then is None:
-        what = f"the environment of trial {found.number} was not kept: an older version ran it"
+        what = f"the environment of trial {trial.number} was not kept: an older version ran it"
         raise InputError(Problem(f"study {store.study.study_name}", what, "its result.json names the main versions"))
     try:
         path.write_text(constraints(then), encoding="utf-8")
@@ -101,75 +102,77 @@ def _write_lock(store: TrialStore, number: int | None, path: Path) -> None:
         what = f"cannot be written: {error.strerror}"
         raise InputError(Problem(f"--lock {path}", what, "name a file in a folder that exists")) from error
     count = len(then["packages"])
-    typer.echo(f"{count} package versions of trial {found.number}: in a checkout of autotune, pip install -c {path} .")
+    typer.echo(f"{count} package versions of trial {trial.number}: in a checkout of autotune, pip install -c {path} .")
 
 
 class _Patient:
-    """Says only what the user must know."""
+    """Follows an evaluation, and says only what the user must know."""
 
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
         """Go on."""
         return True
 
     def paused(self, reason: str) -> None:
-        """Say what is waited for."""
+        """Say what the evaluation waits for."""
         typer.echo(f"Waiting: {reason}. Ctrl-C ends the command.", err=True)
 
     def resumed(self) -> None:
         """Nothing to say."""
 
 
-def _print(document: Mapping[str, Any]) -> None:
+def _print(document: Reproduction) -> None:
     from rich.table import Table
 
     from autotune.cli.console import make_console
 
     console = make_console()
-    name = f"trial {document['trial']} of study {document['study']}"
-    if document["reason"]:
-        console.print(f"NOT reproduced: {name} failed when evaluated again: {document['reason']}", soft_wrap=True)
+    name = f"trial {document.trial} of study {document.study}"
+    if document.reason:
+        console.print(f"NOT reproduced: {name} failed when evaluated again: {document.reason}", soft_wrap=True)
     else:
-        verdict = "Reproduced" if document["agrees"] else "NOT reproduced"
-        console.print(f"{verdict}: {name}; allowed: {document['tolerance']:g} of the scale of {document['metric']}")
+        verdict = "Reproduced" if document.agrees else "NOT reproduced"
+        console.print(f"{verdict}: {name}; allowed: {document.tolerance:g} of the scale of {document.metric}")
         table = Table("", "then", "now", "difference", "of the scale", "", box=None, padding=(0, 2))
-        for kind, title in (("metrics", "{}"), ("gradient", "d/d {}")):
-            for key, one in document[kind].items():
-                numbers = (_short(one["now"], 8), _short(one["difference"], 2), _short(one["relative"], 2))
-                table.add_row(title.format(key), _short(one["then"], 8), *numbers, "" if one["agrees"] else "differs")
+        derivatives = {f"d/d {parameter}": derivative for parameter, derivative in document.gradient.items()}
+        for title, compared in {**document.metrics, **derivatives}.items():
+            numbers = (_short(compared.now, 8), _short(compared.difference, 2), _short(compared.relative, 2))
+            table.add_row(title, _short(compared.then, 8), *numbers, "" if compared.agrees else "differs")
         console.print(table)
-    hashed = document["content_hash"]
+    hashed = document.content_hash
     console.print(f"Data: {'hash not told by the objective' if hashed is None else f'the same ({hashed})'}")
-    console.print(f"Seed: {document['seed']}")
-    if document["overrides"]:
-        console.print(f"With: {', '.join(document['overrides'])}", soft_wrap=True)
+    console.print(f"Seed: {document.seed}")
+    if document.overrides:
+        console.print(f"With: {', '.join(document.overrides)}", soft_wrap=True)
     _print_environment(console, document)
 
 
-def _print_environment(console: Console, document: Mapping[str, Any]) -> None:
+def _print_environment(console: Console, document: Reproduction) -> None:
     from rich.table import Table
 
-    if document["differences"] is None:
+    if document.differences is None:
         console.print("Software then: not kept (an older version ran it)")
-    elif not document["differences"]:
-        count = len(document["environment"]["now"]["packages"])
+    elif not document.differences:
+        count = len(document.environment.now["packages"])
         console.print(f"Recorded software and machine: the same ({count} packages)")
     else:
         console.print("What is not known to be the same as then:")
         table = Table("", "then", "now", box=None, padding=(0, 2))
-        for key, (then, now) in document["differences"].items():
+        for key, (then, now) in document.differences.items():
             table.add_row(
                 key, _plain(key, then), _plain(key, now) if now != then else "the same, but with changed files"
             )
         console.print(table)
-        if document["differences"].keys() & _packages(document["environment"]):
+        if document.differences.keys() & _packages(document.environment):
             console.print(
                 "The same versions: autotune reproduce STUDY --lock FILE, then, in a checkout, pip install -c FILE .",
                 soft_wrap=True,
             )
 
 
-def _packages(environments: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    return {name for one in environments.values() for name in one["packages"]}
+def _packages(environments: Environments) -> set[str]:
+    """The names of the packages of both environments."""
+    then = {} if environments.then is None else environments.then["packages"]
+    return {*then, *environments.now["packages"]}
 
 
 def _short(number: float | None, digits: int) -> str:
@@ -180,5 +183,5 @@ def _plain(name: str, value: Any) -> str:
     if value is None:
         return "not recorded" if name.startswith("source of") or name == "threads" else "-"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={one}" for key, one in value.items()) or "as the libraries choose"
+        return ", ".join(f"{key}={part}" for key, part in value.items()) or "as the libraries choose"
     return f"SHA-256 {value[:12]}" if name.startswith("source of") else str(value)

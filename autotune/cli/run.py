@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +13,7 @@ from autotune.cli.signals import terminated_as_interrupted
 
 if TYPE_CHECKING:
     from autotune.home import Home
+    from autotune.results.document import StudyResult
     from autotune.store.trials import TrialStore
     from autotune.study import StudyFile
 
@@ -65,7 +65,7 @@ def run(
             typer.echo(f"Interrupted; every finished trial is kept. Continue with: {again}", err=True)
         raise
     if json_path is not None:
-        write_json(json_path, outcome.result)
+        write_json(json_path, outcome.result.as_dict())
     if outcome.warning:
         typer.echo(f"Warning: {outcome.warning}", err=True)
     if progress == "json":
@@ -83,7 +83,7 @@ def _report_bad_end(end: BaseException, name: str, home: Home, path: Path | None
     from autotune.errors import INTERRUPTED, StudyFailed
     from autotune.events import print_finished
     from autotune.files import write_json
-    from autotune.results.document import build_result
+    from autotune.results.build import build_result
     from autotune.store.leases import alive
     from autotune.store.trials import TrialStore
 
@@ -93,7 +93,7 @@ def _report_bad_end(end: BaseException, name: str, home: Home, path: Path | None
             return
         result = build_result(store, home, live=bool(alive(store)))
         if path is not None:
-            write_json(path, result)
+            write_json(path, result.as_dict())
         if progress == "json":
             print_finished(result, end.exit_code if isinstance(end, StudyFailed) else INTERRUPTED)
 
@@ -133,7 +133,7 @@ def result(
 
     from autotune.cli.result_tables import print_result
     from autotune.home import Home
-    from autotune.results.document import build_result
+    from autotune.results.build import build_result
     from autotune.store.leases import alive
 
     home = Home.from_environment()
@@ -142,18 +142,18 @@ def result(
     if best is not None:
         _write_best(best, store, home, document)
     if as_json:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(document.as_dict(), indent=2, ensure_ascii=False))
     elif best is None:
         print_result(document, {})
 
 
-def _write_best(path: Path, store: TrialStore, home: Home, document: Mapping[str, Any]) -> None:
+def _write_best(path: Path, store: TrialStore, home: Home, document: StudyResult) -> None:
     from autotune.errors import InputError, Problem
     from autotune.results.best_files import write_best
     from autotune.study.kept_file import kept_file
 
-    if document["best_trial"] is None:
-        raise InputError(Problem(f"study {document['study']}", "has no best trial yet", "run it until it has one"))
+    if document.best_trial is None:
+        raise InputError(Problem(f"study {document.study}", "has no best trial yet", "run it until it has one"))
     file = kept_file(store, home)
     try:
         write_best(path, file, document)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,8 +12,10 @@ from autotune.text import metric_text, with_unit
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from autotune.results.overview import LatestTrial, StudyDetails, StudySummary
+
 MOST_COLUMNS = 4
-"""Of parameters in the table of trials."""
+"""Parameters that the table of trials has columns for; it shows none where there are more."""
 
 
 def status(
@@ -23,23 +25,26 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the studies that are here, or how one of them goes. Changes nothing."""
-    import json
-
     from autotune.cli.find_study import find_stored
     from autotune.home import Home
     from autotune.results.overview import details, overview
 
     home = Home.from_environment()
-    found: Any = overview(home) if study is None else details(find_stored(study, home), home)
-    if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
-    elif study is None:
-        _print_all(found, str(home.folder))
+    if study is not None:
+        of_study = details(find_stored(study, home), home)
+        _print_json(of_study.as_dict()) if as_json else _print_one(of_study)
     else:
-        _print_one(found)
+        studies = overview(home)
+        _print_json([line.as_dict() for line in studies]) if as_json else _print_all(studies, str(home.folder))
 
 
-def _print_all(studies: Sequence[Mapping[str, Any]], place: str) -> None:
+def _print_json(document: object) -> None:
+    import json
+
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _print_all(studies: Sequence[StudySummary], place: str) -> None:
     from rich.table import Table
 
     from autotune.cli.console import make_console
@@ -51,70 +56,64 @@ def _print_all(studies: Sequence[Mapping[str, Any]], place: str) -> None:
     table = Table(box=None, padding=(0, 2))
     for heading in ("study", "status", "trials", "best", "of ceiling", "cost", "time", "last active"):
         table.add_column(heading, no_wrap=heading != "study")
-    for one in studies:
-        metric = one["metric"]
-        best = "-" if metric["best"] is None else f"{metric_text(metric['best'])} {metric['name']}"
-        share = metric["fraction_of_ceiling"]
+    for study in studies:
+        metric, fraction = study.metric, study.metric.fraction_of_ceiling
         table.add_row(
-            one["study"],
-            one["status"],
-            _counts(one["trials"]),
-            best,
-            "" if share is None else f"{100 * share:.2f} %",
-            f"{one['equivalents']:.3g}",
-            _span(one["seconds"]),
-            _age(one["last_active"]),
+            study.study,
+            study.status,
+            str(study.trials),
+            "-" if metric.best is None else f"{metric_text(metric.best)} {metric.name}",
+            "" if fraction is None else f"{100 * fraction:.2f} %",
+            f"{study.equivalents:.3g}",
+            _span(study.seconds),
+            _age(study.last_active),
         )
     console.print(table)
     console.print("cost: in full evaluations", soft_wrap=True)
 
 
-def _print_one(one: Mapping[str, Any]) -> None:
+def _print_one(study: StudyDetails) -> None:
     from autotune.cli.console import make_console
 
     console = make_console()
-    metric = one["metric"]
-    runs = f", {one['runs']} runs at once" if one["runs"] > 1 else ""
-    reason = f" ({one['reason']})" if one["reason"] else ""
-    console.print(f"Study {one['study']}: {one['status']}{reason}{runs}; last active {_age(one['last_active'])}")
-    console.print(f"Trials: {_counts(one['trials'])}")
-    if metric["best"] is not None:
-        share = metric["fraction_of_ceiling"]
-        of = "" if share is None else f", {100 * share:.2f} % of the noise ceiling"
-        console.print(f"Best: {metric['name']} {metric_text(metric['best'])} in trial {one['best_trial']}{of}")
-        values = (f"{name} {with_unit(_number(p['value']), p['unit'])}" for name, p in one["incumbent"].items())
+    metric = study.metric
+    runs = f", {study.runs} runs at once" if study.runs > 1 else ""
+    reason = f" ({study.reason})" if study.reason else ""
+    console.print(f"Study {study.study}: {study.status}{reason}{runs}; last active {_age(study.last_active)}")
+    console.print(f"Trials: {study.trials}")
+    if metric.best is not None:
+        fraction = metric.fraction_of_ceiling
+        of = "" if fraction is None else f", {100 * fraction:.2f} % of the noise ceiling"
+        console.print(f"Best: {metric.name} {metric_text(metric.best)} in trial {study.best_trial}{of}")
+        values = (f"{name} {with_unit(_number(p.value), p.unit)}" for name, p in study.incumbent.items())
         console.print(f"  {', '.join(values)}", soft_wrap=True)
-    for name, part in (one["budget"] or {}).items():
-        console.print(f"Budget: {part['used']:.4g} of {part['of']:.4g} {name}")
-    if one["trials_per_hour"] is not None:
-        left = "" if one["seconds_left"] is None else f"; at most {_span(one['seconds_left'])} left"
-        console.print(f"Rate: {one['trials_per_hour']:.3g} trials per hour{left}")
-    _print_latest(console, one["latest"], metric["name"])
-    if one["failures"]:
+    for name, part in (study.budget or {}).items():
+        console.print(f"Budget: {part.used:.4g} of {part.of:.4g} {name}")
+    if study.trials_per_hour is not None:
+        left = "" if study.seconds_left is None else f"; at most {_span(study.seconds_left)} left"
+        console.print(f"Rate: {study.trials_per_hour:.3g} trials per hour{left}")
+    _print_latest(console, study.latest, metric.name or "metric")
+    if study.failures:
         console.print("\nFailures")
-    for failure in one["failures"]:
-        console.print(f"  {failure['count']} x, last in trial {failure['trial']}: {failure['reason']}", soft_wrap=True)
+    for failure in study.failures:
+        console.print(f"  {failure.count} x, last in trial {failure.trial}: {failure.reason}", soft_wrap=True)
 
 
-def _print_latest(console: Console, trials: Sequence[Mapping[str, Any]], metric: str) -> None:
+def _print_latest(console: Console, trials: Sequence[LatestTrial], metric: str) -> None:
     from rich.table import Table
 
     if not trials:
         return
-    names = list(dict.fromkeys(name for trial in trials for name in trial["values"]))
+    names = list(dict.fromkeys(name for trial in trials for name in trial.values))
     names = names if len(names) <= MOST_COLUMNS else []  # they would be cut off; --json has them
     table = Table("trial", "state", metric, "seconds", *names, box=None, padding=(0, 2))
     for trial in trials:
-        state = f"{trial['state']}, cheap" if trial["level"] else trial["state"]
-        value = "" if trial["metric"] is None else metric_text(trial["metric"])
-        values = (_number(trial["values"].get(name, "-")) for name in names)
-        table.add_row(str(trial["trial"]), state, value, f"{trial['seconds']:.3g}", *values)
+        state = f"{trial.state}, cheap" if trial.level else trial.state
+        value = "" if trial.metric is None else metric_text(trial.metric)
+        values = (_number(trial.values.get(name, "-")) for name in names)
+        table.add_row(str(trial.trial), state, value, f"{trial.seconds:.3g}", *values)
     console.print("\nLatest trials")
     console.print(table)
-
-
-def _counts(trials: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {state}" for state, count in trials.items() if count or state == "finished")
 
 
 def _number(value: object) -> str:
@@ -130,7 +129,7 @@ def _age(moment: str | None) -> str:
 
 
 def _span(seconds: float) -> str:
-    """A time in the unit that suits it."""
+    """A duration in days, hours, minutes or seconds."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""What a report is about: a study read from the trial store and its folder, as plain data."""
+"""The study that a report is about, as read from the trial store and its folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from autotune.objective import Metric
 from autotune.problem.goals import Limit
 from autotune.problem.space import Space
 from autotune.provenance.environment import environment_of
-from autotune.results.document import build_result
+from autotune.results.build import build_result
+from autotune.results.document import StudyResult
 from autotune.store.records import TrialRecord, best_of
 from autotune.store.trials import TrialStore
 
@@ -27,10 +28,10 @@ class StudyData:
     Attributes:
         name, description: as the study file has them.
         text: the study file as it was run; empty where it is gone.
-        objective: its name.
-        content_hash: of the measurement; empty where the objective tells none.
-        sampler: its name.
-        result: the content of result.json.
+        objective: the objective's name.
+        content_hash: hash of the measurement; empty where the objective tells none.
+        sampler: the sampler's name.
+        result: its result.
         space: what is searched.
         metric: what is tuned.
         against: metrics that it is weighed against.
@@ -38,8 +39,7 @@ class StudyData:
         trials: those that have ended, in the order in which they did.
         own_levels: how many levels of evaluations the study has.
         warm_start: names of the studies that it learned from.
-        environment: what the best trial ran in, as :func:`autotune.provenance.environment.environment` describes it;
-            empty where
+        environment: in which the best trial ran (:func:`autotune.provenance.environment.environment`); empty where
             that was not kept.
         folder: trial number -> the folder of what it kept, which may not exist.
     """
@@ -50,7 +50,7 @@ class StudyData:
     objective: str
     content_hash: str
     sampler: str
-    result: Mapping[str, Any]
+    result: StudyResult
     space: Space
     metric: Metric
     against: tuple[Metric, ...]
@@ -92,7 +92,7 @@ class StudyData:
 
         A cheap evaluation that scores better does not compare with the answer, and would push it off the axis.
         """
-        best, sign = self.best, 1.0 if self.up else -1.0
+        best, sign = self.best, self.metric.sign
         return [t for t in self.finished if best is None or sign * self.value(t) <= sign * self.value(best)]
 
     @property
@@ -142,14 +142,14 @@ def read_study(store: TrialStore, home: Home, *, live: bool) -> StudyData:
         trials=tuple(ended),
         own_levels=1 + len(search.get("fidelity", ())),
         warm_start=tuple(search.get("warm_start", ())),
-        environment=_environment(store, result["best_trial"]),
+        environment=_environment(store, result.best_trial),
         folder=lambda number: home.trial(name, number),
     )
 
 
 def _environment(store: TrialStore, best: int | None) -> Mapping[str, Any]:
-    found = [environment_of(store, trial) for trial in store.trials() if trial.number == best]
-    return (found[0] if found else None) or {}
+    trial = next((trial for trial in store.trials() if trial.number == best), None)
+    return (None if trial is None else environment_of(store, trial)) or {}
 
 
 def _text(path: Path) -> str:
@@ -159,8 +159,8 @@ def _text(path: Path) -> str:
 
 
 def _description(text: str) -> str:
-    """What a study file says of itself; empty where it says nothing or is no study file any more."""
-    from autotune.study.source import read_yaml
+    """The description in a study file; empty where there is none, or where the text is no study file any more."""
+    from autotune.study.yaml_source import read_yaml
 
     with suppress(InputError):
         data = read_yaml(text, "study.yaml").data

@@ -1,13 +1,13 @@
-"""Figures of the answer: how sure it is, what matters, and what goes with what."""
+"""Figures of the answer: intervals, sensitivities, correlations and the probabilities of choices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from autotune.objective import Value
 from autotune.problem.space import Dimension
 from autotune.report.data import StudyData
 from autotune.report.style import (
@@ -24,6 +24,7 @@ from autotune.report.style import (
     plain,
     value_text,
 )
+from autotune.results.document import Sensitivity
 
 _ROW = 0.52
 """Height of a parameter's row, in inches."""
@@ -31,20 +32,23 @@ _ROW = 0.52
 
 def draw_intervals(study: StudyData) -> Figure:
     """Best value, estimate and interval of every number that the best trial used, over the range that was searched."""
-    known = study.result["parameters"]
-    shown = [d for d in study.space.dimensions if d.type != "categorical" and known[d.name]["best"] is not None]
+    results = study.result.parameters
+    shown = [
+        (d, results[d.name], best)
+        for d in study.space.dimensions
+        if d.type != "categorical" and (best := results[d.name].best) is not None
+    ]
     figure, axes = new_axes(height=0.85 + _ROW * max(len(shown), 1), left=0.2, right=0.2, top=0.05)
-    for row, d in enumerate(reversed(shown)):
-        parameter = known[d.name]
+    for row, (d, parameter, best) in enumerate(reversed(shown)):
         axes.plot([0, 1], [row, row], color="0.8", lw=6, solid_capstyle="butt", zorder=0)
-        if parameter["interval"] is not None:
-            ends = [_place(d, end) for end in parameter["interval"]]
+        if parameter.interval is not None:
+            ends = [_place(d, end) for end in parameter.interval]
             axes.plot(
                 ends, [row, row], "|-", color=BLUE, lw=6, ms=13, mew=2, solid_capstyle="butt", label="90 % interval"
             )
-        if parameter["estimate"] is not None:
-            axes.plot(_place(d, parameter["estimate"]), row, "o", color="w", mec=BLACK, ms=8, label="estimate")
-        axes.plot(_place(d, parameter["best"]), row, "D", color=ORANGE, mec=BLACK, mew=0.5, ms=5, label="best trial")
+        if parameter.estimate is not None:
+            axes.plot(_place(d, parameter.estimate), row, "o", color="w", mec=BLACK, ms=8, label="estimate")
+        axes.plot(_place(d, best), row, "D", color=ORANGE, mec=BLACK, mew=0.5, ms=5, label="best trial")
         axes.text(0, row + 0.2, label(d.name, d.unit), fontsize=SMALL, va="bottom")
         for end, side, value in ((0, "left", d.low), (1, "right", d.high)):
             axes.text(end, row - 0.18, value_text(value), fontsize=8, va="top", ha=side, color="0.35")
@@ -57,17 +61,18 @@ def draw_intervals(study: StudyData) -> Figure:
     return figure
 
 
-def _place(dimension: Dimension, value: float) -> float:
+def _place(dimension: Dimension, value: Value) -> float:
+    """Where a value lies on the searched range, 0 to 1."""
     return min(max(dimension.to_unit(value)[0], 0.0), 1.0)
 
 
-def draw_sensitivities(known: Mapping[str, Mapping[str, float]]) -> Figure:
+def draw_sensitivities(sensitivities: Mapping[str, Sensitivity]) -> Figure:
     """Share of the metric's variance that each parameter brings about by itself, and together with others."""
-    order = sorted(known, key=lambda name: known[name]["total"])
+    order = sorted(sensitivities, key=lambda name: sensitivities[name].total)
     figure, axes = new_axes(height=1.1 + 0.46 * len(order), left=0.2, right=0.3, top=0.4)
     for row, name in enumerate(order):
-        axes.barh(row, known[name]["total"], 0.34, color=SKY, label="with all others (total)")
-        axes.barh(row, known[name]["main"], 0.34, color=BLUE, label="by itself (main)")
+        axes.barh(row, sensitivities[name].total, 0.34, color=SKY, label="with all others (total)")
+        axes.barh(row, sensitivities[name].main, 0.34, color=BLUE, label="by itself (main)")
         axes.text(0.004, row + 0.2, plain(name), fontsize=SMALL, va="bottom")
     axes.set(xlim=(0, 1.02), ylim=(-0.4, len(order) - 0.2), yticks=[])
     axes.set_xlabel("share of the metric's variance over the searched ranges", fontsize=TEXT)
@@ -78,8 +83,8 @@ def draw_sensitivities(known: Mapping[str, Mapping[str, float]]) -> Figure:
     return figure
 
 
-def draw_correlations(correlations: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Coefficients of correlation (name -> name -> coefficient) of where the optimum may be."""
+def draw_correlations(correlations: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Correlation coefficients (name -> name -> coefficient) of the optimum's location."""
     names = list(correlations)
     values = np.array([[correlations[one][other] for other in names] for one in names], dtype=np.float64)
     left, size = 0.45 + 0.075 * max(map(len, names)), 0.45 * max(len(names), 3)

@@ -87,7 +87,7 @@ class Gallery:
             return [Shown(best, "the best trial, and the first")]
         shown = [Shown(first, "before: the first trial")]
         if first.level:
-            sign = 1.0 if self.study.up else -1.0
+            sign = self.study.metric.sign
             alike = max((t for t in kept if t.level == first.level), key=lambda t: sign * self.study.value(t))
             shown += [Shown(alike, "the best of the same kind")] if alike != first else []
         return [*shown, Shown(best, "after: the best trial")]
@@ -123,25 +123,26 @@ class Gallery:
         return dimension, [Shown(t, role) for t, role in zip((sides[0], best, sides[1]), roles, strict=True)]
 
     def _most_telling(self) -> Dimension | None:
-        best, known = self.study.best, self.study.result["parameters"]
+        """The mismatch parameter of the best trial with the largest total sensitivity; None where that is unknown."""
+        best, totals = self.study.best, self._total_sensitivities()
+        if best is None:
+            return None
         able = [
             d
             for d in self.study.space.dimensions
-            if d.kind == "mismatch"
-            and d.type == "float"
-            and known[d.name]["sensitivity"]
-            and best
-            and d.name in best.values
+            if d.kind == "mismatch" and d.type == "float" and d.name in totals and d.name in best.values
         ]
-        return max(able, key=lambda d: known[d.name]["sensitivity"]["total"], default=None)
+        return max(able, key=lambda d: totals[d.name], default=None)
+
+    def _total_sensitivities(self) -> dict[str, float]:
+        parameters = self.study.result.parameters
+        return {name: p.sensitivity.total for name, p in parameters.items() if p.sensitivity is not None}
 
     def _neighbour(self, best: TrialRecord, dimension: Dimension, side: int) -> TrialRecord | None:
         """The trial nearest to a point at a distance from the best one along a parameter, in what matters."""
-        space, known = self.study.space, self.study.result["parameters"]
+        space, totals = self.study.space, self._total_sensitivities()
         centre = dimension.to_unit(best.values[dimension.name])[0]
-        weights = np.repeat(
-            [known[d.name]["sensitivity"]["total"] for d in space.dimensions], [d.width for d in space.dimensions]
-        )
+        weights = np.repeat([totals[d.name] for d in space.dimensions], [d.width for d in space.dimensions])
         wanted = space.to_unit({**best.values, dimension.name: dimension.from_unit([centre + side * NEIGHBOUR])})
 
         def distance(trial: TrialRecord) -> float:

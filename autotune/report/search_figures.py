@@ -240,7 +240,7 @@ def draw_front(study: StudyData, other: Metric) -> Figure:
     """The tuned metric against another that it is weighed with: all full trials, and those that none beats in both."""
     figure, axes = new_axes()
     name = study.metric.name
-    front = {one["trial"] for one in study.result["pareto"] or ()}
+    front = {on_front.trial for on_front in study.result.pareto or ()}
     full = [t for t in study.trials if t.answers() and other.name in t.reported]
     for on_front, colour, text in ((False, GREY, "beaten"), (True, ORANGE, "not beaten")):
         chosen = [t for t in full if (t.number in front) == on_front]

@@ -87,7 +87,7 @@ def _slices(study: StudyData, cuts: Cuts | str) -> Iterator[Section]:
         )
         for line in cuts.lines
     ]
-    where = "the answer" if study.result["metric"]["estimate"] is not None else "the best trial"
+    where = "the answer" if study.result.metric.estimate is not None else "the best trial"
     cheap = "; open ones are cheap" if study.own_levels > 1 else ""
     text = [
         "What the Gaussian process has made of the trials: its mean (blue) and 90 % band along each parameter, all "
@@ -144,41 +144,41 @@ def _greys(study: StudyData, shown: Sequence[TrialRecord]) -> str:
 
 
 def _sensitivities(study: StudyData) -> Iterator[Section]:
-    known = {name: p["sensitivity"] for name, p in study.result["parameters"].items() if p["sensitivity"]}
-    if not known:
+    sensitivities = {name: p.sensitivity for name, p in study.result.parameters.items() if p.sensitivity}
+    if not sensitivities:
         return
-    alt = "Total sensitivity: " + ", ".join(f"{name} {part['total']:.2f}" for name, part in known.items()) + "."
+    alt = "Total sensitivity: " + ", ".join(f"{name} {part.total:.2f}" for name, part in sensitivities.items()) + "."
     text = (
         "Sobol indices of the surrogate's mean over the searched ranges: what matters far from the answer. How well a "
         "parameter is fixed close to it, its interval says."
     )
-    yield Section("Which parameters matter", [text], [drawing("sensitivities", draw_sensitivities(known), alt)])
+    yield Section("Which parameters matter", [text], [drawing("sensitivities", draw_sensitivities(sensitivities), alt)])
 
 
 def _choices(study: StudyData) -> Iterator[Section]:
-    known = {name: p["choices"] for name, p in study.result["parameters"].items() if p["choices"]}
+    choices = {name: p.choices for name, p in study.result.parameters.items() if p.choices}
     pictures = [
         drawing(
             f"choices_{name}",
-            draw_choices(of_one),
-            f"{name}: {', '.join(f'{choice} {share:.2f}' for choice, share in of_one.items())}.",
+            draw_choices(probabilities),
+            f"{name}: {', '.join(f'{choice} {share:.2f}' for choice, share in probabilities.items())}.",
             name,
         )
-        for name, of_one in known.items()
+        for name, probabilities in choices.items()
     ]
     if pictures:
         yield Section("Choices", ["How probable it is that each is the best, all else held."], pictures, layout="grid")
 
 
 def _correlations(study: StudyData) -> Iterator[Section]:
-    known = study.result["correlations"] or {}
-    if len(known) < 2:
+    correlations = study.result.correlations or {}
+    if len(correlations) < 2:
         return
-    pairs = [(abs(c), one, other, c) for one, row in known.items() for other, c in row.items() if one < other]
-    _, one, other, largest = max(pairs)
-    alt = f"Correlations of the parameters at the optimum; the largest, {largest:+.2f}, of {one} and {other}."
+    pairs = [(abs(c), x, y, c) for x, row in correlations.items() for y, c in row.items() if x < y]
+    _, x, y, largest = max(pairs)
+    alt = f"Correlations of the parameters at the optimum; the largest, {largest:+.2f}, of {x} and {y}."
     text = "Of where the optimum may be: where it is large, a change of the one makes up for a change of the other."
-    yield Section("Correlations", [text], [drawing("correlations", draw_correlations(known), alt)])
+    yield Section("Correlations", [text], [drawing("correlations", draw_correlations(correlations), alt)])
 
 
 def _curves(study: StudyData) -> Iterator[Section]:
@@ -195,7 +195,7 @@ def _curves(study: StudyData) -> Iterator[Section]:
 
 
 def _fronts(study: StudyData) -> Iterator[Section]:
-    front = study.result["pareto"]
+    front = study.result.pareto
     if not front:
         return
     name, metrics = study.metric.name, [study.metric, *study.against]
@@ -204,9 +204,9 @@ def _fronts(study: StudyData) -> Iterator[Section]:
         for other in study.against
     ]
     rows = [
-        [number(one["trial"]), *(number(one["metrics"][m.name]) for m in metrics)]
-        + [number(one["values"].get(parameter)) for parameter in study.space.names]
-        for one in front
+        [number(trial.trial), *(number(trial.metrics[m.name]) for m in metrics)]
+        + [number(trial.values.get(parameter)) for parameter in study.space.names]
+        for trial in front
     ]
     table = Table(("trial", *map(_headed, metrics), *study.space.names), rows)
     text = f"No trial beats these in {' or '.join(m.name for m in metrics)} without losing elsewhere."

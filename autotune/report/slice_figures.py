@@ -75,14 +75,14 @@ def _trials(axes: Axes, study: StudyData, cuts: Cuts, dimension: Dimension, ends
 
 def _mark_answer(axes: Axes, study: StudyData, dimension: Dimension) -> None:
     """The estimate as a line, the interval as a bar along the top."""
-    known = study.result["parameters"][dimension.name]
+    parameter = study.result.parameters[dimension.name]
     if dimension.type == "categorical":
         return
-    if known["interval"] is not None:
-        axes.axvspan(*known["interval"], color=GREEN, alpha=0.22, lw=0)
-    estimate = known["best"] if known["estimate"] is None else known["estimate"]
+    if parameter.interval is not None:
+        axes.axvspan(*parameter.interval, color=GREEN, alpha=0.22, lw=0)
+    estimate = parameter.best if parameter.estimate is None else parameter.estimate
     if estimate is not None:
-        axes.axvline(estimate, color=GREEN, lw=1.5)
+        axes.axvline(float(estimate), color=GREEN, lw=1.5)
 
 
 def _has(dimension: Dimension, trial: TrialRecord) -> bool:
@@ -162,13 +162,12 @@ def draw_plane(study: StudyData, plane: Plane) -> Figure:
 
 def _mark_answers(axes: Axes, study: StudyData, pair: Sequence[Dimension]) -> None:
     """The answer as a star, its intervals as a cross."""
-    known = [study.result["parameters"][d.name] for d in pair]
-    at = [p["best"] if p["estimate"] is None else p["estimate"] for p in known]
-    if None in at:
+    along_x, along_y = (study.result.parameters[d.name] for d in pair)
+    x, y = (p.best if p.estimate is None else p.estimate for p in (along_x, along_y))
+    if x is None or y is None:
         return
-    x, y = at
-    if all(p["interval"] for p in known):
-        (left, right), (bottom, top) = (p["interval"] for p in known)
+    if along_x.interval is not None and along_y.interval is not None:
+        (left, right), (bottom, top) = along_x.interval, along_y.interval
         axes.plot([left, right], [y, y], "-", color=ORANGE, lw=1.8)
         axes.plot([x, x], [bottom, top], "-", color=ORANGE, lw=1.8)
     axes.plot(x, y, "*", color=ORANGE, mec=BLACK, mew=0.6, ms=12, clip_on=False)

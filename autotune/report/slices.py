@@ -95,14 +95,14 @@ def cut(study: StudyData, store: TrialStore, sources: Sequence[TrialStore]) -> C
         return None
     history = read_histories(store.study, [source.study for source in sources], study.space, study.own_levels)
     unit = history.spread  # as the answer is found: what is small is not taken for what is uncertain
-    with quiet_and_seeded(study.result["seed"]):
+    with quiet_and_seeded(study.result.seed):
         model, top = fit_with_maximum(
             history.divided(unit), study.space, study.own_levels + len(sources), study.own_levels
         )
     best = study.best
-    if study.result["metric"]["estimate"] is None and best is not None and study.space.contains(best.values):
+    if study.result.metric.estimate is None and best is not None and study.space.contains(best.values):
         top = study.space.to_unit(best.values)
-    cutter = _Cutter(model, Coordinates(study.space), top, unit, 1.0 if study.up else -1.0)
+    cutter = _Cutter(model, Coordinates(study.space), top, unit, study.metric.sign)
     at = study.space.from_unit(top)
     lines = tuple(cutter.line(d, start) for d, start in cutter.coordinates.columns if d.name in at)
     mean, deviation = cutter.moments(top[None])
@@ -142,7 +142,7 @@ class _Cutter:
         u, v = (np.linspace(low, high, SIDE) for low, high in ends)
         points = np.tile(self.top, (SIDE * SIDE, 1))
         points[:, starts[x.name]], points[:, starts[y.name]] = np.tile(u, SIDE), np.repeat(v, SIDE)
-        mean, deviation = (found.reshape(SIDE, SIDE) for found in self.moments(points))
+        mean, deviation = (moment.reshape(SIDE, SIDE) for moment in self.moments(points))
         return Plane(x, y, _scaled(x, u), _scaled(y, v), mean, deviation)
 
 
@@ -163,9 +163,9 @@ def _scaled(dimension: Dimension, u: Floats) -> Floats:
 
 def _weights(study: StudyData, lines: Sequence[Line]) -> dict[str, float]:
     """How much each parameter matters, 0 to 1: its total sensitivity, or how much the mean varies along its line."""
-    known = {name: p["sensitivity"]["total"] for name, p in study.result["parameters"].items() if p["sensitivity"]}
-    if known:
-        return known
+    totals = {name: p.sensitivity.total for name, p in study.result.parameters.items() if p.sensitivity}
+    if totals:
+        return totals
     ranges = {line.dimension.name: float(np.ptp(line.mean)) for line in lines}
     largest = max(ranges.values(), default=0.0) or 1.0
     return {name: value / largest for name, value in ranges.items()}
@@ -173,13 +173,13 @@ def _weights(study: StudyData, lines: Sequence[Line]) -> dict[str, float]:
 
 def _pairs(study: StudyData, lines: Sequence[Line], weights: Mapping[str, float]) -> list[tuple[Dimension, Dimension]]:
     """The pairs of numbers that matter most, each of the two or together, or that are correlated most."""
-    correlations = study.result["correlations"] or {}
+    correlations = study.result.correlations or {}
     numbers = [line.dimension for line in lines if line.dimension.type != "categorical"]
 
     def importance(pair: tuple[Dimension, Dimension]) -> float:
-        one, other = (d.name for d in pair)
-        together = math.sqrt(weights.get(one, 0.0) * weights.get(other, 0.0))
-        return max(together, abs(float(correlations.get(one, {}).get(other, 0.0))))
+        x, y = (d.name for d in pair)
+        together = math.sqrt(weights.get(x, 0.0) * weights.get(y, 0.0))
+        return max(together, abs(float(correlations.get(x, {}).get(y, 0.0))))
 
     return sorted(itertools.combinations(numbers, 2), key=importance, reverse=True)[:MOST_PLANES]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from autotune.report.data import StudyData
 from autotune.report.parts import Cell, Section, Table, number
+from autotune.results.document import Behind
 from autotune.store.records import TrialRecord
 from autotune.text import shown_unit, unit_label
 
@@ -33,40 +34,40 @@ def failures(study: StudyData) -> Iterator[Section]:
 
 
 def confirmation(study: StudyData) -> Iterator[Section]:
-    """What ``autotune confirm`` has found."""
-    found = study.result["confirmation"]
-    if not found:
+    """The best trials evaluated again by ``autotune confirm``."""
+    confirmed = study.result.confirmation
+    if confirmed is None:
         return
     rows = [
         [
-            Cell("the estimate" if c["trial"] is None else f"trial {c['trial']}"),
-            _mean(c["on_data"]),
-            _mean(c["on_repeated"]),
-            Cell("–" if c["behind"] is None else _plus_minus(c["behind"])),
-            Cell("–" if c["best_in"] is None else f"{c['best_in']} of {found['rounds']}"),
+            Cell("the estimate" if c.trial is None else f"trial {c.trial}"),
+            _mean(c.on_data),
+            _mean(c.on_repeated),
+            Cell("–" if c.behind is None else _plus_minus(c.behind)),
+            Cell("–" if c.best_in is None else f"{c.best_in} of {confirmed.rounds}"),
         ]
-        for c in found["candidates"]
+        for c in confirmed.candidates
     ]
-    head = ("candidate", f"{found['metric']} again", "measurement repeated", "behind the best trial by", "best in")
+    head = ("candidate", f"{confirmed.metric} again", "measurement repeated", "behind the best trial by", "best in")
     tables = [Table(head, rows)]
-    if found["metrics"]:
+    if confirmed.metrics:
         examined = [
-            [Cell(name), number(m["value"]), Cell(shown_unit(m["unit"])), Cell(m["description"])]
-            for name, m in found["metrics"].items()
+            [Cell(name), number(m.value), Cell(shown_unit(m.unit)), Cell(m.description)]
+            for name, m in confirmed.metrics.items()
         ]
         tables.append(Table(("looked at closely", "value", "unit", "what it is"), examined))
-    text = [f"The best trials evaluated again: {found['verdict']}."]
-    text += [f"The surrogate's optimum: {found['estimate']}."] if found["estimate"] else []
+    text = [f"The best trials evaluated again: {confirmed.verdict}."]
+    text += [f"The surrogate's optimum: {confirmed.estimate}."] if confirmed.estimate else []
     yield Section("Second opinion", text, tables=tables)
 
 
 def _mean(values: Sequence[float | None]) -> Cell:
-    known = [value for value in values if value is not None]
-    return number(fmean(known), 6) if known else Cell("–")
+    scores = [value for value in values if value is not None]
+    return number(fmean(scores), 6) if scores else Cell("–")
 
 
-def _plus_minus(behind: Mapping[str, float]) -> str:
-    text = f"{behind['mean']:.2g} ± {behind['half_width']:.1g}" if behind["half_width"] else f"{behind['mean']:.2g}"
+def _plus_minus(behind: Behind) -> str:
+    text = f"{behind.mean:.2g} ± {behind.half_width:.1g}" if behind.half_width else f"{behind.mean:.2g}"
     return text.replace("-", "−")
 
 
@@ -91,7 +92,7 @@ def every_trial(study: StudyData) -> Iterator[Section]:
 
 
 def _place(study: StudyData, trial: TrialRecord) -> tuple[bool, bool, int, float]:
-    """What trials are sorted by: answers (the best is first), full ones that break a limit, cheap ones, all others."""
+    """The key that sorts trials: answers (the best is first), full ones that break a limit, cheap ones, all others."""
     value = trial.metrics.get(study.metric.name, math.nan)
-    known = math.isfinite(value)
-    return not trial.answers(study.limits), not known, trial.level, (-value if study.up else value) if known else 0.0
+    finite = math.isfinite(value)
+    return not trial.answers(study.limits), not finite, trial.level, -study.metric.sign * value if finite else 0.0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from autotune.execution.executor import Ended, Repetition, Task
 from autotune.objective import Metric, Status, Value
 from autotune.rerun.ranking import LEVEL, Candidate, Comparison, Kind
+from autotune.results.build import current_confirmation
+from autotune.results.document import Behind, Confirmation, ConfirmedCandidate, ExaminedMetric
 from autotune.store.trials import TrialStore
 from autotune.study import Plan
 
@@ -59,7 +60,7 @@ class Opinion:
         numbered = list(enumerate(self.candidates))
         for index in range(self.repeats):
             for number, candidate in numbered:
-                if not candidate.known("data", index) and (index == 0 or candidate.found["data"]):
+                if not candidate.known("data", index) and (index == 0 or candidate.scores["data"]):
                     yield Job(number, "data", index)
         if self.examinations and self.examined is None and not self.examination_failed:
             yield Job(0, None)
@@ -95,72 +96,72 @@ class Opinion:
         reason = evaluation.reason or f"the evaluation reported no {self.plan.metric.name}"
         self.candidates[job.candidate].keep(job.kind, job.index, value, reason)
 
-    def document(self) -> dict[str, Any]:
-        """All of it as plain data, with what it says of the ranking."""
+    def document(self) -> Confirmation:
+        """All of it as a document, with what it says of the ranking."""
         comparison = Comparison(self.candidates, self.plan.metric.sign, self.tolerance)
         verdict = comparison.verdict()
-        return {
-            "study": self.store.study.study_name,
-            "trials": _finished(self.store),
-            "metric": self.plan.metric.name,
-            "holds": verdict.holds,
-            "verdict": verdict.sentence,
-            "estimate": verdict.estimate,
-            "complete": next(self.wanted(), None) is None,
-            "repeats": self.repeats,
-            "rounds": verdict.rounds,
-            "level": LEVEL,
-            "tolerance": self.tolerance,
-            "seed_matters": any(len(c.on_data) > 1 and c.seed_matters for c in self.candidates),
-            "noise": self.noise or None,
-            "candidates": [
+        return Confirmation(
+            study=self.store.study.study_name,
+            trials=sum(trial.state == "finished" for trial in self.store.trials()),
+            metric=self.plan.metric.name,
+            holds=verdict.holds,
+            verdict=verdict.sentence,
+            estimate=verdict.estimate,
+            complete=next(self.wanted(), None) is None,
+            repeats=self.repeats,
+            rounds=verdict.rounds,
+            level=LEVEL,
+            tolerance=self.tolerance,
+            seed_matters=any(len(c.on_data) > 1 and c.seed_matters for c in self.candidates),
+            noise=self.noise or None,
+            candidates=tuple(
                 self._candidate(c, comparison, wins) for c, wins in zip(self.candidates, verdict.wins, strict=True)
-            ],
-            "metrics": {
-                metric.name: {"value": value, "unit": metric.unit, "description": metric.description}
+            ),
+            metrics={
+                metric.name: ExaminedMetric(value=value, unit=metric.unit, description=metric.description)
                 for metric, value in self._examined()
             },
-            "examination_failed": self.examination_failed or None,
-            "evaluations": self.evaluations,
-        }
+            examination_failed=self.examination_failed or None,
+            evaluations=self.evaluations,
+        )
 
     def _examined(self) -> list[tuple[Metric, float]]:
-        """What an examination has reported, in the order in which that was announced."""
-        known = self.examined or {}
-        return [(metric, known[metric.name]) for metric in self.examinations if metric.name in known]
+        """What the examination reported, in the order in which the objective announced it."""
+        reported = self.examined or {}
+        return [(metric, reported[metric.name]) for metric in self.examinations if metric.name in reported]
 
-    def _candidate(self, candidate: Candidate, comparison: Comparison, wins: int | None) -> dict[str, Any]:
+    def _candidate(self, candidate: Candidate, comparison: Comparison, wins: int | None) -> ConfirmedCandidate:
         behind = None if candidate is self.candidates[0] else comparison.behind(candidate)
-        return {
-            "trial": candidate.trial,
-            "values": dict(candidate.values),
-            "recorded": candidate.recorded,
-            "on_data": _rounds(candidate, "data"),
-            "on_repeated": _rounds(candidate, "repeated"),
-            "behind": None if behind is None else {"mean": behind.mean, "half_width": behind.half_width},
-            "best_in": wins,
-            "failures": list(dict.fromkeys(candidate.failures)),
-        }
+        return ConfirmedCandidate(
+            trial=candidate.trial,
+            values=dict(candidate.values),
+            recorded=candidate.recorded,
+            on_data=_rounds(candidate, "data"),
+            on_repeated=_rounds(candidate, "repeated"),
+            behind=None if behind is None else Behind(mean=behind.mean, half_width=behind.half_width),
+            best_in=wins,
+            failures=tuple(dict.fromkeys(candidate.failures)),
+        )
 
     def recall(self) -> None:
-        """Take over what an earlier run of the command has evaluated of the same trials; failures are tried again."""
-        before = self.store.facts.confirmation
-        if before.get("trials") != _finished(self.store):
+        """Use what an earlier run of the command has evaluated of the same trials; failures are tried again."""
+        before = current_confirmation(self.store.facts, self.store.trials())
+        if before is None:
             return
-        self.evaluations = before["evaluations"]
-        same_best = before["candidates"][0]["trial"] == self.candidates[0].trial
+        self.evaluations = before.evaluations
+        same_best = before.candidates[0].trial == self.candidates[0].trial
         for candidate in self.candidates:
-            for old in before["candidates"]:
-                if same_best and old["trial"] == candidate.trial and old["values"] == dict(candidate.values):
-                    _recall(candidate, "data", old["on_data"][: self.repeats])
-                    if before["noise"] == (self.noise or None):
-                        _recall(candidate, "repeated", old["on_repeated"][: self.repeats])
-        if same_best and before["metrics"]:
-            self.examined = {name: known["value"] for name, known in before["metrics"].items()}
+            for old in before.candidates:
+                if same_best and old.trial == candidate.trial and old.values == dict(candidate.values):
+                    _recall(candidate, "data", old.on_data[: self.repeats])
+                    if before.noise == (self.noise or None):
+                        _recall(candidate, "repeated", old.on_repeated[: self.repeats])
+        if same_best and before.metrics:
+            self.examined = {name: metric.value for name, metric in before.metrics.items()}
 
     def keep(self) -> None:
-        """Write it down in the store."""
-        self.store.keep(confirmation=self.document())
+        """Keep the document in the store."""
+        self.store.keep(confirmation=self.document().as_dict())
 
 
 def _recall(candidate: Candidate, kind: Kind, values: Sequence[float | None]) -> None:
@@ -169,11 +170,7 @@ def _recall(candidate: Candidate, kind: Kind, values: Sequence[float | None]) ->
             candidate.keep(kind, index, value)
 
 
-def _rounds(candidate: Candidate, kind: Kind) -> list[float | None]:
-    """Metric by round; None where it failed or is not known."""
-    found = candidate.found[kind]
-    return [found.get(index) for index in range(max(found, default=-1) + 1)]
-
-
-def _finished(store: TrialStore) -> int:
-    return sum(trial.state == "finished" for trial in store.trials())
+def _rounds(candidate: Candidate, kind: Kind) -> tuple[float | None, ...]:
+    """Metric by round; None where the evaluation failed or was not made."""
+    scores = candidate.scores[kind]
+    return tuple(scores.get(index) for index in range(max(scores, default=-1) + 1))

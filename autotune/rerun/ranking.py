@@ -1,10 +1,9 @@
-"""What evaluations of a study's best trials, made again, say of their ranking.
+"""Whether the ranking of a study's best trials holds when they are evaluated again.
 
-Of two trials, the difference of the metric on the measurement itself is known; how far it could have come out otherwise
-is what a repeated measurement and another seed do to it. All trials see the same seeds and the same repeated
-measurements, so that what these have in common drops out of a difference (common random numbers). Measurements are
-repeated in simulation at the best trial's values, which makes that trial look the better: their spread is used, not
-their mean.
+The difference of two trials is that of the metric on the measurement itself; its uncertainty is what another seed and a
+repeated measurement do to it. All trials see the same seeds and the same repeated measurements, so that what these have
+in common drops out of a difference (common random numbers). Measurements are repeated in simulation at the best trial's
+values, which favours that trial: the spread of the differences is used, not their mean.
 
 For a difference d on the measurement (its mean over n seeds, where the seed matters), with s_n its standard deviation
 over seeds and s_m that over measurements, the interval is d +- t sqrt(s_m^2 + s_n^2 / n), t of Student's distribution
@@ -23,7 +22,7 @@ import numpy as np
 from autotune.objective import Value
 
 LEVEL = 0.9
-"""Of the intervals of differences."""
+"""Probability of the intervals of differences."""
 _PERCENT = f"{100 * LEVEL:.0f} %"
 
 Kind = Literal["data", "repeated"]
@@ -38,45 +37,45 @@ class Candidate:
         trial: its number; None for an estimate that no trial is at.
         values: of the tuned parameters.
         recorded: metric of the trial; None for the estimate, and for a trial whose evaluation was a cheap one.
-        found: metric by kind and round; None where the evaluation failed.
+        scores: metric by kind and round; None where the evaluation failed.
         failures: why evaluations failed.
     """
 
     trial: int | None
     values: Mapping[str, Value]
     recorded: float | None = None
-    found: dict[Kind, dict[int, float | None]] = field(default_factory=lambda: {"data": {}, "repeated": {}})
+    scores: dict[Kind, dict[int, float | None]] = field(default_factory=lambda: {"data": {}, "repeated": {}})
     failures: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """In words."""
+        """The candidate in words."""
         return "the estimate" if self.trial is None else f"trial {self.trial}"
 
     @property
     def on_data(self) -> Floats:
-        """Metric on the measurement, of the seeds with which it was evaluated."""
-        return np.array([value for value in self.found["data"].values() if value is not None])
+        """Metric on the measurement, for the seeds with which it was evaluated, (n,)."""
+        return np.array([value for value in self.scores["data"].values() if value is not None])
 
     @property
     def seed_matters(self) -> bool:
-        """Whether another seed gives another metric, as far as is known: to the last bit, since equals are equal."""
-        known = set(self.on_data)
+        """Whether another seed gives another metric, as far as is known; metrics are compared to the last bit."""
+        different = set(self.on_data)
         if len(self.on_data) < 2:
-            return self.recorded is None or known != {self.recorded}
-        return len(known) > 1
+            return self.recorded is None or different != {self.recorded}
+        return len(different) > 1
 
     def known(self, kind: Kind, index: int) -> bool:
         """Whether a round has been evaluated, in success or failure."""
-        return index in self.found[kind] or (kind == "data" and not self.seed_matters)
+        return index in self.scores[kind] or (kind == "data" and not self.seed_matters)
 
     def score(self, kind: Kind, index: int) -> float | None:
-        """Metric in a round that is known; None where it failed."""
-        return float(self.on_data[0]) if kind == "data" and not self.seed_matters else self.found[kind][index]
+        """Metric in a round that has been evaluated; None where the evaluation failed."""
+        return float(self.on_data[0]) if kind == "data" and not self.seed_matters else self.scores[kind][index]
 
     def keep(self, kind: Kind, index: int, value: float | None, reason: str = "") -> None:
         """Keep how an evaluation ended."""
-        self.found[kind][index] = value
+        self.scores[kind][index] = value
         if value is None:
             self.failures.append(reason)
 
@@ -86,9 +85,9 @@ class Difference:
     """By how much one candidate is better than another, in the metric's unit.
 
     Attributes:
-        mean: on the measurement.
-        half_width: of its interval; None where nothing that varies was evaluated often enough.
-        tolerance: of no interest.
+        mean: the difference on the measurement.
+        half_width: half the width of its interval; None where nothing that varies was evaluated often enough.
+        tolerance: a difference of no interest.
     """
 
     mean: float
@@ -108,15 +107,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the ranking holds: neither yes nor no where trials are equally good or cannot be told apart.
+    """Whether the ranking holds.
 
     Attributes:
-        holds: whether the best trial is better than the others; False where one of them is better than it, or it
-            failed; None where they cannot be told apart.
-        sentence: says so.
-        estimate: how the estimate compares with the best trial; empty where there is none.
-        wins: in how many rounds each candidate was the best of the trials; None for the estimate, which is none.
-        rounds: how many there were.
+        holds: whether the best trial is better than the others; False where another trial is better or the best one
+            failed; None where they are equally good or cannot be told apart.
+        sentence: the same in words.
+        estimate: how the estimate compares with the best trial, in words; empty where there is none.
+        wins: in how many rounds each candidate was the best of the trials; None for the estimate, which is no trial.
+        rounds: how many rounds there were.
     """
 
     holds: bool | None
@@ -152,7 +151,7 @@ class Comparison:
         return Difference(float(on_data.mean()), _half_width(parts), self._tolerance)
 
     def verdict(self) -> Verdict:
-        """What all of them say together."""
+        """Whether the ranking holds, by all evaluations together."""
         winners = self._winners()
         wins = tuple(None if c.trial is None else sum(winner is c for winner in winners) for c in self._candidates)
         holds, sentence = self._ranking(f"best in {sum(w is self._trials[0] for w in winners)} of {len(winners)}")
@@ -195,7 +194,7 @@ class Comparison:
         return f"cannot be told apart: {within} {self._causes()} may change that by {doubt:.1g} ({_PERCENT})"
 
     def _causes(self) -> str:
-        noise = any(candidate.found["repeated"] for candidate in self._trials)
+        noise = any(candidate.scores["repeated"] for candidate in self._trials)
         seed = any(len(candidate.on_data) > 1 and candidate.seed_matters for candidate in self._trials)
         return " and ".join(["noise"] * noise + ["another seed"] * seed)
 
@@ -209,7 +208,7 @@ class Comparison:
         return f"the estimate {words} {self._trials[0].name} ({difference}{_level(difference, ', ')})"
 
     def _winners(self) -> list[Candidate]:
-        """Of every round that all trials have been through, the best of them, the first of equals."""
+        """The best trial of every round that all trials have been through; the first of equals."""
         return [winner for kind in ("data", "repeated") for winner in self._winners_of(kind)]
 
     def _winners_of(self, kind: Kind) -> list[Candidate]:
@@ -218,39 +217,46 @@ class Comparison:
         for index in self._rounds(kind):
             if not all(candidate.known(kind, index) for candidate in self._trials):
                 continue
-            found = [candidate.score(kind, index) for candidate in self._trials]
-            scores = [-math.inf if v is None else self._sign * (v + s) for v, s in zip(found, shift, strict=True)]
+            values = [candidate.score(kind, index) for candidate in self._trials]
+            scores = [-math.inf if v is None else self._sign * (v + s) for v, s in zip(values, shift, strict=True)]
             if max(scores) > -math.inf:
                 winners.append(self._trials[scores.index(max(scores))])
         return winners
 
     def _shift(self, candidate: Candidate) -> float:
-        """What takes the mean over repeated measurements to the metric on the measurement itself.
+        """The difference of the metric on the measurement itself and its mean over repeated measurements.
 
-        Where they were simulated is where one trial has its best: only their scatter is to count.
+        Measurements are repeated at the values of one trial, where that trial is at its best: added to the repeated
+        metrics, the shift leaves only their scatter to count.
         """
-        repeated = [value for value in candidate.found["repeated"].values() if value is not None]
+        repeated = [value for value in candidate.scores["repeated"].values() if value is not None]
         if not repeated or not len(candidate.on_data):
             return -math.inf * self._sign
         return float(candidate.on_data.mean() - np.mean(repeated))
 
     def _rounds(self, kind: Kind) -> range:
-        """Those there are of a kind: one on the measurement where no seed matters."""
-        counts = [len(c.found[kind]) for c in self._trials if kind == "repeated" or c.seed_matters]
+        """The rounds of a kind: a single one on the measurement where no seed matters."""
+        counts = [len(c.scores[kind]) for c in self._trials if kind == "repeated" or c.seed_matters]
         return range(max(counts, default=1))
 
-    def _differences(self, one: Candidate, other: Candidate, kind: Kind) -> Floats:
-        """``one`` less ``other`` in the rounds in which both have a value; one that no seed changes counts once."""
-        varies = kind == "repeated" or one.seed_matters or other.seed_matters
-        rounds = sorted(set(one.found[kind]) | set(other.found[kind])) if varies else [0]
+    def _differences(self, first: Candidate, second: Candidate, kind: Kind) -> Floats:
+        """``first`` less ``second`` in the rounds in which both have a value; a single round where no seed matters."""
+        varies = kind == "repeated" or first.seed_matters or second.seed_matters
+        rounds = sorted(set(first.scores[kind]) | set(second.scores[kind])) if varies else [0]
         pairs = [
-            (one.score(kind, i), other.score(kind, i)) for i in rounds if one.known(kind, i) and other.known(kind, i)
+            (first.score(kind, i), second.score(kind, i))
+            for i in rounds
+            if first.known(kind, i) and second.known(kind, i)
         ]
         return np.array([self._sign * (a - b) for a, b in pairs if a is not None and b is not None], dtype=np.float64)
 
 
 def _half_width(parts: Sequence[tuple[float, int]]) -> float | None:
-    """Of an interval of which these variances, each with its degrees of freedom, are the sum; None without any."""
+    """Half the width of the interval whose variance is the sum of ``parts``; None without any.
+
+    Args:
+        parts: variances, each with its degrees of freedom.
+    """
     total = sum(variance for variance, _ in parts)
     if not total > 0:
         return 0.0 if parts else None
@@ -268,6 +274,6 @@ def _level(difference: Difference, before: str = " (") -> str:
 
 
 def _listed(candidates: Sequence[Candidate]) -> str:
-    """Trials in words."""
+    """Two or more trials in words."""
     numbers = [str(candidate.trial) for candidate in candidates]
     return f"trials {', '.join(numbers[:-1])} and {numbers[-1]}"

@@ -1,8 +1,8 @@
 """Reproduce a trial: evaluate it again from what is kept of its study, and compare.
 
-What decides a trial is its study's file, its parameters, the seed and the measurement, all of which are kept or, of the
-measurement, known by its hash; the software that evaluates is what may differ, and is named where it does. How many
-threads it adds with is made the same.
+A trial is decided by its study's file, its parameters, the seed and the measurement. The first three are kept, and the
+measurement is recognised by its hash. The software may differ, and is named where it does; the worker gets as many
+threads as it had, since the order of additions depends on their number.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from autotune.execution.executor import Ended, Task
 from autotune.execution.process import ProcessExecutor
 from autotune.execution.threads import worker_threads
 from autotune.home import Home
-from autotune.objective import Evaluation, Metric, Objective, Status
+from autotune.objective import Evaluation, Metric, Objective, Status, Value
 from autotune.objective.identity import content_hash_of
 from autotune.problem.space import Space
 from autotune.provenance.environment import differences, environment, environment_of
+from autotune.results.document import Document, Part
 from autotune.store.records import TrialRecord, best_of
 from autotune.store.trials import TrialStore
 from autotune.study import Plan, StudyFile, plan_study
@@ -31,16 +32,94 @@ _WAIT_SECONDS = 1.0
 
 
 class Follower(Protocol):
-    """Who wants to know how the evaluation goes."""
+    """Follows the evaluation."""
 
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
-        """An iteration is done; whether to go on."""
+        """An iteration is done; returns whether to go on."""
 
     def paused(self, reason: str) -> None:
-        """It waits for something that passes by itself."""
+        """The evaluation waits for something that passes by itself."""
 
     def resumed(self) -> None:
-        """It goes on."""
+        """The evaluation goes on."""
+
+
+class Reproduced(Part):
+    """A number of a trial and of its repetition, in the number's own unit."""
+
+    then: float
+    """The number in the trial."""
+    now: float | None
+    """The number in the repetition; None where it reported none."""
+    difference: float | None
+    """now less then."""
+    relative: float | None
+    """The difference over its scale, which is compared with the tolerance; None where there is no scale."""
+    agrees: bool
+    """Whether the two agree."""
+
+
+class Agreement(Document):
+    """Metrics and gradient of a trial beside those of its repetition; empty where the repetition failed."""
+
+    agrees: bool
+    """Whether the tuned metric and its gradient agree."""
+    metrics: dict[str, Reproduced]
+    """Name -> a metric."""
+    gradient: dict[str, Reproduced]
+    """Parameter -> derivative of the tuned metric."""
+
+
+class Seconds(Part):
+    """How long the evaluations took, in seconds of wall-clock time."""
+
+    then: float
+    """The trial."""
+    now: float
+    """The repetition."""
+
+
+class Environments(Part):
+    """Software and machine (:func:`autotune.provenance.environment.environment`)."""
+
+    then: dict[str, Any] | None
+    """Those of the trial; None where they were not kept."""
+    now: dict[str, Any]
+    """Those of the repetition."""
+
+
+class Reproduction(Agreement):
+    """A trial and its repetition: what ``autotune reproduce --json`` writes."""
+
+    study: str
+    """The study's name."""
+    trial: int
+    """The trial's number."""
+    metric: str
+    """Name of the tuned metric."""
+    tolerance: float
+    """How much a number may differ, over its scale."""
+    reason: str
+    """Why the repetition failed; empty where it did not."""
+    overrides: tuple[str, ...]
+    """Values of the study file that were replaced, as KEY=VALUE."""
+    values: dict[str, Value]
+    """Every parameter that the study tunes or fixes -> its value, in the parameter's unit."""
+    seed: int
+    """The study's seed."""
+    content_hash: str | None
+    """Hash of the measurement; None where the objective tells none."""
+    seconds: Seconds
+    """How long the evaluations took."""
+    environment: Environments
+    """Software and machine."""
+    differences: dict[str, tuple[Any, Any]] | None
+    """What is not known to be the same -> then and now, which may be equal; None where the environment was not kept."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The reproduction as plain JSON data, the trial's name first."""
+        plain = super().as_dict()
+        return {name: plain[name] for name in ("study", "trial", "metric", "tolerance")} | plain
 
 
 def reproduce(
@@ -52,28 +131,21 @@ def reproduce(
     tolerance: float = TOLERANCE,
     folder: Path | None = None,
     overrides: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Evaluate a trial again, in a worker process of its own with as many threads as then, and compare.
+) -> Reproduction:
+    """Evaluate a trial again, in a worker process of its own with as many threads as it had, and compare.
 
-    A metric agrees where it differs by at most ``tolerance`` times its scale: its size, or that in the study's best
-    trial where it is larger there (:func:`scale_of`). The gradient agrees where what it says of a way through a
-    parameter's whole range differs by at most ``tolerance`` times the tuned metric's scale, or times the largest such
-    change where that is larger.
+    A metric agrees where it differs by at most ``tolerance`` times its scale: its size, or its size in the study's best
+    trial where that is larger (:func:`scale_of`). A derivative times the width of its parameter's range is the change
+    of the metric through that range; it agrees where it differs by at most ``tolerance`` times the tuned metric's
+    scale, or times the largest such change where that is larger.
 
     Args:
         store: the study.
         home: where it is kept.
         follower: told how the evaluation goes.
-        number: of the trial; None for the best one.
+        number: the trial's number; None for the best trial.
         tolerance: relative, above 0.
         folder, overrides: as for :func:`autotune.study.kept_file.kept_file`: where the measurement is now.
-
-    Returns:
-        plain data: ``agrees``; ``metrics`` and ``gradient`` (name -> ``then``, ``now``, ``difference``, ``relative``,
-        which is compared with ``tolerance`` and None where there is no scale, ``agrees``); ``reason`` where the
-        evaluation failed; the trial's ``values``, ``seed``, ``content_hash`` (None where the objective tells none),
-        ``overrides``; ``environment`` (``then``, which may be None, and ``now``) and ``differences``: what is not known
-        to be the same (name -> [then, now], which may be equal; None where ``then`` is).
 
     Raises:
         InputError: no such trial, one that did not finish, another measurement, or a file that is not valid any more.
@@ -93,21 +165,24 @@ def reproduce(
     ended = _evaluate(file, plan, Task(trial.number, values, seed, None), home, follower, threads)
     evaluation = ended.evaluation
     done = evaluation.status is Status.COMPLETE
-    return {
-        "study": store.study.study_name,
-        "trial": trial.number,
-        "metric": plan.metric.name,
-        "tolerance": tolerance,
-        **compare(trial, evaluation if done else None, plan.space, plan.metric, tolerance, store.trials()),
-        "reason": "" if done else evaluation.reason or f"the evaluation ended as {evaluation.status}",
-        "overrides": list(overrides),
-        "values": values,
-        "seed": seed,
-        "content_hash": content_hash,
-        "seconds": {"then": trial.seconds, "now": evaluation.seconds},
-        "environment": {"then": then, "now": now},
-        "differences": None if then is None else {k: list(pair) for k, pair in differences(then, now).items()},
-    }
+    agreement = compare(trial, evaluation if done else None, plan.space, plan.metric, tolerance, store.trials())
+    return Reproduction(
+        study=store.study.study_name,
+        trial=trial.number,
+        metric=plan.metric.name,
+        tolerance=tolerance,
+        agrees=agreement.agrees,
+        metrics=agreement.metrics,
+        gradient=agreement.gradient,
+        reason="" if done else evaluation.reason or f"the evaluation ended as {evaluation.status}",
+        overrides=tuple(overrides),
+        values=values,
+        seed=seed,
+        content_hash=content_hash,
+        seconds=Seconds(then=trial.seconds, now=evaluation.seconds),
+        environment=Environments(then=then, now=now),
+        differences=None if then is None else differences(then, now),
+    )
 
 
 def trial_of(store: TrialStore, number: int | None) -> TrialRecord:
@@ -123,15 +198,15 @@ def trial_of(store: TrialStore, number: int | None) -> TrialRecord:
             raise InputError(Problem(f"study {name}", "has no best trial yet", "name one that finished with --trial"))
         return best
     finished = [trial.number for trial in trials if trial.state == "finished"]
-    known = f"finished: {_ranges(finished)}" if finished else "none has finished"
-    found = next((trial for trial in trials if trial.number == number), None)
-    if found is None:
-        raise InputError(Problem(f"--trial {number}", f"study {name} has no such trial", known))
-    if found.state != "finished":
-        why = f": {found.reason}" if found.reason else ""
-        what = f"is {found.state}{why}, so there is nothing to compare with"
-        raise InputError(Problem(f"--trial {number}", what, known))
-    return found
+    choices = f"finished: {_ranges(finished)}" if finished else "none has finished"
+    trial = next((trial for trial in trials if trial.number == number), None)
+    if trial is None:
+        raise InputError(Problem(f"--trial {number}", f"study {name} has no such trial", choices))
+    if trial.state != "finished":
+        why = f": {trial.reason}" if trial.reason else ""
+        what = f"is {trial.state}{why}, so there is nothing to compare with"
+        raise InputError(Problem(f"--trial {number}", what, choices))
+    return trial
 
 
 def compare(
@@ -141,10 +216,10 @@ def compare(
     metric: Metric,
     tolerance: float,
     trials: Sequence[TrialRecord],
-) -> dict[str, Any]:
+) -> Agreement:
     """Metrics and gradient of a trial beside those of its repetition, None where that failed; see :func:`reproduce`."""
     if evaluation is None:
-        return {"agrees": False, "metrics": {}, "gradient": {}}
+        return Agreement(agrees=False, metrics={}, gradient={})
     scales = {name: scale_of(name, trial, metric, trials) for name in trial.metrics}
     metrics = {
         name: _beside(value, evaluation.metrics.get(name), scales[name], tolerance)
@@ -158,47 +233,47 @@ def compare(
         for name in through
     }
     compared = [metrics[metric.name], *gradient.values()]
-    return {"agrees": all(one["agrees"] for one in compared), "metrics": metrics, "gradient": gradient}
+    return Agreement(agrees=all(number.agrees for number in compared), metrics=metrics, gradient=gradient)
 
 
 def scale_of(name: str, trial: TrialRecord, metric: Metric, trials: Sequence[TrialRecord]) -> float:
-    """What a difference in a trial's metric is to be compared with.
+    """The scale of a difference in a trial's metric, in the metric's unit.
 
-    The metric's size in the trial, or in the study's best trial where it is larger there. So a loss, which is the
-    better the nearer it is to 0, is compared with itself, however small it is; and a score with what the study has
-    reached: that a poor one is near 0 does not make it more exact. Where both are exactly 0, it is the smallest size
-    that any trial has; 0 where none has another.
+    It is the metric's size in the trial, or in the study's best trial where it is larger there. So a loss, which is the
+    better the nearer it is to 0, is compared with itself, however small it is. A score is compared with the best score
+    of the study: a poor score near 0 is not known more exactly. Where both are exactly 0, the scale is the smallest
+    size that any trial has; 0 where all are 0.
 
     Args:
-        name: of the metric.
-        trial: one that has finished.
-        metric: the tuned one, which says what the best trial is.
-        trials: of the study; only those evaluated at the trial's level compare with it.
+        name: the metric's name.
+        trial: a trial that has finished.
+        metric: the tuned metric, which says what the best trial is.
+        trials: the study's trials; only those evaluated at the trial's level compare with it.
     """
-    peers = [trial, *(one for one in trials if one.state == "finished" and one.level == trial.level)]
-    best = max(peers, key=lambda one: metric.sign * one.metrics[metric.name])
-    sizes = [abs(one.metrics[name]) for one in peers if name in one.metrics]
+    peers = [trial, *(other for other in trials if other.state == "finished" and other.level == trial.level)]
+    best = max(peers, key=lambda peer: metric.sign * peer.metrics[metric.name])
+    sizes = [abs(peer.metrics[name]) for peer in peers if name in peer.metrics]
     return max(abs(trial.metrics[name]), abs(best.metrics.get(name, 0.0))) or min(filter(None, sizes), default=0.0)
 
 
-def _beside(then: float, now: float | None, scale: float, tolerance: float) -> dict[str, Any]:
+def _beside(then: float, now: float | None, scale: float, tolerance: float) -> Reproduced:
     difference = None if now is None else now - then
     relative = 0.0 if then == now else None if difference is None or scale == 0 else difference / scale
     agrees = relative is not None and abs(relative) <= tolerance
-    return {"then": then, "now": now, "difference": difference, "relative": relative, "agrees": agrees}
+    return Reproduced(then=then, now=now, difference=difference, relative=relative, agrees=agrees)
 
 
 def _threads(then: Mapping[str, Any] | None) -> dict[str, str]:
-    """What sets the threads of the worker: as then, where that is known."""
-    known = None if then is None else then["threads"]
-    return worker_threads(1) if known is None else known
+    """The environment variables that set the worker's threads: those of the trial, where they were kept."""
+    kept = None if then is None else then["threads"]
+    return worker_threads(1) if kept is None else kept
 
 
 def _same_measurement(store: TrialStore, objective: Objective) -> str | None:
     """The measurement's hash; None where the objective tells none.
 
     Raises:
-        InputError: it is another measurement than the study's.
+        InputError: it is not the study's measurement.
     """
     then, now = store.facts.content_hash, content_hash_of(objective)
     if then != now:

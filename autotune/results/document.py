@@ -1,148 +1,316 @@
-"""result.json: the answer of a study as data, computed from the trial store alone.
+"""result.json as a model: what a study found, how sure that is, and at what cost.
 
-Estimates, intervals (of the surrogate: its own uncertainty, not yet the data's), verdicts and sensitivities are those
-of the study's last end, and null before it.
+The descriptions below are those of the JSON Schema that ``autotune schema --result`` prints.
+:func:`autotune.results.build.build_result` makes the document from the trial store.
 """
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 
-from autotune import __version__
-from autotune.home import Home
-from autotune.objective import Metric
-from autotune.problem.goals import Limit
-from autotune.problem.space import describe
-from autotune.store.records import TrialRecord, best_of, front_of
-from autotune.store.trials import TrialStore
+from pydantic import BaseModel, ConfigDict, Field
+
+from autotune.objective import Kind, Value
 
 SCHEMA = 1
-CONFIRMATION = "confirmation"
-"""Fact of a study: what ``autotune confirm`` has found; of use while no further trial has finished."""
-NOISE_AND_SEARCH, SEARCH = "noise and search", "search"
-"""What an interval covers: what the noise of the measurement and an unfinished search leave open, or the latter."""
-_PACKAGES = ("torch", "botorch", "gpytorch", "optuna", "mlflow", "numpy", "h5py")
+"""Version of the document; it changes when a key is removed or changes its meaning."""
+
+Covers = Literal["noise and search", "search"]
+NOISE_AND_SEARCH: Literal["noise and search"] = "noise and search"
+"""An interval covers what the noise of the measurement and an unfinished search leave open."""
+SEARCH: Literal["search"] = "search"
+"""An interval covers what an unfinished search leaves open; what the noise does is not known."""
+VerdictKind = Literal["identified", "flat", "at_bound", "correlated", "sign_not_identifiable", "unsettled"]
+StudyStatus = Literal["running", "finished", "stopped", "failed"]
 
 
-def build_result(store: TrialStore, home: Home, *, live: bool) -> dict[str, Any]:
-    """The result document of a study.
+class Part(BaseModel):
+    """A part of a document."""
 
-    Args:
-        store: the study.
-        home: where its artifacts are.
-        live: whether a process is running the study now; a study that says it runs without one was stopped.
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class StoredPart(Part):
+    """A part that is read back from the trial store, where a newer version may have kept more than this one knows."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Document(Part):
+    """A document that is written as JSON."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document as plain JSON data; null for what is not known."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def __getitem__(self, key: str) -> Any:
+        """A part by its key, as plain data: how documents were read before they had attributes."""
+        return self.as_dict()[key]
+
+
+class TrialCounts(Part):
+    """How many trials have ended, by how they did."""
+
+    finished: int
+    """Trials that have their metrics, cheap evaluations included."""
+    failed: int
+    """Trials that diverged or crashed."""
+    pruned: int
+    """Trials that were stopped early."""
+
+    @property
+    def total(self) -> int:
+        """How many trials these are."""
+        return sum(count for _, count in self)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count} {state}" for state, count in self if count or state == "finished")
+
+
+class MetricResult(Part):
+    """The tuned metric; every number but the fraction is in the metric's unit."""
+
+    name: str
+    """The metric's name."""
+    best: float | None
+    """Its value in the best trial; null where there is none."""
+    noise_ceiling: float | None
+    """The value that the true model would reach on this measurement, by its counting statistics; null where the
+    measurement does not say."""
+    fraction_of_ceiling: float | None
+    """best over noise_ceiling, a plain number; null where either is missing or the ceiling is 0."""
+    estimate: float | None
+    """Posterior mean of the surrogate at its optimum; null until the study has ended."""
+    deviation: float | None
+    """Posterior standard deviation of the estimate; null until the study has ended."""
+
+
+class LimitResult(Part):
+    """A limit that an answer must keep, and how many full evaluations that have finished keep it."""
+
+    metric: str
+    """Name of the limited metric, or seconds."""
+    below: float | None
+    """The metric must be at most this, in its unit; null for no such limit."""
+    above: float | None
+    """The metric must be at least this, in its unit; null for no such limit."""
+    kept_by: int
+    """Full evaluations that keep the limit."""
+    broken_by: int
+    """Full evaluations that break it."""
+
+
+class FrontTrial(Part):
+    """A trial of the Pareto front: no other trial beats it in one metric without losing in another."""
+
+    trial: int
+    """The trial's number."""
+    metrics: dict[str, float]
+    """Name -> value of the tuned metric and of those that it is weighed against, each in its unit."""
+    values: dict[str, Value]
+    """Tuned parameter -> its value, in the parameter's unit."""
+
+
+class Sensitivity(StoredPart):
+    """Sobol indices of the surrogate's posterior mean over the searched ranges, each from 0 to 1."""
+
+    main: float
+    """Share of the metric's variance that the parameter brings about by itself."""
+    total: float
+    """Share of the metric's variance that it brings about by itself and together with the others."""
+
+
+class ParameterResult(Part):
+    """A tuned parameter; values, estimate and interval are in its unit."""
+
+    best: Value | None
+    """Its value in the best trial; null where there is none, or where that trial does not use the parameter."""
+    estimate: Value | None
+    """Where the surrogate's posterior mean has its optimum, less the bias of noise where that is known; null where it
+    is not known."""
+    interval: tuple[float, float] | None
+    """Ends of the central credible interval around the estimate; null for a choice, or where it is not known."""
+    interval_of: Covers | None
+    """What the interval covers: noise of the measurement and search, or the search alone; null without an interval."""
+    level: float | None
+    """Probability of the interval, such as 0.9; null without an interval."""
+    unit: str
+    """The parameter's unit; 1 for a plain number."""
+    kind: Kind
+    """What the parameter is about: the instrument (mismatch) or the reconstruction (solver)."""
+    verdict: VerdictKind | None
+    """What the data say of the parameter; null where that is not known."""
+    note: str | None
+    """A sentence about the verdict, or why there is no value; null for none."""
+    choices: dict[str, float] | None
+    """Choice -> probability that it is the best with all else held; null for a parameter that is a number."""
+    sensitivity: Sensitivity | None
+    """How much the metric depends on the parameter; null where that is not known."""
+
+
+class Noise(StoredPart):
+    """What the intervals know of the measurement's noise."""
+
+    known_from: str
+    """Where the noise is known from, in words."""
+    replicates: int
+    """Repetitions of the measurement that were simulated and evaluated."""
+    equivalents: int
+    """What that cost, in full evaluations."""
+
+
+class Behind(StoredPart):
+    """A difference of the metric, in its unit."""
+
+    mean: float
+    """The difference on the measurement, the mean over seeds where these matter."""
+    half_width: float | None
+    """Half the width of its interval; null where nothing that varies was evaluated often enough."""
+
+
+class ConfirmedCandidate(StoredPart):
+    """A trial, or the surrogate's estimate, evaluated again; metrics are in the tuned metric's unit."""
+
+    trial: int | None
+    """The trial's number; null for an estimate that no trial is at."""
+    values: dict[str, Value]
+    """Tuned parameter -> its value, in the parameter's unit."""
+    recorded: float | None
+    """The metric that the trial had; null for the estimate, and for a cheap evaluation."""
+    on_data: tuple[float | None, ...]
+    """The metric on the measurement, by round of a fresh seed; null where the evaluation failed or was not made."""
+    on_repeated: tuple[float | None, ...]
+    """The metric on the measurement repeated in simulation, by round; null as in on_data."""
+    behind: Behind | None
+    """By how much the best trial is better; null for that trial itself, and where it is not known."""
+    best_in: int | None
+    """Rounds in which this was the best of the trials; null for the estimate."""
+    failures: tuple[str, ...]
+    """Why evaluations failed, each reason once."""
+
+
+class ExaminedMetric(StoredPart):
+    """What the examination of the best reconstruction reported."""
+
+    value: float
+    """The value, in unit."""
+    unit: str
+    """Its unit; 1 for a plain number."""
+    description: str
+    """What it is, in a sentence."""
+
+
+class Confirmation(Document, StoredPart):
+    """What ``autotune confirm`` found when it evaluated the best trials again."""
+
+    study: str
+    """The study's name."""
+    trials: int
+    """Finished trials that the study had: with more of them the confirmation is out of date."""
+    metric: str
+    """Name of the tuned metric."""
+    holds: bool | None
+    """Whether the best trial is better than the others; null where they cannot be told apart."""
+    verdict: str
+    """The same in a sentence."""
+    estimate: str
+    """How the surrogate's estimate compares with the best trial, in words; empty where there is none."""
+    complete: bool
+    """Whether every evaluation was made; false where the command was interrupted."""
+    repeats: int
+    """Rounds of either kind that were asked for."""
+    rounds: int
+    """Rounds that all trials have been through."""
+    level: float
+    """Probability of the intervals of differences."""
+    tolerance: float
+    """A difference of no interest, in the metric's unit."""
+    seed_matters: bool
+    """Whether another seed gives another metric."""
+    noise: str | None
+    """What the noise of the measurement is known from; null where the measurement cannot be repeated."""
+    candidates: tuple[ConfirmedCandidate, ...]
+    """The best trial first, then others, perhaps the estimate."""
+    metrics: dict[str, ExaminedMetric]
+    """Name -> what the examination of the best reconstruction reported; empty where there was none."""
+    examination_failed: str | None
+    """Why the examination failed; null where it did not."""
+    evaluations: int
+    """Evaluations that were made, in all runs of the command."""
+
+
+class Cost(Part):
+    """What the study took."""
+
+    seconds: float
+    """Wall-clock time of the study over all its runs, in seconds."""
+    evaluation_seconds: float
+    """Time spent in trials, in seconds, summed over workers."""
+    reconstruction_equivalents: float
+    """Cost of all trials, in units of one full evaluation."""
+    interval_equivalents: float
+    """Cost of the repeated measurements that the intervals come from, in units of one full evaluation."""
+
+
+class MlflowRecord(Part):
+    """Where the study is recorded in MLflow."""
+
+    tracking_uri: str | None
+    """The tracking URI without its password; null where the study is not recorded."""
+    experiment: str | None
+    """The experiment's name; null where the study is not recorded."""
+    run_id: str | None
+    """The study's own run, parent of its trials' runs; null where there is none yet."""
+
+
+class StudyResult(Document):
+    """The answer of a study as data, computed from the trial store alone.
+
+    Estimates, intervals, verdicts and sensitivities are those of the study's last end, and null before it.
     """
-    facts, trials = store.facts, store.trials()
-    answer = answer_of(facts, trials)
-    metric = Metric(**facts["metric"])
-    limits = [Limit(**limit) for limit in facts.get("limits", ())]
-    best = best_of(trials, metric, limits)
-    status, reason = facts.get("status", "running"), facts.get("reason", "")
-    if status == "running" and not live:
-        status, reason = "stopped", "the process ended before the study did"
-    name = store.study.study_name
-    return {
-        "schema": SCHEMA,
-        "study": name,
-        "status": status,
-        "reason": reason,
-        "trials": {state: sum(t.state == state for t in trials) for state in ("finished", "failed", "pruned")},
-        "metric": _metric(metric, best) | {"estimate": None, "deviation": None} | answer.get("metric", {}),
-        "limits": [_limit(limit, trials) for limit in limits],
-        "pareto": _pareto([metric, *(Metric(**other) for other in facts.get("against", ()))], trials, limits),
-        "parameters": {d["name"]: _parameter(d, best, answer) for d in facts["space"]},
-        "correlations": answer.get("correlations"),
-        "noise": answer.get("noise"),
-        "confirmation": _current(facts.get(CONFIRMATION, {}), trials) or None,
-        "best_trial": None if best is None else best.number,
-        "cost": {
-            "seconds": facts.get("seconds", 0.0),
-            "evaluation_seconds": sum(trial.seconds for trial in trials),
-            "reconstruction_equivalents": sum(trial.spent for trial in trials),
-            "interval_equivalents": float(answer.get("noise", {}).get("equivalents", 0.0)),
-        },
-        "mlflow": {key: facts.get("mlflow", {}).get(key) for key in ("tracking_uri", "experiment", "run_id")},
-        "artifacts": str(home.study(name)),
-        "software": software(),
-        "seed": facts["seed"],
-    }
+
+    model_config = ConfigDict(title="result.json")
+
+    schema_version: int = Field(alias="schema")
+    """Version of this document's format."""
+    study: str
+    """The study's name."""
+    status: StudyStatus
+    """Whether a process runs it, it has used its budget, it was stopped, or it failed."""
+    reason: str
+    """Why it ended, in words; empty while it runs."""
+    trials: TrialCounts
+    """How many trials have ended."""
+    metric: MetricResult
+    """The tuned metric."""
+    limits: tuple[LimitResult, ...]
+    """What an answer must keep."""
+    pareto: tuple[FrontTrial, ...] | None
+    """The Pareto front, best of the tuned metric first; null where only one metric is asked for."""
+    parameters: dict[str, ParameterResult]
+    """Name -> a tuned parameter."""
+    correlations: dict[str, dict[str, float]] | None
+    """Parameter -> parameter -> correlation coefficient of where the optimum may be; null where it is not known."""
+    noise: Noise | None
+    """What the intervals know of the measurement's noise; null where they cover the search alone."""
+    confirmation: Confirmation | None
+    """What autotune confirm found; null where it did not run, or trials have finished since."""
+    best_trial: int | None
+    """Number of the best trial; null where there is none."""
+    cost: Cost
+    """Time and evaluations that the study took."""
+    mlflow: MlflowRecord
+    """Where the study is recorded."""
+    artifacts: str
+    """The study's folder, an absolute path."""
+    software: dict[str, str]
+    """Package -> version of what decides the numbers."""
+    seed: int
+    """The study's seed."""
 
 
-def answer_of(facts: Mapping[str, Any], trials: Sequence[TrialRecord]) -> Mapping[str, Any]:
-    """What the study's last end found of the optimum; empty where none did, or trials have finished since."""
-    return _current(facts.get("answer", {}), trials)
+def result_schema() -> dict[str, Any]:
+    """The JSON Schema of result.json, in the dialect of the study file's schema."""
+    from autotune.study.schema import DIALECT
 
-
-def _current(found: Mapping[str, Any], trials: Sequence[TrialRecord]) -> Mapping[str, Any]:
-    """What was found of so many finished trials, where no more of them have finished since; else nothing."""
-    return found if found.get("trials") == sum(trial.state == "finished" for trial in trials) else {}
-
-
-def _metric(metric: Metric, best: TrialRecord | None) -> dict[str, Any]:
-    value = None if best is None else best.metrics[metric.name]
-    ceiling = metric.noise_ceiling
-    return {
-        "name": metric.name,
-        "best": value,
-        "noise_ceiling": ceiling,
-        "fraction_of_ceiling": None if value is None or not ceiling else value / ceiling,
-    }
-
-
-def _limit(limit: Limit, trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    """A limit, and how many finished full trials keep it."""
-    full = [trial for trial in trials if trial.answers()]
-    kept = sum(limit.kept_by(trial.reported) for trial in full)
-    return {
-        "metric": limit.metric,
-        "below": limit.below,
-        "above": limit.above,
-        "kept_by": kept,
-        "broken_by": len(full) - kept,
-    }
-
-
-def _pareto(
-    metrics: Sequence[Metric], trials: Sequence[TrialRecord], limits: Sequence[Limit]
-) -> list[dict[str, Any]] | None:
-    """The trials that none beats in one metric without losing in another; None where only one is asked for."""
-    if len(metrics) == 1:
-        return None
-    return [
-        {"trial": t.number, "metrics": {m.name: t.reported[m.name] for m in metrics}, "values": dict(t.values)}
-        for t in front_of(trials, metrics, limits)
-    ]
-
-
-def _parameter(dimension: Mapping[str, Any], best: TrialRecord | None, answer: Mapping[str, Any]) -> dict[str, Any]:
-    known = answer.get("parameters", {}).get(dimension["name"], {})
-    note = known.get("note")
-    if best is not None and dimension["name"] not in best.values:
-        condition = describe(dimension.get("when", {}).items())
-        note = f"not used by the best trial{': only while ' + condition if condition else ''}"
-    return {
-        "best": None if best is None else best.values.get(dimension["name"]),
-        "estimate": known.get("estimate"),
-        "interval": known.get("interval"),
-        "interval_of": known.get("interval_of"),
-        "level": answer.get("level") if known.get("interval") else None,
-        "unit": dimension["unit"],
-        "kind": dimension["kind"],
-        "verdict": known.get("verdict"),
-        "note": note,
-        "choices": known.get("choices"),
-        "sensitivity": known.get("sensitivity"),
-    }
-
-
-def software() -> dict[str, str]:
-    """Versions that decide the numbers."""
-    versions = {"autotune": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
+    return {"$schema": DIALECT, **StudyResult.model_json_schema(mode="serialization")}

@@ -1,119 +1,229 @@
-"""Studies at a glance: what is there, how far it is, what failed. Reads the store, and changes nothing."""
+"""Studies at a glance: which studies there are, how far each is, which trials failed. Reads the store only."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from autotune.home import Home
-from autotune.results.document import build_result
+from autotune.objective import Value
+from autotune.results.build import build_result
+from autotune.results.document import Document, Part, StudyResult, StudyStatus, TrialCounts
 from autotune.store.leases import alive
-from autotune.store.records import TrialRecord
+from autotune.store.records import TrialRecord, TrialState
 from autotune.store.trials import TrialStore, study_names
 
 LATEST = 10
-"""Trials shown of a study, and trials that its rate is that of."""
+"""How many of a study's latest trials are listed, and how many its rate is computed from."""
 
 
-def overview(home: Home) -> list[dict[str, Any]]:
-    """All studies of a home, those where something happened last first, as :func:`summary` says each."""
+class StartedTrials(TrialCounts):
+    """How many trials were started, by what has become of them."""
+
+    running: int
+    """Trials that are being evaluated."""
+
+
+class BestMetric(Part):
+    """The tuned metric in the best trial."""
+
+    name: str | None
+    """The metric's name; None where a study made by hand does not say it."""
+    best: float | None
+    """Its value in the best trial, in the metric's unit; None where there is none."""
+    fraction_of_ceiling: float | None
+    """That value over the noise ceiling; None where either is missing."""
+
+
+class StudySummary(Document):
+    """A study in a line: an entry of ``autotune status --json``."""
+
+    study: str
+    """The study's name."""
+    status: StudyStatus | Literal["by hand"]
+    """As in result.json; ``by hand`` for a study made by ask and tell."""
+    runs: int
+    """Runs of the study that are alive now."""
+    trials: StartedTrials
+    """How many trials there are."""
+    metric: BestMetric
+    """The tuned metric in the best trial."""
+    best_trial: int | None
+    """Number of the best trial; None where there is none."""
+    equivalents: float
+    """Cost of all trials, in full evaluations."""
+    seconds: float
+    """Wall-clock time of the study over all its runs, in seconds."""
+    first_active: str | None
+    """Local time at which the first trial began, ISO 8601; None before it."""
+    last_active: str | None
+    """Local time at which a trial last began or ended, ISO 8601; None before the first one."""
+
+
+class LatestTrial(Part):
+    """One of the latest trials."""
+
+    trial: int
+    """The trial's number."""
+    state: TrialState
+    """What has become of it."""
+    level: int
+    """Which of the study's cheap evaluations it is, from 1; 0 for a full one."""
+    metric: float | None
+    """The tuned metric, in its unit; None where it has none."""
+    values: dict[str, Value]
+    """Tuned parameter -> its value, in the parameter's unit."""
+    seconds: float
+    """Wall-clock time of the evaluation, in seconds."""
+    reason: str
+    """Why it failed or was stopped; empty where it was not."""
+
+
+class Failure(Part):
+    """A reason for which trials failed."""
+
+    reason: str
+    """The reason."""
+    count: int
+    """How many trials failed for it."""
+    trial: int
+    """The latest of them."""
+
+
+class BestValue(Part):
+    """A tuned parameter in the best trial."""
+
+    value: Value | None
+    """Its value, in ``unit``; None where there is none."""
+    unit: str
+    """The parameter's unit; 1 for a plain number."""
+
+
+class Budget(Part):
+    """How much of a limit of the budget is used."""
+
+    used: int | float
+    """What is used, in the limit's unit."""
+    of: int | float
+    """The limit."""
+
+
+class StudyDetails(StudySummary):
+    """A study in a line, and what its trials do: what ``autotune status STUDY --json`` prints."""
+
+    reason: str
+    """Why the study ended; empty while it runs."""
+    latest: tuple[LatestTrial, ...]
+    """The latest trials, in the order of their numbers."""
+    failures: tuple[Failure, ...]
+    """Why trials failed, the most frequent reason first."""
+    incumbent: dict[str, BestValue]
+    """Tuned parameter -> its value in the best trial."""
+    budget: dict[str, Budget] | None
+    """trials, reconstructions (full evaluations), seconds -> how much is used; None where it was not kept."""
+    trials_per_hour: float | None
+    """Rate of the latest trials of all runs that are alive, of the last run where none is; None where it is unknown."""
+    seconds_left: float | None
+    """Seconds until the budget is used at that rate, at most; None where no run is alive or the rate is unknown."""
+
+
+def overview(home: Home) -> list[StudySummary]:
+    """A summary of every study of a home, the most recently active first."""
     stores = [TrialStore.open(home.store_url, name) for name in study_names(home.store_url)]
-    found = [summary(store, home) for store in stores if store is not None]
-    return sorted(found, key=lambda one: one["last_active"] or "", reverse=True)
+    summaries = [summary(store, home) for store in stores if store is not None]
+    return sorted(summaries, key=lambda study: study.last_active or "", reverse=True)
 
 
-def summary(store: TrialStore, home: Home) -> dict[str, Any]:
-    """One study in a line.
-
-    Keys: ``study``, ``status`` (with ``by hand`` for one that was made by ask and tell), ``runs`` that are alive now,
-    ``trials`` (state -> count, those that run included), ``metric`` (``name``, ``best``, ``fraction_of_ceiling``),
-    ``best_trial``, ``equivalents`` (cost in full evaluations), ``seconds``, ``first_active`` and ``last_active``
-    (local times; None before the first trial).
-    """
-    live, trials, facts = alive(store), store.trials(), store.facts
-    states = Counter(trial.state for trial in trials)
-    line = {
-        "study": store.study.study_name,
-        "status": "by hand",
-        "runs": len(live),
-        "trials": {state: states[state] for state in ("finished", "failed", "pruned", "running")},
-        "metric": {"name": facts.metric_name, "best": None, "fraction_of_ceiling": None},
-        "best_trial": None,
-        "equivalents": sum(trial.spent for trial in trials),
-        "seconds": facts.seconds,
-        "first_active": _iso(min((t.started for t in trials if t.started), default=None)),
-        "last_active": _iso(max((t.ended or t.started for t in trials if t.started), default=None)),
-    }
-    if facts.by_hand:
-        return line
-    result = build_result(store, home, live=bool(live))
-    metric = {key: result["metric"][key] for key in ("name", "best", "fraction_of_ceiling")}
-    return line | {"status": result["status"], "metric": metric, "best_trial": result["best_trial"]}
+def summary(store: TrialStore, home: Home) -> StudySummary:
+    """A study in a line."""
+    return _line(store, None if store.facts.by_hand else _result(store, home))
 
 
-def details(store: TrialStore, home: Home) -> dict[str, Any]:
-    """A study's :func:`summary`, and what its trials do.
-
-    Further keys: ``reason`` of its end; ``latest`` trials (``trial``, ``state``, ``level``, ``metric``, ``values``,
-    ``seconds``, ``reason``); ``failures`` (``reason``, ``count``, the latest such ``trial``); ``incumbent`` (parameter
-    -> ``value``, ``unit``); ``budget`` (what of it -> ``used`` and ``of``; None where it was not kept);
-    ``trials_per_hour`` of the latest ones of all runs that are alive (of the last one where none is), and
-    ``seconds_left`` at most at that rate (None where none runs, or that is not known).
-    """
-    live, trials, facts = alive(store), store.trials(), store.facts
-    result = build_result(store, home, live=bool(live))
+def details(store: TrialStore, home: Home) -> StudyDetails:
+    """A study, made from a study file, in a line, and what its trials do."""
+    trials, facts = store.trials(), store.facts
+    result = _result(store, home)
     counted = [trial for trial in trials if trial.state != "interrupted"]
+    live = alive(store)
     rate = _rate(counted, live)
     budget = _budget(facts.budget, counted, facts.seconds)
-    found = summary(store, home)
-    return found | {
-        "reason": result["reason"],
-        "latest": [_trial(trial, result["metric"]["name"]) for trial in counted[-LATEST:]],
-        "failures": _failures(counted),
-        "incumbent": {name: {"value": p["best"], "unit": p["unit"]} for name, p in result["parameters"].items()},
-        "budget": budget,
-        "trials_per_hour": None if rate is None else 3600 * rate,
-        "seconds_left": _left(budget, rate) if found["runs"] else None,
-    }
+    return StudyDetails(
+        **dict(_line(store, result)),
+        reason=result.reason,
+        latest=tuple(_trial(trial, result.metric.name) for trial in counted[-LATEST:]),
+        failures=_failures(counted),
+        incumbent={name: BestValue(value=p.best, unit=p.unit) for name, p in result.parameters.items()},
+        budget=budget,
+        trials_per_hour=None if rate is None else 3600 * rate,
+        seconds_left=_left(budget, rate) if live else None,
+    )
 
 
-def _trial(trial: TrialRecord, metric: str) -> dict[str, Any]:
-    return {
-        "trial": trial.number,
-        "state": trial.state,
-        "level": trial.level,
-        "metric": trial.metrics.get(metric),
-        "values": dict(trial.values),
-        "seconds": trial.seconds,
-        "reason": trial.reason,
-    }
+def _result(store: TrialStore, home: Home) -> StudyResult:
+    return build_result(store, home, live=bool(alive(store)))
 
 
-def _failures(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+def _line(store: TrialStore, result: StudyResult | None) -> StudySummary:
+    """A study in a line; a study made by hand has no result."""
+    live, trials, facts = alive(store), store.trials(), store.facts
+    states = Counter(trial.state for trial in trials)
+    metric = BestMetric(name=facts.metric_name, best=None, fraction_of_ceiling=None)
+    if result is not None:
+        known = result.metric
+        metric = BestMetric(name=known.name, best=known.best, fraction_of_ceiling=known.fraction_of_ceiling)
+    return StudySummary(
+        study=store.study.study_name,
+        status="by hand" if result is None else result.status,
+        runs=len(live),
+        trials=StartedTrials(
+            finished=states["finished"], failed=states["failed"], pruned=states["pruned"], running=states["running"]
+        ),
+        metric=metric,
+        best_trial=None if result is None else result.best_trial,
+        equivalents=sum(trial.spent for trial in trials),
+        seconds=facts.seconds,
+        first_active=_iso(min((t.started for t in trials if t.started), default=None)),
+        last_active=_iso(max((t.ended or t.started for t in trials if t.started), default=None)),
+    )
+
+
+def _trial(trial: TrialRecord, metric: str) -> LatestTrial:
+    return LatestTrial(
+        trial=trial.number,
+        state=trial.state,
+        level=trial.level,
+        metric=trial.metrics.get(metric),
+        values=dict(trial.values),
+        seconds=trial.seconds,
+        reason=trial.reason,
+    )
+
+
+def _failures(trials: Sequence[TrialRecord]) -> tuple[Failure, ...]:
     """Why trials failed, the most frequent reason first."""
     failed = [trial for trial in trials if trial.state == "failed"]
     latest = {trial.reason: trial.number for trial in failed}
     counts = Counter(trial.reason for trial in failed).most_common()
-    return [{"reason": reason, "count": count, "trial": latest[reason]} for reason, count in counts]
+    return tuple(Failure(reason=reason, count=count, trial=latest[reason]) for reason, count in counts)
 
 
 def _budget(
     limits: Mapping[str, Any] | None, trials: Sequence[TrialRecord], seconds: float
-) -> dict[str, dict[str, float]] | None:
-    """What is used of each limit that the study has."""
+) -> dict[str, Budget] | None:
+    """How much is used of each limit that the study has."""
     if limits is None:
         return None
     ended = sum(trial.state not in ("running", "interrupted") for trial in trials)
     used = {"trials": ended, "reconstructions": sum(trial.spent for trial in trials), "seconds": seconds}
-    return {name: {"used": spent, "of": limits[name]} for name, spent in used.items() if limits.get(name) is not None}
+    return {name: Budget(used=spent, of=limits[name]) for name, spent in used.items() if limits.get(name) is not None}
 
 
 def _rate(trials: Sequence[TrialRecord], live: Set[str]) -> float | None:
-    """Trials per second, by the ends of the latest ones of the runs that are alive; None where too few have ended.
+    """Trials per second, from the ends of the latest trials of the runs that are alive; None where too few have ended.
 
-    Where no run is alive, it is that of the one that ended a trial last.
+    Where no run is alive, it is the rate of the run that ended a trial last.
     """
     ended = sorted((t for t in trials if t.ended is not None), key=lambda t: t.ended or datetime.min)
     runs = live or {t.owner for t in ended[-1:]}
@@ -123,16 +233,16 @@ def _rate(trials: Sequence[TrialRecord], live: Set[str]) -> float | None:
     return (len(latest) - 1) / (latest[-1] - latest[0]).total_seconds()
 
 
-def _left(budget: Mapping[str, Mapping[str, float]] | None, rate: float | None) -> float | None:
+def _left(budget: Mapping[str, Budget] | None, rate: float | None) -> float | None:
     """Seconds until the first limit is reached at this rate."""
     if budget is None or rate is None:
         return None
-    left = [(budget["trials"]["of"] - budget["trials"]["used"]) / rate] if "trials" in budget else []
-    left += [budget["seconds"]["of"] - budget["seconds"]["used"]] if "seconds" in budget else []
-    cost = budget.get("reconstructions")
-    done = budget.get("trials", {}).get("used", 0)
-    if cost is not None and done and cost["used"] > 0:
-        left.append((cost["of"] - cost["used"]) / (cost["used"] / done) / rate)
+    trials, seconds, cost = (budget.get(name) for name in ("trials", "seconds", "reconstructions"))
+    left = [] if trials is None else [(trials.of - trials.used) / rate]
+    left += [] if seconds is None else [seconds.of - seconds.used]
+    ended = 0 if trials is None else trials.used
+    if cost is not None and ended and cost.used > 0:
+        left.append((cost.of - cost.used) / (cost.used / ended) / rate)
     return max(0.0, min(left)) if left else None
 
 

@@ -1,4 +1,4 @@
-"""The answer of a study as data: the posterior of the optimum, in the parameters' own units and in words."""
+"""The answer of a study: the posterior of the optimum, in the parameters' own units and in words (posterior.json)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from autotune.objective import Metric, Value
 from autotune.problem.space import Dimension, Space
-from autotune.results.document import NOISE_AND_SEARCH, SEARCH
+from autotune.results.document import (
+    NOISE_AND_SEARCH,
+    SEARCH,
+    Covers,
+    Document,
+    Noise,
+    Sensitivity,
+    StoredPart,
+    VerdictKind,
+)
 from autotune.store.trials import TrialStore
 from autotune.text import with_unit
 
@@ -20,6 +31,62 @@ Limits = Mapping[str, tuple[float, ...]]
 """Parameter name -> ends that a range cannot be extended beyond."""
 FEWEST_TRIALS = 4
 """Fewer finished trials say too little for an interval."""
+
+
+class AnswerMetric(StoredPart):
+    """The tuned metric at the optimum, in its unit."""
+
+    estimate: float | None = None
+    """Posterior mean of the metric."""
+    deviation: float | None = None
+    """Posterior standard deviation of the metric."""
+
+
+class AnswerParameter(StoredPart):
+    """What the surrogate says of a parameter; the fields mean what they do in result.json."""
+
+    estimate: Value | None = None
+    """Where the optimum is; None where the parameter is not used there."""
+    interval: tuple[float, float] | None = None
+    """Ends of the central credible interval."""
+    interval_of: Covers | None = None
+    """What the interval covers."""
+    verdict: VerdictKind | None = None
+    """What the data say of the parameter."""
+    note: str | None = None
+    """A sentence about the verdict."""
+    choices: dict[str, float] | None = None
+    """Choice -> probability that it is the best with all else held."""
+    sensitivity: Sensitivity | None = None
+    """How much the metric depends on the parameter."""
+
+
+class Answer(Document, StoredPart):
+    """What the surrogate knows of the optimum. The store keeps it without samples; earlier versions kept less."""
+
+    trials: int
+    """Finished trials that it comes from: with more of them it is out of date."""
+    metric: AnswerMetric = AnswerMetric()
+    """The tuned metric at the optimum."""
+    level: float | None = None
+    """Probability of the intervals."""
+    parameters: dict[str, AnswerParameter] = Field(default_factory=dict)
+    """Name -> a tuned parameter."""
+    correlations: dict[str, dict[str, float]] | None = None
+    """Parameter -> parameter -> correlation coefficient of the samples."""
+    samples: dict[str, tuple[float, ...]] | None = None
+    """Parameter that is a number -> its values in samples of the optimum's location, in its unit."""
+    noise: Noise | None = None
+    """What the intervals know of the measurement's noise."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as plain JSON data; samples and noise are left out where it has none."""
+        left_out = {name for name in ("samples", "noise") if getattr(self, name) is None}
+        return {key: part for key, part in super().as_dict().items() if key not in left_out}
+
+    def without_samples(self) -> Answer:
+        """The answer as the store keeps it."""
+        return self.model_copy(update={"samples": None})
 
 
 def find_answer(
@@ -34,8 +101,8 @@ def find_answer(
     ambiguous: Callable[[Mapping[str, Value]], Mapping[str, str]] | None = None,
     check: Callable[[Mapping[str, Value]], tuple[float, Mapping[str, float]] | None] | None = None,
     limits: Limits = MappingProxyType({}),
-) -> dict[str, Any] | None:
-    """What the surrogate knows of the optimum, as plain data; None where too few trials have finished.
+) -> Answer | None:
+    """What the surrogate knows of the optimum; None where too few trials have finished.
 
     Args:
         store: the study.
@@ -45,23 +112,22 @@ def find_answer(
         own_levels: how many levels of evaluations the study has.
         sources: finished studies that it learned from.
         again: from parameter values to derivatives of the metric there (name -> per unit), on measurements repeated
-            with other noise; None where that cannot be had, so that intervals are of the search alone.
-        ambiguous: from parameter values to those that no data of this kind tell: name -> what makes up for it.
+            with other noise; None where they cannot be repeated, so that intervals cover the search alone.
+        ambiguous: from parameter values to the parameters that no data of this kind determine: name -> the unknown
+            that makes up for a change of it.
         check: from parameter values to the metric and its derivatives there, of a full evaluation (None: it failed);
-            None where the surrogate's word for the optimum must do.
-        limits: values beyond which a parameter has no meaning, or none that is new.
-
-    Keys: ``trials`` of the study that had finished; ``metric`` (``estimate``, ``deviation``); ``level`` of the
-    intervals; ``parameters`` (name -> ``estimate``, ``interval``, ``interval_of``, ``verdict``, ``note``, ``choices``,
-    ``sensitivity`` with ``main`` and ``total``); ``correlations`` (name -> name -> coefficient); ``samples`` of the
-    optimum's location.
+            None where the surrogate's optimum is not evaluated.
+        limits: values beyond which a parameter has no meaning, or no meaning of its own.
     """
     from autotune.search.trial_history import read_histories, read_history
     from autotune.surrogate.numerics import quiet_and_seeded
-    from autotune.surrogate.optimum.optimum import LEVEL, find_optimum
+    from autotune.surrogate.optimum.intervals import LEVEL
+    from autotune.surrogate.optimum.optimum import find_optimum
 
     if len(read_history(store.study, None, space).y) < FEWEST_TRIALS:
         return None
+    # Counted before they are read: where another run adds one meanwhile, the answer is out of date.
+    finished = sum(trial.state == "finished" for trial in store.trials())
     history = read_histories(store.study, [source.study for source in sources], space, own_levels)
     sign = metric.sign
 
@@ -75,7 +141,7 @@ def find_answer(
         return None if at is None else (sign * at[0], {name: sign * slope for name, slope in at[1].items()})
 
     with quiet_and_seeded(seed):
-        found = find_optimum(
+        optimum = find_optimum(
             history,
             space,
             own_levels + len(sources),
@@ -85,41 +151,41 @@ def find_answer(
             ambiguous=ambiguous,
             check=None if check is None else checked,
         )
-    return {
-        "trials": sum(trial.state == "finished" for trial in store.trials()),
-        "metric": {"estimate": sign * found.metric, "deviation": found.deviation},
-        "level": LEVEL,
-        "parameters": {d.name: _parameter(d, found, limits) for d in space.dimensions},
-        "correlations": {
-            one: {other: round(float(found.correlations[i, j]), 4) for j, other in enumerate(found.names)}
-            for i, one in enumerate(found.names)
+    return Answer(
+        trials=finished,
+        metric=AnswerMetric(estimate=sign * optimum.metric, deviation=optimum.deviation),
+        level=LEVEL,
+        parameters={d.name: _parameter(d, optimum, limits) for d in space.dimensions},
+        correlations={
+            one: {other: round(float(optimum.correlations[i, j]), 4) for j, other in enumerate(optimum.names)}
+            for i, one in enumerate(optimum.names)
         },
-        "samples": {name: [float(f"{u:.6g}") for u in found.samples[:, i]] for i, name in enumerate(found.names)},
-    }
+        samples={name: tuple(float(f"{u:.6g}") for u in optimum.samples[:, i]) for i, name in enumerate(optimum.names)},
+    )
 
 
-def _parameter(dimension: Dimension, found: Optimum, limits: Limits) -> dict[str, Any]:
+def _parameter(dimension: Dimension, optimum: Optimum, limits: Limits) -> AnswerParameter:
     name = dimension.name
-    main, total = found.sensitivities[name]
-    interval = found.intervals.get(name)
-    verdict = found.verdicts.get(name)
-    covers = NOISE_AND_SEARCH if name in found.noisy else SEARCH
-    return {
-        "estimate": found.values.get(name),
-        "interval": None if interval is None else list(interval),
-        "interval_of": None if interval is None else covers,
-        "verdict": None if verdict is None else verdict.kind,
-        "note": None if verdict is None else _note(dimension, verdict, found, limits),
-        "choices": found.choices.get(name),
-        "sensitivity": {"main": main, "total": total},
-    }
+    main, total = optimum.sensitivities[name]
+    interval = optimum.intervals.get(name)
+    verdict = optimum.verdicts.get(name)
+    covers = NOISE_AND_SEARCH if name in optimum.noisy else SEARCH
+    return AnswerParameter(
+        estimate=optimum.values.get(name),
+        interval=interval,
+        interval_of=None if interval is None else covers,
+        verdict=None if verdict is None else verdict.kind,
+        note=None if verdict is None else _note(dimension, verdict, optimum, limits),
+        choices=optimum.choices.get(name),
+        sensitivity=Sensitivity(main=main, total=total),
+    )
 
 
-def _note(dimension: Dimension, verdict: Verdict, found: Optimum, limits: Limits) -> str:
+def _note(dimension: Dimension, verdict: Verdict, optimum: Optimum, limits: Limits) -> str:
     """One sentence about a verdict."""
     name, unit = dimension.name, with_unit("", dimension.unit)
-    low, high = found.intervals[name]
-    value = float(found.values[name])
+    low, high = optimum.intervals[name]
+    value = float(optimum.values[name])
     match verdict.kind:
         case "flat":
             return f"these data hardly depend on {name}: any value from {low:.4g} to {high:.4g}{unit} explains them"

@@ -15,7 +15,7 @@ from tests.end_to_end.studies import ROOT, Place
 _CODE = """
 import json, os, sys
 import optuna, sqlalchemy.dialects.sqlite
-import autotune.events, autotune.cli.progress, autotune.cli.signals, autotune.results.document, autotune.runs.run
+import autotune.events, autotune.cli.progress, autotune.cli.signals, autotune.results.build, autotune.runs.run
 from autotune.cli.main import main
 print("ready", flush=True)
 for line in sys.stdin:

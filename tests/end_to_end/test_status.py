@@ -14,7 +14,7 @@ from autotune.cli.status import _span
 from autotune.home import Home
 from autotune.objective import Metric
 from autotune.results.overview import _budget, _left, _rate
-from autotune.results.side_by_side import contrast
+from autotune.results.side_by_side import side_by_side
 from autotune.store.records import TrialRecord
 from autotune.store.trials import TrialStore, study_names
 from tests.end_to_end.studies import GATED, STUDY, Place, autotune, make_gate, wait_for_evaluation
@@ -170,7 +170,7 @@ def test_parameters_agree_within_their_intervals(
     tmp_path: Path, other: dict[str, Any], half_widths: float | None, agree: bool | None
 ) -> None:
     home = Home(tmp_path)
-    found = contrast([store(home, "a"), store(home, "b", **other)], home)
+    found = side_by_side([store(home, "a"), store(home, "b", **other)], home)
     assert pair(found) == (half_widths if half_widths is None else pytest.approx(half_widths), agree)
 
 
@@ -187,7 +187,7 @@ def test_parameters_agree_within_their_intervals(
 def test_what_does_not_compare_is_said(tmp_path: Path, other: dict[str, Any], warning: str) -> None:
     home = Home(tmp_path)
     assert [
-        w for w in contrast([store(home, "a"), store(home, "b", **other)], home)["warnings"] if w.startswith(warning)
+        w for w in side_by_side([store(home, "a"), store(home, "b", **other)], home)["warnings"] if w.startswith(warning)
     ]
 
 

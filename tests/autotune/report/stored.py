@@ -106,7 +106,7 @@ def keep_study(
     if answer:
         found = find_answer(store, space, metric, seed=4, own_levels=2 if cheap else 1)
         assert found is not None
-        store.keep(answer=found, status="finished")
+        store.keep(answer=found.as_dict(), status="finished")
     return store
 
 

@@ -14,7 +14,7 @@ from autotune.objective import Metric
 from autotune.report import write_report
 from autotune.report.data import StudyData, read_study
 from autotune.report.slices import cut
-from autotune.results.document import build_result
+from autotune.results.build import build_result
 from autotune.store.trials import TrialStore
 from tests.autotune.report.stored import (
     CONSISTENCY,

@@ -15,7 +15,7 @@ import pytest
 from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Status
 from autotune.problem.space import Dimension, Space
-from autotune.results.document import build_result
+from autotune.results.build import build_result
 from autotune.results.posterior import FEWEST_TRIALS, find_answer
 from autotune.store.records import LEVEL
 from autotune.store.trials import TrialStore
@@ -69,7 +69,7 @@ def study(home: Home, name: str = "s", goal: Any = "maximize", count: int = 25) 
 def answer(store: TrialStore, metric: Metric, **named: Any) -> dict[str, Any]:
     found = find_answer(store, SPACE, metric, seed=0, **named)
     assert found is not None
-    return found
+    return found.as_dict()
 
 
 @pytest.mark.parametrize(("goal", "sign"), [("maximize", 1.0), ("minimize", -1.0)])

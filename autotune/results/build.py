@@ -1,0 +1,193 @@
+"""Make result.json from the trial store: which trial is the best, and what of the answer is still up to date."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import metadata
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from autotune import __version__
+from autotune.errors import InputError, Problem
+from autotune.home import Home
+from autotune.objective import Metric
+from autotune.problem.goals import Limit
+from autotune.problem.space import Dimension, describe
+from autotune.results.document import (
+    SCHEMA,
+    Confirmation,
+    Cost,
+    FrontTrial,
+    LimitResult,
+    MetricResult,
+    MlflowRecord,
+    ParameterResult,
+    StudyResult,
+    StudyStatus,
+    TrialCounts,
+)
+from autotune.results.posterior import Answer, AnswerParameter
+from autotune.store.facts import StoredFacts
+from autotune.store.records import TrialRecord, best_of, front_of
+from autotune.store.trials import TrialStore
+
+_PACKAGES = ("torch", "botorch", "gpytorch", "optuna", "mlflow", "numpy", "h5py")
+_DAMAGED = "restore the trial store from a copy, or use the version of autotune that wrote it"
+_Stored = TypeVar("_Stored", Answer, Confirmation)
+
+
+def build_result(store: TrialStore, home: Home, *, live: bool) -> StudyResult:
+    """The result document of a study.
+
+    Args:
+        store: the study.
+        home: where its artifacts are.
+        live: whether a process is running the study now; a study that says it runs without one was stopped.
+    """
+    facts, trials = store.facts, store.trials()
+    answer = current_answer(facts, trials)
+    metric, limits = facts.metric, facts.limits
+    best = best_of(trials, metric, limits)
+    status, reason = _status(facts, live)
+    name = store.study.study_name
+    return StudyResult(
+        schema=SCHEMA,
+        study=name,
+        status=status,
+        reason=reason,
+        trials=_counts(trials),
+        metric=_metric(metric, best, answer),
+        limits=tuple(_limit(limit, trials) for limit in limits),
+        pareto=_pareto([metric, *facts.against], trials, limits),
+        parameters={d.name: _parameter(d, best, answer) for d in facts.space.dimensions},
+        correlations=None if answer is None else answer.correlations,
+        noise=None if answer is None else answer.noise,
+        confirmation=current_confirmation(facts, trials),
+        best_trial=None if best is None else best.number,
+        cost=Cost(
+            seconds=facts.seconds,
+            evaluation_seconds=sum(trial.seconds for trial in trials),
+            reconstruction_equivalents=sum(trial.spent for trial in trials),
+            interval_equivalents=0.0 if answer is None or answer.noise is None else answer.noise.equivalents,
+        ),
+        mlflow=_record(facts),
+        artifacts=str(home.study(name)),
+        software=software(),
+        seed=facts.seed,
+    )
+
+
+def current_answer(facts: StoredFacts, trials: Sequence[TrialRecord]) -> Answer | None:
+    """What the study's last end found of the optimum; None where none did, or trials have finished since."""
+    return _read(Answer, "answer", facts.answer, facts) if _is_current(facts.answer, trials) else None
+
+
+def current_confirmation(facts: StoredFacts, trials: Sequence[TrialRecord]) -> Confirmation | None:
+    """What ``autotune confirm`` found; None where it did not run, or trials have finished since."""
+    kept = facts.confirmation
+    return _read(Confirmation, "confirmation", kept, facts) if _is_current(kept, trials) else None
+
+
+def _is_current(kept: Mapping[str, Any], trials: Sequence[TrialRecord]) -> bool:
+    """Whether a stored document was made of as many finished trials as there are now."""
+    return kept.get("trials") == sum(trial.state == "finished" for trial in trials)
+
+
+def _read(model: type[_Stored], fact: str, kept: Mapping[str, Any], facts: StoredFacts) -> _Stored:
+    try:
+        return model.model_validate(kept)
+    except ValidationError as error:
+        what = f"its fact '{fact}' in the trial store cannot be read ({' '.join(str(error).split())})"
+        raise InputError(Problem(f"study {facts.study}", what, _DAMAGED)) from error
+
+
+def _status(facts: StoredFacts, live: bool) -> tuple[StudyStatus, str]:
+    """Status and reason; a study that says it runs, without a process that runs it, was stopped."""
+    match facts.status:
+        case "running" if not live:
+            return "stopped", "the process ended before the study did"
+        case "running" | "finished" | "stopped" | "failed" as status:
+            return status, facts.reason
+        case unknown:
+            what = f"its fact 'status' in the trial store is {unknown!r}, which this version does not know"
+            raise InputError(Problem(f"study {facts.study}", what, _DAMAGED))
+
+
+def _counts(trials: Sequence[TrialRecord]) -> TrialCounts:
+    states = [trial.state for trial in trials]
+    return TrialCounts(finished=states.count("finished"), failed=states.count("failed"), pruned=states.count("pruned"))
+
+
+def _metric(metric: Metric, best: TrialRecord | None, answer: Answer | None) -> MetricResult:
+    value = None if best is None else best.metrics[metric.name]
+    ceiling = metric.noise_ceiling
+    return MetricResult(
+        name=metric.name,
+        best=value,
+        noise_ceiling=ceiling,
+        fraction_of_ceiling=None if value is None or not ceiling else value / ceiling,
+        estimate=None if answer is None else answer.metric.estimate,
+        deviation=None if answer is None else answer.metric.deviation,
+    )
+
+
+def _limit(limit: Limit, trials: Sequence[TrialRecord]) -> LimitResult:
+    """A limit, and how many finished full trials keep it."""
+    full = [trial for trial in trials if trial.answers()]
+    kept = sum(limit.kept_by(trial.reported) for trial in full)
+    return LimitResult(
+        metric=limit.metric, below=limit.below, above=limit.above, kept_by=kept, broken_by=len(full) - kept
+    )
+
+
+def _pareto(
+    metrics: Sequence[Metric], trials: Sequence[TrialRecord], limits: Sequence[Limit]
+) -> tuple[FrontTrial, ...] | None:
+    """The trials that no other trial beats in one metric without losing in another; None for a single metric."""
+    if len(metrics) == 1:
+        return None
+    return tuple(
+        FrontTrial(trial=t.number, metrics={m.name: t.reported[m.name] for m in metrics}, values=dict(t.values))
+        for t in front_of(trials, metrics, limits)
+    )
+
+
+def _parameter(dimension: Dimension, best: TrialRecord | None, answer: Answer | None) -> ParameterResult:
+    name = dimension.name
+    known = AnswerParameter() if answer is None else answer.parameters.get(name, AnswerParameter())
+    note = known.note
+    if best is not None and name not in best.values:
+        condition = describe(dimension.when)
+        note = f"not used by the best trial{': only while ' + condition if condition else ''}"
+    return ParameterResult(
+        best=None if best is None else best.values.get(name),
+        estimate=known.estimate,
+        interval=known.interval,
+        interval_of=known.interval_of,
+        level=None if answer is None or known.interval is None else answer.level,
+        unit=dimension.unit,
+        kind=dimension.kind,
+        verdict=known.verdict,
+        note=note,
+        choices=known.choices,
+        sensitivity=known.sensitivity,
+    )
+
+
+def _record(facts: StoredFacts) -> MlflowRecord:
+    place = facts.mlflow
+    if place is None:
+        return MlflowRecord(tracking_uri=None, experiment=None, run_id=None)
+    return MlflowRecord(tracking_uri=place.tracking_uri, experiment=place.experiment, run_id=place.run_id)
+
+
+def software() -> dict[str, str]:
+    """Package -> version of what decides the numbers."""
+    versions = {"autotune": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
