@@ -100,7 +100,10 @@ def _read(model: type[_Stored], fact: str, kept: Mapping[str, Any], facts: Store
     try:
         return model.model_validate(kept)
     except ValidationError as error:
-        what = f"its fact '{fact}' in the trial store cannot be read ({' '.join(str(error).split())})"
+        first = error.errors()[0]
+        what = (
+            f"its fact '{fact}' in the trial store cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']})"
+        )
         raise InputError(Problem(f"study {facts.study}", what, _DAMAGED)) from error
 
 

@@ -24,6 +24,7 @@ from autotune.report.search_figures import draw_convergence, draw_curves, draw_f
 from autotune.report.slice_figures import BAND, draw_line, draw_plane
 from autotune.report.slices import cut
 from autotune.report.style import as_png, as_svg, data_uri, worth_showing
+from autotune.results.document import Sensitivity, StudyResult
 from autotune.store.trials import TrialStore
 from tests.autotune.report.stored import CONSISTENCY, ERROR, METHOD, RATE, SHIFT, TILT, keep_study
 
@@ -133,7 +134,8 @@ def test_a_study_whose_curves_hold_no_number_has_no_picture_of_them(kept: tuple[
 
 
 def test_sensitivities_and_correlations(kept: tuple[StudyData, TrialStore]) -> None:
-    bars = draw_sensitivities({"a": {"main": 0.1, "total": 0.6}, "b": {"main": 0.2, "total": 0.3}}).axes[0].patches
+    sensitivities = {"a": Sensitivity(main=0.1, total=0.6), "b": Sensitivity(main=0.2, total=0.3)}
+    bars = draw_sensitivities(sensitivities).axes[0].patches
     assert [bar.get_width() for bar in bars] == [0.3, 0.2, 0.6, 0.1]  # the most important on top
     image = draw_correlations({"a": {"a": 1.0, "b": -0.5}, "b": {"a": -0.5, "b": 1.0}}).axes[0].images[0]
     assert image.get_clim() == (-1, 1) and image.get_array().tolist() == [[1.0, -0.5], [-0.5, 1.0]]
@@ -207,7 +209,8 @@ def test_neighbours_are_such_in_what_the_instrument_did(kept: tuple[StudyData, T
         name: p | {"sensitivity": {"main": 0.1, "total": {"rate": 0.9, "tilt": 0.5}.get(name, 0.1)}}
         for name, p in study.result["parameters"].items()
     }
-    found = Gallery(dataclasses.replace(study, result={**study.result, "parameters": parameters})).neighbours()
+    result = StudyResult.model_validate(study.result.as_dict() | {"parameters": parameters})
+    found = Gallery(dataclasses.replace(study, result=result)).neighbours()
     assert found is not None and found[0].name == "tilt"  # the solver's step size is no mismatch
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from autotune.home import Home
 from autotune.objective import Metric
 from autotune.report import write_report
+from autotune.report.best_values import answer_table, verdicts
 from autotune.report.data import StudyData, read_study
 from autotune.report.slices import cut
 from autotune.results.build import build_result
+from autotune.results.document import VerdictKind
 from autotune.store.trials import TrialStore
 from tests.autotune.report.stored import (
     CONSISTENCY,
@@ -29,6 +31,7 @@ from tests.autotune.report.stored import (
     keep_study,
     page_of,
 )
+from tests.autotune.results.example import CONFIRMATION
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +165,26 @@ def test_several_metrics(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("outlines")
+@pytest.mark.parametrize("kind", get_args(VerdictKind))
+def test_every_verdict_is_said_in_words(kind: VerdictKind, tmp_path: Path) -> None:
+    """A search that had not come to its end (``unsettled``) once left a study without a report."""
+    home = Home(tmp_path / "home")
+    study = read_study(keep_study(home, (SHIFT, TILT), count=2), home, live=False)
+    judged = {name: p.model_copy(update={"verdict": kind}) for name, p in study.result.parameters.items()}
+    study = dataclasses.replace(study, result=study.result.model_copy(update={"parameters": judged}))
+    said = verdicts(study)
+    assert said.startswith("The data identify ") and (kind == "identified") == (said.count(":") == 0)
+    assert [row[5].text for row in answer_table(study).rows] == [kind.replace("_", " ")] * 2
+
+
 def test_a_second_opinion(tmp_path: Path) -> None:
     candidate = {
         "trial": 1, "values": {"shift": 0.5}, "recorded": 0.5, "on_data": [0.5], "on_repeated": [], "best_in": None,
         "behind": {"mean": -0.25, "half_width": 0.0}, "failures": [],
     }  # fmt: skip
     examined = {"resolution": {"value": 1.5, "unit": "angstrom", "description": "of halves"}}
-    found = {
-        "trials": 2, "metric": "consistency", "verdict": "the ranking <b>holds</b>", "estimate": None, "rounds": 1,
+    found = CONFIRMATION | {
+        "trials": 2, "metric": "consistency", "verdict": "the ranking <b>holds</b>", "estimate": "", "rounds": 1,
         "candidates": [candidate], "metrics": examined,
     }  # fmt: skip
     page = reported(Home(tmp_path / "home"), (SHIFT,), count=2, confirmation=found)
