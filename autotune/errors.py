@@ -48,6 +48,10 @@ class InputError(AutotuneError):
     exit_code = 2
 
 
+class Diverged(AutotuneError):
+    """A reconstruction diverged where its caller needs a finite one; the evaluation ends as diverged, not as failed."""
+
+
 class StudyFailed(AutotuneError):
     """The study cannot go on; finished trials are kept."""
 

@@ -12,7 +12,7 @@ Nothing here imports torch, optuna or mlflow.
 
 from __future__ import annotations
 
-from autotune.errors import AutotuneError, InputError, Problem, near_miss
+from autotune.errors import AutotuneError, Diverged, InputError, Problem, near_miss
 from autotune.objective.drafts import Draft, DraftLine, DraftsStudies
 from autotune.objective.evaluation import Evaluation, Progress, Status, never_stop
 from autotune.objective.finding import ENTRY_POINT_GROUP, find_objective_type, objective_names
@@ -45,6 +45,7 @@ __all__ = [
     "AutotuneError",
     "CountsWork",
     "DescribesArrays",
+    "Diverged",
     "Draft",
     "DraftLine",
     "DraftsStudies",

@@ -127,6 +127,9 @@ class MeasuresAgain(Protocol):
         Args:
             values: parameter name -> value; parameters left out take their defaults.
             seed: seed of the noise; equal arguments give equal measurements.
+
+        Raises:
+            Diverged: the reconstruction from which the measurement would be repeated diverges.
         """
 
 
@@ -149,6 +152,9 @@ class Examines(Protocol):
 
         Returns:
             Name of a metric -> finite value; one without meaning for this reconstruction is left out.
+
+        Raises:
+            Diverged: the reconstruction diverges.
         """
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autotune.objective import (
     ArrayDescription,
+    Diverged,
     Evaluation,
     InputError,
     Metric,
@@ -153,10 +155,10 @@ class PtychographyObjective:
 
     def _evaluate(self, values: Mapping[str, Value], metric: str, seed: int, progress: Progress) -> Evaluation:
         started = time.perf_counter()
-        known = {known.name: known for known in self.metrics()}
-        if metric not in known:
-            raise InputError(Problem("metric.name", f"'{metric}' is not reported", near_miss(metric, known)))
-        in_sample = known[metric].held_out_of
+        metrics = {reported.name: reported for reported in self.metrics()}
+        if metric not in metrics:
+            raise InputError(Problem("metric.name", f"'{metric}' is not reported", near_miss(metric, metrics)))
+        in_sample = metrics[metric].held_out_of
         complete = complete_values(self._parameters, values)
         level = self._levels.at(Fidelity.from_values(complete))
         if in_sample is not None:
@@ -183,7 +185,7 @@ class PtychographyObjective:
 
         Raises:
             InputError: as :meth:`evaluate` does.
-            AutotuneError: the reconstruction diverges.
+            Diverged: the reconstruction of everything diverges.
         """
         complete = complete_values(self._parameters, values)
         with self._machine.threads_set():
@@ -206,13 +208,18 @@ class PtychographyObjective:
         return "estimated from the residuals from pattern to pattern, since the values are not counted quanta"
 
     def measured_again(self, values: Mapping[str, Value], *, seed: int) -> PtychographyObjective:
-        """See :class:`autotune.objective.MeasuresAgain`; what a study leaves out of the data is measured again, too."""
+        """See :class:`autotune.objective.MeasuresAgain`; data that a study leaves out are measured again, too.
+
+        Raises:
+            InputError: as :meth:`evaluate` does.
+            Diverged: the reconstruction from which the measurement would be repeated diverges.
+        """
         partial = {parameter.name for parameter in self._parameters if parameter.kind == "fidelity"}
         whole = {name: value for name, value in values.items() if name not in partial}
         with self._machine.threads_set():
-            known = self._to_repeat(complete_values(self._parameters, whole))
-            misfit = known.reconstruction.misfit
-            drawn = measured_again(self._measurement, misfit, known.state, seed, explained=known.explained)
+            source = self._to_repeat(complete_values(self._parameters, whole))
+            misfit = source.reconstruction.misfit
+            drawn = measured_again(self._measurement, misfit, source.state, seed, explained=source.explained)
         return PtychographyObjective(drawn, self._machine, self._truth, self._held_out)
 
     def _to_repeat(self, complete: Mapping[str, Value]) -> _Repeatable:
@@ -224,35 +231,45 @@ class PtychographyObjective:
         """
         key = tuple(sorted(complete.items()))
         if self._last is None or self._last[0] != key:
-            found = self._reconstructed(complete)
-            if found.explained:
-                found = replace(self._reconstructed(self._before_over_fitting(complete)), explained=True)
-            self._last = (key, found)
+            source = self._reconstructed(complete)
+            if source.explained:
+                source = replace(self._reconstructed(self._before_over_fitting(complete)), explained=True)
+            self._last = (key, source)
         return self._last[1]
 
     def _reconstructed(self, complete: Mapping[str, Value]) -> _Repeatable:
         reconstruction = Reconstruction(self._levels.whole, self._machine, self._parameters, complete)
         state = reconstruction.run(lambda iteration, squared: True, seed=0)
+        if reason := reconstruction.divergence(state):
+            raise _not_repeatable(reason)
         return _Repeatable(
             reconstruction, state, explained_by_counting(self._measurement, reconstruction.misfit, state)
         )
 
     def _before_over_fitting(self, complete: Mapping[str, Value]) -> dict[str, Value]:
-        """The same with iterations halved for as long as withheld counts are better explained by that."""
+        """The same values with iterations halved for as long as withheld counts are better explained by that.
+
+        Raises:
+            Diverged: the reconstruction without the withheld counts diverges, whatever the number of iterations.
+        """
         best = dict(complete)
         if not self._levels.whole.withheld.total > 0:
             return best
-        consistency = self._held_out_consistency(best)
+        consistency, reason = self._held_out_consistency(best)
         while int(best["iterations"]) > 1:
             fewer: dict[str, Value] = {**best, "iterations": int(best["iterations"]) // 2}
-            of_fewer = self._held_out_consistency(fewer)
-            if of_fewer <= consistency:
+            of_fewer, _ = self._held_out_consistency(fewer)
+            if math.isfinite(consistency) and of_fewer <= consistency:
                 break
             best, consistency = fewer, of_fewer
+        if not math.isfinite(consistency):
+            raise _not_repeatable(f"without the withheld counts {reason}")
         return best
 
-    def _held_out_consistency(self, complete: Mapping[str, Value]) -> float:
-        return self._evaluate(complete, HELD_OUT, 0, never_stop).metrics[HELD_OUT]
+    def _held_out_consistency(self, complete: Mapping[str, Value]) -> tuple[float, str]:
+        """Held-out consistency at ``complete``; minus infinity where the reconstruction diverges, with the reason."""
+        evaluation = self._evaluate(complete, HELD_OUT, 0, never_stop)
+        return evaluation.metrics.get(HELD_OUT, -math.inf), evaluation.reason
 
     def describe_arrays(self, evaluation: Evaluation) -> Mapping[str, ArrayDescription]:
         """See :class:`autotune.objective.DescribesArrays`."""
@@ -263,6 +280,10 @@ class PtychographyObjective:
         if "object" not in evaluation.arrays:
             return {}
         return {"reconstruction": draw_reconstruction(evaluation)}
+
+
+def _not_repeatable(reason: str) -> Diverged:
+    return Diverged(Problem("", f"the measurement cannot be repeated from this reconstruction: {reason}"))
 
 
 def _require_counts(level: Level) -> None:

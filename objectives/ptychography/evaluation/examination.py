@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autotune.objective import AutotuneError, Evaluation, Metric, Parameter, Problem, Status, Value
+from autotune.objective import Diverged, Evaluation, Metric, Parameter, Problem, Status, Value
 from objectives.diffraction.data.measurement import Measurement
 from objectives.metrics import (
     RingCorrelation,
@@ -105,13 +105,13 @@ class Examiner:
         """Name -> finite value of :func:`examinations`, less what makes no sense here.
 
         Raises:
-            AutotuneError: the reconstruction diverges.
+            Diverged: the reconstruction of everything diverges.
         """
         reconstruction = self._reconstruction()
         state = self._run(reconstruction)
         evaluation = reconstruction.evaluation(state, "consistency")
         if evaluation.status is not Status.COMPLETE:
-            raise AutotuneError(Problem("", evaluation.reason))
+            raise Diverged(Problem("", evaluation.reason))
         region = _scanned(evaluation)
         field = _field(state)[region]
         found: dict[str, float | None] = {
@@ -173,9 +173,11 @@ class Examiner:
             data = self._half(half_of, half)
             if not data.total > 0:
                 return {}
-            fields.append(_field(self._run(self._reconstruction(data=data)))[region])
-        if not all(np.isfinite(field).all() for field in fields):
-            return {}
+            reconstruction = self._reconstruction(data=data)
+            state = self._run(reconstruction)
+            if reconstruction.divergence(state):
+                return {}
+            fields.append(_field(state)[region])
         rings = fourier_ring_correlation(fields[0], fields[1], pixel)
         return {
             "half_data_resolution": rings.resolution if rings.crosses else None,

@@ -73,17 +73,14 @@ class Reconstruction:
         return solve(self.misfit, self._start(), self.options, report, seed)
 
     def evaluation(self, state: State, metric: str) -> Evaluation:
-        """What the final ``state`` is worth, with the gradient of ``metric``, one on the counts that the solver saw."""
+        """Metrics of the final ``state``, with the gradient of ``metric``, which is one of the counts that are seen."""
         frozen = None if state.stopped else frozen_pass(self.misfit, state, metric)
         metrics = dict(frozen_metrics(self.misfit, state) if frozen is None else frozen.metrics)
         if self._withheld is not None:
             withheld = frozen_metrics(Misfit(self.misfit.model, self._withheld), state)
             metrics["held_out_consistency"] = withheld["consistency"]
-        if not all(math.isfinite(value) for value in metrics.values()):
-            return Evaluation(Status.DIVERGED, reason="the reconstruction is not finite")
-        if metrics["consistency"] < _DIVERGED:
-            reason = f"the model's residual is {1 - metrics['consistency']:.3g} times the data"
-            return Evaluation(Status.DIVERGED, reason=reason)
+        if divergence := _divergence(metrics):
+            return Evaluation(Status.DIVERGED, reason=divergence)
         if frozen is None:
             done, planned = len(state.squared_residuals), self.options.iterations
             reason = f"stopped by the caller after {done} of {planned} iterations"
@@ -95,6 +92,10 @@ class Reconstruction:
             arrays=self._arrays(state),
             attributes=self._attributes(),
         )
+
+    def divergence(self, state: State) -> str:
+        """Why the final ``state`` is no reconstruction; empty where it is one."""
+        return _divergence(frozen_metrics(self.misfit, state))
 
     def _scalars(self) -> dict[str, Tensor]:
         """The mismatch parameters that have a value as scalar tensors."""
@@ -181,6 +182,15 @@ class Reconstruction:
             "scan_last_column": int(corners[:, 1].max()) + half[1],
             **detector,
         }
+
+
+def _divergence(metrics: Mapping[str, float]) -> str:
+    """What is beyond reason about the metrics of a final state; empty where nothing is."""
+    if not all(math.isfinite(value) for value in metrics.values()):
+        return "the reconstruction is not finite"
+    if metrics["consistency"] < _DIVERGED:
+        return f"the model's residual is {1 - metrics['consistency']:.3g} times the data"
+    return ""
 
 
 def _detector_pixel(geometry: FarField | NearField) -> dict[str, float | str]:

@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from autotune.objective import AutotuneError, Examines, InputError, Value
+from autotune.execution.evaluate import evaluate
+from autotune.execution.executor import Task
+from autotune.objective import Diverged, Examines, InputError, Status, Value, never_stop
 from objectives.diffraction.data.measurement import Measurement
 from objectives.metrics import RingCorrelation, fraction_of_ceiling, poisson_deviance
 from objectives.ptychography.evaluation.examination import halves, last_agreement
+from objectives.ptychography.evaluation.reconstruction import Reconstruction
 from objectives.ptychography.objective import PtychographyObjective
 from objectives.ptychography.plugin import ptychography
 from objectives.ptychography.simulation.direct import expected_patterns, specimen_of
 from objectives.ptychography.simulation.settings import SimulationSettings
 from objectives.ptychography.simulation.simulate import simulate_patterns, write_simulation
+from objectives.ptychography.solvers.state import State
 from tests.objectives.ptychography.scenes import CPU, TRUTH, free, model_of, near, objective, thick
 
 TRUTH_METRICS = {"truth_correlation", "truth_phase_psnr", "truth_phase_ssim"}
@@ -197,8 +201,27 @@ def test_what_cannot_be_examined(simulated: PtychographyObjective, drawn: dict[s
         simulated.examine({**drawn, "defocuss": 1.0}, seed=0)
     diverging = {**drawn, "solver": "adam", "object_learning_rate": 10.0, "iterations": 3}
     assert simulated.evaluate(diverging, metric="consistency", seed=0).status == "diverged"
-    with pytest.raises(AutotuneError, match=r"residual is|not finite"):
+    with pytest.raises(Diverged, match=r"residual is|not finite"):
         simulated.examine(diverging, seed=0)
+    ended = evaluate(simulated, Task(0, diverging, 0, None, examine=True), "consistency", never_stop)
+    assert ended.status is Status.DIVERGED and ("residual" in ended.reason or "not finite" in ended.reason)
+
+
+def test_halves_that_diverge_have_no_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they are finite, which their rings could be compared at."""
+    run = Reconstruction.run
+
+    def spoiled(self: Reconstruction, report: Callable[[int, float], bool], seed: int) -> State:
+        state = run(self, report, seed)
+        return replace(state, transmission=1e3 * state.transmission) if self._data.pixels < 0.7 * pixels else state
+
+    measurement, truth = simulate_patterns(SETTINGS.model_copy(update={"electrons_per_pattern": 100.0}))
+    problem = objective(measurement)
+    pixels = problem._levels.whole.data.pixels
+    values: dict[str, Value] = {**{name: truth[name] for name in SETTINGS.mismatch}, "iterations": 5}
+    assert {"half_data_resolution", "half_data_limit"} & set(problem.examine(values, seed=0))
+    monkeypatch.setattr(Reconstruction, "run", spoiled)
+    assert not {"half_data_resolution", "half_data_limit"} & set(problem.examine(values, seed=0))
 
 
 @pytest.mark.parametrize(

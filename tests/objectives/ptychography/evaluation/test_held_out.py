@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -236,6 +237,20 @@ def test_withheld_counts_that_are_all_zero_are_refused() -> None:
 def test_a_stopped_evaluation_reports_it_too(of: Of) -> None:
     stopped = objective(lens(), of).evaluate(TRUTH, metric=HELD_OUT, seed=0, progress=lambda i, n, metrics: i < 3)
     assert stopped.status is Status.STOPPED and 0 < stopped.metrics[HELD_OUT] < 1
+
+
+@each_of
+@pytest.mark.parametrize("scene", ["lens", "lens, few positions", "lens, binned"])
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_held_out_reconstruction_that_diverges_says_so(scene: str, of: Of, stop_after: int) -> None:
+    """At every level of the data, stopped early or not."""
+    m, stated = SCENES[scene]
+    values = {**stated, "solver": "adam", "object_learning_rate": 10.0, "iterations": 3, "batch_size": 5}
+    ended = objective(m, of, fraction=0.2).evaluate(
+        values, metric=HELD_OUT, seed=0, progress=lambda i, n, metrics: i < stop_after
+    )
+    assert ended.status is Status.DIVERGED and not ended.metrics
+    assert re.search("residual is .* times the data|not finite", ended.reason)
 
 
 def test_more_of_what_only_fits_noise_is_found_out() -> None:

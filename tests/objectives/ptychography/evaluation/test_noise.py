@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, norm
 
-from autotune.objective import MeasuresAgain, Status, Value
+from autotune.execution.evaluate import evaluate
+from autotune.execution.executor import Repetition, Task
+from autotune.objective import Diverged, MeasuresAgain, Status, Value, never_stop
 from autotune.problem.space import Floats
 from objectives.diffraction.data.measurement import Measurement
 from objectives.ptychography.evaluation.noise import EXCESS, excess, measured_again
@@ -260,3 +262,56 @@ def test_the_reconstruction_to_repeat_is_made_once(monkeypatch: pytest.MonkeyPat
     whole.measured_again({**short, "defocus": 70.0}, seed=1)
     assert len(made) == 2
     assert (first[0]._measurement.patterns != first[1]._measurement.patterns).any()
+
+
+def diverging_without_withheld_counts(monkeypatch: pytest.MonkeyPatch, above: int) -> None:
+    """Every reconstruction that counts are withheld from diverges if it has more than ``above`` iterations."""
+    run = Reconstruction.run
+
+    def spoiled(self: Reconstruction, report: Callable[[int, float], bool], seed: int) -> State:
+        state = run(self, report, seed)
+        if self._withheld is None or self.options.iterations <= above:
+            return state
+        return replace(state, transmission=state.transmission * float("nan"))
+
+    monkeypatch.setattr(Reconstruction, "run", spoiled)
+
+
+def repeated(values: Mapping[str, Value]) -> Task:
+    return Task(0, values, 0, None, Repetition(values, 1))
+
+
+def test_a_held_out_reconstruction_that_diverges_ends_the_repetition_as_diverged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = objective(faint())
+    diverging_without_withheld_counts(monkeypatch, above=0)
+    message = (
+        "cannot be repeated from this reconstruction: without the withheld counts the reconstruction is not finite"
+    )
+    with pytest.raises(Diverged, match=message):
+        whole.measured_again({**VALUES, "iterations": 4}, seed=1)
+    ended = evaluate(whole, repeated({**VALUES, "iterations": 4}), "consistency", never_stop)
+    assert ended.status is Status.DIVERGED and message in ended.reason and not ended.metrics
+
+
+def test_iterations_are_halved_until_withheld_counts_are_explained_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = objective(faint())
+    complete = {p.name: p.default for p in whole.parameters() if p.default is not None} | VALUES
+    diverging_without_withheld_counts(monkeypatch, above=8)
+    assert whole._before_over_fitting(complete)["iterations"] in (1, 3, 7)  # of 30, 15, 7, 3, 1
+
+
+def test_nothing_is_repeated_from_a_reconstruction_that_diverges() -> None:
+    """Whatever the reason: its patterns would be noise without meaning, or no numbers at all."""
+    whole = objective(lens())
+    finite: dict[str, Value] = {**TRUTH, "solver": "lsqml", "object_step": 10.0, "iterations": 2, "batch_size": 5}
+    broken = np.where(np.arange(24) == 3, np.complex64(np.nan), free().probe)
+    for problem, values, reason in (
+        (whole, finite, "the model's residual is .* times the data"),
+        (objective(replace(free(), probe=broken)), {"iterations": 2}, "the reconstruction is not finite"),
+    ):
+        with pytest.raises(Diverged, match=reason):
+            problem.measured_again(values, seed=1)
+        ended = evaluate(problem, repeated(values), "consistency", never_stop)
+        assert ended.status is Status.DIVERGED and not ended.metrics
