@@ -84,7 +84,8 @@ class ShowsReconstructions(Protocol):
         """Views of the reconstruction, the most informative first; empty where the arrays hold nothing to show.
 
         Args:
-            arrays, attributes: those of an :class:`Evaluation`.
+            arrays: those of an :class:`Evaluation`.
+            attributes: those of an :class:`Evaluation`.
         """
 
 
@@ -100,5 +101,6 @@ class ShowsFits(Protocol):
         Each view has limits: equal ones for images that are compared, symmetric ones about zero for a difference.
 
         Args:
-            arrays, attributes: those of an :class:`Evaluation`.
+            arrays: those of an :class:`Evaluation`.
+            attributes: those of an :class:`Evaluation`.
         """

@@ -1,4 +1,4 @@
-"""docs/embedding.md says what it says because this runs it."""
+"""Runs every Python block of docs/embedding.md."""
 
 from __future__ import annotations
 
