@@ -11,10 +11,12 @@ import pytest
 from pydantic import BaseModel
 
 from autotune.results.best_files import best_text, keep_best
+from autotune.results.document import StudyResult
 from autotune.runs import finish as conclusion
 from autotune.store.trials import TrialStore
 from autotune.study import load_study
 from autotune.study.kept_file import kept_file
+from tests.autotune.results.example import documents
 from tests.autotune.toy import BareToyType, ToySettings
 from tests.end_to_end.studies import STUDY, Place, Quick, autotune
 
@@ -115,21 +117,20 @@ def test_only_relative_paths_change(place: Place, study: Path) -> None:
         "none": "none",
     }.items():
         file = load_study(study, [f"objective.mask={mask}", f"objective.data={place.folder / 'data' / 'toy.json'}"])
+        stored = documents()["untouched"]
+        nothing = stored["parameters"]["step"]
         result = {
             "best_trial": 0,
-            "metric": {"name": "error", "best": 0.5, "fraction_of_ceiling": None},
-            "parameters": {name: dict.fromkeys(NOTHING) | {"unit": "1"} for name in ("shift", "rate")},
+            "metric": stored["metric"] | {"name": "error", "best": 0.5, "fraction_of_ceiling": None},
+            "parameters": {name: nothing | {"unit": "1"} for name in ("shift", "rate")},
         }
         again = place.folder / "again.yaml"
-        again.write_text(best_text(file, result))
+        again.write_text(best_text(file, StudyResult.model_validate(stored | result)))
         settings = load_study(again).settings
         assert isinstance(settings, PickySettings)
         assert (settings.mask, settings.data) == (expected, place.folder / "data" / "toy.json")
         # Not used by the best trial: at its default, which is not stated.
         assert list(load_study(again).spec.parameters) == ["passes"]
-
-
-NOTHING = ("best", "estimate", "interval", "level", "verdict")
 
 
 def test_it_is_written_anywhere_on_demand(place: Place, study: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,7 +158,7 @@ def test_the_best_reconstruction_is_a_copy(place: Place, study: Path) -> None:
     assert not [path for path in best.parent.iterdir() if path.name.startswith(".")]
     kept.unlink()
     file = kept_file(TrialStore.open(place.home.store_url, "toy"), place.home)  # type: ignore[arg-type]
-    keep_best(file, place.result(), place.home)
+    keep_best(file, StudyResult.model_validate(place.result()), place.home)
     assert not best.exists()  # rather than that of another trial
 
 

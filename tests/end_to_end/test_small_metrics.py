@@ -12,7 +12,9 @@ from pydantic import BaseModel
 
 from autotune.cli.confirm_tables import print_confirmation
 from autotune.objective import Evaluation, Metric, Progress, Value, never_stop
+from autotune.results.document import Confirmation
 from autotune.tracking.registry import Calibration
+from tests.autotune.results.example import CONFIRMATION
 from tests.autotune.toy import BareToyType, ToySettings
 from tests.end_to_end.studies import STUDY, Place, Quick, autotune
 
@@ -73,18 +75,18 @@ def test_a_small_metric_is_not_shown_as_zero(place: Place, capsys: pytest.Captur
 def test_a_small_difference_of_candidates_is_not_shown_as_zero(capsys: pytest.CaptureFixture[str]) -> None:
     def candidate(trial: int, behind: Any) -> dict[str, Any]:
         kept: dict[str, Any] = {"trial": trial, "values": {}, "recorded": 9e-9, "on_data": [9e-9, 8e-9], "failures": []}
-        return kept | {"behind": behind, "best_in": None}
+        return kept | {"on_repeated": [], "behind": behind, "best_in": None}
 
-    found = {
+    found = CONFIRMATION | {
         "study": "s", "complete": True, "metric": "loss", "noise": "", "rounds": 2, "repeats": 2, "seed_matters": True,
         "verdict": "v", "estimate": "", "examination_failed": "", "metrics": {},
         "candidates": [candidate(0, None), candidate(1, {"mean": 2.34e-9, "half_width": 1.2e-9})],
     }  # fmt: skip
-    print_confirmation(found)
+    print_confirmation(Confirmation.model_validate(found))
     out = capsys.readouterr().out
     assert "9e-09" in out and "8.5e-09" in out and "2.3e-09" in out and "± 1e-09" in out
     found["candidates"] = [candidate(0, None), candidate(1, {"mean": 0.0234, "half_width": 0.0012})]
-    print_confirmation(found)
+    print_confirmation(Confirmation.model_validate(found))
     out = capsys.readouterr().out
     assert "0.023" in out and "± 0.001" in out
 

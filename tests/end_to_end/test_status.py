@@ -186,9 +186,8 @@ def test_parameters_agree_within_their_intervals(
 )
 def test_what_does_not_compare_is_said(tmp_path: Path, other: dict[str, Any], warning: str) -> None:
     home = Home(tmp_path)
-    assert [
-        w for w in side_by_side([store(home, "a"), store(home, "b", **other)], home)["warnings"] if w.startswith(warning)
-    ]
+    compared = side_by_side([store(home, "a"), store(home, "b", **other)], home)
+    assert [w for w in compared.warnings if w.startswith(warning)]
 
 
 def test_compare_prints_and_changes_nothing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,12 @@ CONFIRMATION: dict[str, Any] = {
     "examination_failed": None,
     "evaluations": 7,
 }  # fmt: skip
+
+
+def documents() -> dict[str, dict[str, Any]]:
+    """The content of :data:`EXAMPLES`."""
+    stored: dict[str, dict[str, Any]] = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    return stored
 
 
 def _begin(home: Home, name: str, **facts: Any) -> TrialStore:

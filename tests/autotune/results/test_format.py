@@ -16,9 +16,9 @@ from autotune.results.build import build_result
 from autotune.results.document import Confirmation, StudyResult, result_schema
 from autotune.results.posterior import Answer
 from autotune.store.trials import TrialStore
-from tests.autotune.results.example import ANSWER, CONFIRMATION, EXAMPLES, earlier, example, untouched
+from tests.autotune.results.example import ANSWER, CONFIRMATION, documents, earlier, example, untouched
 
-STORED: dict[str, dict[str, Any]] = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+STORED = documents()
 STUDIES = (example, untouched, earlier)
 
 
