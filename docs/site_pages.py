@@ -142,9 +142,15 @@ def _keys(definition: dict[str, Any]) -> str:
     required = definition.get("required", ())
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key, value in definition["properties"].items():
-        default = "required" if key in required else f"`{json.dumps(value['default'])}`" if "default" in value else ""
+        default = "required" if key in required else _default(value)
         rows.append(f"| `{key}` | {_type(value)} | {_cell(default)} | {_cell(value.get('description', ''))} |")
     return "\n".join(rows)
+
+
+def _default(value: dict[str, Any]) -> str:
+    """The default of a key; nothing for a block, whose own table has those of its keys."""
+    default = value.get("default")
+    return "" if "default" not in value or isinstance(default, dict) else f"`{json.dumps(default)}`"
 
 
 def _type(value: dict[str, Any]) -> str:
