@@ -11,7 +11,7 @@ added up to S (value with value), P_i (value with derivative) and Q_ij (derivati
 
 whose derivatives for log l_i follow from du / d log l_i = -2 d_i^2 l_i^2 and d d_i / d log l_i = -2 d_i.
 
-The first use compiles for some seconds and keeps the result on disk.
+The first use compiles for some seconds; see :mod:`autotune.surrogate.model.compiled` for where the result is kept.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
+
+from autotune.surrogate.model.compiled import compiled
 
 JITTER = 1e-8
 """Share of the prior variance that is added to the diagonal."""
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
-
-@_compiled
+@compiled
 def _profile(u: Any, is_rbf: Any) -> tuple[Any, Any, Any, Any]:
     """f, f', f'', f''' at u."""
     if is_rbf:
@@ -41,7 +40,7 @@ def _profile(u: Any, is_rbf: Any) -> tuple[Any, Any, Any, Any]:
     return (1 + a + a * a / 3) * decay, -5 / 6 * (1 + a) * decay, f2, -2.5 * f2 / a
 
 
-@_compiled
+@compiled
 def _between(x: Any, z: Any, lengths: Any, along: Any) -> Any:
     """u of two points; ``along`` becomes (x_i - z_i) / l_i^2."""
     u = 0.0
@@ -52,7 +51,7 @@ def _between(x: Any, z: Any, lengths: Any, along: Any) -> Any:
     return u
 
 
-@_compiled
+@compiled
 def _factor(one: Any, other: Any, weights: Any, scale_and_level: Any) -> Any:
     """The kernel's factor of choices, scale and level."""
     exponent = 0.0
@@ -62,7 +61,7 @@ def _factor(one: Any, other: Any, weights: Any, scale_and_level: Any) -> Any:
     return scale_and_level * math.exp(exponent) if exponent < 0 else scale_and_level
 
 
-@_compiled
+@compiled
 def fill(
     start: Any, smooth: Any, choice: Any, level: Any, coordinate: Any, lengths: Any, weights: Any,
     scale: Any, noise: Any, slope_noise: Any, levels: Any, is_rbf: Any, K: Any,
@@ -94,7 +93,7 @@ def fill(
             K[a, a] += JITTER * prior
 
 
-@_compiled
+@compiled
 def contract(
     start: Any, smooth: Any, choice: Any, level: Any, coordinate: Any, lengths: Any, weights: Any,
     scale: Any, noise: Any, slope_noise: Any, levels: Any, is_rbf: Any, inverse: Any, solved: Any,
@@ -140,7 +139,7 @@ def contract(
         )  # fmt: skip
 
 
-@_compiled
+@compiled
 def _contract_own(
     start: Any, choice: Any, level: Any, coordinate: Any, lengths: Any, scale: Any, noise: Any,
     slope_noise: Any, levels: Any, is_rbf: Any, inverse: Any, solved: Any, p: Any,
@@ -168,7 +167,7 @@ def _contract_own(
         _share(total, choice[p], choice[p], level[p], level[p], of_weights, of_scale_and_noise, of_a, of_r)
 
 
-@_compiled
+@compiled
 def _add_up(start: Any, coordinate: Any, inverse: Any, solved: Any, p: Any, q: Any, P: Any, Q: Any) -> Any:
     """Twice G over the rows of two points: returns S, and sets P (d,) and Q (d, d); see the module's first lines."""
     S = 0.0
@@ -190,7 +189,7 @@ def _add_up(start: Any, coordinate: Any, inverse: Any, solved: Any, p: Any, q: A
     return S
 
 
-@_compiled
+@compiled
 def _share(
     total: Any, one: Any, other: Any, k: Any, m: Any, of_weights: Any, of_scale_and_noise: Any, of_a: Any, of_r: Any
 ) -> None:
@@ -205,7 +204,7 @@ def _share(
         of_r[k] += total
 
 
-@_compiled
+@compiled
 def cross(
     questions: Any, chosen: Any, start: Any, order: Any, smooth: Any, choice: Any, level: Any, coordinate: Any,
     lengths: Any, weights: Any, scale: Any, levels: Any, is_rbf: Any, K: Any,
@@ -222,7 +221,7 @@ def cross(
                 K[m, order[a]] = c * f if i < 0 else -2 * c * f1 * along[i]
 
 
-@_compiled
+@compiled
 def cross_slope(
     questions: Any, chosen: Any, start: Any, order: Any, smooth: Any, choice: Any, level: Any, coordinate: Any,
     lengths: Any, weights: Any, scale: Any, levels: Any, is_rbf: Any, V: Any, slope: Any,

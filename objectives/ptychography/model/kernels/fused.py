@@ -2,7 +2,7 @@
 
 The loops run along contiguous rows, so that the compiler can use vector instructions; ``fastmath`` leaves out what
 would hide NaN and infinity, by which a diverged reconstruction is recognised. The first use compiles for about a second
-per step and keeps the result on disk.
+per step; see :mod:`objectives.ptychography.model.kernels.compiled` for where the result is kept.
 """
 
 from __future__ import annotations
