@@ -68,8 +68,6 @@ def test_every_link_ends_somewhere(page: Path) -> None:
 
 
 def test_a_name_that_does_not_exist_is_noticed() -> None:
-    text = (
-        "`autotune.leases` is `autotune.store.leases`: autotune/leases.py; `autotune.Tuner.askk`, `autotune.Tuner`"
-    )
+    text = "`autotune.leases` is `autotune.store.leases`: autotune/leases.py; `autotune.Tuner.askk`, `autotune.Tuner`"
     assert missing_names(text) == ["autotune.Tuner.askk", "autotune.leases"]
     assert missing_paths(text) == ["autotune/leases.py"]
