@@ -34,6 +34,12 @@ def start(folder: Path, home: Path, **environment: str) -> subprocess.Popen[str]
     )
 
 
+def complaint(run: subprocess.Popen[str]) -> str:
+    """What a run prints, less the notice that another one takes long, on a busy machine, to compute the answer."""
+    lines = run.communicate(timeout=120)[1].splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("Waiting: another run of this study is computing"))
+
+
 def test_two_machines_with_a_home_each(
     place: Place, migrated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,7 +52,7 @@ def test_two_machines_with_a_home_each(
     place.write(STUDY, objective=DRAWING, budget={"trials": 40}, tracking={})
     homes = [place.folder / name for name in ("a", "b")]
     runs = [start(place.folder, home, **shared) for home in homes]
-    assert [(run.communicate(timeout=120)[1], run.returncode) for run in runs] == [("", 0), ("", 0)]
+    assert [(complaint(run), run.returncode) for run in runs] == [("", 0), ("", 0)]
 
     trials = TrialStore.open(shared["AUTOTUNE_STORAGE"], "toy")
     assert trials is not None
@@ -80,7 +86,7 @@ def test_runs_that_end_before_mlflow_has_answered(
     objective = {"name": "tests.end_to_end.slow_mlflow:slow", "iterations": 4, "seconds_per_iteration": 0.01}
     place.write(STUDY, objective=objective, budget={"trials": 14}, tracking={})
     runs = [start(place.folder, place.home.folder, SLOW_MLFLOW=str(seconds)) for seconds in slow]
-    assert [(run.communicate(timeout=120)[1], run.returncode) for run in runs] == [("", 0), ("", 0)]
+    assert [(complaint(run), run.returncode) for run in runs] == [("", 0), ("", 0)]
     assert autotune("sync", "toy") == 0
     assert "0 trials recorded now, 14 before" in capsys.readouterr().out
     parent, *children = recorded(place.home.tracking_uri)
@@ -94,7 +100,7 @@ def test_a_run_that_records_nothing_beside_one_that_does(place: Place, migrated:
     objective = {"name": "tests.end_to_end.studies:quick", "iterations": 4, "seconds_per_iteration": 0.05}
     place.write(STUDY, objective=objective, budget={"trials": 30}, tracking={})
     runs = [place.start("run", "study.yaml", "--quiet", *more) for more in ((), ("--set", "tracking.enabled=false"))]
-    assert [run.communicate(timeout=120)[1] for run in runs] == ["", ""]
+    assert [complaint(run) for run in runs] == ["", ""]
     assert len({trial.owner for trial in place.trials()}) == 2
     parent, *children = recorded(place.home.tracking_uri)
     assert (parent.info.status, len(children)) == ("FINISHED", 30)
