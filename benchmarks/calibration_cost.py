@@ -1,9 +1,9 @@
-"""What the calibration of studies/demo.yaml costs, in full reconstructions, and how near the truth it ends.
+"""Cost of the calibration of studies/demo.yaml, in full reconstructions, and its distance from the truth.
 
     python benchmarks/calibration_cost.py                       # 10 searches of the demo's measurement
     python benchmarks/calibration_cost.py --measurements 10     # one search each of 10 other measurements
 
-Simulates the measurement and runs the study as `autotune run` does, in a folder that is removed, without MLflow.
+Each search simulates the measurement and runs the study as `autotune run` does, without MLflow, in a temporary folder.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ TOLERANCES = {
     "defocus": 2.0,
     "scan_rotation": 0.25,
 }
-"""In the parameters' units: about 1 % of each range, 5 % of the ellipticity's, in which the metric itself is biased."""
+"""Tolerances in the parameters' units: about 1 % of each range; 5 % for the ellipticity, where the metric is biased."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One search: what it cost and where it ended."""
+    """Cost and result of one search."""
 
     cost: float
     trials: int
@@ -56,7 +56,7 @@ class Run:
 
 
 def search(seed: int, measurement: int | None, *, fidelity: bool) -> Run:
-    """One search of the demo's measurement, or of another one."""
+    """Search the demo's measurement, or another one."""
     with tempfile.TemporaryDirectory() as folder:
         study = Path(folder) / "demo.yaml"
         text: dict[str, Any] = yaml.safe_load(DEMO.read_text(encoding="utf-8"))
@@ -76,18 +76,18 @@ def search(seed: int, measurement: int | None, *, fidelity: bool) -> Run:
         outcome = run_study(file, home=Home(Path(folder) / "home"), watcher=Quiet())
         seconds = time.monotonic() - started
     result = outcome.result
-    best = {name: parameter["best"] for name, parameter in result["parameters"].items()}
+    best = {name: parameter.best for name, parameter in result.parameters.items()}
     return Run(
-        result["cost"]["reconstruction_equivalents"],
-        result["trials"]["finished"],
+        result.cost.reconstruction_equivalents,
+        result.trials.finished,
         seconds,
-        result["metric"]["fraction_of_ceiling"],
+        result.metric.fraction_of_ceiling,
         {name: best[name] - outcome.truth[name] for name in TOLERANCES},
     )
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the searches and print their costs and errors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10, help="searches of the demo's measurement (default: 10)")
     parser.add_argument("--measurements", type=int, default=0, help="other measurements, searched once each")

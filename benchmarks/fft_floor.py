@@ -1,7 +1,7 @@
-"""The floor under a solver's time: what the Fourier transforms that it makes cost when nothing else is done.
+"""Lower bound of a solver's time: the time that its Fourier transforms take when nothing else is done.
 
-The transforms are not assumed but recorded, with shape, type and norm, while the solver runs; then exactly these are
-made on arrays of random numbers, by the same library and in the same batches.
+The transforms are not assumed but recorded, with shape, type and norm, while the solver runs. Then exactly these are
+repeated on arrays of random numbers, by the same library and in the same batches.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SECONDS_PER_REPEAT = 0.02
 
 @dataclass(frozen=True)
 class Transform:
-    """One call: which function of ``torch.fft``, and on what."""
+    """One call of a function of ``torch.fft``, with the shape, type and norm of its argument."""
 
     function: str
     shape: tuple[int, ...]
@@ -32,7 +32,7 @@ class Transform:
 
     @property
     def images(self) -> int:
-        """Two-dimensional transforms in the call."""
+        """Number of two-dimensional transforms in the call."""
         return math.prod(self.shape[:-2])
 
 
@@ -59,7 +59,7 @@ def recorded_transforms() -> Iterator[Counter[Transform]]:
 
 
 def floor_seconds(calls: Counter[Transform]) -> float:
-    """Processor seconds that these transforms take alone, each kind at its fastest of several repeats."""
+    """Processor seconds that these transforms take alone; of several repeats the fastest counts, for each kind."""
     return sum(count * _seconds(transform) for transform, count in calls.items())
 
 
@@ -79,10 +79,10 @@ def _seconds(transform: Transform) -> float:
 
 
 class TransformsOnly:
-    """The solver's kernels with nothing in them but the arrays they return.
+    """Stand-ins for the solver's kernels that do nothing but return arrays.
 
-    With these in place of the real ones, a solver makes its transforms in its own order, on its own arrays, and nothing
-    else: the floor of its memory traffic, too, where :func:`floor_seconds` keeps one array in the cache.
+    With these in place of the real ones, a solver makes only its transforms, in its own order and on its own arrays. So
+    the time includes their memory traffic, which :func:`floor_seconds` avoids by keeping one array in the cache.
     """
 
     def shift(self, spectra: torch.Tensor, ramp_y: torch.Tensor, ramp_x: torch.Tensor) -> torch.Tensor:

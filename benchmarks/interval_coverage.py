@@ -4,9 +4,9 @@
     python benchmarks/interval_coverage.py --engine direct --electrons 1e4  # by an independent simulator
 
 Every measurement is small (144 patterns of 32 x 32) and has six parameters drawn at random; each is tuned as
-`autotune run` does it, without MLflow. By default the patterns expected are those of the forward model that
-reconstructs, so that only noise and search are wrong with an answer, which is what the intervals claim to cover. With
-`--engine direct` the forward model is wrong, too, in how it samples the detector: no interval knows of that.
+`autotune run` does it, without MLflow. By default the forward model of the reconstruction also simulates the patterns.
+Then the errors of an answer come only from noise and from the search, which is what the intervals claim to cover. With
+`--engine direct` the forward model also errs in how it samples the detector, which no interval accounts for.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SEARCHED = {
 
 @dataclass(frozen=True)
 class Answer:
-    """One parameter of one study."""
+    """Error, interval and verdict of one parameter in one study."""
 
     error: float
     half_width: float
@@ -57,7 +57,7 @@ class Answer:
 
 
 def study(seed: int, electrons: float, engine: str, replicates: int) -> dict[str, Any]:
-    """The study of one measurement."""
+    """The study file of one measurement, as data."""
     return {
         "name": "coverage",
         "objective": {
@@ -94,10 +94,10 @@ def tuned(document: dict[str, Any]) -> dict[str, Answer]:
         file.objective_type.simulate(file.settings, folder=file.folder, output=None)
         outcome = run_study(file, home=Home(Path(folder) / "home"), watcher=Quiet())
     answers = {}
-    for name, parameter in outcome.result["parameters"].items():
-        (low, high), truth = parameter["interval"], outcome.truth[name]
-        verdict = parameter["verdict"]
-        answers[name] = Answer(parameter["estimate"] - truth, (high - low) / 2, low <= truth <= high, verdict)
+    for name, parameter in outcome.result.parameters.items():
+        (low, high), truth = parameter.interval, outcome.truth[name]
+        half_width, covered = (high - low) / 2, low <= truth <= high
+        answers[name] = Answer(parameter.estimate - truth, half_width, covered, parameter.verdict)
     return answers
 
 
@@ -117,7 +117,7 @@ def show(runs: Sequence[dict[str, Answer]], title: str) -> None:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the studies and print how often the intervals hold the truth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measurements", type=int, default=100)
     parser.add_argument("--electrons", type=float, nargs="+", default=[1e3, 1e4], help="per pattern")

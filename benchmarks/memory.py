@@ -2,9 +2,9 @@
 
     python benchmarks/memory.py
 
-Each solver runs in a process of its own. Counted is the peak resident set less what is resident before the file is
-opened, when everything is imported and a tiny reconstruction has compiled what is compiled at first use. The data are
-float32, the object complex64; Linux only, for it is the one that tells a process its own peak.
+Each solver runs in a process of its own. The peak is that of the resident set, less the resident set before the file is
+opened; by then everything is imported, and a tiny reconstruction has compiled the code that is compiled at first use.
+The data are float32, the object complex64. Linux only: other systems do not report a process's own peak.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from typing import Any
 
 _SOLVERS = ("lbfgs", "lsqml", "epie", "rpie", "adam")
 _ITERATIONS = 2
-"""Enough for the peak: every buffer is there after the first iteration, L-BFGS's history from the start."""
+"""Enough to reach the peak: all buffers exist after the first iteration, and L-BFGS's history from the start."""
 _TARGET = 1.5
 
 
 def resident_bytes(which: str) -> int:
-    """``VmRSS`` (now) or ``VmHWM`` (its peak) of this process. Unlike ru_maxrss, not inherited from the parent."""
+    """``VmRSS`` (now) or ``VmHWM`` (peak) of this process; unlike ru_maxrss, it is not inherited from the parent."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     line = next(line for line in lines if line.startswith(which + ":"))
     return int(line.split()[1]) * 1024
 
 
 def measure(path: Path, tiny: Path, solver: str) -> dict[str, Any]:
-    """Open and reconstruct in this process; sizes in bytes."""
+    """Open and reconstruct in this process, and return sizes in bytes."""
     import torch
 
     from objectives.diffraction.data.open.reading import open_measurement
@@ -65,7 +65,7 @@ def measure(path: Path, tiny: Path, solver: str) -> dict[str, Any]:
 
 
 def make_data(folder: Path) -> None:
-    """Write both files. In a process of its own, so that what they took is nobody's peak."""
+    """Write both files, in a process of its own, so that their memory is in no measured peak."""
     from ptychography_data import large_scan
 
     print(json.dumps([str(large_scan(folder)), str(large_scan(folder, points=4))]))

@@ -1,4 +1,4 @@
-"""What tuning a solver in-sample and on withheld counts gives: the reconstructions beside the truth.
+"""Tune a solver in-sample and on withheld counts, and compare both reconstructions with the truth.
 
     python benchmarks/overfitting.py                                      # 10 measurements, each tuned twice
     python benchmarks/overfitting.py --picture docs/images/overfitting.png
@@ -6,8 +6,9 @@
 
 Every measurement is a small one at low dose (144 patterns of 32 x 32), of another specimen. The instrument is known;
 four hyperparameters of the solver are tuned as `autotune run` does it, without MLflow: once by the consistency of the
-counts that the solver saw, once by that of counts withheld from it. What each tuning chose is then reconstructed from
-all counts, so that the two differ in nothing but the choice, and compared with the specimen inside the scanned area.
+counts that the solver saw, once by that of counts withheld from it. The settings chosen by each tuning are then used to
+reconstruct from all counts, so that the two reconstructions differ only by these settings; both are compared with the
+specimen inside the scanned area.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ HYPERPARAMETERS = {
 
 @dataclass(frozen=True)
 class Withheld:
-    """The study's ``objective.held_out``, but for its seed."""
+    """The study's ``objective.held_out``, except for its seed."""
 
     of: str
     fraction: float
@@ -63,12 +64,12 @@ class Withheld:
 
 @dataclass(frozen=True)
 class Picture:
-    """A reconstruction, cut to the scanned area, beside the truth.
+    """A reconstruction and the truth, cut to the scanned area.
 
     Attributes:
-        phase, truth: radians, (rows, columns), without the offset and ramp by which they differ.
-        pixel: angstrom, (y, x).
-        correlation: of the complex object with the truth, 0..1.
+        phase, truth: phases in radians, (rows, columns), without the offset and ramp by which they differ.
+        pixel: size (y, x) of a pixel, angstrom.
+        correlation: correlation of the complex object with the truth, 0..1.
     """
 
     phase: NDArray[np.float64]
@@ -78,22 +79,22 @@ class Picture:
 
     @property
     def rms_error(self) -> float:
-        """Of the phase, radians."""
+        """Root-mean-square error of the phase, radians."""
         return float(np.std(self.phase - self.truth))
 
     @property
     def contrast(self) -> float:
-        """Standard deviation of the phase over the truth's: penalties flatten, noise adds."""
+        """Standard deviation of the phase over the truth's. Penalties lower it, noise raises it."""
         return float(np.std(self.phase) / np.std(self.truth))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What one tuning chose.
+    """The settings that one tuning chose.
 
     Attributes:
         values: hyperparameter -> value of its best trial.
-        of_all: the reconstruction from all counts.
+        of_all: the reconstruction from all counts with these values.
         as_tuned: correlation of the trial's own reconstruction, from the counts that it saw.
     """
 
@@ -103,7 +104,7 @@ class Choice:
 
 
 def study(seed: int, electrons: float, split: Split, trials: int, withheld: Withheld) -> dict[str, Any]:
-    """The study of one measurement, which is the same for both splits."""
+    """The study file of one measurement, as data; the measurement is the same for both splits."""
     return {
         "name": "overfitting",
         "objective": {
@@ -132,7 +133,7 @@ def study(seed: int, electrons: float, split: Split, trials: int, withheld: With
 
 
 def tuned(document: dict[str, Any]) -> Choice:
-    """Simulate the measurement of a study, tune it, and compare what was chosen with the truth."""
+    """Simulate the measurement of a study, tune it, and reconstruct with the chosen values."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
@@ -141,13 +142,13 @@ def tuned(document: dict[str, Any]) -> Choice:
             raise TypeError("the objective of this study does not simulate")
         file.objective_type.simulate(file.settings, folder=file.folder, output=None)
         outcome = run_study(file, home=Home(Path(folder) / "home"), watcher=Quiet())
-        chosen = {name: outcome.result["parameters"][name]["best"] for name in HYPERPARAMETERS}
-        as_tuned = reconstructed(file, chosen, outcome.result["metric"]["name"])
+        chosen = {name: outcome.result.parameters[name].best for name in HYPERPARAMETERS}
+        as_tuned = reconstructed(file, chosen, outcome.result.metric.name)
         return Choice(chosen, reconstructed(file, chosen, "consistency"), as_tuned.correlation)
 
 
 def reconstructed(file: StudyFile, chosen: Mapping[str, Value], metric: str) -> Picture:
-    """Reconstruct the simulated measurement of a study; from all counts but for those that ``metric`` withholds."""
+    """Reconstruct the simulated measurement of a study, from all counts except those that ``metric`` withholds."""
     simulate = PtychographySettings.model_validate(file.settings).simulate
     if simulate is None:
         raise ValueError("the study simulates nothing: its truth is unknown")
@@ -157,12 +158,12 @@ def reconstructed(file: StudyFile, chosen: Mapping[str, Value], metric: str) -> 
 
 
 def beside_truth(evaluation: Evaluation, specimen: Specimen, positions: NDArray[np.float64]) -> Picture:
-    """The scanned area of a reconstruction beside the specimen, evaluated at the middles of the object's pixels.
+    """Compare the scanned area of a reconstruction with the specimen at the middles of the object's pixels.
 
     Args:
-        evaluation: of a detector without mismatch, whose object's pixels lie along the scan's axes.
+        evaluation: evaluation for a detector without mismatch, so that the object's pixels lie along the scan's axes.
         specimen: the truth.
-        positions: (position, 2) of the scan (y, x), angstrom.
+        positions: scan positions (position, 2), (y, x), angstrom.
     """
     at, window = [], []
     for axis, (letter, line) in enumerate((("y", "row"), ("x", "column"))):
@@ -178,7 +179,7 @@ def beside_truth(evaluation: Evaluation, specimen: Specimen, positions: NDArray[
 
 
 def summary(pairs: Sequence[Mapping[Split, Choice]]) -> str:
-    """Over the measurements: how often withheld counts led nearer to the truth, and medians."""
+    """How often withheld counts led nearer to the truth, and medians over the measurements."""
     measures: tuple[tuple[str, int, Callable[[Choice], float]], ...] = (
         ("correlation, from all counts", 1, _of_all),
         ("correlation, as tuned", 1, lambda choice: choice.as_tuned),
@@ -216,7 +217,7 @@ def show(seed: int, pair: Mapping[Split, Choice]) -> None:
 
 
 def draw(pairs: Sequence[Mapping[Split, Choice]], path: Path) -> None:
-    """Correlations of all measurements, and the phases of the one whose gain is the median, on one scale."""
+    """Draw the correlations of all measurements, and, on one scale, the phases of the one with the median gain."""
     figure = Figure(figsize=(13, 3.5), dpi=90, layout="constrained")
     axes = figure.subplots(1, 4, width_ratios=(1.35, 1, 1, 1))
     for split in SPLITS:
@@ -254,7 +255,7 @@ def _phase(
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the tunings, and print and draw their comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measurements", type=int, default=10)
     parser.add_argument("--electrons", type=float, default=500.0, help="per pattern (default: 500)")

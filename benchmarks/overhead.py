@@ -1,10 +1,10 @@
-"""What a trial costs beside its evaluation and its proposal, and how a store of many trials behaves.
+"""Cost of a trial besides its evaluation and its proposal, and the speed of a store of many trials.
 
 Run `python -m benchmarks.overhead`. Two tables:
 
-- a study of an objective that does nothing, sampler random, per trial: inline against worker processes, with and
-  without something to keep. What is left is the engine, the store (on the disk after every step) and the isolation.
-- a store of 10,000 trials: open it, propose one more, and resume the study, for several samplers.
+- time per trial of a study whose objective does nothing, with the random sampler: inline and in worker processes, with
+  and without arrays to keep. It is the time of the engine, the store (on the disk after every step) and the isolation.
+- a store of 10,000 trials: the time to open it, to resume the study and to propose a trial, for several samplers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from autotune.runs.run import run_study
 from autotune.search.samplers import Sampler
 from autotune.search.tuner import Search, Trial, Tuner
 from autotune.session import Quiet
-from autotune.store.records import TrialRecord, plain_evaluation
+from autotune.store.records import ASKED, EVALUATION, TrialRecord, plain_evaluation
 from autotune.store.trials import TrialStore
 from autotune.study import load_study
 
@@ -77,7 +77,7 @@ idle = IdleType()
 
 
 class Clock(Quiet):
-    """Notes when each trial was proposed and ended."""
+    """Records when the study started and when each trial ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -90,7 +90,7 @@ class Clock(Quiet):
 
 
 def seconds_per_trial(folder: Path, executor: str, trials: int, array: int) -> float:
-    """Median over the trials after the first, which starts the worker."""
+    """Median seconds per trial, without the first, which starts the worker."""
     path = folder / "study.yaml"
     study = {
         "name": f"{executor}-{array}",
@@ -109,7 +109,7 @@ def seconds_per_trial(folder: Path, executor: str, trials: int, array: int) -> f
 
 
 def random_proposal(folder: Path) -> float:
-    """Median seconds of Optuna's own random proposal and its storing, which belong to no engine around it."""
+    """Median seconds of Optuna's own random proposal and its storing, the part that our engine does not add."""
     store = TrialStore.create(f"sqlite:///{folder / 'plain.db'}", "plain", METRIC, {})
     store.study.sampler = optuna.samplers.RandomSampler(seed=0)
     times = []
@@ -124,23 +124,23 @@ def random_proposal(folder: Path) -> float:
 
 
 def finished_trial(index: int, row: Floats, distributions: Any) -> optuna.trial.FrozenTrial:
-    """A trial as the tuner leaves it."""
+    """A finished trial as the tuner stores it."""
     value = float(-((row - 0.3) ** 2).sum())
     kept = plain_evaluation(Evaluation(Status.COMPLETE, {"value": value}, seconds=1.0))
     return optuna.trial.create_trial(
         params=dict(zip(NAMES, row.tolist(), strict=True)),
         distributions=distributions,
         value=value,
-        user_attrs={"autotune:asked": {"index": index, "owner": ""}, "autotune:evaluation": kept},
+        user_attrs={ASKED: {"index": index, "owner": ""}, EVALUATION: kept},
     )
 
 
 def fill(folder: Path, trials: int) -> str:
-    """A store with a study of so many finished trials, written past the tuner; its URL."""
+    """Fill a store with a study of ``trials`` finished trials, without the tuner; return its URL."""
     url = f"sqlite:///{folder / 'large.db'}"
     store = TrialStore.create(url, "large", METRIC, {})
     with store.study._storage._backend.engine.connect() as connection:  # type: ignore[attr-defined]
-        connection.exec_driver_sql("PRAGMA synchronous=OFF")  # of the one connection that this thread uses
+        connection.exec_driver_sql("PRAGMA synchronous=OFF")  # a setting of the connection that this thread uses
     values = np.random.default_rng(0).uniform(size=(trials, len(NAMES)))
     distributions = {name: optuna.distributions.FloatDistribution(0, 1) for name in NAMES}
     for start in range(0, trials, 1000):
@@ -151,14 +151,14 @@ def fill(folder: Path, trials: int) -> str:
 
 
 @contextmanager
-def timed(times: dict[str, float], what: str):  # type: ignore[no-untyped-def]
+def timed(times: dict[str, float], step: str):  # type: ignore[no-untyped-def]
     began = time.perf_counter()
     yield
-    times[what] = time.perf_counter() - began
+    times[step] = time.perf_counter() - began
 
 
 def large_store(url: str, sampler: Sampler) -> dict[str, float]:
-    """Seconds to open, to resume and propose, and for one more trial after that."""
+    """Seconds to open the store, to resume, to propose and report a trial, and for one more trial."""
     times: dict[str, float] = {}
     with timed(times, "open"):
         store = TrialStore.open(url, "large")

@@ -1,4 +1,4 @@
-"""This project's solvers on a scan: time per iteration beside the floor of its transforms, residual against time."""
+"""Speed of this project's solvers on a scan: time per iteration, time of its transforms, residual against time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from objectives.ptychography.model.device import Machine
 from objectives.ptychography.objective import PtychographyObjective
 
 Point = dict[str, float]
-"""``iteration``, ``seconds`` up to its end, and the frozen state's relative intensity ``residual`` after it."""
+"""``iteration``, ``seconds`` up to its end, and the relative intensity ``residual`` of the frozen state after it."""
 
 SETTINGS: dict[str, dict[str, Value]] = {
     "lbfgs": {"preconditioner_floor": 0.01},
@@ -30,7 +30,7 @@ SETTINGS: dict[str, dict[str, Value]] = {
     "rpie": {"object_step": 0.3, "probe_step": 0.3},
     "adam": {"object_learning_rate": 5e-3, "probe_learning_rate": 3e-2},
 }
-"""Solver -> what differs from the defaults; chosen, as the peers' settings are, for a low residual in little time."""
+"""Solver -> settings that differ from the defaults, chosen like the peers' for a low residual in little time."""
 
 _ITERATIONS = {"lbfgs": 30}
 _REPEATS = 3
@@ -41,11 +41,11 @@ class Pace:
     """How fast a solver iterates.
 
     Attributes:
-        seconds: per pattern and iteration.
-        floor: the same of its Fourier transforms alone, on an array that stays in the cache.
-        in_place: the same of the solver's loop with nothing but its transforms left in it, on its own arrays; None for
+        seconds: processor seconds per pattern and iteration.
+        floor: seconds of its Fourier transforms alone, on an array that stays in the cache.
+        in_place: seconds of the solver's loop with everything but its transforms left out, on its own arrays; None for
             L-BFGS, whose line search needs true values.
-        transforms: two-dimensional transforms per pattern and iteration.
+        transforms: number of two-dimensional transforms per pattern and iteration.
     """
 
     seconds: float
@@ -55,13 +55,13 @@ class Pace:
 
     @property
     def ratio(self) -> float:
-        """Time over the floor."""
+        """``seconds`` divided by ``floor``."""
         return self.seconds / self.floor
 
 
 @dataclass
 class _Watch:
-    """Progress callback that notes the processor time, and the transforms recorded so far, after every iteration."""
+    """Progress callback that records the processor time and the number of transforms after every iteration."""
 
     calls: Counter[Transform] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -74,7 +74,7 @@ class _Watch:
 
 
 class Problem:
-    """One scan, opened, with the true geometry and the probe refined, as the peers have it."""
+    """One opened scan, with the true geometry and a refined probe, as for the peers."""
 
     def __init__(self, scan: Scan) -> None:
         self.scan = scan
@@ -88,7 +88,7 @@ class Problem:
         return 1 - float(evaluation.metrics.get("consistency", 0.0))
 
     def pace(self, solver: str, iterations: int = 10) -> Pace:
-        """Time ``iterations - 1`` iterations (the first holds the start) and the transforms they contain."""
+        """Time ``iterations - 1`` iterations (the first includes the start) and the transforms they contain."""
         with recorded_transforms() as calls:
             watch = _Watch(calls)
             self._run(solver, iterations, watch)
@@ -103,7 +103,7 @@ class Problem:
         return Pace(spent, floor_seconds(made) / per, in_place, images / per)
 
     def _fastest(self, solver: str, iterations: int) -> float:
-        """Seconds of all iterations but the first, the least of several runs."""
+        """Seconds of all iterations except the first; the minimum over several runs."""
         spans = []
         for _ in range(_REPEATS):
             watch = _Watch()
@@ -112,11 +112,11 @@ class Problem:
         return min(spans)
 
     def curve(self, solver: str) -> list[Point]:
-        """Residual of the frozen state after 1, 2, ... iterations, each of its own reconstruction from the start.
+        """Residual of the frozen state after 1, 2, ... iterations, each by a reconstruction of its own.
 
-        Seconds count from the call, so unlike the peers' they include preparing the scan's geometry and batches.
+        Seconds count from the call; unlike the peers', they include the preparation of the scan's geometry and batches.
         """
-        self._run(solver, 1, _Watch())  # what is compiled or imported at first use
+        self._run(solver, 1, _Watch())  # compiles and imports whatever is needed at first use
         points = []
         for iterations in range(1, _ITERATIONS.get(solver, 15) + 1):
             watch = _Watch()

@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/proposal_time.py
 
-Six parameters; trials crowd towards the optimum, as a search's do. With derivatives, without, and with a cheap level.
+Six parameters; trials crowd towards the optimum, as they do in a search. Measured with derivatives, without them, and
+with a cheap level.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ REPEATS = 3
 
 
 def history(count: int, *, gradient: bool, cheap: bool) -> History:
-    """Trials of a curved hill with its top at 0.4: a third anywhere, the others ever nearer to the top."""
+    """Trials on a curved hill with its top at 0.4: a third of them anywhere, the others ever nearer to the top."""
     random = np.random.default_rng(0)
     spread = np.where(np.arange(count) % 3 == 0, 1.0, 0.6 * 0.99 ** np.arange(count))[:, None]
     X = np.clip(0.4 + spread * random.uniform(-0.4, 0.6, (count, DIMENSIONS)), 0.0, 1.0)
@@ -36,7 +37,7 @@ def history(count: int, *, gradient: bool, cheap: bool) -> History:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the seconds of one proposal."""
     torch.set_num_threads(1)
     space = Space(tuple(Dimension(f"x{i}", differentiable=True) for i in range(DIMENSIONS)))
     for name, gradient, costs in (

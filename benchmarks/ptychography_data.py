@@ -1,8 +1,8 @@
 """The data that the benchmarks reconstruct: simulated 4D-STEM of a monolayer, written once and kept.
 
-Two scans that every package can be given alike: a square raster and a known lens, no mismatch but the defocus, which
-every package is told. Each is written as the project's own measurement file and as a plain ``.npz`` that anyone can
-read. A third file holds counts enough to measure memory with.
+Two scans suit every package equally: a square raster, a known lens, and no mismatch except the defocus, which every
+package is given. Each is written as the project's own measurement file and as a plain ``.npz`` that any program can
+read. A third file is large enough to measure memory with.
 
     python benchmarks/ptychography_data.py FOLDER
 """
@@ -52,13 +52,13 @@ class Scan:
     """One of :data:`SCANS` on disk.
 
     Attributes:
-        measurement: the project's own file.
-        plain: the same patterns and geometry for other packages: ``patterns`` float32 (position, det_y, det_x), beam at
-            (N//2, N//2), and the scalars ``scan_points``, ``scan_step_angstrom``, ``energy_kev``,
-            ``semi_convergence_mrad``, ``c10_angstrom``, ``sampling_per_angstrom`` (reciprocal pixel).
+        measurement: path of the project's own file.
+        plain: path of a file with the same patterns and geometry for other packages: ``patterns`` float32 (position,
+            det_y, det_x), beam at (N//2, N//2), and the scalars ``scan_points``, ``scan_step_angstrom``,
+            ``energy_kev``, ``semi_convergence_mrad``, ``c10_angstrom``, ``sampling_per_angstrom`` (reciprocal pixel).
         defocus: the true defocus in angstrom, positive = underfocus.
         positions, pixels: number of patterns, and of pixels along each of their sides.
-        noise_floor: relative intensity residual ||y - Hx|| / ||y|| that the true patterns have, from the shot noise.
+        noise_floor: relative intensity residual ||y - Hx|| / ||y|| of the true patterns, due to shot noise.
     """
 
     measurement: Path
@@ -70,7 +70,7 @@ class Scan:
 
 
 def default_folder() -> Path:
-    """Where the data lie unless a folder is named: the user's cache."""
+    """The folder of the data unless another is named: the user's cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "autotune" / "benchmarks"
 
@@ -113,7 +113,7 @@ def _simulate(settings: SimulationSettings, path: Path, plain: Path) -> None:
 
 
 def large_scan(folder: Path, points: int = 64, pixels: int = 128) -> Path:
-    """A measurement file of ``points`` x ``points`` patterns of ``pixels`` x ``pixels`` counts, for memory.
+    """Write a file of ``points`` x ``points`` patterns of ``pixels`` x ``pixels`` counts, to measure memory with.
 
     A smooth object on a grid is enough here: only the sizes matter.
     """

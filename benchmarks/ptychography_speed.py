@@ -1,9 +1,9 @@
-"""Speed of the ptychography solvers: beside the bare cost of their Fourier transforms, and beside two other packages.
+"""Speed of the ptychography solvers, compared with their Fourier transforms alone and with two other packages.
 
     python benchmarks/ptychography_speed.py --peers-python PEERS/bin/python --json speed.json
 
-One thread. Seconds are processor seconds, which other work on the machine disturbs least; where the wall's clock says
-much more, the machine was busy and the output says so. Peers run in their own interpreter (benchmarks/README.md says
+One thread. Seconds are processor seconds, which other work on the machine disturbs least; where wall-clock seconds are
+much longer, the machine was busy, and the output says so. Peers run in their own interpreter (benchmarks/README.md says
 how to make one); without it they are left out.
 """
 
@@ -32,12 +32,12 @@ _PEERS: dict[str, dict[int, list[str]]] = {
 }
 """Script -> pixels -> arguments. The scripts' defaults are the settings that did best (benchmarks/README.md)."""
 _NEAR = 1.05
-"""The easier target is this times the lowest residual that the peer reached."""
+"""The easier target, as a multiple of the lowest residual that the peer reached."""
 _BUSY = 1.15
 
 
 def machine() -> dict[str, Any]:
-    """What this runs on."""
+    """Processor, load and software versions of this machine."""
     model = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -49,7 +49,7 @@ def machine() -> dict[str, Any]:
 
 
 def run_peer(python: Path, script: str, scan: Scan) -> dict[str, Any]:
-    """One peer's reconstruction: its report, or what went wrong under ``error``."""
+    """Run one peer's reconstruction and return its report, or the failure under ``error``."""
     path = Path(__file__).parent / "peers" / script
     command = [str(python), str(path), str(scan.plain), *_PEERS[script][scan.pixels]]
     alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -63,7 +63,7 @@ def run_peer(python: Path, script: str, scan: Scan) -> dict[str, Any]:
 
 
 def compare(peer: dict[str, Any], own: dict[str, list[Point]]) -> list[dict[str, Any]]:
-    """Seconds to the peer's lowest residual, and to one a little above it: the peer's and each of our solvers'."""
+    """Seconds of the peer and of each of our solvers to the peer's lowest residual, and to one slightly above it."""
     lowest = min(point["residual"] for point in peer["curve"])
     rows = []
     for target in (lowest, _NEAR * lowest):
@@ -77,7 +77,7 @@ def compare(peer: dict[str, Any], own: dict[str, list[Point]]) -> list[dict[str,
 
 
 def print_pace(paces: list[dict[str, Any]]) -> None:
-    """Table of solvers."""
+    """Print the table of our solvers' time per iteration."""
     print("\nTime per pattern and iteration, probe refined, in microseconds")
     print("(its FFTs: alone, on an array in the cache; in place: the solver's loop with only its FFTs left in it)")
     heads = ("solver", "its FFTs", "ratio", "in place", "ratio", "FFTs")
@@ -94,7 +94,7 @@ def print_pace(paces: list[dict[str, Any]]) -> None:
 
 
 def print_own_curves(scan: Scan, own: dict[str, list[Point]]) -> None:
-    """Lowest residual of each of our solvers."""
+    """Print the lowest residual of each of our solvers."""
     print(f"\n{scan.positions} patterns of {scan.pixels}x{scan.pixels}; residual of the truth {scan.noise_floor:.4f}")
     for solver, curve in own.items():
         end = min(curve, key=lambda point: point["residual"])
@@ -105,7 +105,7 @@ def print_own_curves(scan: Scan, own: dict[str, list[Point]]) -> None:
 
 
 def print_peer(peer: dict[str, Any], scan: Scan, rows: list[dict[str, Any]]) -> None:
-    """One peer beside us."""
+    """Print the comparison with one peer."""
     curve = peer["curve"]
     end = curve[-1]
     per_pattern = 1e6 * end["seconds"] / len(curve) / scan.positions
@@ -127,7 +127,7 @@ def print_peer(peer: dict[str, Any], scan: Scan, rows: list[dict[str, Any]]) -> 
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Everything, printed as it comes."""
+    """Measure everything, and print each part as it is finished."""
     facts = machine()
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     print(f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} thread used, load {facts['load']:.1f}")
@@ -159,7 +159,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def peers_python(named: Path | None) -> Path | None:
-    """The peers' interpreter; None, and a word about it, where there is none."""
+    """The peers' interpreter; None, with a printed notice, where there is none."""
     named = named or Path(os.environ.get("AUTOTUNE_PEERS_PYTHON", ""))
     if named.expanduser().is_file():
         return named.expanduser()

@@ -1,16 +1,16 @@
-"""What recording in MLflow costs a study, in an empty SQLite database and in one that holds thousands of runs.
+"""Cost of recording a study in MLflow, in an empty SQLite database and in one that holds thousands of runs.
 
 Run `python -m benchmarks.recording`. A study is run without a record, with one in an empty database, and with one among
-earlier runs, in turns. Its evaluations leave this process free for `--seconds`, as those on a GPU or in a worker do;
-with 0, the recorder has nothing to hide behind, and the study waits for all it does.
+earlier runs, in turns. Its evaluations leave this process idle for `--seconds`, as those on a GPU or in a worker do.
+With 0 there is no idle time in which the recorder could work, and the study waits for all of it.
 
 Every trial has four metrics, six slopes, a curve of 100 points and an array. Columns, in ms per trial:
 
 - between trials: median time from the end of one trial to the end of the next;
-- whole run: with the opening and the closing of the record, in which the recorder catches up;
-- processor: the whole run's time of the processor, in all threads, which other work on the machine disturbs less.
+- whole run: including the opening and the closing of the record, when the recorder catches up;
+- processor: processor time of the whole run in all threads, which other work on the machine disturbs less.
 
-What a record adds to the whole run is what it costs the study.
+The cost of a record is the time that it adds to the whole run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NAMES = tuple("abcdef")
 CURVE, ARRAY = 100, 128
 TABLES = ("runs", "tags", "params", "metrics", "latest_metrics")
 SEED_TRIALS = 20
-"""Trials of the study whose runs are copied to make the earlier ones."""
+"""Trials of the study whose runs are copied to make the earlier runs."""
 
 
 class Settings(BaseModel):
@@ -51,7 +51,7 @@ class Settings(BaseModel):
 
 
 class Talkative:
-    """An objective that waits, and tells as much as a reconstruction does."""
+    """An objective that waits, and reports as much as a reconstruction does."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -72,7 +72,7 @@ class Talkative:
         value = float(values["a"])
         return Evaluation(
             Status.COMPLETE,
-            {told.name: value for told in self.metrics()},
+            {metric.name: value for metric in self.metrics()},
             gradient=dict.fromkeys(NAMES, value),
             curve={"value": [value * (1 - 1 / step) for step in range(1, CURVE + 1)]},
             arrays={"object": np.full((ARRAY, ARRAY), value, dtype=np.float32)},
@@ -93,7 +93,7 @@ talkative = TalkativeType()
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run, ms per trial."""
+    """Cost of one run, in ms per trial."""
 
     between: float
     whole: float
@@ -101,7 +101,7 @@ class Cost:
 
 
 def run(folder: Path, trials: int, database: Path | None, seconds: float = 0.0) -> Cost:
-    """Run a study in a new home; with ``database``, a copy of it is where it is recorded."""
+    """Run a study in a new home; where ``database`` is given, record it in a copy of that."""
     home = Home(Path(tempfile.mkdtemp(dir=folder)))
     if database is not None:
         shutil.copy(database, home.folder / "mlflow.db")
@@ -120,7 +120,7 @@ def run(folder: Path, trials: int, database: Path | None, seconds: float = 0.0) 
     path.write_text(json.dumps(study), encoding="utf-8")
     clock = Clock()
     began, processor = time.perf_counter(), time.process_time()
-    with patch("autotune.runs.finish.find_answer", return_value=None):  # takes seconds that vary
+    with patch("autotune.runs.finish.find_answer", return_value=None):  # its time varies by seconds
         outcome = run_study(load_study(path), home=home, watcher=clock)
     whole, processor = time.perf_counter() - began, time.process_time() - processor
     if outcome.warning:
@@ -132,7 +132,7 @@ def run(folder: Path, trials: int, database: Path | None, seconds: float = 0.0) 
 
 
 def migrated(folder: Path) -> Path:
-    """An MLflow database without a run."""
+    """Make an MLflow database without runs."""
     from mlflow import MlflowClient
 
     path = folder / "migrated.db"
@@ -141,7 +141,7 @@ def migrated(folder: Path) -> Path:
 
 
 def filled(folder: Path, database: Path, runs: int) -> Path:
-    """A database with so many earlier runs: those of a small study, copied past MLflow, which would take long."""
+    """Make a database with ``runs`` earlier runs, copied from a small study's in SQL: MLflow would take long."""
     run(folder, SEED_TRIALS, database)
     path = folder / "filled.db"
     shutil.copy(folder / "latest.db", path)
@@ -166,8 +166,8 @@ def filled(folder: Path, database: Path, runs: int) -> Path:
 
 def held(database: Path) -> int:
     with closing(sqlite3.connect(database)) as connection:
-        found: int = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
-        return found
+        count: int = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
+        return count
 
 
 def main() -> None:
@@ -181,13 +181,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         empty = migrated(folder)
-        full = filled(folder, empty, given.earlier)  # imports all that a run needs, too
+        full = filled(folder, empty, given.earlier)  # also imports everything that a run needs
         kinds = {"no record": None, "empty database": empty, f"{held(full)} earlier runs": full}
         costs: dict[str, list[Cost]] = {kind: [] for kind in kinds}
         for _ in range(given.repeats):
             for kind, database in kinds.items():
                 costs[kind].append(run(folder, given.trials, database, given.seconds))
-    best = {kind: _quickest(found) for kind, found in costs.items()}
+    best = {kind: _quickest(repeats) for kind, repeats in costs.items()}
     without, first, last = best.values()
     print(
         f"| ms per trial, {given.trials} trials of {given.seconds:g} s | between trials | whole run | processor |\n"
@@ -202,8 +202,8 @@ def main() -> None:
     print(f"Ratio: {(last.whole - without.whole) / (first.whole - without.whole):.2f}, of the processor {ratio:.2f}.")
 
 
-def _quickest(found: Sequence[Cost]) -> Cost:
-    return Cost(*(min(getattr(cost, field.name) for cost in found) for field in fields(Cost)))
+def _quickest(costs: Sequence[Cost]) -> Cost:
+    return Cost(*(min(getattr(cost, field.name) for cost in costs) for field in fields(Cost)))
 
 
 if __name__ == "__main__":

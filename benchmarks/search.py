@@ -1,6 +1,6 @@
 """Search engines side by side: this project's Gaussian process and five peers on the same problems with the same seeds.
 
-    python benchmarks/search.py run --peers-python PEERS/bin/python      # hours; stops and goes on as you like
+    python benchmarks/search.py run --peers-python PEERS/bin/python      # hours; may be stopped and continued
     python benchmarks/search.py reference                                # best values of the calibrations
     python benchmarks/search.py show                                     # tables, and docs/benchmarks/search.md
 
@@ -10,9 +10,8 @@ an engine that is not installed is left out, and the output says so:
     python3 -m venv PEERS
     PEERS/bin/pip install torch==2.13.0 botorch ax-platform optuna scikit-optimize
 
-One line per finished search is added to --results, and finished ones are passed over: a run that was killed goes on
-where it was. A search is made again where its problem gives other values by now and, with --rerun, where our sources
-have changed.
+One line per finished search is added to --results, and finished ones are skipped: a run that was killed continues where
+it was. A search is repeated if its problem now gives other values and, with --rerun, if our sources have changed.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _finished(arguments: argparse.Namespace, problem: Problem, seed: int, kind: EngineKind, instance: Instance) -> bool:
-    """Whether the cell is in the file, long enough, of this problem, and, with --rerun, by the present engine."""
+    """Whether the file has the cell, long enough, of this problem, and, with --rerun, by the present engine."""
     cell = read(arguments.results).cells.get((kind.name, problem.name, seed))
     if cell is None or len(cell.outcomes) < arguments.trials:
         return False
@@ -64,7 +63,7 @@ def _finished(arguments: argparse.Namespace, problem: Problem, seed: int, kind: 
 
 
 def _run_one(arguments: argparse.Namespace, problem: Problem, seed: int, kind: EngineKind, instance: Instance) -> bool:
-    """Run one cell and keep it; False where the engine is not installed."""
+    """Run one cell and append it to the file; False where the engine is not installed."""
     place = f"{kind.name:>13} {problem.name:<13} seed {seed}"
     try:
         engine = start(kind, problem.space, seed, arguments.peers_python)
@@ -88,20 +87,20 @@ def reference(arguments: argparse.Namespace) -> None:
     """Search for the best values of the problems that have none in closed form."""
     for problem in (PROBLEMS[name] for name in arguments.problems):
         for seed in range(arguments.seeds):
-            if problem.optimum is not None or _found(arguments, problem, seed):
+            if problem.optimum is not None or _has_reference(arguments, problem, seed):
                 continue
-            found = find_reference(problem, seed, arguments.evaluations)
-            append(arguments.results, found)
-            print(f"{problem.name} seed {seed}: {found.value:.6f} at {found.point}", flush=True)
+            best = find_reference(problem, seed, arguments.evaluations)
+            append(arguments.results, best)
+            print(f"{problem.name} seed {seed}: {best.value:.6f} at {best.point}", flush=True)
 
 
-def _found(arguments: argparse.Namespace, problem: Problem, seed: int) -> bool:
-    """Whether the file has a reference of this problem that was searched for as long."""
-    known = read(arguments.results).references.get((problem.name, seed))
-    if known is None or known.evaluations < arguments.evaluations:
+def _has_reference(arguments: argparse.Namespace, problem: Problem, seed: int) -> bool:
+    """Whether the file has a reference of this problem from a search of at least as many evaluations."""
+    stored = read(arguments.results).references.get((problem.name, seed))
+    if stored is None or stored.evaluations < arguments.evaluations:
         return False
     instance = problem.instance(seed)
-    return problem.same(known.sample, problem.sample(instance), instance)
+    return problem.same(stored.sample, problem.sample(instance), instance)
 
 
 def show(arguments: argparse.Namespace) -> None:
@@ -145,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Run the command line."""
-    warnings.simplefilter("ignore")  # what the packages say to their users is not the comparison's
+    warnings.simplefilter("ignore")  # the packages' warnings to their users do not concern the comparison
     arguments = _parser().parse_args()
     arguments.command(arguments)
 

@@ -1,7 +1,7 @@
 """One reconstruction by PtyRAD 1.0.0, in its own interpreter: residual against seconds, as JSON on the last line.
 
-Seconds are processor seconds of the iterations alone, without imports and set-up; on one thread of an idle machine they
-are the seconds of a clock on the wall, and other work on the machine adds little to them.
+Seconds are processor seconds of the iterations alone, without imports and set-up. On one thread of an idle machine they
+equal wall-clock seconds, and other work on the machine adds little to them.
 
 The package runs through its public interface (``PtyRADParams``, ``PtyRADSolver.reconstruct``). Its function for one
 iteration is wrapped, to read the clock and, outside the clock, to evaluate the frozen state after it. PtyRAD runs its
@@ -33,14 +33,14 @@ import numpy as np
 import torch
 
 _DECLARATIONS = torch.library.Library("torchvision", "FRAGMENT")
-"""Lives as long as the process: with it its operators would go."""
+"""Kept as long as the process runs, for its operators vanish with it."""
 
 
 def import_torchvision() -> None:
     """Import torchvision, which PtyRAD needs, beside a CPU build of torch.
 
-    The wheel on PyPI is built for CUDA; beside a CPU build of torch its C++ part does not load, and its Python part
-    then fails to register fakes for two operators, which nothing here uses: declare them.
+    The wheel on PyPI is built for CUDA. With a CPU build of torch its C++ part does not load, and its Python part then
+    fails to register fakes for two operators. Nothing here uses these, so it is enough to declare them.
     """
     try:
         import torchvision
@@ -53,7 +53,7 @@ def import_torchvision() -> None:
 
 
 def settings(options: argparse.Namespace, data: dict[str, Any], patterns: Path, folder: str) -> dict[str, Any]:
-    """PtyRAD's parameters: true geometry, one slice, one mode; nothing else updated, blurred or filtered."""
+    """PtyRAD's parameters: true geometry, one slice, one mode; nothing else is updated, blurred or filtered."""
     points, pixels = int(data["scan_points"]), data["patterns"].shape[-1]
     off = {"start_iter": None, "lr": 0}
 
@@ -123,14 +123,14 @@ def intensity_residual(model: Any, batch: int = 32) -> float:
 
 
 class Clock:
-    """Stands in for PtyRAD's function of one iteration: times it, then evaluates the state."""
+    """Replaces PtyRAD's function of one iteration: times the original, then evaluates the state."""
 
     def __init__(self, step: Callable[..., Any]) -> None:
         self._step = step
         self.reset()
 
     def reset(self) -> None:
-        """Start again at zero."""
+        """Set the time back to zero."""
         self.seconds = self.wall_seconds = 0.0
         self.curve: list[dict[str, float]] = []
 

@@ -3,7 +3,7 @@
 Seconds are processor seconds of the iterations alone, without imports and set-up (see ptyrad_reconstruct.py).
 
 The package runs through its public interface: ``SingleslicePtychography(...).preprocess(...)``, then ``reconstruct``
-for one iteration at a time, each continuing the last. Between them, outside the clock, the state is evaluated.
+for one iteration at a time, each continuing the last. The state is evaluated between them, outside the measured time.
 
     python py4dstem_reconstruct.py scan64.npz --iterations 20
 """
@@ -30,7 +30,7 @@ from py4DSTEM.process.phase.utils import fft_shift
 
 
 def prepare(data: dict[str, Any], object_type: str) -> Any:
-    """A reconstruction ready to iterate: true geometry, patterns centred by whole pixels only."""
+    """Prepare a reconstruction: true geometry, patterns centred by whole pixels only."""
     points, pixels = int(data["scan_points"]), data["patterns"].shape[-1]
     cube = py4DSTEM.DataCube(data=data["patterns"].reshape(points, points, pixels, pixels))
     cube.calibration.set_R_pixel_size(float(data["scan_step_angstrom"]))
@@ -51,7 +51,7 @@ def prepare(data: dict[str, Any], object_type: str) -> Any:
         plot_probe_overlaps=False,
         force_com_rotation=0.0,
         force_com_transpose=False,
-        # Without this the patterns are moved by their measured centre of mass, by spline interpolation.
+        # Otherwise the patterns are shifted by their measured centre of mass, with spline interpolation.
         force_com_shifts=(pixels / 2, pixels / 2),
         shifting_interpolation_order=1,
     )

@@ -1,8 +1,8 @@
 """Two calibrations of a simulated 4D-STEM measurement, by the project's own ptychography.
 
-The measurement is that of ``studies/demo.yaml``; every benchmark seed is another specimen, other shot noise and another
-true instrument, drawn from the study's ranges but never from the middle tenth of what is searched: the middle is where
-some engines begin.
+The measurement is that of ``studies/demo.yaml``. Every benchmark seed draws another specimen, other shot noise and
+another true instrument from the study's ranges, but never from the middle tenth of the searched range, for some engines
+begin in the middle.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ SEARCHED: Mapping[str, tuple[float, float]] = {
     "defocus": (0, 250),
     "scan_rotation": (-20, 20),
 }
-"""Parameter -> range that is searched."""
+"""Parameter -> searched range."""
 ITERATIONS = 12
 
 _MIDDLE = 0.05
 _METRIC = "consistency"
 _DIVERGED = 0.0
-"""What a diverged reconstruction counts for, to every engine alike: a model without any counts reaches this."""
+"""Value of a diverged reconstruction, for every engine: that of a model without any counts."""
 
 
 def draw_truth(names: tuple[str, ...], seed: int) -> dict[str, float]:

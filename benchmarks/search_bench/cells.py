@@ -1,6 +1,6 @@
-"""Cells of the comparison: one engine on one problem with one seed; and the file that keeps the finished ones.
+"""Cells of the comparison (one engine on one problem with one seed), and the file that keeps the finished ones.
 
-The file has one JSON object per line and only ever grows; of several lines on the same thing the last one holds.
+The file has one JSON object per line and only ever grows; of several lines with the same key the last one counts.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Cell:
     """A finished search.
 
     Attributes:
-        engine, problem, seed: which.
-        version: of the engine.
-        scale: the instance's; regrets are stated over it.
+        engine, problem, seed: key of the cell.
+        version: version of the engine.
+        scale: scale of the instance, by which regrets are divided.
         outcomes: value of every trial, in order.
         points: parameter values of every trial.
         seconds: processor seconds of the engine for every trial.
-        sample: of the problem (:meth:`search_bench.problem.Problem.sample`).
+        sample: sample of the problem (:meth:`search_bench.problem.Problem.sample`).
     """
 
     engine: str
@@ -53,14 +53,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Reference:
-    """The best value found by a search near the truth that knows where to look.
+    """The best value of an instance, from a search that starts near its truth.
 
     Attributes:
-        problem, seed: of which instance.
+        problem, seed: key of the instance.
         value: the best value.
-        point: where.
-        evaluations: made to find it.
-        sample: as of a cell.
+        point: its parameter values.
+        evaluations: number of evaluations of the search.
+        sample: sample of the problem, as in a cell.
     """
 
     problem: str
@@ -73,26 +73,26 @@ class Reference:
 
 @dataclass(frozen=True)
 class Results:
-    """What a results file holds."""
+    """Content of a results file."""
 
     cells: Mapping[Key, Cell]
     references: Mapping[tuple[str, int], Reference]
 
     def samples(self, problem: str, seed: int) -> list[float]:
-        """What the cells of an instance, and its reference, say that the problem was."""
+        """Samples of the problem, from the cells of an instance and from its reference."""
         cells = [cell.sample for cell in self.cells.values() if (cell.problem, cell.seed) == (problem, seed)]
         reference = self.references.get((problem, seed))
         return [*cells, *([reference.sample] if reference else [])]
 
     def best_known(self, problem: str, seed: int) -> float:
-        """The highest value that anyone found on the instance; minus infinity where nobody looked."""
-        found = [max(cell.outcomes) for cell in self.cells.values() if (cell.problem, cell.seed) == (problem, seed)]
+        """The highest value that any search reached on the instance; minus infinity where there was none."""
+        reached = [max(cell.outcomes) for cell in self.cells.values() if (cell.problem, cell.seed) == (problem, seed)]
         reference = self.references.get((problem, seed))
-        return max([*found, *([reference.value] if reference else [])], default=-math.inf)
+        return max([*reached, *([reference.value] if reference else [])], default=-math.inf)
 
 
 def run_cell(name: str, problem: Problem, seed: int, engine: Engine, instance: Instance, trials: int) -> Cell:
-    """Search ``instance`` with ``engine`` for so many trials."""
+    """Search ``instance`` with ``engine`` for ``trials`` trials."""
     outcomes, points = [], []
     for _ in range(trials):
         values = engine.ask()
@@ -105,7 +105,7 @@ def run_cell(name: str, problem: Problem, seed: int, engine: Engine, instance: I
 
 
 def append(path: Path, entry: Cell | Reference) -> None:
-    """Add one line to the file, in one write: several processes may."""
+    """Append one line to the file in one write, so that several processes may do so at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = "cell" if isinstance(entry, Cell) else "reference"
     line = json.dumps({"kind": kind, **asdict(entry)}) + "\n"
@@ -117,7 +117,7 @@ def append(path: Path, entry: Cell | Reference) -> None:
 
 
 def read(path: Path) -> Results:
-    """What ``path`` holds; nothing where there is no such file. A line cut short is passed over."""
+    """Read a results file; empty where there is no such file. A line that is cut short is skipped."""
     cells: dict[Key, Cell] = {}
     references: dict[tuple[str, int], Reference] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:

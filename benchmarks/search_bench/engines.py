@@ -1,4 +1,4 @@
-"""The engines that are compared, each behind ask and tell: ours in this process, the others in one of their own."""
+"""The compared engines, each behind ask and tell: ours in this process, every other in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import optuna
 
 import autotune
-import autotune.search.gp_sampler  # now, so that OWN_VERSION is of what runs
+import autotune.search.gp_sampler  # now, so that OWN_VERSION describes the sources that run
 from autotune.objective import Evaluation, Metric, Status, Value
 from autotune.problem.space import Space
 from autotune.search.tuner import Search, Tuner
@@ -25,19 +25,19 @@ from search_bench.problem import Outcome
 
 
 class EngineMissingError(Exception):
-    """The engine is not installed where it was looked for."""
+    """The engine is not installed in its environment."""
 
 
 class EngineFailedError(Exception):
-    """The engine's process ended, or answered something else than a reply."""
+    """The engine's process ended, or its answer is not a valid reply."""
 
 
 class Engine(Protocol):
     """A search on one problem.
 
     Attributes:
-        version: of the package, as far as it decides what is proposed.
-        seconds: processor seconds of every ask so far, each with the tell before it.
+        version: version of the package, as far as it decides the proposals.
+        seconds: processor seconds of every ask so far, each including the tell before it.
     """
 
     version: str
@@ -55,10 +55,10 @@ class EngineKind:
     """One row of the comparison.
 
     Attributes:
-        name: the word for the command line.
-        title: its name in tables.
+        name: name on the command line.
+        title: name in tables.
         ours: whether it is this project's.
-        gradients: whether it is told gradients.
+        gradients: whether it receives gradients.
         elsewhere: whether it runs in the peers' environment rather than in this one.
     """
 
@@ -84,7 +84,7 @@ _DECIDES = ("objective", "problem", "search", "store", "surrogate")
 
 
 def _own_version() -> str:
-    """The project's version and a digest of the sources that decide what ``gp`` proposes."""
+    """The project's version and a digest of the sources that decide the proposals of ``gp``."""
     root = Path(autotune.__file__).parent
     named = [root / name for name in _DECIDES]
     files = [file for path in named for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
@@ -93,11 +93,11 @@ def _own_version() -> str:
 
 
 OWN_VERSION = _own_version()
-"""Of the sources that this process imported; they may change on disk while it runs."""
+"""Version of the sources that this process imported; they may change on disk while it runs."""
 
 
 class Own:
-    """The project's tuner, as a study runs it: a new sampler for every trial, everything it knows in the store."""
+    """The project's tuner, as a study runs it: a new sampler for every trial, and all state in the store."""
 
     def __init__(self, space: Space, seed: int, *, gradients: bool) -> None:
         self.version = OWN_VERSION
@@ -122,7 +122,7 @@ class Own:
         self._told = time.process_time() - started
 
     def close(self) -> None:
-        """Nothing to end: the store is in memory."""
+        """Do nothing: the store is in memory."""
 
 
 class Peer:
@@ -185,11 +185,11 @@ class Peer:
 
 
 def start(kind: EngineKind, space: Space, seed: int, peers_python: str | None) -> Engine:
-    """A new search by ``kind``.
+    """Start a new search with an engine of ``kind``.
 
     Raises:
-        EngineMissingError: it is not installed, or its environment is not named.
-        EngineFailedError: it does not start.
+        EngineMissingError: the engine is not installed, or its environment is not named.
+        EngineFailedError: the engine does not start.
     """
     if kind.ours:
         return Own(space, seed, gradients=kind.gradients)

@@ -1,8 +1,8 @@
 """Test functions, turned so that larger is better, with their gradients by automatic differentiation.
 
 Sources: Branin, Hartmann and Ackley as in D. Bingham and S. Surjanovic, "Virtual Library of Simulation Experiments",
-with Ackley's box shifted so that the optimum is not its middle. The curved valley and the mixed function are made up to
-look like a calibration and like the tuning of a solver.
+with Ackley's box shifted so that the optimum is not its middle. The curved valley and the mixed function are our own;
+they resemble a calibration and the tuning of a solver.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One search engine of another package, in a process and perhaps an environment of its own.
+"""One search engine of another package, in a process, and where necessary an environment, of its own.
 
     python peer_engine.py ENGINE SEED
 
@@ -25,7 +25,7 @@ Space = list[dict[str, Any]]
 
 
 class Engine(Protocol):
-    """A search: proposes parameter values, and is told what they are worth."""
+    """A search: it proposes parameter values, and is told their value."""
 
     version: str
 
@@ -143,7 +143,7 @@ class Skopt:
 
 
 class Column:
-    """One parameter as one column of BoTorch's unit cube; a categorical one as the number of its choice."""
+    """One parameter as a column of BoTorch's unit cube; a categorical one as the index of its choice."""
 
     def __init__(self, d: dict[str, Any]) -> None:
         self.name, self.type, self.log, self.choices = d["name"], d["type"], d.get("log", False), d.get("choices", [])
@@ -152,7 +152,7 @@ class Column:
         self.top = len(self.choices) - 1 if self.type == "categorical" else 1
         ints = range(int(d["low"]), int(d["high"]) + 1) if self.type == "int" else ()
         self.levels = [self.encode(i) for i in ints] or list(range(len(self.choices)))
-        """What the column may hold; empty where that is anything."""
+        """The values that the column may have; empty where any value is allowed."""
 
     def encode(self, value: Any) -> float:
         if self.type == "categorical":
@@ -212,7 +212,7 @@ class BoTorch:
         fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
         acquisition = qLogNoisyExpectedImprovement(model, X_baseline=x)
         bounds = torch.tensor([[0.0, c.top] for c in self._columns], dtype=torch.double).T
-        levels = {kind: {i: self._columns[i].levels for i in found} for kind, found in of_type.items()}
+        levels = {kind: {i: self._columns[i].levels for i in indices} for kind, indices in of_type.items()}
         if any(levels.values()):
             best, _ = optimize_acqf_mixed_alternating(
                 acquisition, bounds, discrete_dims=levels["int"], cat_dims=levels["categorical"], q=1
@@ -262,7 +262,7 @@ def serve(engine: Engine, requests: TextIO, replies: TextIO) -> None:
 
 def main() -> None:
     """Serve one engine over standard input and output."""
-    # What a package prints must not get between the replies.
+    # The package's own output must not get between the replies.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     name, seed = sys.argv[1], int(sys.argv[2])

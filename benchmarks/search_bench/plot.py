@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 
 from search_bench.summary import Summary
 
-# The palette of M. Okabe and K. Ito, "Color Universal Design" (2008), told apart with any colour vision; dashes say
-# the same again in grey.
+# The palette of M. Okabe and K. Ito, "Color Universal Design" (2008), is distinct with any colour vision; dashes make
+# the same distinction in grey.
 _STYLES = {
     "gp-gradients": ("#D55E00", "-", 2.6),
     "gp": ("#D55E00", "--", 2.2),

@@ -1,4 +1,4 @@
-"""What a search engine is set to: a space, a value to make large, and how near to the best value counts as found."""
+"""A problem for a search engine: a space, a value to maximise, and the regret at which the problem counts as solved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ORDINARY = 0.4
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one trial yields.
+    """The result of one trial.
 
     Attributes:
         value: larger is better; finite.
@@ -33,9 +33,9 @@ class Instance:
     """A problem as one benchmark seed poses it.
 
     Attributes:
-        evaluate: one trial; equal values give equal outcomes.
-        scale: regrets are stated over this: 1, or the noise ceiling of a measurement.
-        truth: a point near the best one, where the simulation tells; parameters without a true value are left out.
+        evaluate: evaluates one trial; equal values give equal outcomes.
+        scale: number by which regrets are divided: 1, or the noise ceiling of a measurement.
+        truth: a point near the best one, known from the simulation; parameters without a true value are left out.
     """
 
     evaluate: Callable[[Values], Outcome]
@@ -48,10 +48,10 @@ class Problem:
     """A problem; its instances share space and target.
 
     Attributes:
-        name: the word for the command line.
-        title: what it is, for the table.
-        space: what is searched.
-        target: regret (over the instance's scale) at which it counts as solved.
+        name: name on the command line.
+        title: description for the table.
+        space: the searched space.
+        target: regret (over the instance's scale) at which the problem counts as solved.
         instance: benchmark seed -> the problem as that seed poses it.
         optimum: the best value possible; None where it differs between instances and has to be searched for.
     """
@@ -69,9 +69,9 @@ class Problem:
         return self.target / 100
 
     def sample(self, instance: Instance) -> float:
-        """Value of ``instance`` at one ordinary point: where the code that computes it has changed, this tells."""
+        """Value of ``instance`` at one ordinary point; it differs if the code that computes it has changed."""
         return instance.evaluate(self.space.from_unit(np.full(self.space.width, _ORDINARY))).value
 
     def same(self, sample: float, other: float, instance: Instance) -> bool:
-        """Whether two samples are of the same problem, as far as regrets are told apart."""
+        """Whether two samples are of the same problem, within the resolution of regrets."""
         return abs(sample - other) <= self.resolution * instance.scale

@@ -18,7 +18,7 @@ from search_bench.problem import Instance, Problem
 
 _NEAR = 0.02
 _ANYWHERE = 0.25
-"""First standard deviations, in units of the range, of parameters with and without a true value."""
+"""Initial standard deviations, in units of the range, of parameters with and without a true value."""
 
 
 def find_reference(problem: Problem, seed: int, evaluations: int) -> Reference:
@@ -26,12 +26,12 @@ def find_reference(problem: Problem, seed: int, evaluations: int) -> Reference:
     instance = problem.instance(seed)
     named = [d for d in problem.space.dimensions if d.type == "categorical"]
     numbers = Space(tuple(d for d in problem.space.dimensions if d.type != "categorical"))
-    found = []
+    results = []
     for choices in itertools.product(*(d.choices for d in named)):
         chosen: dict[str, Value] = {d.name: choice for d, choice in zip(named, choices, strict=True)}
-        found.append(_search(instance, numbers, chosen, seed, evaluations))
-    value, point = max(found, key=lambda pair: pair[0])
-    return Reference(problem.name, seed, value, point, evaluations * len(found), problem.sample(instance))
+        results.append(_search(instance, numbers, chosen, seed, evaluations))
+    value, point = max(results, key=lambda pair: pair[0])
+    return Reference(problem.name, seed, value, point, evaluations * len(results), problem.sample(instance))
 
 
 def _search(

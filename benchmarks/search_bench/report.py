@@ -12,7 +12,7 @@ from search_bench.engines import BY_NAME
 from search_bench.summary import Row, Summary
 
 FEWER_TRIALS = 5.0
-"""Aim on the six-parameter calibration: so many times fewer trials than the best peer."""
+"""Aim on the six-parameter calibration: the factor by which trials are to be fewer than the best peer's."""
 WORSE_RANK = 1.1
 """Aim without gradients: a median rank at most this times the best peer's."""
 
@@ -36,7 +36,7 @@ over the seeds.
 
 
 def report(summaries: Sequence[Summary], results: Results, picture: str) -> str:
-    """The whole page; ``picture`` is the plot's file name."""
+    """Compose the whole page; ``picture`` is the plot's file name."""
     rows = [row for summary in summaries for row in summary.rows]
     seeds, trials = max(row.seeds for row in rows), max(len(row.regret) for row in rows)
     parts = [
@@ -133,14 +133,14 @@ def _regret(regret: float, resolution: float) -> str:
 
 
 def _ranks_table(summaries: Sequence[Summary]) -> str:
-    """Ranks of the engines without gradients, all marks of one problem in one field."""
+    """Table of the ranks of engines without gradients, with all marks of one problem in one field."""
     present = {row.kind.name for summary in summaries for row in summary.rows if row.ranks}
     kinds = [kind for kind in BY_NAME.values() if kind.name in present]
     header = ["problem", "seeds", *(kind.title for kind in kinds)]
     lines = []
     for summary in summaries:
-        found = [summary.row(kind.name) for kind in kinds]
-        ranks = [" / ".join(f"{row.ranks[m]:g}" for m in summary.marks) if row and row.ranks else "" for row in found]
+        rows = [summary.row(kind.name) for kind in kinds]
+        ranks = [" / ".join(f"{row.ranks[m]:g}" for m in summary.marks) if row and row.ranks else "" for row in rows]
         lines.append([summary.problem.name, str(summary.ranked_seeds), *ranks])
     marks = " / ".join(str(mark) for mark in (summaries[0].marks if summaries else ()))
     return f"## Median regret rank after {marks} trials, without gradients\n\n{table(header, lines)}"
@@ -161,7 +161,7 @@ def _processor() -> str:
 
 
 def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, columns aligned so that it reads as plain text, too."""
+    """Format a Markdown table with aligned columns, so that it reads as plain text, too."""
     rows = [list(header), *(list(line) for line in lines)]
     widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(header))]
     rule = ["-" * width for width in widths]

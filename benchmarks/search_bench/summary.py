@@ -23,13 +23,13 @@ class Row:
 
     Attributes:
         kind: the engine.
-        version: of the engine; several joined where its cells are of several.
-        seeds: finished cells.
+        version: version of the engine; several are joined where its cells differ.
+        seeds: number of finished cells.
         reached: how many of them reached the target.
         to_target: median number of trials to the target; infinite where most did not reach it.
         regret: median over seeds of the simple regret after 1, 2, ... trials, shape (trials,).
         ranks: mark -> median over seeds of its rank among the engines that take no gradients, 1 = least regret;
-            empty for one that takes them.
+            empty for an engine that takes them.
         seconds: median over seeds of the mean processor seconds per proposal.
     """
 
@@ -48,10 +48,10 @@ class Summary:
     """All engines on one problem, the rows in the order of :data:`search_bench.engines.ENGINES`.
 
     Attributes:
-        problem: which.
+        problem: the problem.
         rows: engines with finished cells.
-        ranked_seeds: seeds that all of the ranked engines finished, over which ranks are taken.
-        unlike: seeds whose cells are not of the same problem, because the code that computes it has changed.
+        ranked_seeds: seeds that all ranked engines finished; the ranks are medians over these.
+        unlike: seeds whose cells are of different problems, because the code that computes the problem has changed.
     """
 
     problem: Problem
@@ -61,7 +61,7 @@ class Summary:
 
     @property
     def marks(self) -> tuple[int, ...]:
-        """Those of :data:`MARKS` that every row reaches."""
+        """The :data:`MARKS` that every row reaches."""
         return tuple(mark for mark in MARKS if all(mark <= len(row.regret) for row in self.rows))
 
     def row(self, name: str) -> Row | None:
@@ -75,7 +75,7 @@ class Summary:
 
 
 def simple_regret(cell: Cell, optimum: float) -> Floats:
-    """How far the best value so far is below ``optimum``, over the scale, after every trial, shape (trials,)."""
+    """Distance of the best value so far from ``optimum``, over the scale, after every trial, shape (trials,)."""
     best = np.maximum.accumulate(np.array(cell.outcomes))
     return np.maximum(optimum - best, 0.0) / cell.scale
 
@@ -87,7 +87,7 @@ def trials_to(regret: Floats, target: float) -> float:
 
 
 def summarise(problem: Problem, results: Results, seeds: int, trials: int) -> Summary:
-    """What the cells of seeds 0, 1, ... (``seeds`` of them) say of ``problem``, their first ``trials`` trials each."""
+    """Summarise the cells of the first ``seeds`` seeds of ``problem``, with the first ``trials`` trials of each."""
     cells = {
         (name, seed): cell
         for (name, of, seed), cell in results.cells.items()
@@ -133,7 +133,7 @@ def _row(
 def _ranks(
     names: Sequence[str], regrets: dict[tuple[str, int], Floats], resolution: float, trials: int
 ) -> tuple[dict[str, dict[int, float]], int]:
-    """Engine -> mark -> median rank over the seeds that all of ``names`` finished; and how many those are."""
+    """Engine -> mark -> median rank over the seeds that all of ``names`` finished; and the number of these seeds."""
     seeds = [seed for seed in {seed for _, seed in regrets} if all((name, seed) in regrets for name in names)]
     if not seeds:
         return {}, 0

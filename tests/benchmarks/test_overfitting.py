@@ -78,11 +78,11 @@ def test_a_tuning_gives_what_its_best_trial_had(tmp_path: Path) -> None:
     document = overfitting.study(0, 500.0, "held_out", 2, PIXELS)
     document["objective"]["simulate"]["scan_points"] = 6
     document["parameters"] = {**document["parameters"], "iterations": {"low": 2, "high": 4}}
-    found = overfitting.tuned(document)
-    assert set(found.values) == set(HYPERPARAMETERS)
-    assert 2 <= found.values["iterations"] <= 4
+    tuned = overfitting.tuned(document)
+    assert set(tuned.values) == set(HYPERPARAMETERS)
+    assert 2 <= tuned.values["iterations"] <= 4
     # Other counts, another reconstruction.
-    assert found.as_tuned != found.of_all.correlation
+    assert tuned.as_tuned != tuned.of_all.correlation
 
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:

@@ -18,20 +18,20 @@ def test_a_comparison_goes_on_where_it_stopped_and_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results, output = tmp_path / "results.jsonl", tmp_path / "docs"
-    what = ("--results", results, "--problems", "branin", "--trials", "10", "--seeds", "1")
+    options = ("--results", results, "--problems", "branin", "--trials", "10", "--seeds", "1")
 
     def command(*arguments: str | Path) -> str:
         monkeypatch.setattr(sys, "argv", ["search.py", *map(str, arguments)])
         search.main()
         return capsys.readouterr().out
 
-    first = command("run", *what, "--engines", "gp-gradients", "optuna-tpe", "skopt")
+    first = command("run", *options, "--engines", "gp-gradients", "optuna-tpe", "skopt")
     assert "skopt is left out: state --peers-python" in first
     assert [json.loads(line)["engine"] for line in results.read_text().splitlines()] == ["gp-gradients", "optuna-tpe"]
-    assert command("run", *what, "--engines", "gp-gradients", "optuna-tpe", "--rerun", "gp-gradients") == ""
+    assert command("run", *options, "--engines", "gp-gradients", "optuna-tpe", "--rerun", "gp-gradients") == ""
     for module in (search, engines):  # as if the sources had changed: only ours is made again
         monkeypatch.setattr(module, "OWN_VERSION", "newer")
-    again = command("run", *what, "--engines", "gp-gradients", "optuna-tpe", "--rerun", "gp-gradients")
+    again = command("run", *options, "--engines", "gp-gradients", "optuna-tpe", "--rerun", "gp-gradients")
     assert "gp-gradients branin" in again
     assert "optuna-tpe" not in again
     lines = [json.loads(line) for line in results.read_text().splitlines()]
@@ -41,8 +41,8 @@ def test_a_comparison_goes_on_where_it_stopped_and_is_shown(
     branin = search.PROBLEMS["branin"]
     moved = Instance(lambda values: Outcome(branin.instance(0).evaluate(values).value + 0.001))
     monkeypatch.setitem(search.PROBLEMS, "branin", replace(branin, instance=lambda seed: moved))
-    assert "optuna-tpe branin" in command("run", *what, "--engines", "optuna-tpe")
-    text = command("show", *what, "--output", output)
+    assert "optuna-tpe branin" in command("run", *options, "--engines", "optuna-tpe")
+    text = command("show", *options, "--output", output)
     assert "| Optuna TPESampler " in text
     assert (output / "search.md").read_text() + "\n" == text
     assert (output / "search.png").read_bytes().startswith(b"\x89PNG")

@@ -50,20 +50,20 @@ def test_the_file_gives_back_what_was_added_last(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"kind": "cell", "engine": "cut sh\n')
     append(path, cell("gp", 0, [0.5], version="new"))
-    found = read(path)
-    assert found.cells == results(cell("gp", 0, [0.5], version="new"), cell("gp", 1, [0.3])).cells
-    assert found.references == {("calibration6", 0): Reference("calibration6", 0, 0.9, {"x": 0.25}, 40, 0.25)}
+    content = read(path)
+    assert content.cells == results(cell("gp", 0, [0.5], version="new"), cell("gp", 1, [0.3])).cells
+    assert content.references == {("calibration6", 0): Reference("calibration6", 0, 0.9, {"x": 0.25}, 40, 0.25)}
 
 
 def test_the_best_known_value_is_anyones() -> None:
-    known = results(
+    content = results(
         cell("gp", 0, [0.1, 0.95, 0.2]),
         cell("ax", 1, [0.3]),
         references=[Reference("calibration6", 0, 0.9, {}, 1, 0.25)],
     )
-    assert known.best_known("calibration6", 0) == 0.95
-    assert known.best_known("calibration6", 1) == 0.3
-    assert known.best_known("calibration8", 0) == -np.inf
+    assert content.best_known("calibration6", 0) == 0.95
+    assert content.best_known("calibration6", 1) == 0.3
+    assert content.best_known("calibration8", 0) == -np.inf
 
 
 def test_regret_is_of_the_best_so_far_over_the_scale() -> None:
@@ -125,8 +125,8 @@ def test_the_page_says_whether_the_aims_are_reached() -> None:
 
 def test_the_page_says_where_the_best_value_is_the_engines_own() -> None:
     cells = [cell("gp", seed, [0.5] * 10) for seed in range(2)]
-    known = results(*cells, references=[Reference("calibration6", 0, 0.6, {}, 1, 0.25)])
-    text = report([summarise(problem(optimum=None), known, 2, 10)], known, "p.png")
+    content = results(*cells, references=[Reference("calibration6", 0, 0.6, {}, 1, 0.25)])
+    text = report([summarise(problem(optimum=None), content, 2, 10)], content, "p.png")
     assert "For 1 of 2 seeds the best value is the engines' own" in text
 
 
@@ -156,10 +156,10 @@ def test_the_reference_search_finds_the_peak_of_the_better_choice() -> None:
         x, y = float(values["x"]), float(values["y"])
         return Outcome(-((x - 0.31) ** 2) - (y - 2.0) ** 2 / 64 + 0.1 * (values["c"] == "b"))
 
-    found = find_reference(
+    reference = find_reference(
         Problem("p", "P", space, 0.01, lambda seed: Instance(evaluate, truth={"x": 0.3})), seed=0, evaluations=200
     )
-    assert found.value == pytest.approx(0.1, abs=1e-6)
-    assert found.point["c"] == "b"
-    assert found.point["x"] == pytest.approx(0.31, abs=1e-3)
-    assert (found.seed, found.evaluations) == (0, 400)
+    assert reference.value == pytest.approx(0.1, abs=1e-6)
+    assert reference.point["c"] == "b"
+    assert reference.point["x"] == pytest.approx(0.31, abs=1e-3)
+    assert (reference.seed, reference.evaluations) == (0, 400)

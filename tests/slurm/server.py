@@ -1,7 +1,7 @@
 """A whole SLURM on this machine for a test: munged, slurmctld and slurmd, with everything they keep in one folder.
 
 Nothing of an installed cluster is read or changed: the daemons have a configuration, ports, a key and a socket of their
-own. They run as whoever calls; jobs run as the same user. Debian has them in ``slurm-wlm`` and ``munge``.
+own. They run as the calling user, and so do the jobs. Debian has them in ``slurm-wlm`` and ``munge``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
-_SECONDS = 30.0  # for a daemon to begin
+_SECONDS = 30.0  # for a daemon to start
 _CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={machine}
@@ -54,7 +54,7 @@ PartitionName=debug Nodes={machine} Default=YES MaxTime=INFINITE OverSubscribe=N
 
 
 class NoSlurm(Exception):
-    """SLURM cannot be set up here; says why."""
+    """SLURM cannot be set up here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ class Slurm:
     """A running cluster of one machine.
 
     Attributes:
-        folder: where it keeps everything.
-        environment: variables by which its commands find it.
+        folder: folder of all its files.
+        environment: variables by which its commands find the cluster.
     """
 
     folder: Path
     environment: Mapping[str, str]
 
     def command(self, *words: str) -> str:
-        """What one of its commands prints."""
+        """Run one of its commands, and return what it prints."""
         done = subprocess.run(
             words, env={**os.environ, **self.environment}, capture_output=True, text=True, check=True, timeout=30
         )
@@ -82,10 +82,10 @@ def slurm(cores: int = 2) -> Iterator[Slurm]:
     """Start a cluster, and end it with all its jobs afterwards.
 
     Args:
-        cores: that the one machine of the cluster says it has.
+        cores: number of cores that the cluster's machine reports.
 
     Raises:
-        NoSlurm: with the reason.
+        NoSlurm: the cluster cannot be started; with the reason.
     """
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
     missing = [name for name in _PROGRAMS if shutil.which(name, path=path) is None]
@@ -95,20 +95,20 @@ def slurm(cores: int = 2) -> Iterator[Slurm]:
         folder = Path(name)
         environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
         _configure(folder, cores)
-        found = Slurm(folder, environment)
+        cluster = Slurm(folder, environment)
         munge = [f"--key-file={folder / 'munge.key'}", f"--socket={folder / 'munge.socket'}"]
         munge += [f"--{kind}-file={folder / f'munged.{kind}'}" for kind in ("pid", "log", "seed")]
         for words in (["munged", "--foreground", "--force", *munge], ["slurmctld", "-D"], ["slurmd", "-D"]):
-            daemons.callback(_end, _start(words, found))
+            daemons.callback(_end, _start(words, cluster))
             if words[0] == "munged":
-                _wait_for(lambda: (folder / "munge.socket").exists(), "munged gives no socket", found)
-        _wait_for(lambda: "idle" in _state(found), "the cluster's machine does not become idle", found)
+                _wait_for(lambda: (folder / "munge.socket").exists(), "munged gives no socket", cluster)
+        _wait_for(lambda: "idle" in _state(cluster), "the cluster's machine does not become idle", cluster)
         try:
-            yield found
+            yield cluster
         finally:
-            found.command("scancel", "--user", pwd.getpwuid(os.getuid()).pw_name)
+            cluster.command("scancel", "--user", pwd.getpwuid(os.getuid()).pw_name)
             with suppress(NoSlurm):  # those that do not end do so with slurmd
-                _wait_for(lambda: not found.command("squeue", "--noheader"), "its jobs do not end", found)
+                _wait_for(lambda: not cluster.command("squeue", "--noheader"), "its jobs do not end", cluster)
 
 
 def _configure(folder: Path, cores: int) -> None:
@@ -136,15 +136,15 @@ def _free_ports() -> tuple[int, int]:
         return int(one.getsockname()[1]), int(other.getsockname()[1])
 
 
-def _start(words: list[str], found: Slurm) -> subprocess.Popen[bytes]:
-    with (found.folder / f"{words[0]}.out").open("wb") as printed:
+def _start(words: list[str], cluster: Slurm) -> subprocess.Popen[bytes]:
+    with (cluster.folder / f"{words[0]}.out").open("wb") as printed:
         return subprocess.Popen(
             words,
-            env={**os.environ, **found.environment},
+            env={**os.environ, **cluster.environment},
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=printed,
-            cwd=found.folder,
+            cwd=cluster.folder,
         )
 
 
@@ -157,21 +157,21 @@ def _end(daemon: subprocess.Popen[bytes]) -> None:
         daemon.wait()
 
 
-def _state(found: Slurm) -> str:
+def _state(cluster: Slurm) -> str:
     try:
-        return found.command("sinfo", "--noheader", "--format=%T")
+        return cluster.command("sinfo", "--noheader", "--format=%T")
     except subprocess.CalledProcessError:  # the controller is not there yet
         return ""
 
 
-def _wait_for(condition: Callable[[], bool], complaint: str, found: Slurm) -> None:
+def _wait_for(condition: Callable[[], bool], complaint: str, cluster: Slurm) -> None:
     deadline = time.monotonic() + _SECONDS
     while not condition():
         if time.monotonic() > deadline:
             said = "\n".join(
                 f"{log.name}: {log.read_text(errors='replace')[-600:]}"
                 for pattern in ("*.out", "*.log")
-                for log in sorted(found.folder.glob(pattern))
+                for log in sorted(cluster.folder.glob(pattern))
             )
             raise NoSlurm(f"{complaint}\n{said}")
         time.sleep(0.2)
