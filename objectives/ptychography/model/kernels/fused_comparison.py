@@ -1,5 +1,4 @@
-"""The compiled loops that compare expected with measured counts; see
-:mod:`objectives.ptychography.model.kernels.fused`."""
+"""The compiled loops of the fused kernels that compare expected with measured counts."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ _RUN = 512
 
 @compiled
 def _intensity_slope(expected: Any, measured: Any, valid: Any) -> tuple[Any, Any]:
-    """``expected`` becomes dL/dI; L, and the squared residual."""
+    """Turn ``expected`` into dL/dI; return L and the squared residual."""
     squared = valid.dtype.type(0)
     for j in range(expected.size):
         difference = (expected[j] - measured[j]) * valid[j]
@@ -28,7 +27,7 @@ def _intensity_slope(expected: Any, measured: Any, valid: Any) -> tuple[Any, Any
 
 @compiled
 def _amplitude_slope(expected: Any, measured: Any, valid: Any, floor: Any) -> tuple[Any, Any]:
-    """``expected`` becomes dL/dI; L, and the squared residual."""
+    """Turn ``expected`` into dL/dI; return L and the squared residual."""
     one = valid.dtype.type(1)
     value = squared = valid.dtype.type(0)
     for j in range(expected.size):
@@ -43,7 +42,7 @@ def _amplitude_slope(expected: Any, measured: Any, valid: Any, floor: Any) -> tu
 
 @compiled
 def _poisson_slope(expected: Any, measured: Any, valid: Any, floor: Any) -> tuple[Any, Any]:
-    """``expected`` becomes dL/dI; L, and the squared residual."""
+    """Turn ``expected`` into dL/dI; return L and the squared residual."""
     one = valid.dtype.type(1)
     value = squared = valid.dtype.type(0)
     for j in range(expected.size):
@@ -57,7 +56,7 @@ def _poisson_slope(expected: Any, measured: Any, valid: Any, floor: Any) -> tupl
 
 @compiled
 def _slope(expected: Any, measured: Any, valid: Any, floor: Any, loss: Any) -> tuple[float, float]:
-    """``expected`` becomes dL/dI of one pattern; L, and the squared residual."""
+    """Turn ``expected`` into dL/dI of one pattern; return L and the squared residual."""
     value = squared = 0.0
     for start in range(0, expected.size, _RUN):
         # Views that start at 0: an index that might be negative costs a branch, and with it the vector instructions.
@@ -75,7 +74,7 @@ def _slope(expected: Any, measured: Any, valid: Any, floor: Any, loss: Any) -> t
 
 @compiled
 def _expect(waves: Any, scale: Any, background: Any, expected: Any) -> None:
-    """Expected counts of one pattern, from its waves (m, pixel)."""
+    """Set ``expected`` to the expected counts of one pattern with waves (m, pixel)."""
     w = waves[0]
     for j in range(expected.size):
         expected[j] = scale * (w[j].real * w[j].real + w[j].imag * w[j].imag) + background
@@ -87,7 +86,7 @@ def _expect(waves: Any, scale: Any, background: Any, expected: Any) -> None:
 
 @compiled
 def _weigh(waves: Any, scale: Any, slope: Any) -> None:
-    """Waves (m, pixel) of one pattern times scale * dL/dI."""
+    """Multiply the waves (m, pixel) of one pattern by scale * dL/dI."""
     for m in range(len(waves)):
         w = waves[m]
         for j in range(slope.size):
@@ -106,7 +105,7 @@ def residual_loop(
     floor: Any,
     loss: Any,
 ) -> tuple[float, float]:
-    """Waves (b, m, pixel), patterns (position, pixel), valid (mask, pixel), mask_of (position,)."""
+    """See :meth:`Kernels.residual`, with one axis of pixels: waves (b, m, pixel), patterns and masks (n, pixel)."""
     expected = np.empty(waves.shape[2], valid.dtype)
     value = squared = 0.0
     for b in range(len(waves)):
@@ -121,7 +120,7 @@ def residual_loop(
 
 @compiled
 def _score_slope(expected: Any, measured: Any, valid: Any, floor: Any, of_amplitude: bool) -> tuple[Any, Any, Any]:
-    """``expected`` becomes dL/dI; squared residual, the same of amplitudes, and the sum of the slopes."""
+    """Turn ``expected`` into dL/dI; return the intensity loss, the amplitude loss and the sum of the slopes."""
     one = valid.dtype.type(1)
     squared = amplitude = total = valid.dtype.type(0)
     for j in range(expected.size):
@@ -151,7 +150,7 @@ def score_loop(
     floor: Any,
     of_amplitude: bool,
 ) -> tuple[float, float, float]:
-    """As :func:`residual_loop`."""
+    """See :meth:`Kernels.score`; shapes as in :func:`residual_loop`."""
     expected = np.empty(waves.shape[2], valid.dtype)
     squared = amplitude = total = 0.0
     for b in range(len(waves)):

@@ -147,8 +147,8 @@ def test_a_read_only_installation_without_a_home_folder(tmp_path: Path) -> None:
         pytest.skip("needs a mount namespace, and for that root")
     program = (
         "from autotune.surrogate.model.compiled_loops import _profile; "
-        "from objectives.ptychography.model.kernels.fused import _transmit; "
-        "print(_profile(0.5, True)[0]); print(_profile._cache.cache_path, _transmit._cache.cache_path, sep='\\n')"
+        "from objectives.ptychography.model.kernels.fused_loops import transmit; "
+        "print(_profile(0.5, True)[0]); print(_profile._cache.cache_path, transmit._cache.cache_path, sep='\\n')"
     )
     script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
     command = [*namespace, "sh", "-c", script, "sh", str(ROOT), sys.executable, "-c", program]
