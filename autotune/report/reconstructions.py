@@ -20,6 +20,7 @@ from autotune.problem.space import Dimension
 from autotune.report.data import StudyData
 from autotune.report.style import plain
 from autotune.store.records import TrialRecord
+from autotune.text import with_unit
 
 NEIGHBOUR = 0.15
 """How far a neighbour should be from the answer along the parameter it is a neighbour in, of the searched range."""
@@ -243,4 +244,4 @@ def _length(length: float, unit: str) -> str:
         return f"{length / _MICROMETRE:g} µm"
     if unit == "angstrom" and length >= _NANOMETRE:
         return f"{length / _NANOMETRE:g} nm"
-    return f"{length:g} {unit}"
+    return with_unit(f"{length:g}", unit)
