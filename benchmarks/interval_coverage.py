@@ -1,4 +1,4 @@
-"""How often the 90 % intervals hold the truth.
+"""Coverage: how often the 90 % intervals hold the truth.
 
     python benchmarks/interval_coverage.py  # 100 measurements at 1e3 and 100 at 1e4 electrons
     python benchmarks/interval_coverage.py --engine direct --electrons 1e4  # by an independent simulator

@@ -179,7 +179,7 @@ def beside_truth(evaluation: Evaluation, specimen: Specimen, positions: NDArray[
 
 
 def summary(pairs: Sequence[Mapping[Split, Choice]]) -> str:
-    """How often withheld counts led nearer to the truth, and medians over the measurements."""
+    """Summarise how often withheld counts led nearer to the truth, with medians over the measurements."""
     measures: tuple[tuple[str, int, Callable[[Choice], float]], ...] = (
         ("correlation, from all counts", 1, _of_all),
         ("correlation, as tuned", 1, lambda choice: choice.as_tuned),

@@ -38,7 +38,7 @@ _REPEATS = 3
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a solver iterates.
+    """Speed of a solver's iterations.
 
     Attributes:
         seconds: processor seconds per pattern and iteration.

@@ -1,4 +1,4 @@
-"""From cells to the numbers of the tables: medians over seeds."""
+"""Summarise cells into the numbers of the tables: medians over seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every module of ``formats/`` offers as its ``READER``: how a file is recognised, and how it is opened."""
+"""The reader that every module of ``formats/`` offers as ``READER``: it recognises a file, and opens it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from objectives.diffraction.data.settings import DataSettings
 
 
 class Certainty(IntEnum):
-    """How surely a file has a format, judged by its content."""
+    """Certainty that a file has a format, judged by its content."""
 
     NONE = 0
     """Nothing in the file says so."""
@@ -31,7 +31,7 @@ class Certainty(IntEnum):
 
 @dataclass(frozen=True)
 class Clues:
-    """What a format may look at to recognise a file; valid while the recogniser's context is open.
+    """The parts of a file by which a format may recognise it; valid while the recogniser's context is open.
 
     Attributes:
         path: the file or folder.

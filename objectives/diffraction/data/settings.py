@@ -69,7 +69,7 @@ _Index = Annotated[int, Field(ge=0, strict=True)]
 
 
 class Orientation(BaseModel):
-    """How every pattern is turned after reading: flipped along y, then along x, then transposed.
+    """Turn of every pattern after reading: flipped along y, then along x, then transposed.
 
     PtyRAD's and fold_slice's ``meas_flipT: [flip_y, flip_x, transpose]`` are the same operations in the same order.
     A beam at pixel N//2 of an even axis lies at N//2 - 1 after a flip.
