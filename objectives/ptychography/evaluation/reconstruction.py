@@ -1,4 +1,4 @@
-"""One reconstruction: the data of one fidelity, the model at one set of parameter values, and what comes of it."""
+"""One reconstruction: the data of one fidelity, the model at one set of parameter values, and the evaluation."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from objectives.ptychography.model.kernels import kernels_for
 from objectives.ptychography.model.misfit import Data, Misfit
 from objectives.ptychography.model.scene import Scene, build_scene
 from objectives.ptychography.parameters.instrument import acts_through_probe_alone
-from objectives.ptychography.solvers import solve
 from objectives.ptychography.solvers.modes import start_modes
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.positions import FARTHEST
 from objectives.ptychography.solvers.state import Report, State
+from objectives.ptychography.solvers.table import solve
 
 _DIVERGED = -1.0
 """Consistency below which a reconstruction has diverged: a model without any counts reaches 0."""
@@ -35,11 +35,11 @@ class Reconstruction:
 
     Args:
         level: the data.
-        machine: where it is computed.
-        parameters: those of the measurement.
-        values: one for every parameter that is not idle.
+        machine: device, precision and threads.
+        parameters: the parameters of the measurement.
+        values: the value of every parameter that is not idle.
         held_out: whether counts are withheld from the solver.
-        data: what the solver sees, where that is another part of the level's counts.
+        data: the counts that the solver sees, where these are another part of the level's.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Reconstruction:
         self._parameters, self._values = parameters, values
         self._slices = int(values.get("slices", 1))
         self.options = SolverOptions.from_values(values)
-        # A probe that never comes to change follows from the parameters, as a held one does.
+        # A probe whose refinement never starts follows from the parameters, as a fixed one does.
         self._free = self.options.refines_probe(self.options.iterations - 1)
         held = self._scalars()
         self._differentiated = self._with_gradient(held)
@@ -98,7 +98,7 @@ class Reconstruction:
         return _divergence(frozen_metrics(self.misfit, state))
 
     def _scalars(self) -> dict[str, Tensor]:
-        """The mismatch parameters that have a value as scalar tensors."""
+        """The values of the mismatch parameters, as scalar tensors."""
         return {
             p.name: torch.tensor(float(self._values[p.name]), dtype=self._machine.real, device=self._machine.device)
             for p in self._parameters
@@ -111,7 +111,7 @@ class Reconstruction:
         return [p.name for p in acting if not (self._free and acts_through_probe_alone(p, self._slices))]
 
     def _misfit(self) -> Misfit:
-        """The forward model beside the data."""
+        """The forward model and the data."""
         scene = self._scene.detached()
         rows, columns = self._level.measurement.valid.shape
         margin = 2 + (math.ceil(FARTHEST) if self.options.position_step > 0 else 0)
@@ -126,12 +126,12 @@ class Reconstruction:
         return State(empty, self._spectra.detach().contiguous(), torch.zeros_like(model.scene.positions))
 
     def _start_modes(self, scene: Scene) -> Tensor:
-        """The initial probe's modes: one of a probe that is held."""
+        """The modes of the initial probe; a fixed probe has one."""
         modes = int(self._values["probe_modes"]) if self.options.refine_probe else 1
         return start_modes(self._initial_spectrum(scene), modes)
 
     def _initial_spectrum(self, scene: Scene) -> Tensor:
-        """The probe of the lens, of the file, or of the data, at the mean counts of a pattern."""
+        """The probe of the lens, of the file, or estimated from the data, scaled to the mean counts of a pattern."""
         stored = self._level.measurement.probe
         if scene.spectrum is not None:
             spectrum = scene.spectrum
@@ -142,7 +142,7 @@ class Reconstruction:
             spectrum = spectrum_seen_as(self._data.mean_pattern().sqrt().to(self._machine.complex), scene)
         spectrum = spectrum.to(self._machine.complex)
         intensity = spectrum.real.square() + spectrum.imag.square()
-        # Counts are those that are compared; in the far field the spectrum is what the detector sees without an object.
+        # The power of the compared pixels; in the far field the spectrum is what the detector sees without an object.
         share = self._data.share if scene.propagator is None else self._data.share.sum() / self._level.data.share.sum()
         power = (intensity * share).sum(dtype=torch.float64)
         counts = self._data.total / len(self._data.patterns) - scene.background * self._data.share.sum()
@@ -194,7 +194,7 @@ def _divergence(metrics: Mapping[str, float]) -> str:
 
 
 def _detector_pixel(geometry: FarField | NearField) -> dict[str, float | str]:
-    """Nominal size of a detector's pixel, as attributes: an angle in the far field; nothing where it is not known."""
+    """Attributes of the nominal size of a detector pixel, in the far field an angle; none where it is not known."""
     if isinstance(geometry, FarField):
         size, unit = geometry.angular_sampling_mrad, "mrad"
     else:

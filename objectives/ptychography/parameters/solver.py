@@ -1,6 +1,7 @@
 """The parameters of how a reconstruction runs, the same for every measurement but for their defaults.
 
-:data:`objectives.ptychography.solvers.SOLVERS` says which solvers there are and which of these parameters each uses.
+:data:`objectives.ptychography.solvers.table.SOLVERS` says which solvers there are and which of these parameters each
+uses.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from autotune.objective import Parameter, Value
-from objectives.ptychography.solvers import SOLVERS
+from objectives.ptychography.solvers.table import SOLVERS
 
 Conditions = tuple[tuple[str, tuple[Value, ...]], ...]
 """See :attr:`autotune.objective.Parameter.idle_while`."""

@@ -13,7 +13,7 @@ class SolverOptions:
     """The solver's settings; names, ranges and meanings are those of the study's parameters.
 
     Attributes:
-        solver: a key of :data:`objectives.ptychography.solvers.SOLVERS`.
+        solver: a key of :data:`objectives.ptychography.solvers.table.SOLVERS`.
         iterations: passes over all patterns; of a solver of all patterns at once, its steps.
         loss: the discrepancy that is minimised, where the solver can minimise more than one.
         refine_probe: whether the probe is an unknown too.

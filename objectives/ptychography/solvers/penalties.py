@@ -1,7 +1,7 @@
-"""Prior knowledge about the object as penalties: smoothness, sparsity, likeness of adjacent slices.
+"""Penalties that express prior knowledge about the object: smoothness, sparsity, similarity of adjacent slices.
 
     smoothness        w  sum |O(r + 1) - O(r)|^2 along both axes
-    sparsity          w  sum |O - 1|   (rounded off below 0.01, so that it has a slope everywhere)
+    sparsity          w  sum |O - 1|   (rounded off below 0.01, so that it has a gradient everywhere)
     slice smoothness  w  sum |O_s+1 - O_s|^2
 
 Stepwise solvers apply each as its proximal operator after every iteration; L-BFGS adds them to its loss.
@@ -25,7 +25,7 @@ def penalised(options: SolverOptions) -> bool:
 
 
 def penalty(transmission: Tensor, options: SolverOptions) -> tuple[float, Tensor]:
-    """The weighted sum of penalties of an object (slice, rows, columns), and its gradient dR/dRe + i dR/dIm."""
+    """The weighted sum R of penalties of an object (slice, rows, columns), and its gradient dR/dRe + i dR/dIm."""
     value = torch.zeros((), dtype=torch.float64, device=transmission.device)
     gradient = torch.zeros_like(transmission)
     weights = ((0, options.slice_smoothness), (1, options.smoothness), (2, options.smoothness))
@@ -49,7 +49,7 @@ def proximal(transmission: Tensor, stated: SolverOptions, share: float) -> Tenso
     Args:
         transmission: (slice, rows, columns).
         stated: the weights, relative to the data's curvature.
-        share: how far an iteration goes towards what the data want; the penalties get as much of a say.
+        share: how far an iteration moves towards the object that the data alone ask for; the weights are scaled by it.
     """
     options = replace(
         stated,

@@ -12,7 +12,7 @@ from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.solvers.state import State
 
 FARTHEST = 2.0
-"""Object pixels that a position may move: as far as the margin around the object allows."""
+"""Largest displacement of a position in object pixels, which the margin around the object allows."""
 
 
 def curvature(spectra: Tensor) -> Tensor:
@@ -27,12 +27,12 @@ def curvature(spectra: Tensor) -> Tensor:
 
 
 def move_positions(misfit: Misfit, state: State, batch: Batch, slopes: Tensor, step: float) -> None:
-    """A Gauss-Newton step of each position of the batch.
+    """Make a Gauss-Newton step of each position of the batch.
 
     Args:
         misfit: the problem.
         state: its ``moved`` is updated in place.
-        batch: whose positions.
+        batch: the patterns whose positions move.
         slopes: (b, mode, det_y, det_x) :meth:`ForwardModel.slopes_of_spectra` of half the amplitude loss's gradient.
         step: share of the step that is made.
     """

@@ -1,4 +1,4 @@
-"""A reconstruction in progress."""
+"""The state of a reconstruction in progress."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from torch import Tensor
 
 @dataclass
 class State:
-    """Object, probe and positions, and how well they explained the data on the way.
+    """Object, probe and positions, with the residuals of the iterations so far.
 
     Attributes:
         transmission: (slice, rows, columns) complex object.
-        spectra: (mode, det_y, det_x) complex probe, as the forward model wants it.
+        spectra: (mode, det_y, det_x) complex probe, in the form of the forward model.
         moved: (position, 2) displacements (y, x) of the scan positions in object pixels.
-        squared_residuals: sum of (I - y)^2 over valid pixels in each iteration; of a stepwise solver while it updates.
+        squared_residuals: sum of (I - y)^2 over valid pixels after each iteration; of a stepwise solver, summed while
+            it updates.
         stopped: whether the caller asked for an early end.
     """
 
@@ -28,4 +29,4 @@ class State:
 
 
 Report = Callable[[int, float], bool]
-"""Called with (iterations done, squared residual); False asks to stop."""
+"""Called after every iteration with (iterations done, squared residual); returns False to stop."""

@@ -36,7 +36,7 @@ MakeStep = Callable[[Misfit, State, SolverOptions], Step]
 def solve_stepwise(
     misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int, make_step: MakeStep
 ) -> State:
-    """Go through compact batches in random order, ``options.iterations`` times; see :class:`Solve` in the package."""
+    """Go through compact batches in random order, ``options.iterations`` times."""
     state = State(state.transmission.clone(), state.spectra.clone(), state.moved.clone())
     # A withheld pattern has no gradient, but would dilute those of the other patterns in its batch.
     seen = misfit.data.seen

@@ -11,9 +11,9 @@ import pytest
 from autotune.objective import InputError, Parameter, Status, complete_values
 from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.parameters.solver import solver_parameters
-from objectives.ptychography.solvers import SOLVERS, Solver
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.state import Report, State
+from objectives.ptychography.solvers.table import SOLVERS, Solver
 from tests.objectives.ptychography.scenes import TRUTH, lens, objective
 
 DOCS = Path(__file__).parents[4] / "docs"
