@@ -8,7 +8,7 @@ from autotune.cli.options import SetOption, StudyArgument
 from autotune.text import metric_text, shown_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -31,7 +31,6 @@ def check(study: StudyArgument, overrides: SetOption = None) -> None:
     objective = file.open()
     plan = plan_study(file, objective)
     sources_of(file, plan, Home.from_environment())
-    known = {parameter.name: parameter for parameter in objective.parameters()}
 
     console = make_console()
     console.print(f"Study {file.spec.name}: {file.path}")
@@ -39,7 +38,7 @@ def check(study: StudyArgument, overrides: SetOption = None) -> None:
         console.print(file.spec.description.strip())
     _print_facts(console, f"Objective {file.spec.objective.name}", objective.summary())
     _print_tuned(console, plan.space.dimensions)
-    _print_held(console, plan, known.values())
+    _print_held(console, plan, objective.parameters())
     _print_facts(console, "Search", _search_facts(file.spec, plan))
     _print_facts(console, "Execution", _execution_facts(file.spec.execution))
     for warning in plan.warnings:
@@ -87,12 +86,12 @@ def _number(value: object) -> str:
     return f"{value:.10g}" if isinstance(value, (int, float)) else str(value)
 
 
-def _print_held(console: Console, plan: Plan, known: Iterable[Parameter]) -> None:
-    """The parameters that are not tuned: those the study fixes, then those at their defaults, then the idle ones."""
+def _print_held(console: Console, plan: Plan, parameters: Sequence[Parameter]) -> None:
+    """Print the parameters that are not tuned: those the study fixes, those at their defaults, then the idle ones."""
     from rich.table import Table
 
     table = Table("parameter", "value", "unit", "why", box=None, padding=(0, 2))
-    others = [p for p in known if p.name not in plan.space.names]
+    others = [p for p in parameters if p.name not in plan.space.names]
     held = {p.name: plan.fixed.get(p.name, p.default) for p in others}
     for parameter in sorted(others, key=lambda p: (p.idle(held), p.name not in plan.fixed)):
         value = held[parameter.name]
@@ -115,7 +114,7 @@ def _level_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
 
 
 def _aim_facts(plan: Plan) -> dict[str, str]:
-    """What the tuned metric is weighed against, limits, and time, where there are any."""
+    """Metrics that the tuned one is weighed against, limits, and the aim per second, where there are any."""
     aims = plan.aims
     facts = {
         "weighed against": ", ".join(f"{metric.name} ({metric.goal})" for metric in aims.against),
@@ -144,7 +143,7 @@ def _search_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
 
 
 def _execution_facts(spec: ExecutionSpec) -> dict[str, str]:
-    """Where trials would run, and within which limits."""
+    """Where trials would run, and their limits of time and memory."""
     places = {"process": "worker processes of this machine", "inline": "the run's own process"}
     if spec.cluster is not None:
         places["dask"] = f"a Dask cluster started for the run ({spec.cluster.kind})"

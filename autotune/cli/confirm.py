@@ -1,4 +1,4 @@
-"""``autotune confirm``: a second opinion on a study's best trials."""
+"""``autotune confirm``: evaluate a study's best trials again, and see whether their ranking holds."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def confirm(
 
 
 class _Line:
-    """A bar on a terminal; elsewhere only what the user must know."""
+    """Follows a confirmation: a bar on a terminal, elsewhere only what the user must know."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
@@ -73,11 +73,11 @@ class _Line:
             self._progress.update(self._task, completed=done, total=count)
 
     def paused(self, reason: str) -> None:
-        """Say once what is waited for."""
+        """Say why the command waits."""
         print(f"Waiting: {reason}. Nothing is lost; Ctrl-C ends the command.", file=sys.stderr, flush=True)
 
     def resumed(self) -> None:
-        """Nothing to say: the bar moves again."""
+        """Say nothing: the bar moves again."""
 
 
 @contextmanager

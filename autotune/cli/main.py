@@ -34,7 +34,7 @@ FAILED = 3
 
 @dataclass
 class Options:
-    """What the options before the command say."""
+    """The options that stand before the command."""
 
     debug: bool = False
 
@@ -65,7 +65,7 @@ def options(
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; what goes wrong is printed to standard error."""
+    """Run one command line and return its exit code; errors are printed to standard error."""
     given = Options()
     try:
         app(args=list(arguments), prog_name="autotune", obj=given)

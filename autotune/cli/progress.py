@@ -19,15 +19,15 @@ from autotune.text import metric_text
 
 
 class ErrorsOnly(Quiet):
-    """A watcher that says only what the user must know: why nothing goes on."""
+    """A watcher that prints only why the run waits."""
 
     def paused(self, reason: str) -> None:
-        """Say once what the run waits for."""
+        """Print why the run waits."""
         print(_waiting(reason), file=sys.stderr, flush=True)
 
 
 class ProgressLine:
-    """A bar on a terminal; one plain line per trial elsewhere (a log file, a batch job)."""
+    """A watcher that shows a bar on a terminal, and prints a line per trial elsewhere (a log file, a batch job)."""
 
     def __init__(self, progress: Progress, *, terminal: bool) -> None:
         self._progress, self._terminal = progress, terminal
@@ -47,7 +47,7 @@ class ProgressLine:
         self._progress.update(self._task, total=budget, completed=self._done)
 
     def warned(self, warning: str) -> None:
-        """Print it."""
+        """Print the warning."""
         self._progress.console.print(f"Warning: {warning}", soft_wrap=True)
 
     def proposed(self, trial: Trial) -> None:
@@ -55,7 +55,7 @@ class ProgressLine:
         self._progress.update(self._task, now=f"trial {trial.number}")
 
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
-        """Show the iteration of the trial that was heard of last."""
+        """Show the iteration of the trial that reported last."""
         value = metrics.get(self._metric.name)
         text = "" if value is None else f" {_short(value)}"
         self._progress.update(self._task, now=f"trial {number}, iteration {iteration}/{iterations}{text}")
@@ -69,24 +69,24 @@ class ProgressLine:
             self._progress.update(self._task, completed=self._done, best=f"best {incumbent}", left=left)
         else:
             value = trial.metrics.get(self._metric.name)
-            what = trial.reason
+            ended = trial.reason
             if trial.state == "finished" and value is not None:
-                what = f"{self._metric.name} {_short(value)}{' (cheap)' if trial.level else ''}"
+                ended = f"{self._metric.name} {_short(value)}{' (cheap)' if trial.level else ''}"
             self._progress.console.print(
-                f"trial {trial.number} ({self._done}/{self._budget}) {trial.state}: {what}; best {incumbent}; {left}",
+                f"trial {trial.number} ({self._done}/{self._budget}) {trial.state}: {ended}; best {incumbent}; {left}",
                 soft_wrap=True,  # a line per trial, for grep
             )
 
     def repeated(self, done: int, count: int) -> None:
-        """Show how far the intervals are."""
+        """Show how many repeated measurements are evaluated."""
         self._progress.update(self._task, now=f"intervals: measurement repeated {done} of {count} times", left="")
 
     def paused(self, reason: str) -> None:
-        """Say once what the run waits for."""
+        """Print why the run waits."""
         self._progress.console.print(_waiting(reason), soft_wrap=True)
 
     def resumed(self) -> None:
-        """Say that it goes on."""
+        """Print that the run goes on."""
         self._progress.console.print("Going on.")
 
     def _time_left(self) -> str:
@@ -105,7 +105,7 @@ def _waiting(reason: str) -> str:
 
 @contextmanager
 def show_run() -> Iterator[ProgressLine]:
-    """Show a run on standard output."""
+    """A watcher that shows a run on standard output."""
     console = make_console()
     columns = (
         BarColumn(bar_width=20),
@@ -120,7 +120,7 @@ def show_run() -> Iterator[ProgressLine]:
 
 
 def watching(progress: str, quiet: bool) -> AbstractContextManager[Watcher]:
-    """Who follows a run: a line for people, lines of JSON, or nobody."""
+    """The watcher that the options ask for: a bar for people, lines of JSON, or errors only."""
     if progress == "json":
         return nullcontext(JsonLines())
     return nullcontext(ErrorsOnly()) if quiet else show_run()

@@ -1,4 +1,4 @@
-"""``autotune report``."""
+"""``autotune report``: write the HTML report of a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``autotune run`` and ``autotune result``."""
+"""``autotune run`` and ``autotune result``: run a study, and show its result."""
 
 from __future__ import annotations
 
@@ -75,8 +75,9 @@ def run(
 
 
 def _report_bad_end(end: BaseException, name: str, home: Home, path: Path | None, progress: str) -> None:
-    """Write the result of a study that did not come to a good end; nothing where it was not even begun, or its store
-    does not answer.
+    """Write the result of a study whose run was interrupted or failed.
+
+    Writes nothing where the study was not begun, or its store does not answer.
     """
     from contextlib import suppress
 
@@ -107,7 +108,7 @@ def _command(
     quiet: bool,
     progress: str,
 ) -> str:
-    """The command line that continues this run: with its options, without which it would be another study."""
+    """The command line that continues this run, with its options: without them it would be another study."""
     import shlex
 
     from autotune.cli.console import command_name
@@ -163,7 +164,7 @@ def _write_best(path: Path, store: TrialStore, home: Home, document: StudyResult
 
 
 def load(study: Path, overrides: list[str], trials: int | None, seed: int | None) -> StudyFile:
-    """The study file with the command's options written over it."""
+    """The study file, its values replaced by the command's options."""
     from autotune.study import load_study
 
     file = load_study(study, overrides)
@@ -181,7 +182,7 @@ def _check_progress(progress: str, quiet: bool) -> None:
 
 
 def check_json_path(path: Path | None) -> None:
-    """Find out before the search, not after it, that its result cannot be written."""
+    """Raise :class:`InputError` where a document cannot be written to ``path``: before the search, not after it."""
     from autotune.errors import InputError, Problem
 
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):

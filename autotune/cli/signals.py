@@ -1,4 +1,4 @@
-"""What signals mean to a run."""
+"""Signals that end a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Inside, SIGTERM, by which batch systems announce that they want the machine, is what Ctrl-C is."""
+    """Within the block, SIGTERM, by which batch systems announce that they want the machine, acts like Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
         yield
         return

@@ -32,11 +32,11 @@ class StudyData:
         content_hash: hash of the measurement; empty where the objective tells none.
         sampler: the sampler's name.
         result: its result.
-        space: what is searched.
-        metric: what is tuned.
+        space: the search space.
+        metric: the tuned metric.
         against: metrics that it is weighed against.
-        limits: what an answer must keep.
-        trials: those that have ended, in the order in which they did.
+        limits: the limits that an answer must keep.
+        trials: the trials that have ended, in the order of their ends.
         own_levels: how many levels of evaluations the study has.
         warm_start: names of the studies that it learned from.
         environment: in which the best trial ran (:func:`autotune.provenance.environment.environment`); empty where

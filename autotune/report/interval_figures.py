@@ -86,7 +86,7 @@ def draw_sensitivities(sensitivities: Mapping[str, Sensitivity]) -> Figure:
 def draw_correlations(correlations: Mapping[str, Mapping[str, float]]) -> Figure:
     """Correlation coefficients (name -> name -> coefficient) of the optimum's location."""
     names = list(correlations)
-    values = np.array([[correlations[one][other] for other in names] for one in names], dtype=np.float64)
+    values = np.array([[correlations[name][other] for other in names] for name in names], dtype=np.float64)
     left, size = 0.45 + 0.075 * max(map(len, names)), 0.45 * max(len(names), 3)
     figure, axes = new_axes(left + size + 0.15, size + 0.67, left=left, right=0.15, top=0.15)
     axes.imshow(values, cmap=DIVERGING, vmin=-1, vmax=1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from autotune.files import write_whole
 from autotune.home import Home
@@ -18,20 +18,23 @@ from autotune.report.best_values import NOTHING_TUNED, answer_table, cost, headl
 from autotune.report.data import StudyData, read_study
 from autotune.report.parts import Section
 from autotune.report.reconstructions import Gallery
-from autotune.report.sections import evidence
+from autotune.report.sections import all_sections
 from autotune.report.style import data_uri
 from autotune.store.trials import TrialStore
+
+if TYPE_CHECKING:
+    from autotune.report.slices import Cuts
 
 FIGURES = "figures"
 
 
 @dataclass(frozen=True)
 class Written:
-    """Where a report is.
+    """A report that was written.
 
     Attributes:
         page: the HTML file.
-        figures: the folder of its figures as files.
+        figures: the folder that holds its figures as files.
     """
 
     page: Path
@@ -49,7 +52,7 @@ def write_report(store: TrialStore, home: Home, *, live: bool, output: Path | No
     """
     study = read_study(store, home, live=live)
     gallery = Gallery(study)
-    sections = evidence(study, _cuts(study, store, home), gallery)
+    sections = all_sections(study, _cuts(study, store, home), gallery)
     folder = home.study(study.name)
     figures = _write_figures(folder / FIGURES, sections)
     page = folder / "report.html" if output is None else output
@@ -63,7 +66,7 @@ def render(study: StudyData, sections: Sequence[Section]) -> str:
     from jinja2 import Environment, StrictUndefined
 
     source = resources.files("autotune.report").joinpath("page.html").read_text(encoding="utf-8")
-    # Everything that a study file, an objective or an error said is escaped.
+    # Texts of study files, objectives and errors are escaped.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(source).render(
         study=study,
@@ -80,25 +83,25 @@ def render(study: StudyData, sections: Sequence[Section]) -> str:
     )
 
 
-def _cuts(study: StudyData, store: TrialStore, home: Home) -> Any:
-    """Cuts through the surrogate; a sentence where there are none."""
+def _cuts(study: StudyData, store: TrialStore, home: Home) -> Cuts | str:
+    """Cuts through the surrogate; why there are none, in a sentence."""
     if not study.space.dimensions:
         return NOTHING_TUNED
     from autotune.report.slices import cut
 
     sources = [TrialStore.open(home.store_url, name) for name in study.warm_start]
-    known = [source for source in sources if source is not None]
-    if len(known) < len(sources):
+    still_here = [source for source in sources if source is not None]
+    if len(still_here) < len(sources):
         return "A study that this one learned from is not here any more, so its surrogate cannot be fitted again."
     try:
-        found = cut(study, store, known)
+        cuts = cut(study, store, still_here)
     except (ArithmeticError, RuntimeError, ValueError) as error:  # of the fit: no reason for no report
         return f"There are none: the surrogate could not be fitted ({type(error).__name__}: {error})."
-    return found or "There are none: a surrogate needs at least four finished trials."
+    return cuts or "There are none: a surrogate needs at least four finished trials."
 
 
 def _commands(study: StudyData) -> list[tuple[str, str]]:
-    """Command lines, and what they do."""
+    """Command lines, each with what it does."""
     name = shlex.quote(study.name)
     return [
         (f"autotune reproduce {name}", "evaluates the best trial again, and says whether it agrees"),
@@ -108,7 +111,7 @@ def _commands(study: StudyData) -> list[tuple[str, str]]:
 
 
 def _write_figures(folder: Path, sections: Sequence[Section]) -> Path:
-    """Every picture as a file; what an earlier report left there is replaced."""
+    """Write every picture to a file of its own; replaces the figures of an earlier report."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a report is made of, before it becomes HTML."""
+"""The parts of a report before it becomes HTML: sections, tables, pictures."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Picture:
     """A picture.
 
     Attributes:
-        name: of its file, without ending.
+        name: name of its file, without ending.
         content: SVG or PNG.
-        alt: what it shows, for who does not see it.
-        caption: what it is; empty where the section says it.
+        alt: a text for readers who do not see it.
+        caption: a text below it; empty where the section's text is enough.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Picture:
 
     @property
     def file_name(self) -> str:
-        """A name for a file of its own."""
+        """Name of a file for it."""
         ending = "png" if self.content.startswith(b"\x89PNG") else "svg"
         return f"{re.sub(r'[^0-9A-Za-z_.-]', '_', self.name)}.{ending}"
 
@@ -41,8 +41,8 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        text: as printed.
-        value: the number behind it; None for text.
+        text: the text as printed.
+        value: the number that is printed; None for text.
         kind: a verdict, which has a colour; empty for none.
     """
 
@@ -58,7 +58,7 @@ class Table:
     Attributes:
         head: a heading for each column.
         rows: cells.
-        title: where it is to be opened first; empty where it is open.
+        title: title of a table that the reader unfolds; empty for one that is always shown.
     """
 
     head: Sequence[str]
@@ -71,11 +71,12 @@ class Section:
     """A part of the report.
 
     Attributes:
-        title: of the section.
-        text: paragraphs.
-        pictures: in order.
-        tables: below the pictures.
+        title: the section's title.
+        text: its paragraphs.
+        pictures: its pictures, in order.
+        tables: its tables, below the pictures.
         layout: ``one`` picture below the other, a ``grid`` of small ones, or ``side`` by side at any width.
+        groups: further pictures, each group below a title.
     """
 
     title: str
@@ -87,7 +88,7 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """Its name within the page."""
+        """Name of the section in addresses within the page."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
     @property
@@ -96,7 +97,7 @@ class Section:
         return self.layout == "one" and len(self.pictures) == 1 and not self.tables
 
     def all_pictures(self) -> list[Picture]:
-        """Those of its groups, too."""
+        """All pictures of the section, those of its groups included."""
         return [*self.pictures, *(picture for _, group in self.groups for picture in group)]
 
 
@@ -104,20 +105,20 @@ def drawing(name: str, figure: Figure, alt: str, caption: str = "", *, raster: b
     """A figure as a picture.
 
     Args:
-        name, alt, caption: as of :class:`Picture`.
-        figure: what is drawn.
-        raster: whether it has too many parts for SVG.
+        name, alt, caption: as in :class:`Picture`.
+        figure: the figure.
+        raster: whether to write PNG, since it has too many parts for SVG.
     """
     write: Callable[[Figure], bytes] = as_png if raster else as_svg
     return Picture(name, write(figure), alt, caption)
 
 
 def number(value: object, digits: int | None = None) -> Cell:
-    """A cell with a number, or with text that is none.
+    """A cell with a number, or with text.
 
     Args:
         value: a number, text, or None.
-        digits: after the decimal point; None for five in all.
+        digits: digits after the decimal point; None for five digits in all.
     """
     if value is None:
         return Cell("–")
@@ -125,5 +126,5 @@ def number(value: object, digits: int | None = None) -> Cell:
         return Cell(str(value))
     if isinstance(value, int):
         return Cell(str(value), value)
-    known = float(str(value))
-    return Cell(f"{known:.5g}" if digits is None else f"{known:.{digits}f}", known)
+    rounded = float(str(value))
+    return Cell(f"{rounded:.5g}" if digits is None else f"{rounded:.{digits}f}", rounded)

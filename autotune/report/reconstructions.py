@@ -1,4 +1,4 @@
-"""Reconstructions of stored trials beside each other, on the same limits and at the same scale."""
+"""Which trials' reconstructions a report compares, and how one is drawn: on the same limits and at the same scale."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from autotune.store.records import TrialRecord
 from autotune.text import with_unit
 
 NEIGHBOUR = 0.15
-"""How far a neighbour should be from the answer along the parameter it is a neighbour in, of the searched range."""
+"""Distance of a neighbour from the answer along a parameter that is aimed at, as a fraction of the searched range."""
 _NANOMETRE, _MICROMETRE = 10.0, 1e4
 _log = logging.getLogger(__name__)
 
@@ -44,21 +44,21 @@ class Gallery:
 
     @cached_property
     def _type(self) -> object:
-        """What may be able to show them; None where the objective is not installed here."""
+        """The objective's type, which may draw them; None where the objective is not installed here."""
         try:
             return find_objective_type(self.study.objective)
         except InputError:
             return None
 
     def views(self, trial: TrialRecord) -> Sequence[View]:
-        """What a trial looks like as data; nothing where it kept nothing that can be shown."""
-        known = self._type
-        return self._shown(trial, known.views) if isinstance(known, ShowsReconstructions) else ()
+        """Images of a trial's reconstruction; none where it kept nothing that can be shown."""
+        objective = self._type
+        return self._shown(trial, objective.views) if isinstance(objective, ShowsReconstructions) else ()
 
     def fits(self, trial: TrialRecord) -> Sequence[View]:
-        """How a trial fits the measurement; nothing where it kept nothing that can be shown."""
-        known = self._type
-        return self._shown(trial, known.fits) if isinstance(known, ShowsFits) else ()
+        """Images of how a trial fits the measurement; none where it kept nothing that can be shown."""
+        objective = self._type
+        return self._shown(trial, objective.fits) if isinstance(objective, ShowsFits) else ()
 
     def _shown(self, trial: TrialRecord, show: Callable[..., Sequence[View]]) -> Sequence[View]:
         path = self._path(trial)
@@ -66,7 +66,7 @@ class Gallery:
             return ()
         try:
             return show(*_read(path))
-        except Exception as error:  # of whoever wrote the objective, or of a damaged file: no reason for no report
+        except Exception as error:  # the objective is faulty or the file damaged: no reason for no report
             _log.warning("Trial %d cannot be shown (%s: %s)", trial.number, type(error).__name__, error)
             return ()
 
@@ -79,7 +79,7 @@ class Gallery:
         return self._path(trial).is_file() or bool(self.pictures(trial))
 
     def before_and_after(self) -> list[Shown]:
-        """The first trial and the best one; where the first was a cheap evaluation, the best of its kind between."""
+        """The first trial and the best one; the best of the cheap evaluations between, where the first was cheap."""
         best, kept = self.study.best, [trial for trial in self.study.finished if self.kept(trial)]
         if best is None or best not in kept:
             return []
@@ -110,7 +110,7 @@ class Gallery:
         return [Shown(best, "the best trial, and the first" if everything else "the best trial")]
 
     def neighbours(self) -> tuple[Dimension, list[Shown]] | None:
-        """The trials nearest to the answer below and above it in the mismatch that matters most, the best between.
+        """Trials below and above the answer along the mismatch that matters most, the best trial between them.
 
         None where no trial is on one of the sides, or it is not known what matters.
         """
@@ -140,7 +140,10 @@ class Gallery:
         return {name: p.sensitivity.total for name, p in parameters.items() if p.sensitivity is not None}
 
     def _neighbour(self, best: TrialRecord, dimension: Dimension, side: int) -> TrialRecord | None:
-        """The trial nearest to a point at a distance from the best one along a parameter, in what matters."""
+        """The trial on one side of the best one nearest to the point :data:`NEIGHBOUR` away along a parameter.
+
+        Distances are weighted by total sensitivities.
+        """
         space, totals = self.study.space, self._total_sensitivities()
         centre = dimension.to_unit(best.values[dimension.name])[0]
         weights = np.repeat([totals[d.name] for d in space.dimensions], [d.width for d in space.dimensions])
@@ -173,11 +176,11 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], Mapping[str, Any
 
 
 def limits_of(view: View) -> tuple[float, float]:
-    """Those of the view, or the range that holds all but the outliers of its image."""
+    """Colour limits of a view: those that it states, or the range of its image without outliers."""
     if view.limits is not None:
         return view.limits
-    known = view.image[np.isfinite(view.image)]
-    low, high = (float(q) for q in np.quantile(known, (0.005, 0.995))) if known.size else (0.0, 1.0)
+    finite = view.image[np.isfinite(view.image)]
+    low, high = (float(q) for q in np.quantile(finite, (0.005, 0.995))) if finite.size else (0.0, 1.0)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
@@ -186,8 +189,8 @@ def draw_view(view: View, limits: tuple[float, float], frame: tuple[float, float
 
     Args:
         view: the image.
-        limits: of the colours: the same for all that are compared.
-        frame: height and width of what is shown, in the view's unit of length: the same, too.
+        limits: limits of the colours, the same for all images that are compared.
+        frame: height and width of the part that is shown, in the view's unit of length; the same, too.
     """
     (height, width), below = frame, 0.5
     tall = 3.0 * min(max(height / width, 0.3), 3.0)
@@ -211,7 +214,7 @@ def draw_view(view: View, limits: tuple[float, float], frame: tuple[float, float
 
 
 def _scale_bar(axes: Axes, unit: str, width: float) -> None:
-    """A bar of a round length, about a quarter of the width of what is shown."""
+    """Draw a bar of a round length, about a quarter of the shown width."""
     length = _round_length(width / 4)
     place = axes.transAxes
     for colour, thick in (("k", 7), ("w", 5)):  # rimmed, to be seen on white

@@ -1,4 +1,4 @@
-"""Figures of the search: what it found for what cost, and what its trials were."""
+"""Figures of the search: convergence, curves of the trials, parallel coordinates, trade-offs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from autotune.report.style import (
 from autotune.store.records import TrialRecord
 
 _BRIGHTEST = 0.93
-"""Of the colour map: beyond, a line is hardly seen on white."""
+"""Largest fraction of the colour map in use: beyond it, a line is hardly seen on white."""
 _SHADE = {"facecolor": "w", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
 
 
@@ -76,14 +76,14 @@ def draw_convergence(study: StudyData) -> Figure:
 
 
 def incumbents(study: StudyData, *, full: bool = True) -> list[tuple[float, float]]:
-    """What the search had cost, and the best metric of full or of cheap evaluations: whenever that became better."""
-    found: list[tuple[float, float]] = []
-    sign = 1.0 if study.up else -1.0
+    """Pairs of the search's cost and the best metric of full or of cheap evaluations, whenever that improved."""
+    steps: list[tuple[float, float]] = []
+    sign = study.metric.sign
     for trial, cost in zip(study.trials, study.spent(), strict=True):
         counts = trial.answers(study.limits) if full else trial.state == "finished" and trial.level > 0
-        if counts and (not found or sign * study.value(trial) > sign * found[-1][1]):
-            found.append((cost, study.value(trial)))
-    return found
+        if counts and (not steps or sign * study.value(trial) > sign * steps[-1][1]):
+            steps.append((cost, study.value(trial)))
+    return steps
 
 
 def _scatter(
@@ -95,7 +95,7 @@ def _scatter(
     *,
     filled: bool = True,
 ) -> None:
-    """Points; those off the axis as triangles at its end."""
+    """Draw points, and triangles at the end of the axis for the points off it."""
     if not points:
         return
     x, y = np.array(points).T
@@ -139,24 +139,26 @@ def draw_curves(study: StudyData, name: str) -> Figure:
 
 
 def _kinds(study: StudyData) -> dict[int, int]:
-    """Number of each trial -> what its metric compares with, that of others of its kind: -1 for those that count."""
+    """Number of each trial -> its kind: metrics of one kind compare; -1 for the trials that may be the answer."""
     return {t.number: t.level for t in study.trials} | {t.number: -1 for t in study.compared}
 
 
 def _colours(values: Sequence[float], kinds: Sequence[int], up: bool) -> Floats:
-    """A colour for each value, the best of kind -1 brightest; what is far worse is as dark as the worst shown.
+    """A colour for each value, RGBA (n, 4).
 
-    All other kinds are grey, the best of each the darkest.
+    Values of kind -1 are the brighter, the better, down to the worst value that is worth showing; those of other kinds
+    are grey, the best the darkest.
     """
     given, of_kind = np.array(values, dtype=np.float64), np.array(kinds)
-    found = np.zeros((len(given), 4))
+    colours = np.zeros((len(given), 4))
     for kind in np.unique(of_kind):
         chosen = of_kind == kind
         low, high = worth_showing(given[chosen], up=up)
         scaled = np.clip((given[chosen] - low) / (high - low), 0.0, 1.0)
         good = scaled if up else 1.0 - scaled
-        found[chosen] = colormaps[SEQUENTIAL](good * _BRIGHTEST) if kind == -1 else colormaps["Greys"](0.2 + 0.3 * good)
-    return found
+        bright = colormaps[SEQUENTIAL](good * _BRIGHTEST)
+        colours[chosen] = bright if kind == -1 else colormaps["Greys"](0.2 + 0.3 * good)
+    return colours
 
 
 def draw_parallel(study: StudyData) -> Figure:
@@ -167,14 +169,14 @@ def draw_parallel(study: StudyData) -> Figure:
     dimensions = study.space.dimensions
     height = 0.75 + 0.62 * max(len(dimensions), 2)
     figure, axes = new_axes(height=height, left=0.3, right=0.3, top=0.05)
-    sign, best = 1.0 if study.up else -1.0, study.best
+    sign, best = study.metric.sign, study.best
     kinds = _kinds(study)
     shown = sorted(study.finished, key=lambda t: (t == best, -kinds[t.number], sign * study.value(t)))
     rows = np.arange(len(dimensions))[::-1].astype(np.float64)
     lines = [np.column_stack([[_place(d, t) for d in dimensions], rows]) for t in shown]
     colours = _colours([study.value(t) for t in shown], [kinds[t.number] for t in shown], study.up)
     widths = [3.0 if t == best else 1.0 for t in shown]
-    # Where a parameter was not used the line is broken: what stands alone in between is a dot.
+    # A line is broken where a parameter was not used: a value between two breaks is a dot.
     axes.add_collection(LineCollection(_unbroken(lines), colors=_repeat(colours, lines), linewidths=1.1))
     for line, colour, width in zip(lines, colours, widths, strict=True):
         axes.plot(line[:, 0], line[:, 1], "o", color=colour, ms=3 + width)
@@ -221,7 +223,7 @@ def _axis_of(axes: Axes, dimension: Dimension, row: float) -> None:
 
 
 def _colour_key(figure: Figure, study: StudyData) -> None:
-    """What the colours stand for, along the bottom."""
+    """Draw along the bottom which metric each colour stands for."""
     values = set(map(study.value, study.compared))
     if len(values) < 2:
         return
@@ -237,10 +239,10 @@ def _colour_key(figure: Figure, study: StudyData) -> None:
 
 
 def draw_front(study: StudyData, other: Metric) -> Figure:
-    """The tuned metric against another that it is weighed with: all full trials, and those that none beats in both."""
+    """The tuned metric of all full trials against another metric; those of the Pareto front stand out."""
     figure, axes = new_axes()
     name = study.metric.name
-    front = {on_front.trial for on_front in study.result.pareto or ()}
+    front = {trial.trial for trial in study.result.pareto or ()}
     full = [t for t in study.trials if t.answers() and other.name in t.reported]
     for on_front, colour, text in ((False, GREY, "beaten"), (True, ORANGE, "not beaten")):
         chosen = [t for t in full if (t.number in front) == on_front]

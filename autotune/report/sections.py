@@ -1,8 +1,13 @@
-"""The evidence: a section for each thing that the study shows, in the order in which people ask."""
+"""The sections of a report, in the order in which people ask.
+
+A new section is a function that yields it, or yields nothing where a study has nothing for it, and a row of the table
+in :func:`all_sections`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -20,35 +25,36 @@ from autotune.store.records import TrialRecord
 from autotune.text import unit_label
 
 MANY = 300
-"""Trials from which on figures are written as points, not as outlines."""
+"""With more trials than this, figures are written as pixels, not as outlines."""
 
 
-def evidence(study: StudyData, cuts: Cuts | str, gallery: Gallery) -> list[Section]:
+def all_sections(study: StudyData, cuts: Cuts | str, gallery: Gallery) -> list[Section]:
     """All sections that this study has something for.
 
     Args:
         study: the study.
-        cuts: through its surrogate; a sentence where there are none.
+        cuts: cuts through its surrogate; why there are none, in a sentence.
         gallery: its reconstructions.
     """
-    return [
-        *before_and_after(study, gallery),
-        *fit_to_the_data(study, gallery),
-        *_convergence(study),
-        *_intervals(study),
-        *_slices(study, cuts),
-        *_planes(study, cuts),
-        *_parallel(study),
-        *_sensitivities(study),
-        *_choices(study),
-        *_correlations(study),
-        *_curves(study),
-        *_fronts(study),
-        *neighbours(study, gallery),
-        *failures(study),
-        *confirmation(study),
-        *every_trial(study),
-    ]
+    table = (
+        before_and_after(study, gallery),
+        fit_to_the_data(study, gallery),
+        _convergence(study),
+        _intervals(study),
+        _slices(study, cuts),
+        _planes(study, cuts),
+        _parallel(study),
+        _sensitivities(study),
+        _choices(study),
+        _correlations(study),
+        _curves(study),
+        _fronts(study),
+        neighbours(study, gallery),
+        failures(study),
+        confirmation(study),
+        every_trial(study),
+    )
+    return list(chain.from_iterable(table))
 
 
 def _convergence(study: StudyData) -> Iterator[Section]:
@@ -132,7 +138,7 @@ def _parallel(study: StudyData) -> Iterator[Section]:
 
 
 def _greys(study: StudyData, shown: Sequence[TrialRecord]) -> str:
-    """What the grey lines are, as a sentence; empty where there are none."""
+    """What the grey lines stand for, as a sentence; empty where there are none."""
     compared = {trial.number for trial in study.compared}
     behind = [trial for trial in shown if trial.number not in compared]
     kinds = {

@@ -34,7 +34,7 @@ BAND = 1.645
 """Standard deviations to each side of a mean that hold 90 % of a normal distribution."""
 _SIZE = (3.7, 2.7)
 _FEW_DECADES = 2.0
-"""Below, 1, 2 and 5 of each decade are labelled."""
+"""On a shorter logarithmic axis, 1, 2 and 5 of each decade are labelled."""
 
 
 def draw_line(study: StudyData, cuts: Cuts, line: Line) -> Figure:
@@ -61,7 +61,7 @@ def draw_line(study: StudyData, cuts: Cuts, line: Line) -> Figure:
 
 
 def _trials(axes: Axes, study: StudyData, cuts: Cuts, dimension: Dimension, ends: tuple[float, float]) -> None:
-    """The trials that are on the axes as dots, and where all of them were along the bottom."""
+    """Draw trials as dots where they are on the axes, and the places of all trials along the bottom."""
     shown = [t for t in study.finished if _has(dimension, t)]
     places = [_number(dimension, t) for t in shown]
     axes.plot(places, np.full(len(places), 0.015), "|", color="0.35", ms=6, transform=axes.get_xaxis_transform())
@@ -74,7 +74,7 @@ def _trials(axes: Axes, study: StudyData, cuts: Cuts, dimension: Dimension, ends
 
 
 def _mark_answer(axes: Axes, study: StudyData, dimension: Dimension) -> None:
-    """The estimate as a line, the interval as a bar along the top."""
+    """Draw the estimate as a line and the interval as a band."""
     parameter = study.result.parameters[dimension.name]
     if dimension.type == "categorical":
         return
@@ -95,7 +95,7 @@ def _number(dimension: Dimension, trial: TrialRecord) -> float:
 
 
 def _scale(axis: Any, set_scale: Any, set_limits: Any, dimension: Dimension) -> None:
-    """The ticks, scale and ends of an axis that stands for a parameter."""
+    """Set ticks, scale and ends of the axis of a parameter."""
     if dimension.type == "categorical":
         axis.set_ticks(range(len(dimension.choices)), [plain(choice) for choice in dimension.choices])
         set_limits(-0.5, len(dimension.choices) - 0.5)
@@ -111,7 +111,7 @@ def _scale(axis: Any, set_scale: Any, set_limits: Any, dimension: Dimension) -> 
 
 
 def _round_ticks(axis: Any, dimension: Dimension) -> None:
-    """Few and plain numbers along a logarithmic axis, and none at what lies between."""
+    """Label a logarithmic axis with few plain numbers, and its minor ticks with none."""
     decades = math.log10(dimension.high / dimension.low)
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < _FEW_DECADES else (1.0,)))
     if decades < _FEW_DECADES:
@@ -120,7 +120,7 @@ def _round_ticks(axis: Any, dimension: Dimension) -> None:
 
 
 def draw_plane(study: StudyData, plane: Plane) -> Figure:
-    """Mean over two parameters in colours, its standard deviation as white contours, the answer and the trials."""
+    """Mean over two parameters in colours, standard deviation as white contours, the answer and the trials."""
     figure, axes = new_axes(4.1, 3.1, left=0.95, right=0.85)
     low, high = worth_showing(plane.mean.ravel(), up=study.up)
     low, high = max(low, float(plane.mean.min())), min(high, float(plane.mean.max()))
@@ -161,7 +161,7 @@ def draw_plane(study: StudyData, plane: Plane) -> Figure:
 
 
 def _mark_answers(axes: Axes, study: StudyData, pair: Sequence[Dimension]) -> None:
-    """The answer as a star, its intervals as a cross."""
+    """Draw the answer as a star and its intervals as a cross."""
     along_x, along_y = (study.result.parameters[d.name] for d in pair)
     x, y = (p.best if p.estimate is None else p.estimate for p in (along_x, along_y))
     if x is None or y is None:

@@ -1,6 +1,6 @@
-"""Cuts through the surrogate: its mean and how sure it is of it, along lines and planes through the answer.
+"""Cuts through the surrogate: posterior mean and standard deviation along lines and planes through the answer.
 
-The surrogate is the one that the answer comes from: fitted anew to the same trials, which gives the same.
+The surrogate is fitted again to the trials that the answer comes from, which gives the same model.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum.optimum import fit_with_maximum
 
 LINE, SIDE = 101, 33
-"""Points of a line, and along each side of a plane."""
+"""Points of a line, and points along each side of a plane."""
 MOST_PLANES = 6
 
 
 @dataclass(frozen=True)
 class Line:
-    """Along one parameter, all others held.
+    """The posterior of the metric along one parameter, all others held.
 
     Attributes:
         dimension: the parameter.
-        values: n of its values.
-        mean, deviation: (n,) of the metric.
+        values: n values of it, in its unit.
+        mean, deviation: posterior mean and standard deviation of the metric there, (n,), in its unit.
     """
 
     dimension: Dimension
@@ -47,12 +47,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Plane:
-    """Along two parameters, all others held.
+    """The posterior of the metric over two parameters, all others held.
 
     Attributes:
         x, y: the parameters.
-        x_values, y_values: (n,) of their values.
-        mean, deviation: (n, n) of the metric; rows are ``y``.
+        x_values, y_values: n values of each, (n,), in its unit.
+        mean, deviation: posterior mean and standard deviation of the metric, (n, n), in its unit; rows are ``y``.
     """
 
     x: Dimension
@@ -68,11 +68,12 @@ class Cuts:
     """Lines and planes through one point.
 
     Attributes:
-        at: parameter name -> value there: where the mean is best, or the best trial where that is not the answer.
-        mean, deviation: of the metric there.
-        lines: one for each parameter that is active there.
-        planes: of the pairs that matter most.
-        nearness: trial number -> how near it is to the point in what matters: 1 there, 0 far away.
+        at: the point, parameter name -> value: the optimum of the posterior mean, or the best trial where limits
+            exclude that optimum.
+        mean, deviation: posterior mean and standard deviation of the metric there.
+        lines: a line for each parameter that is active there.
+        planes: planes of the pairs of parameters that matter most.
+        nearness: trial number -> how near it is to the point, weighted by sensitivity: 1 there, 0 far away.
     """
 
     at: Mapping[str, Value]
@@ -94,7 +95,7 @@ def cut(study: StudyData, store: TrialStore, sources: Sequence[TrialStore]) -> C
     if len(read_history(store.study, None, study.space).y) < FEWEST_TRIALS:
         return None
     history = read_histories(store.study, [source.study for source in sources], study.space, study.own_levels)
-    unit = history.spread  # as the answer is found: what is small is not taken for what is uncertain
+    unit = history.spread  # as find_optimum does: small differences must not be taken for uncertainty
     with quiet_and_seeded(study.result.seed):
         model, top = fit_with_maximum(
             history.divided(unit), study.space, study.own_levels + len(sources), study.own_levels
@@ -156,13 +157,13 @@ def _values(dimension: Dimension) -> Sequence[Value]:
 
 
 def _scaled(dimension: Dimension, u: Floats) -> Floats:
-    """Unit-cube coordinates in the parameter's unit; not rounded for ints."""
+    """Unit-cube coordinates (n,) as values in the parameter's unit; not rounded for ints."""
     low, high = dimension.edges()
     return low * (high / low) ** u if dimension.log else low + u * (high - low)
 
 
 def _weights(study: StudyData, lines: Sequence[Line]) -> dict[str, float]:
-    """How much each parameter matters, 0 to 1: its total sensitivity, or how much the mean varies along its line."""
+    """Weight of each parameter, 0 to 1: its total sensitivity, or how much the mean varies along its line."""
     totals = {name: p.sensitivity.total for name, p in study.result.parameters.items() if p.sensitivity}
     if totals:
         return totals
@@ -172,7 +173,7 @@ def _weights(study: StudyData, lines: Sequence[Line]) -> dict[str, float]:
 
 
 def _pairs(study: StudyData, lines: Sequence[Line], weights: Mapping[str, float]) -> list[tuple[Dimension, Dimension]]:
-    """The pairs of numbers that matter most, each of the two or together, or that are correlated most."""
+    """The pairs of numeric parameters with the largest weights or correlations, at most :data:`MOST_PLANES`."""
     correlations = study.result.correlations or {}
     numbers = [line.dimension for line in lines if line.dimension.type != "categorical"]
 

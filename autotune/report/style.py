@@ -20,14 +20,14 @@ from autotune.text import unit_label
 
 # Okabe and Ito, "Color Universal Design" (2008).
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#6B6B6B"
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6B6B6B"
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
 TEXT = 10
-"""Size of text in points: a figure 4.8 inches wide is 3.7 inches wide on a phone."""
+"""Size of text in points. A figure 4.8 inches wide is 3.7 inches wide on a phone."""
 SMALL = 9
 WIDTH, HEIGHT = 4.8, 3.1
-"""Of a figure, in inches."""
+"""Size of a figure, in inches."""
 _DOTS_PER_INCH = 150
 _LEFT, _RIGHT, _BOTTOM, _TOP = 0.78, 0.16, 0.52, 0.18
 
@@ -59,7 +59,7 @@ def value_text(value: float) -> str:
 
 
 def plain(text: str) -> str:
-    """Text in which matplotlib sees no formula."""
+    """A text with dollar signs escaped, so that matplotlib sees no formula."""
     return text.replace("$", r"\$")
 
 
@@ -86,22 +86,22 @@ def data_uri(content: bytes) -> str:
 
 
 def worth_showing(values: Iterable[float], *, up: bool, always: Iterable[float] = ()) -> tuple[float, float]:
-    """Ends of an axis on which the better values can be told apart; what is far worse is off it.
+    """Ends of an axis on which the better values can be told apart; values that are far worse are off it.
 
     Args:
-        values: of a metric; what is not finite does not count.
+        values: values of a metric; those that are not finite do not count.
         up: whether larger is better.
-        always: values that must be on it.
+        always: values that must be on the axis.
     """
-    known = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
+    finite = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
     held: Floats = np.array([value for value in always if math.isfinite(value)], dtype=np.float64)
-    if not len(known) + len(held):
+    if not len(finite) + len(held):
         return 0.0, 1.0
     kept = held
-    if len(known):
-        good, usual = np.quantile(known, [1.0, 0.4] if up else [0.0, 0.6])
+    if len(finite):
+        good, usual = np.quantile(finite, [1.0, 0.4] if up else [0.0, 0.6])
         reach = 2.5 * abs(good - usual)
-        kept = np.concatenate([held, known[np.abs(known - good) <= reach]])
+        kept = np.concatenate([held, finite[np.abs(finite - good) <= reach]])
     low, high = float(kept.min()), float(kept.max())
     room = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
     return low - room, high + room

@@ -1,4 +1,4 @@
-"""Sections that are tables."""
+"""Sections that are tables: failed trials, the confirmation, every trial."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from autotune.store.records import TrialRecord
 from autotune.text import shown_unit, unit_label
 
 MOST_ROWS = 300
-"""Trials from which on only the best are listed."""
+"""Most trials that are listed: the best ones where there are more."""
 
 
 def failures(study: StudyData) -> Iterator[Section]:
-    """The trials that failed, where and why."""
+    """The section that lists where and why trials failed."""
     if study.failed:
         rows = [
             [
@@ -34,7 +34,7 @@ def failures(study: StudyData) -> Iterator[Section]:
 
 
 def confirmation(study: StudyData) -> Iterator[Section]:
-    """The best trials evaluated again by ``autotune confirm``."""
+    """The section that shows the best trials evaluated again by ``autotune confirm``."""
     confirmed = study.result.confirmation
     if confirmed is None:
         return
@@ -72,7 +72,7 @@ def _plus_minus(behind: Behind) -> str:
 
 
 def every_trial(study: StudyData) -> Iterator[Section]:
-    """All trials, or the best of many."""
+    """The section that lists all trials, or the best of many."""
     if not study.trials:
         return
     name, best_first = study.metric.name, sorted(study.trials, key=lambda trial: _place(study, trial))

@@ -1,4 +1,4 @@
-"""What is known of a study's best trials evaluated again, and what is still to be evaluated."""
+"""A confirmation in progress: which evaluations of the best trials are made, and which are still needed."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Job:
 
 @dataclass
 class Opinion:
-    """What is known so far.
+    """The evaluations of a confirmation so far.
 
     Attributes:
         store, plan: the study.
         seed: its seed.
         repeats: rounds of either kind.
-        candidates, tolerance: as :class:`autotune.rerun.ranking.Comparison` wants them.
+        candidates, tolerance: as in :class:`autotune.rerun.ranking.Comparison`.
         noise: what the noise is known from; empty where the measurement cannot be repeated.
-        examinations: what an examination may report; none where the objective has none.
-        examined: what it did report; None before.
-        examination_failed: why there is none.
-        evaluations: how many were made, in all runs of the command.
+        examinations: the metrics that an examination may report; none where the objective has no examination.
+        examined: the metrics that it did report; None before it.
+        examination_failed: why the examination failed; empty where it did not.
+        evaluations: how many evaluations were made, in all runs of the command.
     """
 
     store: TrialStore
@@ -56,7 +56,7 @@ class Opinion:
     evaluations: int = 0
 
     def wanted(self) -> Iterator[Job]:
-        """Evaluations that are not known, those first that tell most; more seeds once it is known that they matter."""
+        """Evaluations that are still needed, the most informative first; more seeds once seeds are known to matter."""
         numbered = list(enumerate(self.candidates))
         for index in range(self.repeats):
             for number, candidate in numbered:
@@ -70,10 +70,10 @@ class Opinion:
                     yield Job(number, "repeated", index)
 
     def task(self, number: int, job: Job) -> Task:
-        """The evaluation that a job is."""
+        """The task of an executor that does a job."""
         values = self._complete(job.candidate)
         fresh = (self.seed + 1 + job.index) % _SEEDS
-        if job.kind is None:  # of the reconstruction that the trial made
+        if job.kind is None:  # with the trial's own seed: its reconstruction is examined
             return Task(number, values, self.seed, None, examine=True)
         if job.kind == "data":
             return Task(number, values, fresh, None)
@@ -84,7 +84,7 @@ class Opinion:
         return {**self.plan.held(0), **self.candidates[candidate].values}
 
     def take_in(self, job: Job, ended: Ended) -> None:
-        """Keep how an evaluation ended."""
+        """Keep the outcome of an evaluation."""
         evaluation = ended.evaluation
         done = evaluation.status is Status.COMPLETE
         self.evaluations += 1
@@ -97,7 +97,7 @@ class Opinion:
         self.candidates[job.candidate].keep(job.kind, job.index, value, reason)
 
     def document(self) -> Confirmation:
-        """All of it as a document, with what it says of the ranking."""
+        """The confirmation as a document, with its verdict on the ranking."""
         comparison = Comparison(self.candidates, self.plan.metric.sign, self.tolerance)
         verdict = comparison.verdict()
         return Confirmation(

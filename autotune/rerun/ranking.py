@@ -74,7 +74,7 @@ class Candidate:
         return float(self.on_data[0]) if kind == "data" and not self.seed_matters else self.scores[kind][index]
 
     def keep(self, kind: Kind, index: int, value: float | None, reason: str = "") -> None:
-        """Keep how an evaluation ended."""
+        """Keep the outcome of an evaluation."""
         self.scores[kind][index] = value
         if value is None:
             self.failures.append(reason)
@@ -166,19 +166,20 @@ class Comparison:
         waiting = [c.name for c in others if not len(c.on_data) and not c.failures]
         if waiting:
             return None, f"{', '.join(waiting)} not evaluated again yet"
-        known = sorted(((d, c) for c in others if (d := self.behind(c)) is not None), key=lambda pair: pair[0].mean)
-        if not known:
+        pairs = ((d, c) for c in others if (d := self.behind(c)) is not None)
+        behind = sorted(pairs, key=lambda pair: pair[0].mean)
+        if not behind:
             return None, f"there is no other trial to compare {best.name} with"
-        ahead = next(((d, c) for d, c in known if d.sign < 0), None)
+        ahead = next(((d, c) for d, c in behind if d.sign < 0), None)
         if ahead is not None:
             by = f"{ahead[1].name} is ahead of {best.name} by {ahead[0]}{_level(ahead[0])}"
             return False, f"the ranking does NOT hold: {by}; {best.name} is {won}"
-        if known[0][0].half_width is None:
+        if behind[0][0].half_width is None:
             why = "the seed changes nothing, and the measurement cannot be repeated"
             return None, f"nothing says whether noise could change the ranking: {why}; {best.name} is {won}"
-        alike = [(d, c) for d, c in known if d.sign == 0]
+        alike = [(d, c) for d, c in behind if d.sign == 0]
         if not alike:
-            nearest, second = known[0]
+            nearest, second = behind[0]
             return True, (
                 f"the ranking holds: {best.name} is {won}; the next, {second.name}, is behind by "
                 f"{nearest}{_level(nearest)}"

@@ -1,1 +1,1 @@
-"""What a study found, as data and as files."""
+"""Results of a study as documents and files: result.json, posterior, best.yaml, overview, side by side."""

@@ -160,23 +160,23 @@ def _pareto(
 
 def _parameter(dimension: Dimension, best: TrialRecord | None, answer: Answer | None) -> ParameterResult:
     name = dimension.name
-    known = AnswerParameter() if answer is None else answer.parameters.get(name, AnswerParameter())
-    note = known.note
+    posterior = AnswerParameter() if answer is None else answer.parameters.get(name, AnswerParameter())
+    note = posterior.note
     if best is not None and name not in best.values:
         condition = describe(dimension.when)
         note = f"not used by the best trial{': only while ' + condition if condition else ''}"
     return ParameterResult(
         best=None if best is None else best.values.get(name),
-        estimate=known.estimate,
-        interval=known.interval,
-        interval_of=known.interval_of,
-        level=None if answer is None or known.interval is None else answer.level,
+        estimate=posterior.estimate,
+        interval=posterior.interval,
+        interval_of=posterior.interval_of,
+        level=None if answer is None or posterior.interval is None else answer.level,
         unit=dimension.unit,
         kind=dimension.kind,
-        verdict=known.verdict,
+        verdict=posterior.verdict,
         note=note,
-        choices=known.choices,
-        sensitivity=known.sensitivity,
+        choices=posterior.choices,
+        sensitivity=posterior.sensitivity,
     )
 
 

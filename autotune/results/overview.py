@@ -171,8 +171,8 @@ def _line(store: TrialStore, result: StudyResult | None) -> StudySummary:
     states = Counter(trial.state for trial in trials)
     metric = BestMetric(name=facts.metric_name, best=None, fraction_of_ceiling=None)
     if result is not None:
-        known = result.metric
-        metric = BestMetric(name=known.name, best=known.best, fraction_of_ceiling=known.fraction_of_ceiling)
+        best = result.metric
+        metric = BestMetric(name=best.name, best=best.best, fraction_of_ceiling=best.fraction_of_ceiling)
     return StudySummary(
         study=store.study.study_name,
         status="by hand" if result is None else result.status,

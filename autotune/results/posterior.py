@@ -157,8 +157,8 @@ def find_answer(
         level=LEVEL,
         parameters={d.name: _parameter(d, optimum, limits) for d in space.dimensions},
         correlations={
-            one: {other: round(float(optimum.correlations[i, j]), 4) for j, other in enumerate(optimum.names)}
-            for i, one in enumerate(optimum.names)
+            name: {other: round(float(optimum.correlations[i, j]), 4) for j, other in enumerate(optimum.names)}
+            for i, name in enumerate(optimum.names)
         },
         samples={name: tuple(float(f"{u:.6g}") for u in optimum.samples[:, i]) for i, name in enumerate(optimum.names)},
     )

@@ -36,8 +36,9 @@ from autotune.results.build import build_result
 from autotune.results.overview import details
 from autotune.results.side_by_side import side_by_side
 from autotune.store.trials import TrialStore
-from autotune.study import load_study
+from autotune.study import load_study, plan_study
 from autotune.tracking.registry import CalibratedParameter, Calibration
+from autotune.tracking.study_facts import _ranges
 from tests.autotune.report.stored import PASSES, RATE, SHIFT, TILT, keep_study, page_of
 from tests.autotune.results.example import CONFIRMATION
 from tests.end_to_end.studies import STUDY, Place, autotune, make_place
@@ -185,6 +186,13 @@ def test_a_registered_calibration(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         assert autotune("calibration", "c") == 0
         texts.append(capsys.readouterr().out)
     assert_alike(*texts)
+
+
+def test_the_ranges_that_mlflow_shows(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("name: toy\nobjective: {name: 'tests.autotune.toy:toy'}\nparameters: {shift: {}, rate: {}}\n")
+    file = load_study(path)
+    assert _ranges(plan_study(file, file.open())) == {"shift": "-2 .. 2 angstrom", "rate": "0.001 .. 1 (log)"}
 
 
 @pytest.mark.parametrize("value", [-3, 200])

@@ -18,7 +18,7 @@ from autotune.report import tables
 from autotune.report.data import StudyData, read_study
 from autotune.report.reconstructions import Gallery
 from autotune.report.search_figures import draw_convergence, draw_curves, draw_parallel
-from autotune.report.sections import evidence
+from autotune.report.sections import all_sections
 from autotune.report.tables import every_trial
 from tests.autotune.report.stored import CONSISTENCY, ERROR, SHIFT, TILT, keep_study
 
@@ -107,7 +107,7 @@ def test_the_best_trial_is_in_a_table_that_is_cut(study: StudyData, monkeypatch:
 
 
 def test_what_is_grey_is_said(study: StudyData) -> None:
-    sections = {section.title: section for section in evidence(study, "no slices", Gallery(study))}
+    sections = {section.title: section for section in all_sections(study, "no slices", Gallery(study))}
     said = "Grey: cheap evaluations, full ones that break a limit."
     assert sections["All trials at a glance"].text[0].endswith(said)
     assert sections["Curves of the reconstructions"].text[0].endswith(said)
@@ -123,5 +123,5 @@ def test_without_an_answer_everything_is_coloured(tmp_path: Path) -> None:
     low, high = draw_convergence(only_cheap).axes[0].get_ylim()
     assert low < min(map(only_cheap.value, only_cheap.finished)) < high
     title = "All trials at a glance"
-    (section,) = (one for one in evidence(only_cheap, "no slices", Gallery(only_cheap)) if one.title == title)
+    (section,) = (one for one in all_sections(only_cheap, "no slices", Gallery(only_cheap)) if one.title == title)
     assert "Grey" not in section.text[0] and "thick" not in section.text[0]
