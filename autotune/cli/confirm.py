@@ -24,7 +24,7 @@ def confirm(
     repeats: Annotated[int, typer.Option(min=2, help="Fresh seeds, and repeated measurements, for each.")] = 5,
     seed: Annotated[int | None, typer.Option(min=0, help="As it was given to `autotune run`.")] = None,
     json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="PATH", help="Write what was found here, too.")
+        Path | None, typer.Option("--json", metavar="PATH", help="Write the confirmation here, too.")
     ] = None,
     overrides: SetOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,

@@ -81,12 +81,12 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> StudyResult:
 
 
 def current_answer(facts: StoredFacts, trials: Sequence[TrialRecord]) -> Answer | None:
-    """What the study's last end found of the optimum; None where none did, or trials have finished since."""
+    """The answer of the study's last end; None where there is none, or trials have finished since."""
     return _read(Answer, "answer", facts.answer, facts) if _is_current(facts.answer, trials) else None
 
 
 def current_confirmation(facts: StoredFacts, trials: Sequence[TrialRecord]) -> Confirmation | None:
-    """What ``autotune confirm`` found; None where it did not run, or trials have finished since."""
+    """The confirmation of ``autotune confirm``; None where there is none, or trials have finished since."""
     kept = facts.confirmation
     return _read(Confirmation, "confirmation", kept, facts) if _is_current(kept, trials) else None
 

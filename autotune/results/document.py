@@ -1,4 +1,4 @@
-"""result.json as a model: what a study found, how sure that is, and at what cost.
+"""result.json as a model: the best parameters of a study, how sure they are, and at what cost.
 
 The descriptions below are those of the JSON Schema that ``autotune schema --result`` prints.
 :func:`autotune.results.build.build_result` makes the document from the trial store.
@@ -131,15 +131,15 @@ class ParameterResult(Part):
     interval: tuple[float, float] | None
     """Ends of the central credible interval around the estimate; null for a choice, or where it is not known."""
     interval_of: Covers | None
-    """What the interval covers: noise of the measurement and search, or the search alone; null without an interval."""
+    """Sources of uncertainty that the interval covers: noise and search, or search alone; null without interval."""
     level: float | None
     """Probability of the interval, such as 0.9; null without an interval."""
     unit: str
     """The parameter's unit; 1 for a plain number."""
     kind: Kind
-    """What the parameter is about: the instrument (mismatch) or the reconstruction (solver)."""
+    """Whether the parameter describes the instrument (mismatch) or the reconstruction (solver)."""
     verdict: VerdictKind | None
-    """What the data say of the parameter; null where that is not known."""
+    """How well the data determine the parameter; null where that is not known."""
     note: str | None
     """A sentence about the verdict, or why there is no value; null for none."""
     choices: dict[str, float] | None
@@ -149,14 +149,14 @@ class ParameterResult(Part):
 
 
 class Noise(StoredPart):
-    """What the intervals know of the measurement's noise."""
+    """The noise of the measurement that the intervals cover."""
 
     known_from: str
-    """Where the noise is known from, in words."""
+    """Source from which the noise is known, in words."""
     replicates: int
     """Repetitions of the measurement that were simulated and evaluated."""
     equivalents: int
-    """What that cost, in full evaluations."""
+    """Cost of these evaluations, in full evaluations."""
 
 
 class Behind(StoredPart):
@@ -182,7 +182,7 @@ class ConfirmedCandidate(StoredPart):
     on_repeated: tuple[float | None, ...]
     """The metric on the measurement repeated in simulation, by round; null as in on_data."""
     behind: Behind | None
-    """By how much the best trial is better; null for that trial itself, and where it is not known."""
+    """Difference by which the best trial is better; null for that trial itself, and where it is not known."""
     best_in: int | None
     """Rounds in which this was the best of the trials; null for the estimate."""
     failures: tuple[str, ...]
@@ -190,18 +190,18 @@ class ConfirmedCandidate(StoredPart):
 
 
 class ExaminedMetric(StoredPart):
-    """What the examination of the best reconstruction reported."""
+    """A metric that the examination of the best reconstruction reported."""
 
     value: float
     """The value, in unit."""
     unit: str
     """Its unit; 1 for a plain number."""
     description: str
-    """What it is, in a sentence."""
+    """Meaning of the metric, in a sentence."""
 
 
 class Confirmation(Document, StoredPart):
-    """What ``autotune confirm`` found when it evaluated the best trials again."""
+    """The best trials, evaluated again by ``autotune confirm``, and whether their ranking holds."""
 
     study: str
     """The study's name."""
@@ -228,7 +228,7 @@ class Confirmation(Document, StoredPart):
     seed_matters: bool
     """Whether another seed gives another metric."""
     noise: str | None
-    """What the noise of the measurement is known from; null where the measurement cannot be repeated."""
+    """Source from which the noise is known; null where the measurement cannot be repeated."""
     candidates: tuple[ConfirmedCandidate, ...]
     """The best trial first, then others, perhaps the estimate."""
     metrics: dict[str, ExaminedMetric]
@@ -240,7 +240,7 @@ class Confirmation(Document, StoredPart):
 
 
 class Cost(Part):
-    """What the study took."""
+    """Time and evaluations that a study took."""
 
     seconds: float
     """Wall-clock time of the study over all its runs, in seconds."""
@@ -284,7 +284,7 @@ class StudyResult(Document):
     metric: MetricResult
     """The tuned metric."""
     limits: tuple[LimitResult, ...]
-    """What an answer must keep."""
+    """Limits that an answer must keep."""
     pareto: tuple[FrontTrial, ...] | None
     """The Pareto front, best of the tuned metric first; null where only one metric is asked for."""
     parameters: dict[str, ParameterResult]
@@ -292,13 +292,13 @@ class StudyResult(Document):
     correlations: dict[str, dict[str, float]] | None
     """Parameter -> parameter -> correlation coefficient of where the optimum may be; null where it is not known."""
     noise: Noise | None
-    """What the intervals know of the measurement's noise; null where they cover the search alone."""
+    """The noise of the measurement; null where the intervals cover the search alone."""
     confirmation: Confirmation | None
-    """What autotune confirm found; null where it did not run, or trials have finished since."""
+    """The best trials evaluated again; null where autotune confirm did not run, or trials have finished since."""
     best_trial: int | None
     """Number of the best trial; null where there is none."""
     cost: Cost
-    """Time and evaluations that the study took."""
+    """Time and evaluations that the study took, by kind."""
     mlflow: MlflowRecord
     """Where the study is recorded."""
     artifacts: str

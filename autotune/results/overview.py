@@ -20,7 +20,7 @@ LATEST = 10
 
 
 class StartedTrials(TrialCounts):
-    """How many trials were started, by what has become of them."""
+    """How many trials were started, by their state."""
 
     running: int
     """Trials that are being evaluated."""
@@ -68,9 +68,9 @@ class LatestTrial(Part):
     trial: int
     """The trial's number."""
     state: TrialState
-    """What has become of it."""
+    """Its state."""
     level: int
-    """Which of the study's cheap evaluations it is, from 1; 0 for a full one."""
+    """Number of its kind of cheap evaluation, from 1; 0 for a full one."""
     metric: float | None
     """The tuned metric, in its unit; None where it has none."""
     values: dict[str, Value]

@@ -43,16 +43,16 @@ class AnswerMetric(StoredPart):
 
 
 class AnswerParameter(StoredPart):
-    """What the surrogate says of a parameter; the fields mean what they do in result.json."""
+    """A parameter at the optimum; the fields mean what they do in result.json."""
 
     estimate: Value | None = None
     """Where the optimum is; None where the parameter is not used there."""
     interval: tuple[float, float] | None = None
     """Ends of the central credible interval."""
     interval_of: Covers | None = None
-    """What the interval covers."""
+    """Sources of uncertainty that the interval covers."""
     verdict: VerdictKind | None = None
-    """What the data say of the parameter."""
+    """How well the data determine the parameter."""
     note: str | None = None
     """A sentence about the verdict."""
     choices: dict[str, float] | None = None
@@ -62,7 +62,7 @@ class AnswerParameter(StoredPart):
 
 
 class Answer(Document, StoredPart):
-    """What the surrogate knows of the optimum. The store keeps it without samples; earlier versions kept less."""
+    """The posterior of the optimum. The store keeps it without samples; earlier versions kept less."""
 
     trials: int
     """Finished trials that it comes from: with more of them it is out of date."""
@@ -77,7 +77,7 @@ class Answer(Document, StoredPart):
     samples: dict[str, tuple[float, ...]] | None = None
     """Parameter that is a number -> its values in samples of the optimum's location, in its unit."""
     noise: Noise | None = None
-    """What the intervals know of the measurement's noise."""
+    """The noise of the measurement; None where the intervals cover the search alone."""
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as plain JSON data; samples and noise are left out where it has none."""
@@ -102,7 +102,7 @@ def find_answer(
     check: Callable[[Mapping[str, Value]], tuple[float, Mapping[str, float]] | None] | None = None,
     limits: Limits = MappingProxyType({}),
 ) -> Answer | None:
-    """What the surrogate knows of the optimum; None where too few trials have finished.
+    """The surrogate's posterior of the optimum; None where too few trials have finished.
 
     Args:
         store: the study.

@@ -46,7 +46,7 @@ class ComparedStudy(Part):
     trials: TrialCounts
     """How many trials have ended."""
     cost: Cost
-    """What it took."""
+    """Time and evaluations that it took."""
     objective: str
     """Name of the objective."""
     content_hash: str | None
@@ -63,9 +63,9 @@ class ComparedValue(Part):
     interval: tuple[float, float] | None
     """Ends of the interval around the estimate."""
     interval_of: Covers | None
-    """What the interval covers."""
+    """Sources of uncertainty that the interval covers."""
     verdict: VerdictKind | None
-    """What the data say of the parameter."""
+    """How well the data determine the parameter."""
     unit: str
     """The parameter's unit."""
     held: bool
@@ -109,7 +109,7 @@ class SideBySide(Document):
     parameters: dict[str, ComparedParameter]
     """Name -> a parameter that at least one of them tunes."""
     warnings: tuple[str, ...]
-    """What makes the comparison less than it looks, in sentences."""
+    """Reservations about the comparison, in sentences."""
 
 
 def side_by_side(stores: Sequence[TrialStore], home: Home) -> SideBySide:
@@ -187,7 +187,7 @@ def _pair(studies: tuple[str, str], first: ComparedValue, second: ComparedValue)
 
 
 def _warnings(results: Sequence[StudyResult], facts: Sequence[StoredFacts]) -> list[str]:
-    """What makes the comparison less than it looks."""
+    """Reservations about the comparison."""
     warnings = []
     metrics = {result.study: result.metric.name for result in results}
     if len(set(metrics.values())) > 1:
