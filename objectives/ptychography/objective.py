@@ -1,4 +1,4 @@
-"""The ptychography objective: one measurement, one reconstruction per evaluation."""
+"""The ptychography objective: one measurement, and one reconstruction for each evaluation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from autotune.objective import (
 )
 from objectives.diffraction.data.measurement import Measurement, NearField
 from objectives.metrics.counts import noise_ceiling
-from objectives.ptychography.evaluation.cost import work_of
+from objectives.ptychography.evaluation.cost import evaluation_cost
 from objectives.ptychography.evaluation.data_share import Fidelity, Level, Levels
 from objectives.ptychography.evaluation.examination import Examiner, examinations
 from objectives.ptychography.evaluation.noise import explained_by_counting, measured_again
@@ -41,7 +41,7 @@ HELD_OUT = "held_out_consistency"
 
 @dataclass(frozen=True)
 class _Repeatable:
-    """What a measurement is repeated from; whether counting explains its residuals."""
+    """A reconstruction from which the measurement is repeated; whether counting explains its residuals."""
 
     reconstruction: Reconstruction
     state: State
@@ -59,7 +59,7 @@ class PtychographyObjective:
         held_out: HeldOutSettings | None = None,
         specimen: Specimen | None = None,
     ) -> None:
-        """``truth`` and ``specimen`` are known of a simulated measurement."""
+        """Bind to ``measurement``; ``truth`` and ``specimen`` are known where it was simulated."""
         self._measurement = measurement
         self._machine = machine
         self._truth = dict(truth or {})
@@ -83,7 +83,7 @@ class PtychographyObjective:
         return why_absent(self._measurement, name)
 
     def metrics(self) -> Sequence[Metric]:
-        """Intensity consistency (tuned by default), amplitude consistency, and the former on withheld counts."""
+        """Intensity consistency (tuned by default), amplitude consistency, and intensity consistency held out."""
         withheld = self._levels.whole.withheld
         return (
             Metric(
@@ -107,7 +107,7 @@ class PtychographyObjective:
         )
 
     def truth(self) -> Mapping[str, float]:
-        """True mismatch of a simulated measurement; empty for a real one."""
+        """The true mismatch of a simulated measurement; empty for a real one."""
         return self._truth
 
     def summary(self) -> Mapping[str, str]:
@@ -144,11 +144,11 @@ class PtychographyObjective:
     ) -> Evaluation:
         """Reconstruct at ``values``; ``seed`` orders the batches of the stepwise solvers.
 
-        Where ``metric`` is ``held_out_consistency``, the solver sees neither the withheld counts nor anything made of
-        them, and the gradient is that of the consistency of the counts it saw. The envelope theorem holds for that one
-        alone; the derivative of the held-out one at the fixed object is no nearer to finite differences of it, and
-        noisier. The two differ by what over-fitting changes: little where there are many more counts than unknowns,
-        half of the gradient where a few small patterns of low dose meet a free object.
+        Where ``metric`` is ``held_out_consistency``, the solver sees neither the withheld counts nor anything derived
+        from them, and the gradient is that of the consistency of the seen counts. The envelope theorem holds for this
+        consistency alone; the derivative of the held-out one at the fixed object is no nearer to finite differences of
+        it, and noisier. The two differ by the effect of over-fitting: little where there are many more counts than
+        unknowns, half of the gradient for a free object and a few small patterns of low dose.
         """
         with self._machine.threads_set():
             return self._evaluate(values, metric, seed, progress)
@@ -193,18 +193,18 @@ class PtychographyObjective:
             return Examiner(level, self._machine, self._parameters, complete, seed, self._specimen).examine()
 
     def work(self, values: Mapping[str, Value]) -> float:
-        """See :class:`autotune.objective.CountsWork`; in pixels of patterns that go through a slice and back.
+        """See :class:`autotune.objective.CountsWork`; the unit is one pixel of a pattern through a slice and back.
 
         Raises:
             InputError: as :meth:`evaluate` does.
         """
-        return work_of(self._measurement, complete_values(self._parameters, values))
+        return evaluation_cost(self._measurement, complete_values(self._parameters, values))
 
     @property
     def noise(self) -> str:
         """See :class:`autotune.objective.MeasuresAgain`."""
         if self._measurement.counted:
-            return "Poisson, of counted quanta; where residuals are larger than that, theirs from pattern to pattern"
+            return "Poisson noise of counted quanta; where residuals exceed it, their scatter from pattern to pattern"
         return "estimated from the residuals from pattern to pattern, since the values are not counted quanta"
 
     def measured_again(self, values: Mapping[str, Value], *, seed: int) -> PtychographyObjective:
@@ -225,9 +225,9 @@ class PtychographyObjective:
     def _to_repeat(self, complete: Mapping[str, Value]) -> _Repeatable:
         """A reconstruction of everything; the last one is kept, since a measurement is repeated more than once.
 
-        Where counting explains the measurement, its expectation must not hold the noise that it was measured with: an
-        object that fits that, too, scatters more, and repetitions would be noisier than the measurement was. So the
-        iterations are those of the best consistency of withheld counts.
+        Where counting explains the measurement, the expected counts must not contain its noise: an object that fits the
+        noise scatters more, and repetitions would be noisier than the measurement. So the number of iterations is the
+        one with the best consistency of withheld counts.
         """
         key = tuple(sorted(complete.items()))
         if self._last is None or self._last[0] != key:
@@ -276,7 +276,7 @@ class PtychographyObjective:
         return describe_arrays(evaluation)
 
     def pictures(self, evaluation: Evaluation) -> Mapping[str, bytes]:
-        """The reconstruction: phase, amplitude, probe, and one pattern measured and modelled."""
+        """Draw the reconstruction: phase, amplitude, probe, and one pattern measured and modelled."""
         if "object" not in evaluation.arrays:
             return {}
         return {"reconstruction": draw_reconstruction(evaluation)}
@@ -287,7 +287,7 @@ def _not_repeatable(reason: str) -> Diverged:
 
 
 def _require_counts(level: Level) -> None:
-    """Raise InputError where nothing was counted in what is withheld, so that it cannot judge a reconstruction."""
+    """Raise InputError where the withheld part holds no counts, so that it cannot judge a reconstruction."""
     if not level.withheld.total > 0:
-        what = f"{level.held_out.fraction:g} of the {level.held_out.of} hold no counts at all"
-        raise InputError(Problem("objective.held_out.fraction", what, "withhold more of them"))
+        wrong = f"{level.held_out.fraction:g} of the {level.held_out.of} hold no counts at all"
+        raise InputError(Problem("objective.held_out.fraction", wrong, "withhold more of them"))

@@ -1,4 +1,4 @@
-"""What the entry point ``ptychography`` names. Light until a measurement is opened: torch is imported there."""
+"""The objective type that the entry point ``ptychography`` names. Torch is imported when a measurement is opened."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Ptychography:
         device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
         real = torch.float64 if settings.precision == "float64" else torch.float32
         machine = Machine(torch.device(device), real, settings.threads)
-        # Of another part of what was simulated, it is not known where the specimen lies.
+        # In another part of the simulated scan, the place of the specimen is not known.
         whole = document.get("content_hash") == measurement.content_hash
         specimen = _specimen(settings.simulate) if whole and settings.simulate is not None else None
         return PtychographyObjective(measurement, machine, document.get("truth"), settings.held_out, specimen)
@@ -106,10 +106,10 @@ class Ptychography:
         return folder / settings.data.file.expanduser()
 
     def _truth(self, settings: PtychographySettings, folder: Path) -> Mapping[str, Any]:
-        """The truth document of a simulated measurement, empty for a real one.
+        """The truth document of a simulated measurement; empty for a real one.
 
         Raises:
-            InputError: it was not made yet, or of other settings.
+            InputError: it was not made yet, or was made with other settings.
         """
         if settings.simulate is None:
             return {}
@@ -131,7 +131,7 @@ class Ptychography:
 
 
 def _same(stated: Any, wanted: SimulationSettings) -> bool:
-    """Whether a truth's settings, perhaps of an older version that had fewer, mean the ones that are wanted."""
+    """Whether a truth's settings, perhaps of an older version with fewer of them, are equal to the wanted ones."""
     try:
         return SimulationSettings.model_validate(stated) == wanted
     except ValidationError:
@@ -139,7 +139,7 @@ def _same(stated: Any, wanted: SimulationSettings) -> bool:
 
 
 def _specimen(settings: SimulationSettings) -> Specimen | None:
-    """What was illuminated; None where it is not analytic."""
+    """The specimen that was illuminated; None where it is not analytic."""
     if settings.engine != "direct":
         return None
     from objectives.ptychography.simulation.direct import specimen_of

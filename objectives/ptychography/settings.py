@@ -11,13 +11,13 @@ from objectives.ptychography.simulation.settings import SimulationSettings
 
 
 class HeldOutSettings(BaseModel):
-    """What is withheld from the solver where a held-out metric is tuned.
+    """The counts that are withheld from the solver where a held-out metric is tuned.
 
     Attributes:
-        of: ``pixels``: detector pixels at random, others in other patterns. ``patterns``: whole patterns at random,
+        of: ``pixels``: random detector pixels, different ones in other patterns. ``patterns``: random whole patterns,
             whose scan positions are then not refined.
         fraction: share of the pixels, or patterns, that is withheld.
-        seed: which these are.
+        seed: seed of the random choice.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,17 +28,17 @@ class HeldOutSettings(BaseModel):
 
 
 class PtychographySettings(BaseModel):
-    """What is reconstructed, and on what machine.
+    """The measurement, and how it is reconstructed.
 
     Attributes:
         data: the measurement.
         geometry: instrument geometry that the file lacks or has wrong.
         simulate: how ``autotune simulate`` makes ``data.file``; absent for a real measurement.
-        held_out: what is withheld from the solver where a held-out metric is tuned.
+        held_out: the counts that are withheld from the solver where a held-out metric is tuned.
         device: ``auto`` takes a CUDA device where there is one.
         precision: floating-point precision of the reconstruction.
         threads: CPU threads of one reconstruction. One is the default: the work is many small transforms that fit the
-            processor's cache, where more threads gain little and lose much as soon as another process is busy.
+            processor's cache, so that more threads gain little, and lose much as soon as another process is busy.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,7 +1,7 @@
-"""A first study for a measurement file: what its metadata say, what it lacks, and ranges worth searching.
+"""Draft a first study for a measurement file: what its metadata say, what it lacks, and ranges worth searching.
 
-Ranges, units and meanings are those of :mod:`objectives.ptychography.parameters.instrument`; here is only chosen which
-of the parameters a first study tunes.
+Ranges, units and meanings are those of :mod:`objectives.ptychography.parameters.instrument`; this module only chooses
+which of the parameters a first study tunes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _GEOMETRY: Mapping[str, tuple[Any, str]] = {
     "detector_pixel_um": (55, "micrometre, one number or [y, x]"),
     "scan_step_angstrom": (0.5, "angstrom, step of the raster"),
 }  # fmt: skip
-"""Geometry that a reconstruction may need -> an example, and its meaning."""
+"""Name of a geometry setting that a reconstruction may need -> an example of its value, and its meaning."""
 
 
 def draft_study(file: Path, *, folder: Path) -> Draft | None:
@@ -61,15 +61,15 @@ def draft_study(file: Path, *, folder: Path) -> Draft | None:
     except OSError as error:
         raise InputError(Problem(str(file), f"cannot be opened: {error.strerror}")) from error
     where = DraftLine("objective.data.file", _path_in_study(file, folder), f"format {kind}")
-    found, asked = look(file)
-    reading = _Reading.of(found, kind)
-    geometry = _geometry(found, reading.pixel_positions)
-    lines = [where, *asked, *reading.lines(), *geometry, *_parameters(file, found, reading)]
-    return Draft(lines, {"format": kind, **_facts(found, reading, asked)})
+    inspection, asked = look(file)
+    reading = _Reading.of(inspection, kind)
+    geometry = _geometry(inspection, reading.pixel_positions)
+    lines = [where, *asked, *reading.lines(), *geometry, *_parameters(file, inspection, reading)]
+    return Draft(lines, {"format": kind, **_facts(inspection, reading, asked)})
 
 
 def _path_in_study(file: Path, folder: Path) -> str:
-    """The path to write: relative to the study's folder, absolute where they have only the root in common."""
+    """The path to state in the study: relative to its folder, absolute where they have only the root in common."""
     target = file.parent.resolve() / file.name
     base = folder.resolve()
     if os.path.commonpath([target, base]) == target.anchor:
@@ -80,13 +80,13 @@ def _path_in_study(file: Path, folder: Path) -> str:
 
 @dataclass(frozen=True)
 class _Reading:
-    """How the study is to read the file where the reader's defaults would be wrong.
+    """Settings with which the study reads the file correctly where the reader's defaults would be wrong.
 
     Attributes:
-        corner: state that the beam is stored at the corner.
-        pixel_positions: the positions are in object pixels.
-        stated_unit: the unit has to be stated, for the file does not say it.
-        clip: negative values have to be set to zero.
+        corner: whether to state that the beam is stored at the corner.
+        pixel_positions: whether the positions are in object pixels.
+        stated_unit: whether to state the unit of the positions, which the file does not say.
+        clip: whether negative values have to be set to zero.
     """
 
     corner: bool
@@ -95,11 +95,13 @@ class _Reading:
     clip: bool
 
     @classmethod
-    def of(cls, found: Inspection, kind: str) -> _Reading:
-        pixels = found.position_unit == "object pixel"
+    def of(cls, inspection: Inspection, kind: str) -> _Reading:
+        pixels = inspection.position_unit == "object pixel"
         settings = FORMATS[kind].settings
-        guessed = "positions" in settings and not pixels and _looks_like_pixels(found)
-        return cls("zero_frequency" in settings and found.corner, pixels or guessed, guessed, found.negative < 0)
+        guessed = "positions" in settings and not pixels and _looks_like_pixels(inspection)
+        return cls(
+            "zero_frequency" in settings and inspection.corner, pixels or guessed, guessed, inspection.negative < 0
+        )
 
     def lines(self) -> Iterator[DraftLine]:
         if self.corner:
@@ -113,11 +115,11 @@ class _Reading:
             yield DraftLine("objective.data.negative", "clip", text)
 
 
-def _looks_like_pixels(found: Inspection) -> bool:
-    """Listed positions without any length scale beside them, spaced as a scan in object pixels is."""
-    step = found.step()
-    known = found.geometry.stated().keys() & _SCALES
-    return step is not None and not known and 0.25 <= step <= max(found.shape[-2:])
+def _looks_like_pixels(inspection: Inspection) -> bool:
+    """Whether positions are listed without any length scale, and spaced as a scan in object pixels is."""
+    step = inspection.step()
+    scales = inspection.geometry.stated().keys() & _SCALES
+    return step is not None and not scales and 0.25 <= step <= max(inspection.shape[-2:])
 
 
 def _is_near(geometry: GeometrySettings) -> bool:
@@ -129,38 +131,38 @@ def _sampled(geometry: GeometrySettings) -> bool:
     return geometry.angular_sampling_mrad is not None or geometry.reciprocal_sampling_per_angstrom is not None
 
 
-def _may_be_near(found: Inspection) -> bool:
-    """Whether the file leaves open if it is far field: distances that either could have, and no lens."""
-    geometry = found.geometry
+def _may_be_near(inspection: Inspection) -> bool:
+    """Whether the file leaves open if it is far or near field: distances that either could have, and no lens."""
+    geometry = inspection.geometry
     far = _sampled(geometry) or geometry.semi_convergence_mrad is not None
     return geometry.regime is None and not _is_near(geometry) and not far and geometry.detector_distance_mm is not None
 
 
-def _lacking(found: Inspection, pixel_positions: bool) -> list[str]:
+def _lacking(inspection: Inspection, pixel_positions: bool) -> list[str]:
     """Names of the geometry that the study must state, the wavelength first."""
-    geometry = found.geometry
+    geometry = inspection.geometry
     names = lacking(geometry, near=_is_near(geometry), pixel_positions=pixel_positions)
     names.sort(key=lambda name: name != "wavelength_angstrom")
-    if found.positions is None and geometry.scan_step_angstrom is None:
+    if inspection.positions is None and geometry.scan_step_angstrom is None:
         names.append("scan_step_angstrom")
     return names
 
 
-def _geometry(found: Inspection, pixel_positions: bool) -> Iterator[DraftLine]:
-    """What must be stated first, then what the file states, then what may be."""
-    geometry = found.geometry
+def _geometry(inspection: Inspection, pixel_positions: bool) -> Iterator[DraftLine]:
+    """Lines of the geometry: those that must be stated, then those that the file states, then optional ones."""
+    geometry = inspection.geometry
     stated = geometry.stated()
     if _is_near(geometry) and geometry.regime is None:
         yield _geometry_line("regime", "near field", "the file states a distance from the focus to the sample")
-    for name in _lacking(found, pixel_positions):
+    for name in _lacking(inspection, pixel_positions):
         example, meaning = _GEOMETRY[name]
         yield _geometry_line(name, example, meaning, "missing")
     for name, value in stated.items():
-        if name != "scan_step_angstrom" or found.positions is None:  # refused beside listed positions
+        if name != "scan_step_angstrom" or inspection.positions is None:  # refused beside listed positions
             yield _geometry_line(name, _plain(value), "stated by the file", "optional")
     if _is_near(geometry):
         return
-    if _may_be_near(found):
+    if _may_be_near(inspection):
         text = "if the detector sees a magnified shadow; the file does not say, far field is assumed"
         yield _geometry_line("regime", "near field", text, "optional")
     electrons = geometry.wavelength is None or geometry.wavelength < _ELECTRONS_BELOW
@@ -194,14 +196,14 @@ def _plain(value: Any) -> Any:
     return _short(value[0]) if value[0] == value[1] else [_short(number) for number in value]
 
 
-def _parameters(file: Path, found: Inspection, reading: _Reading) -> Iterator[DraftLine]:
-    known = {p.name: p for p in parameters_of(_as_measurement(file, found, reading))}
-    offset = found.beam_offset(reading.corner)
+def _parameters(file: Path, inspection: Inspection, reading: _Reading) -> Iterator[DraftLine]:
+    parameters = {p.name: p for p in parameters_of(_as_measurement(file, inspection, reading))}
+    offset = inspection.beam_offset(reading.corner)
     centres = {"center_offset_y": offset[0], "center_offset_x": offset[1]}
     for name in _TUNED:
-        if name not in known:
+        if name not in parameters:
             continue
-        parameter = known[name]
+        parameter = parameters[name]
         key, text = f"parameters.{name}", f"{_unit(parameter)}{parameter.description}"
         if parameter.low is None or parameter.high is None:
             yield DraftLine(key, _FOCUS_EXAMPLE, f"{text}; the file does not say where to search", "missing")
@@ -213,60 +215,62 @@ def _parameters(file: Path, found: Inspection, reading: _Reading) -> Iterator[Dr
             text += f"; the centre of mass lies at {centres[name]:+.1f}"
         yield DraftLine(key, {"low": _short(float(low)), "high": _short(float(high))}, text)
         if name == "elliptical_distortion":
-            angle = known["elliptical_angle"]
-            text = "degree, of the ellipse axis; held at 0 (along x) unless this line is taken up"
+            angle = parameters["elliptical_angle"]
+            text = "degree, of the ellipse axis; held at 0 (along x) unless this line is used"
             yield DraftLine("parameters.elliptical_angle", {"low": angle.low, "high": angle.high}, text, "optional")
-    if _may_be_near(found):
+    if _may_be_near(inspection):
         text = "mm, with regime: near field; low and high are an example"
         yield DraftLine("parameters.focus_to_sample", _FOCUS_EXAMPLE, text, "optional")
-    yield DraftLine("parameters.iterations", known["iterations"].default, "of the solver, held fixed")
+    yield DraftLine("parameters.iterations", parameters["iterations"].default, "of the solver, held fixed")
 
 
 def _unit(parameter: Parameter) -> str:
     return "" if parameter.unit == "1" else f"{parameter.unit}: "
 
 
-def _as_measurement(file: Path, found: Inspection, reading: _Reading) -> Measurement:
-    """The patterns looked at as a measurement, examples standing in for the geometry that the study must state."""
-    stated = {name: _GEOMETRY[name][0] for name in _lacking(found, reading.pixel_positions)}
-    if _is_near(found.geometry):
+def _as_measurement(file: Path, inspection: Inspection, reading: _Reading) -> Measurement:
+    """The sampled patterns as a measurement, with examples in place of the geometry that the study must state."""
+    stated = {name: _GEOMETRY[name][0] for name in _lacking(inspection, reading.pixel_positions)}
+    if _is_near(inspection.geometry):
         stated["regime"] = "near field"
     geometry = resolve_geometry(
-        GeometrySettings(**stated), found.geometry, path=file, pixel_positions=reading.pixel_positions
+        GeometrySettings(**stated), inspection.geometry, path=file, pixel_positions=reading.pixel_positions
     )
-    patterns = found.patterns(reading.corner).astype(np.float32)
+    patterns = inspection.patterns(reading.corner).astype(np.float32)
     positions = np.zeros((len(patterns), 2))
     valid = np.ones(patterns.shape[1:], np.bool_)
-    return Measurement(patterns, positions, geometry, valid, found.counted, "the patterns looked at")
+    return Measurement(patterns, positions, geometry, valid, inspection.counted, "the patterns looked at")
 
 
-def _facts(found: Inspection, reading: _Reading, asked: Sequence[DraftLine]) -> dict[str, str]:
-    rows, columns = found.shape[-2:]
-    mean = float(found.samples.sum(axis=(1, 2)).mean())
+def _facts(inspection: Inspection, reading: _Reading, asked: Sequence[DraftLine]) -> dict[str, str]:
+    rows, columns = inspection.shape[-2:]
+    mean = float(inspection.samples.sum(axis=(1, 2)).mean())
     example = " (an example)" if any(line.key == f"{DATA}shape" for line in asked) else ""
-    scan = f"raster of {found.scan_shape[0]} x {found.scan_shape[1]}{example}, " if found.scan_shape else ""
+    scan = (
+        f"raster of {inspection.scan_shape[0]} x {inspection.scan_shape[1]}{example}, " if inspection.scan_shape else ""
+    )
     facts = {
-        "patterns": f"{scan}{found.count} of {rows} x {columns} pixels, {found.dtype}",
+        "patterns": f"{scan}{inspection.count} of {rows} x {columns} pixels, {inspection.dtype}",
         "counts": f"about {mean:.4g} per pattern"
-        + ("" if found.counted else " (not whole numbers: not counted quanta)"),
-        "masked pixels": "no mask in the file" if found.masked is None else str(found.masked),
+        + ("" if inspection.counted else " (not whole numbers: not counted quanta)"),
+        "masked pixels": "no mask in the file" if inspection.masked is None else str(inspection.masked),
     }
-    size = 4 * found.count * rows * columns
+    size = 4 * inspection.count * rows * columns
     if size > _LARGE_BYTES:
         facts["memory"] = f"{size / 2**30:.1f} GiB as float32; objective.data.step and crop take less of it"
-    if _may_be_near(found):
+    if _may_be_near(inspection):
         facts["regime"] = "not stated by the file; far field is assumed"
-    if found.negative < 0:
-        facts["negative values"] = f"down to {found.negative:.4g}"
-    offset = found.beam_offset(reading.corner)
+    if inspection.negative < 0:
+        facts["negative values"] = f"down to {inspection.negative:.4g}"
+    offset = inspection.beam_offset(reading.corner)
     corner = ", once pixel (0, 0) is moved there" if reading.corner else ""
     facts["beam"] = f"centre of mass {offset[0]:+.1f}, {offset[1]:+.1f} pixel (y, x) from the centre{corner}"
-    if found.corner and not reading.corner:
+    if inspection.corner and not reading.corner:
         facts["beam"] += "; but brightest at the corner: is this the transform of a pattern, or not centred?"
-    step = found.step()
+    step = inspection.step()
     if step is not None:
         unit = "object pixel" if reading.pixel_positions else "angstrom"
         facts["positions"] = f"listed, typically {step:.4g} {unit} apart"
-    if found.probe:
+    if inspection.probe:
         facts["probe"] = "in the file; the reconstruction starts from it"
     return facts

@@ -1,4 +1,4 @@
-"""A first look at a measurement file: its metadata and a few of its patterns, never all of it. No torch."""
+"""Inspect a measurement file: its metadata and a few of its patterns, never all of it. No torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from objectives.diffraction.data.open.reading import open_contents
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 SAMPLES = 16
-"""Patterns looked at, spread evenly over the scan."""
+"""Number of patterns that are read, spread evenly over the scan."""
 
 DATA = "objective.data."
 _CORNER_RATIO = 3.0
@@ -26,7 +26,7 @@ _CORNER_RATIO = 3.0
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a file says and what a few of its patterns look like.
+    """The metadata of a file, and features of a few of its patterns.
 
     Attributes:
         geometry: the geometry that the file states.
@@ -37,10 +37,10 @@ class Inspection:
         scan_shape: (rows, columns) of a raster; None where the scan is not known to be one.
         masked: pixels that the file's mask excludes; None where it has no mask.
         probe: whether the file holds a probe.
-        counted: whether the values looked at are counted quanta; as the file says, where it does.
-        samples: float64 (sample, det_y, det_x), the patterns looked at, as stored, masked and unusable values set
+        counted: whether the sampled values are counted quanta; as the file says, where it does.
+        samples: float64 (sample, det_y, det_x), the sampled patterns, as stored, masked and unusable values set
             to zero.
-        negative: the least of the values looked at, where it is below zero; else 0.
+        negative: the least of the sampled values, where it is below zero; else 0.
         corner: whether the unscattered beam seems to lie at pixel (0, 0) instead of (N//2, N//2).
     """
 
@@ -63,7 +63,7 @@ class Inspection:
         return math.prod(self.shape[:-2])
 
     def patterns(self, corner: bool) -> NDArray[np.float64]:
-        """``samples`` with the beam nominally at (N//2, N//2), read as stored at the corner or at the centre."""
+        """:attr:`samples` with the beam moved to (N//2, N//2), from the corner if ``corner``, else from the centre."""
         return np.fft.fftshift(self.samples, axes=(-2, -1)) if corner else self.samples
 
     def beam_offset(self, corner: bool) -> tuple[float, float]:
@@ -88,10 +88,14 @@ class Inspection:
 
 
 def look(file: Path) -> tuple[Inspection, list[DraftLine]]:
-    """Inspect the file; where its reader asks for settings first, with examples of these, which are then missing lines.
+    """Inspect a file.
+
+    Returns:
+        What was seen, and a missing line for every setting that the file's reader asks for first: the file is read with
+        an example of it.
 
     Raises:
-        InputError: the file is damaged, or asks for what no example can be made of.
+        InputError: the file is damaged, or its reader asks for a setting of which no example can be made.
     """
     try:
         with open_contents(file, DataSettings(file=file)) as contents:
@@ -107,7 +111,7 @@ def look(file: Path) -> tuple[Inspection, list[DraftLine]]:
 
 
 def _asked_for(problem: Problem) -> DraftLine | None:
-    """The line of a setting that the reader asks for, with the example from its remedy; None for any other problem."""
+    """The line of the setting that the reader asks for, with the example from its remedy; None for other problems."""
     text = " ".join(f"{problem.what}; {problem.remedy}".split())
     if problem.where == f"{DATA}shape" and (count := re.search(r"whose product is (\d+)", problem.remedy)):
         return DraftLine(problem.where, list(_squarest(int(count[1]))), text, "missing")
@@ -123,10 +127,10 @@ def _squarest(count: int) -> tuple[int, int]:
 
 
 def inspect(contents: Contents, samples: int = SAMPLES) -> Inspection:
-    """Look at an open file, reading ``samples`` of its patterns.
+    """Inspect an open file, reading ``samples`` of its patterns.
 
     Raises:
-        InputError: what should be patterns are not: wrong number of axes, an empty axis, not numbers.
+        InputError: the array of patterns has a wrong number of axes or an empty one, or does not hold numbers.
     """
     frames = contents.frames
     shape = tuple(int(n) for n in frames.shape)
@@ -154,11 +158,6 @@ def inspect(contents: Contents, samples: int = SAMPLES) -> Inspection:
         negative=float(raw.min(initial=0.0, where=np.isfinite(raw))),
         corner=_looks_cornered(clean),
     )
-
-
-def _whole(values: NDArray[np.float64]) -> bool:
-    """Whether every finite value is a whole number."""
-    return bool(np.all(values == np.floor(values), where=np.isfinite(values)))
 
 
 def _read(frames: Frames, shape: tuple[int, ...], samples: int) -> NDArray[np.float64]:

@@ -1,1 +1,1 @@
-"""What one evaluation is: reconstruction, metrics, gradient, cost, noise."""
+"""One evaluation: data used, reconstruction, metrics, gradient, cost, noise."""

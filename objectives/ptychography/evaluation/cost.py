@@ -1,4 +1,4 @@
-"""What an evaluation costs, before it is made."""
+"""The cost of an evaluation, before it is made."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from objectives.diffraction.data.measurement import Measurement, NearField
 from objectives.ptychography.evaluation.data_share import Fidelity, middle_positions
 
 # Fitted to the processor time of L-BFGS, float32 on one thread: 40 to 256 patterns of 24 x 24 to 128 x 128 pixels, 4
-# and 12 iterations, several slices and modes, within 15 % from 6 to 550 ms. In units of one pixel of one pattern going
+# and 12 iterations, several slices and modes, within 15 % from 6 to 550 ms. The unit is one pixel of one pattern going
 # through one slice and back, about 8 nanoseconds.
 _BESIDE_ITERATIONS = 2.8
-"""Iterations' worth of passes besides: illumination, the first gradient, and the frozen pass with its gradient."""
+"""Passes besides those of the iterations: illumination, the first gradient, the frozen pass with its gradient."""
 _PER_OBJECT_PIXEL = 14.0
-"""L-BFGS's own vectors, per object pixel and iteration."""
+"""Work on L-BFGS's own vectors, per object pixel and iteration."""
 _PER_ITERATION = 28_000.0
 _PER_EVALUATION = 480_000.0
 _FOR_PROBE = 1 / 3
-"""One more transform, beside three for a slice, where the probe is refined."""
+"""A refined probe takes one more transform; a slice takes three."""
 _FOR_POSITIONS = 0.8
-"""The same where positions are: their ramps are made anew for each pass, too."""
+"""Refined positions take the same, and their ramps are made anew for each pass."""
 
 
-def work_of(measurement: Measurement, values: Mapping[str, Value]) -> float:
-    """Pixels of patterns that go through a slice and back, in all iterations and after them.
+def evaluation_cost(measurement: Measurement, values: Mapping[str, Value]) -> float:
+    """The cost in pixels of patterns that go through a slice and back, in all iterations and after them.
 
-    Solvers other than L-BFGS are counted like it; theirs cost up to 40 % less.
+    Every solver is counted as L-BFGS; the others cost up to 40 % less.
 
     Args:
-        measurement: all of it.
-        values: one for every parameter that is not idle.
+        measurement: the whole measurement.
+        values: the value of every parameter that is not idle.
     """
     fidelity = Fidelity.from_values(values)
     count, shape = fidelity.positions(measurement), fidelity.detector_shape(measurement)
@@ -49,10 +49,10 @@ def work_of(measurement: Measurement, values: Mapping[str, Value]) -> float:
 
 
 def _object_pixel(measurement: Measurement) -> tuple[float, float]:
-    """Nominal size (y, x) in the unit of the positions."""
+    """Nominal size (y, x) of an object pixel in the unit of the positions."""
     geometry = measurement.geometry
     if isinstance(geometry, NearField):
-        # The effective pixel, p z1 / z12; where z1 is not known, as if the sample were halfway.
+        # The effective pixel is p z1 / z12; where z1 is not known, the sample is assumed to be halfway.
         nominal = geometry.focus_to_sample_mm or geometry.detector_distance_mm / 2
         y, x = (1e4 * pitch * nominal / geometry.detector_distance_mm for pitch in geometry.detector_pixel_um)
         return y, x

@@ -1,7 +1,7 @@
-"""How much of the data an evaluation uses: a part of the scan, and detector pixels summed in squares.
+"""Reduce the data that an evaluation uses: to a part of the scan, and to detector pixels summed in squares.
 
-Less data cost less and have the same instrument, so the best mismatch parameters are nearly the same: a search may look
-at the wide range cheaply and finish on everything. The metric is that of the data used.
+Less data cost less and come from the same instrument, so the best mismatch parameters are nearly the same: a search may
+explore the wide range cheaply and finish on everything. The metric is that of the data used.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from objectives.ptychography.model.misfit import Data
 from objectives.ptychography.settings import HeldOutSettings
 
 FEWEST_POSITIONS = 9
-"""Scan positions kept at least, if the scan has them: 3 x 3, so that one of them overlaps with others on all sides."""
+"""Scan positions that are kept at least, if there are so many: of 3 x 3, one overlaps with others on all sides."""
 _KEPT = 2
-"""Reduced copies of the data kept at a time: a cheap level and the one a study holds, perhaps."""
+"""Reduced copies of the data that are kept: enough for a cheap level and for one that the study holds fixed."""
 _POSITIONS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """What is used of a measurement.
+    """The share of a measurement that is used.
 
     Attributes:
         scan_fraction: share of the scan positions, 0..1.
-        detector_binning: rows, and columns, of detector pixels that are summed to one.
+        detector_binning: number of rows, and of columns, of detector pixels that are summed to one.
     """
 
     scan_fraction: float = 1.0
@@ -45,7 +45,7 @@ class Fidelity:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Value]) -> Fidelity:
-        """From parameter values; a measurement that cannot be binned has no such parameter."""
+        """Take the fidelity from parameter values; a measurement that cannot be binned has no parameter for that."""
         return cls(float(values["scan_fraction"]), int(values.get("detector_binning", 1)))
 
     def positions(self, measurement: Measurement) -> int:
@@ -60,27 +60,28 @@ class Fidelity:
 
 
 def middle_positions(positions: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """The ``count`` positions in the smallest square around the middle of the scan, in the order of the scan.
+    """Indices of the ``count`` positions in the smallest square around the middle of the scan, in the scan's order.
 
-    Compact, so that neighbours overlap as they do in the whole scan; thinning it out would change that.
+    The part is compact, so that neighbours overlap as in the whole scan; a thinned-out scan would overlap less.
 
     Args:
         positions: (position, 2), in any unit and order.
-        count: how many.
+        count: number of positions.
     """
     away = np.abs(positions - np.median(positions, axis=0))
-    # The square grows until it holds enough; of its last, incomplete ring those nearest to the middle are taken. What
-    # rounding tells apart is one ring.
+    # The square grows until it holds enough; of its last, incomplete ring those nearest to the middle are taken.
+    # Distances that differ by no more than rounding belong to one ring.
     ring = np.rint(away.max(axis=1) / max(away.max() * 1e-6, np.finfo(float).tiny))
     nearest = np.lexsort((np.hypot(away[:, 0], away[:, 1]), ring))
     return np.sort(nearest[:count])
 
 
 def reduced(measurement: Measurement, fidelity: Fidelity) -> Measurement:
-    """The part of ``measurement`` that ``fidelity`` uses: a copy of that part, or ``measurement`` itself for all of it.
+    """The part of ``measurement`` that ``fidelity`` uses: a copy of the part, or ``measurement`` itself if it is all.
 
-    Binned pixels are sums, valid where all their pixels are; rows and columns left over at the edges, half of them at
-    either side, are dropped. The object's pixel stays (but for dropped rows and columns) and its window shrinks.
+    A binned pixel is the sum of its pixels, and valid where all of them are. Rows and columns left over at the edges
+    are dropped, half of them at either side. The object's pixel keeps its size (but for dropped rows and columns), and
+    the probe's window shrinks.
     """
     if fidelity.positions(measurement) == len(measurement.positions) and fidelity.detector_binning == 1:
         return measurement
@@ -102,19 +103,19 @@ def reduced(measurement: Measurement, fidelity: Fidelity) -> Measurement:
         positions=measurement.positions[rows],
         geometry=geometry,
         valid=np.all(_squares(measurement.valid[None], size), axis=(2, 4))[0],
-        # A probe is binned with nothing: only a lens's is, which follows from the geometry.
+        # Only a measurement whose probe a lens forms is binned; a stored probe would have another window.
         probe=None if size > 1 else measurement.probe,
         scan_shape=None,
     )
 
 
 def _first(pixels: int, size: int) -> int:
-    """First row, or column, that belongs to a whole bin."""
+    """The first row, or column, that belongs to a whole bin."""
     return pixels % size // 2
 
 
 def _squares(images: NDArray[np.generic], size: int) -> NDArray[np.generic]:
-    """Images (n, y, x) -> (n, bin_y, size, bin_x, size)."""
+    """Reshape images (n, y, x) to (n, bin_y, size, bin_x, size)."""
     n, rows, columns = images.shape
     top, left = _first(rows, size), _first(columns, size)
     bins = rows // size, columns // size
@@ -127,11 +128,11 @@ class Level:
     """A measurement reduced to one fidelity.
 
     Attributes:
-        measurement: what is used.
-        whole: all of it.
+        measurement: the part of the measurement that is used.
+        whole: the whole measurement.
         data: the counts used, on the device that reconstructs them.
-        fidelity: which this is.
-        held_out: what of it a solver may not see where a held-out metric is tuned.
+        fidelity: the share of the measurement.
+        held_out: the counts that a solver may not see where a held-out metric is tuned.
     """
 
     measurement: Measurement
@@ -141,22 +142,22 @@ class Level:
     held_out: HeldOutSettings
 
     def scalars(self, stated: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Mismatch parameters for :attr:`measurement`, from those in pixels of the detector as it is.
+        """Mismatch parameters for :attr:`measurement`, converted from those for the unbinned detector.
 
-        The unscattered beam's pixel (N//2, N//2) is a corner of its bin, or whatever falls there, not the middle.
+        Binning moves the unscattered beam: its pixel (N//2, N//2) does not lie in the middle of its bin.
         """
         size = self.fidelity.detector_binning
         if size == 1:
             return stated
-        found = dict(stated)
+        converted = dict(stated)
         for name, shift in zip(("center_offset_y", "center_offset_x"), self._beam, strict=True):
-            found[name] = (stated[name] + shift) / size
-        found["background"] = stated["background"] * size**2
-        return found
+            converted[name] = (stated[name] + shift) / size
+        converted["background"] = stated["background"] * size**2
+        return converted
 
     @cached_property
     def seen(self) -> Data:
-        """The counts but for the withheld ones."""
+        """All counts but the withheld ones."""
         return self._part(self._split.seen)
 
     @cached_property
@@ -174,14 +175,14 @@ class Level:
 
     @cached_property
     def _beam(self) -> tuple[float, float]:
-        """Where pixel N//2 lies from the middle of bin M//2, (y, x) in pixels of the detector as it is."""
+        """Offset (y, x) of pixel N//2 from the middle of bin M//2, in pixels of the unbinned detector."""
         size = self.fidelity.detector_binning
         y, x = (n // 2 - _first(n, size) - size * (n // size // 2) - (size - 1) / 2 for n in self.whole.valid.shape)
         return y, x
 
 
 class Levels:
-    """A measurement at any fidelity; what was cut is kept for the next evaluation."""
+    """A measurement at any fidelity; reduced copies are kept for the next evaluations."""
 
     def __init__(self, measurement: Measurement, machine: Machine, held_out: HeldOutSettings) -> None:
         self._machine, self._held_out = machine, held_out

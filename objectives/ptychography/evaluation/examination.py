@@ -1,9 +1,9 @@
-"""A close look at one reconstruction: metrics that are too dear for every trial (``autotune confirm``).
+"""Examine one reconstruction: compute metrics that are too expensive for every trial (``autotune confirm``).
 
 Four reconstructions are made: of everything, of everything but the counts that are held out, and of either half of the
-patterns, whose agreement by spatial frequency says to what resolution the object is reproduced. All metrics are those
-of final states. Where the specimen of a simulation is known, the object is compared with it, too, in the frame that the
-parameters give it: what they have wrong counts against it.
+patterns. The spatial frequency up to which the halves agree is the resolution to which the object is reproduced. All
+metrics are those of final states. Where the specimen of a simulation is known, the object is compared with it, too, in
+the frame that the parameters give it, so that errors of the parameters count against the object.
 """
 
 from __future__ import annotations
@@ -39,25 +39,33 @@ from objectives.ptychography.simulation.direct import Specimen
 from objectives.ptychography.solvers.state import State
 
 _SMALLEST = 11
-"""Pixels along either side of the scanned region for resolution and similarity."""
+"""Least number of pixels along either side of the scanned region for resolution and similarity."""
 _FEWEST_POSITIONS = 8
-"""Of two halves that can be compared."""
+"""Least number of scan positions whose two halves can be compared."""
 
 _OF_COUNTS = (
-    Metric("poisson_deviance", "minimize", description="per pixel; of a true model 1 to 1.16, less below half a count"),
+    Metric(
+        "poisson_deviance", "minimize", description="per pixel; 1 to 1.16 for a true model, less below half a count"
+    ),
     Metric("fraction_of_ceiling", "maximize", description="consistency over its noise ceiling; above 1: over-fitting"),
-    Metric("held_out_fraction_of_ceiling", "maximize", description="the held-out one over the ceiling of its counts"),
+    Metric(
+        "held_out_fraction_of_ceiling",
+        "maximize",
+        description="held-out consistency over the noise ceiling of its counts",
+    ),
 )
-_CONTRAST = Metric("phase_contrast", "maximize", "rad", description="rms phase where it was scanned; noise adds to it")
+_CONTRAST = Metric("phase_contrast", "maximize", "rad", description="rms phase of the scanned region; noise adds to it")
 _OF_HALVES = (
     Metric(
-        "half_data_resolution", "minimize", description="to which halves of the data agree (ring correlation, 1/2 bit)"
+        "half_data_resolution",
+        "minimize",
+        description="up to which halves of the data agree (ring correlation, 1/2 bit)",
     ),
     Metric("half_data_limit", "minimize", description="beyond which they never agree; finer if coarse detail is lost"),
 )
 _OF_TRUTH = (
-    Metric("truth_correlation", "maximize", description="of the complex object with the simulated one"),
-    Metric("truth_phase_psnr", "maximize", "dB", description="peak signal-to-noise ratio beside the simulated phase"),
+    Metric("truth_correlation", "maximize", description="correlation of the complex object with the simulated one"),
+    Metric("truth_phase_psnr", "maximize", "dB", description="peak signal-to-noise ratio against the simulated phase"),
     Metric("truth_phase_ssim", "maximize", description="structural similarity with the simulated phase"),
 )
 
@@ -65,11 +73,11 @@ Complex = NDArray[np.complex128]
 
 
 def examinations(metrics: Sequence[Metric], measurement: Measurement, *, truth: bool) -> list[Metric]:
-    """What :meth:`Examiner.examine` may report.
+    """The metrics that :meth:`Examiner.examine` may report.
 
     Args:
-        metrics: of every evaluation; these are reported, too.
-        measurement: what is reconstructed.
+        metrics: the metrics of every evaluation; they are reported, too.
+        measurement: the measurement that is reconstructed.
         truth: whether the specimen is known.
     """
     unit = measurement.position_unit
@@ -87,11 +95,11 @@ class Examiner:
 
     Attributes:
         level: the data.
-        machine: where it is computed.
-        parameters: those of the measurement.
-        values: one for every parameter that is not idle.
-        seed: of the solver.
-        specimen: the truth; None where it is not known.
+        machine: device, precision and threads.
+        parameters: the parameters of the measurement.
+        values: the value of every parameter that is not idle.
+        seed: seed of the solver.
+        specimen: the true specimen; None where it is not known.
     """
 
     level: Level
@@ -102,7 +110,7 @@ class Examiner:
     specimen: Specimen | None = None
 
     def examine(self) -> dict[str, float]:
-        """Name -> finite value of :func:`examinations`, less what makes no sense here.
+        """Compute the metrics of :func:`examinations`, name -> finite value, but those without meaning here.
 
         Raises:
             Diverged: the reconstruction of everything diverges.
@@ -114,7 +122,7 @@ class Examiner:
             raise Diverged(Problem("", evaluation.reason))
         region = _scanned(evaluation)
         field = _field(state)[region]
-        found: dict[str, float | None] = {
+        metrics: dict[str, float | None] = {
             **evaluation.metrics,
             **self._held_out(),
             **self._of_counts(reconstruction, state, evaluation.metrics["consistency"]),
@@ -122,9 +130,9 @@ class Examiner:
         }
         if min(field.shape) >= _SMALLEST:
             pixel = float(evaluation.attributes["object_pixel_y"]), float(evaluation.attributes["object_pixel_x"])
-            found |= self._resolution(region, pixel)
-            found |= self._beside_truth(reconstruction, field, region)
-        return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+            metrics |= self._resolution(region, pixel)
+            metrics |= self._beside_truth(reconstruction, field, region)
+        return {name: value for name, value in metrics.items() if value is not None and math.isfinite(value)}
 
     def _reconstruction(self, *, held_out: bool = False, data: Data | None = None) -> Reconstruction:
         return Reconstruction(self.level, self.machine, self.parameters, self.values, held_out=held_out, data=data)
@@ -133,7 +141,7 @@ class Examiner:
         return reconstruction.run(lambda iteration, squared: True, self.seed)
 
     def _held_out(self) -> dict[str, float | None]:
-        """Consistency of the counts that are held out, and what it is of their own ceiling."""
+        """Consistency of the held-out counts, and its ratio to their own noise ceiling."""
         withheld = self.level.withheld
         if not withheld.total > 0:
             return {}
@@ -160,10 +168,10 @@ class Examiner:
         return fraction_of_ceiling(value, ceiling) if ceiling is not None and ceiling > 0 else None
 
     def _resolution(self, region: tuple[slice, slice], pixel: tuple[float, float]) -> dict[str, float | None]:
-        """Where the halves cease to agree for the first and for the last time, in the unit of ``pixel``.
+        """The resolutions at which the halves cease to agree for the first and for the last time, in ``pixel``'s unit.
 
-        None where they never do, or always. A near field hardly transfers some low frequencies, and a free probe may
-        take these over, so that the two can be far apart.
+        None where they always agree, or never. A near field hardly transfers some low frequencies, which a free probe
+        may represent instead, so that the two resolutions can be far apart.
         """
         half_of = halves(self.level.measurement)
         if len(half_of) < _FEWEST_POSITIONS:
@@ -185,7 +193,7 @@ class Examiner:
         }
 
     def _half(self, half_of: NDArray[np.int64], half: int) -> Data:
-        """The counts of half of the patterns. The others keep their places, so that both halves have one frame."""
+        """The counts of half of the patterns. The others keep their positions, so that both halves have one frame."""
         valid = self.level.data.valid[0]
         masks = torch.stack([valid if index == half else torch.zeros_like(valid) for index in range(2)])
         return Data(self.level.data.patterns, masks, self.machine, torch.from_numpy(half_of))
@@ -197,17 +205,17 @@ class Examiner:
             return {}
         y, x = self._places(reconstruction)
         truth = np.exp(1j * self.specimen.phase(y[region], x[region]))
-        found, true = aligned_phases(field, truth)
-        # Similarity compares local means by their ratio, which is nonsense about zero: phases count from the least one.
+        phase, true = aligned_phases(field, truth)
+        # Similarity compares the ratio of local means, which has no meaning near zero: phases count from the least.
         least = float(true.min())
         return {
             "truth_correlation": correlation(field, truth),
-            "truth_phase_psnr": peak_signal_to_noise(found, true),
-            "truth_phase_ssim": structural_similarity(found - least, true - least),
+            "truth_phase_psnr": peak_signal_to_noise(phase, true),
+            "truth_phase_ssim": structural_similarity(phase - least, true - least),
         }
 
     def _places(self, reconstruction: Reconstruction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Where the pixels of the object lie in angstrom, y and x, (rows, columns) each: the detector's affine grid."""
+        """Positions (y, x) of the object's pixels in angstrom, (rows, columns) each, on the detector's affine grid."""
         model = reconstruction.misfit.model
         layout, scene = model.layout, model.scene
         middle = np.array([n // 2 for n in layout.detector_shape])
@@ -221,7 +229,7 @@ class Examiner:
 
 
 def halves(measurement: Measurement) -> NDArray[np.int64]:
-    """(position,) which half each pattern is in, 0 or 1: a chessboard where the scan is a raster, else in turns."""
+    """The half of each pattern, 0 or 1, shape (position,): a chessboard for a raster, else alternating."""
     count = len(measurement.positions)
     if measurement.scan_shape is not None and math.prod(measurement.scan_shape) == count:
         return np.indices(measurement.scan_shape).sum(0).ravel() % 2
@@ -229,9 +237,9 @@ def halves(measurement: Measurement) -> NDArray[np.int64]:
 
 
 def last_agreement(rings: RingCorrelation) -> float | None:
-    """1 / frequency from which on no ring's correlation reaches the threshold; None where the last one's does, or none.
+    """1 / frequency above which no ring's correlation reaches the threshold; None where the last ring's does, or none.
 
-    Linear between rings, as :attr:`RingCorrelation.resolution` is.
+    It is interpolated linearly between rings, as :attr:`RingCorrelation.resolution` is.
     """
     above = rings.correlation - rings.threshold
     agree = np.flatnonzero(above >= 0)
@@ -258,7 +266,7 @@ def _field(state: State) -> Complex:
 
 
 def _deviance(reconstruction: Reconstruction, state: State) -> float | None:
-    """Poisson deviance per pixel; None where it is infinite: counts where none are expected."""
+    """Poisson deviance per pixel; None where it is infinite, since counts were measured where none are expected."""
     misfit = reconstruction.misfit
     model, data = misfit.model, misfit.data
     total = pixels = 0.0

@@ -4,8 +4,8 @@ At a converged reconstruction x*(theta) the envelope theorem gives d/dtheta max_
 backward pass through the forward model yields the gradient of the tuned metric for every differentiable mismatch
 parameter. It is exact at convergence and as good as the convergence otherwise.
 
-The parameters act through few arrays: positions, background, the probe, propagators. The slopes of the metric by these
-come out of one pass with the solvers' kernels; from there to the parameters it is the small graph of the scene.
+The parameters act through few arrays: positions, background, the probe, propagators. One pass with the solvers' kernels
+gives the gradient of the metric with respect to these; the small graph of the scene carries it on to the parameters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from objectives.ptychography.model.scene import Scene
 from objectives.ptychography.solvers.state import State
 
 _FLOOR = 1e-30
-"""Expected counts added where amplitudes are compared: as good as none, but a slope stays finite."""
+"""Expected counts added where amplitudes are compared: negligible, but they keep slopes finite."""
 
 
 def frozen_metrics(misfit: Misfit, state: State) -> dict[str, float]:
@@ -40,12 +40,12 @@ def frozen_metrics(misfit: Misfit, state: State) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Frozen:
-    """What a pass over the final state found.
+    """Result of a pass over the final state.
 
     Attributes:
         metrics: ``consistency`` and ``amplitude_consistency``.
-        slopes: name of a part of the scene, or ``spectra`` -> derivative of the metric asked for, dC/dRe + i dC/dIm, in
-            the part's shape.
+        slopes: name of a part of the scene, or ``spectra`` -> derivative of the requested metric with respect to it,
+            dC/dRe + i dC/dIm, in the part's shape.
     """
 
     metrics: Mapping[str, float]
@@ -53,10 +53,10 @@ class Frozen:
 
 
 def frozen_pass(misfit: Misfit, state: State, metric: str) -> Frozen:
-    """Metrics of the final state, and the derivative of one by everything that a parameter acts through.
+    """Metrics of the final state, and the derivatives of one with respect to all arrays that parameters act through.
 
     Args:
-        misfit: the data, and the model of the final state; its rounding of positions is held fixed.
+        misfit: the data, and the model of the final state, whose rounding of positions is held fixed.
         state: the final state.
         metric: ``consistency`` or ``amplitude_consistency``.
     """
@@ -75,13 +75,12 @@ def frozen_pass(misfit: Misfit, state: State, metric: str) -> Frozen:
 
 
 def frozen_gradient(theta: Tensor, scene: Scene, spectra: Tensor | None, frozen: Frozen) -> Sequence[float]:
-    """dC/dtheta at the fixed object (and probe, where it was refined).
+    """dC/dtheta at the fixed object (and at the fixed probe, where it was refined).
 
     Args:
-        theta: (parameter,) the values of the differentiable parameters, which require their gradient.
-        scene: as it follows from ``theta``.
-        spectra: the probe, where it follows from ``theta``; None where it was reconstructed, so that it is held fixed
-            as the object is.
+        theta: (parameter,) values of the differentiable parameters; they require gradients.
+        scene: the scene at ``theta``, with its graph.
+        spectra: the probe at ``theta``, with its graph; None where it was reconstructed and so is held fixed.
         frozen: the pass over the final state.
     """
     parts = {"spectra": spectra, **{name: getattr(scene, name) for name in frozen.slopes if name != "spectra"}}
@@ -92,7 +91,7 @@ def frozen_gradient(theta: Tensor, scene: Scene, spectra: Tensor | None, frozen:
 
 
 class _Slopes:
-    """dS/dRe + i dS/dIm of the summed squares S by the parts of a scene, halved, collected over batches."""
+    """Half of dS/dRe + i dS/dIm of the summed squares S for the parts of a scene, collected over batches."""
 
     def __init__(self, misfit: Misfit, state: State) -> None:
         self._misfit, self._state = misfit, state
@@ -104,12 +103,12 @@ class _Slopes:
         self._between = None if len(state.transmission) == 1 else torch.zeros_like(pattern)
 
     def add(self, batch: Batch, loss: Loss) -> tuple[float, float, float]:
-        """See :meth:`objectives.ptychography.model.kernels.Kernels.score`."""
+        """Add a batch; returns what :meth:`objectives.ptychography.model.kernels.Kernels.score` does."""
         misfit, model, kernels = self._misfit, self._misfit.model, self._misfit.kernels
         transmission, spectra = self._state.transmission, self._state.spectra
         waves = model.waves(transmission, spectra, batch)
         seen = None if self._propagator is None else torch.fft.fft2(waves.detector)
-        sums = misfit.score(waves, batch, loss, _FLOOR)
+        sums = misfit.score(waves, batch, loss, _FLOOR)  # turns the waves into the gradient with respect to them
         wanted = waves.take_detector()
         along = None if seen is None else self._add_propagator(seen, wanted)
         leaving = model.from_detector(wanted, batch)
@@ -124,9 +123,14 @@ class _Slopes:
         return sums
 
     def _add_between(self, entering: Tensor, leaving: Tensor) -> Tensor:
-        """Through the propagation to a slice, backwards.
+        """Propagate back to the slice before, and add the gradient with respect to the propagator H between them.
 
-        With w' = F^-1[H F w] and |H| = 1, what is wanted of H is conj(F w) F g = H conj(F w') F g, g the slope by w'.
+        For w' = F^-1[H F w] with |H| = 1 the gradient with respect to H is conj(F w) F g = H conj(F w') F g, where g is
+        the gradient with respect to w'.
+
+        Args:
+            entering: w', the waves that enter the slice.
+            leaving: g.
         """
         between = self._misfit.model.scene.slice_propagator
         assert between is not None and self._between is not None  # noqa: S101
@@ -136,11 +140,14 @@ class _Slopes:
         return torch.fft.ifft2(slopes * between.conj())
 
     def _add_propagator(self, seen: Tensor, wanted: Tensor) -> Tensor:
-        """By the near field's propagator, in the same way; by the positions, as far as the wave is moved back (b, 2).
+        """Add the gradient with respect to the near field's propagator, as :meth:`_add_between` does.
 
         Args:
             seen: spectra of the waves at the detector.
-            wanted: slopes by these waves.
+            wanted: gradient with respect to these waves.
+
+        Returns:
+            The gradient with respect to the positions (b, 2), as far as the waves are moved back by them.
         """
         assert self._propagator is not None  # noqa: S101
         product = torch.fft.fft2(wanted) * seen.conj()
@@ -152,13 +159,13 @@ class _Slopes:
     def parts(self) -> dict[str, Tensor]:
         """Name of a part -> dS/dRe + i dS/dIm."""
         scene = self._misfit.model.scene
-        found = {"positions": self._positions, "spectra": self._spectra}
+        slopes = {"positions": self._positions, "spectra": self._spectra}
         unscaled = 1 / self._spectra[0].numel()
         if scene.propagator is not None and self._propagator is not None:
-            found["propagator"] = self._propagator * scene.propagator * unscaled
+            slopes["propagator"] = self._propagator * scene.propagator * unscaled
         if scene.slice_propagator is not None and self._between is not None:
-            found["slice_propagator"] = self._between * scene.slice_propagator * unscaled
-        return {name: 2 * part for name, part in found.items()}
+            slopes["slice_propagator"] = self._between * scene.slice_propagator * unscaled
+        return {name: 2 * part for name, part in slopes.items()}
 
 
 def _metrics(misfit: Misfit, intensity: float, amplitude: float) -> dict[str, float]:

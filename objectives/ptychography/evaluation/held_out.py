@@ -1,8 +1,8 @@
-"""Which counts are withheld from a reconstruction, so that its metric on them says what it is worth.
+"""Choose the counts that are withheld from a reconstruction, so that the metric on them shows over-fitting.
 
-Data error rewards over-fitting: more modes, more iterations and weaker penalties always explain better what they were
-fitted to. Counts that no solver saw are explained better only by what is true of all of them (cross-validation; for
-phase retrieval the free R factor, Bruenger, Nature 355, 472 (1992)).
+Data error rewards over-fitting: more modes, more iterations and weaker penalties always explain the fitted counts
+better. Counts that the solver does not see are explained better only by a better model (cross-validation; for phase
+retrieval the free R factor, Bruenger, Nature 355, 472 (1992)).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from objectives.ptychography.settings import HeldOutSettings
 
 _MASKS = 16
-"""Different sets of withheld pixels: enough for a pixel that is withheld in one pattern to be seen in the next ones. A
+"""Number of different sets of withheld pixels: enough that a pixel withheld in one pattern is seen in the next ones. A
 set for every pattern would take as much memory as the patterns."""
 
 
@@ -28,9 +28,9 @@ class Split:
     """The two parts of a measurement's counts.
 
     Attributes:
-        seen: (mask, det_y, det_x) bool, what the solver sees.
-        withheld: (mask, det_y, det_x) bool, what it does not; the two together are the valid pixels.
-        mask_of: (position,) int64, which mask is whose.
+        seen: (mask, det_y, det_x) bool, pixels that the solver sees.
+        withheld: (mask, det_y, det_x) bool, pixels that it does not see; together the two are the valid pixels.
+        mask_of: (position,) int64, index of each pattern's mask.
     """
 
     seen: NDArray[np.bool_]
@@ -39,23 +39,23 @@ class Split:
 
 
 def split_counts(valid: NDArray[np.bool_], positions: int, settings: HeldOutSettings) -> Split:
-    """Draw what is withheld: equal arguments give equal parts.
+    """Draw the withheld counts; equal arguments give equal parts.
 
-    ``pixels``: a share of the valid pixels at random, others in each of up to 16 groups of patterns, which are drawn at
-    random, too. ``patterns``: a share of the patterns, entirely. At least one of each is withheld, and one seen.
+    ``pixels``: a random share of the valid pixels, a different one in each of up to 16 groups of patterns, which are
+    drawn at random, too. ``patterns``: a random share of whole patterns. At least one is withheld, and one seen.
 
     Args:
         valid: (det_y, det_x).
         positions: number of patterns.
-        settings: what is withheld, and how much.
+        settings: kind, share and seed of the withheld counts.
 
     Raises:
-        InputError: there is only one to withhold.
+        InputError: there is only one pixel, or pattern.
     """
     count = int(valid.sum()) if settings.of == "pixels" else positions
     if count < 2:
-        what = f"'{settings.of}' cannot be withheld of a measurement with {count}"
-        raise InputError(Problem("objective.held_out.of", what, "withhold the other one of pixels and patterns"))
+        wrong = f"'{settings.of}' cannot be withheld of a measurement with {count}"
+        raise InputError(Problem("objective.held_out.of", wrong, "withhold the other one of pixels and patterns"))
     random = np.random.default_rng(settings.seed)
     drawn = min(count - 1, max(1, round(settings.fraction * count)))
     if settings.of == "patterns":

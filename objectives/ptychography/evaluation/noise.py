@@ -1,4 +1,4 @@
-"""A measurement repeated in simulation: what the model expects of a finished reconstruction, with noise drawn anew.
+"""Repeat a measurement in simulation: the expected counts of a finished reconstruction, with noise drawn anew.
 
 Parametric bootstrap: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), ch. 6 and 21. Wild
 cluster bootstrap: A. C. Cameron, J. B. Gelbach and D. L. Miller, Rev. Econ. Stat. 90, 414 (2008).
@@ -17,7 +17,7 @@ from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.solvers.state import State
 
 EXCESS = 1.2
-"""Squared residual over the one of Poisson noise from which the residuals, and not the counts, tell the noise."""
+"""Ratio of squared residual to Poisson variance from which the noise is taken from the residuals, not the counts."""
 
 
 def measured_again(
@@ -25,15 +25,15 @@ def measured_again(
 ) -> Measurement:
     """The measurement with other noise.
 
-    Where counting quanta explains the residuals, they are Poisson numbers of the expected counts. Elsewhere each
-    pattern keeps its residuals and gets one random sign for all of them: whatever goes wrong from pattern to pattern
-    counts as noise then, however the pixels of a pattern hang together. What falls below zero is zero.
+    Where counting quanta explains the residuals, new counts are Poisson deviates of the expected ones. Elsewhere each
+    pattern keeps its residuals and one random sign multiplies all of them: every error that changes from pattern to
+    pattern counts as noise then, with its correlations between the pixels of a pattern. Values below zero become zero.
 
     Args:
-        measurement: all of it.
+        measurement: the whole measurement.
         misfit: the model of the reconstruction, and all of the data.
         state: the final state.
-        seed: of the noise.
+        seed: seed of the noise.
         explained: see :func:`explained_by_counting`.
     """
     random = np.random.default_rng(seed)
@@ -48,12 +48,12 @@ def measured_again(
 
 
 def explained_by_counting(measurement: Measurement, misfit: Misfit, state: State) -> bool:
-    """Whether the values are counted quanta, and the residuals those of counting."""
+    """Whether the values are counted quanta, and counting explains the residuals."""
     return measurement.counted and excess(measurement, misfit, state) < EXCESS
 
 
 def excess(measurement: Measurement, misfit: Misfit, state: State) -> float:
-    """Squared residual of the valid pixels over their expected counts: 1 where counting explains it."""
+    """Squared residual of the valid pixels over their expected counts: about 1 where counting explains it."""
     squared = total = 0.0
     for rows, expected in _expected(misfit, state):
         squared += float(np.square(measurement.patterns[rows] - expected).sum(where=measurement.valid))
@@ -62,7 +62,7 @@ def excess(measurement: Measurement, misfit: Misfit, state: State) -> float:
 
 
 def _expected(misfit: Misfit, state: State) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Expected counts (n, det_y, det_x) of all patterns, some at a time, with their indices."""
+    """Indices (n,) and expected counts (n, det_y, det_x) of the patterns, some at a time."""
     for batch in misfit.batches(len(state.spectra), state.moved):
         expected = misfit.model.intensity(state.transmission, state.spectra, batch)
         yield batch.indices.cpu().numpy(), expected.cpu().numpy().astype(np.float64)

@@ -69,7 +69,7 @@ class Reconstruction:
         self.misfit = self._misfit()
 
     def run(self, report: Report, seed: int) -> State:
-        """Reconstruct from an empty object; see :func:`objectives.ptychography.solvers.solve`."""
+        """Reconstruct from an empty object; see :func:`objectives.ptychography.solvers.table.solve`."""
         return solve(self.misfit, self._start(), self.options, report, seed)
 
     def evaluation(self, state: State, metric: str) -> Evaluation:

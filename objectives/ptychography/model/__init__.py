@@ -1,1 +1,1 @@
-"""The forward model of ptychography and its discrepancy from the measurement."""
+"""The forward model of ptychography, its kernels, and its misfit to the measurement."""

@@ -1,4 +1,4 @@
-"""Where and how precisely a reconstruction is computed."""
+"""The device, the precision and the threads with which a reconstruction is computed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Machine:
 
     @property
     def pixels_per_batch(self) -> int:
-        """Detector pixels that a pass handles at once: what fits a processor's cache, or fills an accelerator."""
+        """Detector pixels that a pass handles at once: as many as fit a processor's cache, or fill an accelerator."""
         return 1 << 16 if self.device.type == "cpu" else 1 << 22
 
     @contextmanager

@@ -28,7 +28,7 @@ from objectives.ptychography.model.scene import Scene
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each probe position falls on the object grid. A function of the rounded positions, so not differentiable.
+    """Place of each scan position on the object's grid, which depends on rounded positions and is not differentiable.
 
     Attributes:
         corners: (position, 2) int64 upper-left corner of the patch of each position.
@@ -51,14 +51,14 @@ class Layout:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a pass over some patterns needs to know about their positions.
+    """The positions of some patterns, as a pass over these needs them.
 
     Attributes:
-        indices: (b,) int64, which patterns.
+        indices: (b,) int64, indices of the patterns.
         corners: (b, 2) int64, corners of their patches.
         ramp_y, ramp_x: (b, det_y), (b, det_x): Fourier ramps that shift the probe, over sqrt(det_y), sqrt(det_x), so
             that the unscaled transforms before and after them are unitary.
-        back: both ramps for moving the wave back on a near-field detector; none in the far field.
+        back: both ramps that move the wave back on a near-field detector; empty in the far field.
         box: (first row, end row, first column, end column) of the object that the patches cover.
     """
 
@@ -72,19 +72,19 @@ class Batch:
 
 @dataclass
 class Waves:
-    """The waves of a batch on their way, (b, mode, det_y, det_x) each.
+    """The waves of a batch on their way to the detector, (b, mode, det_y, det_x) each.
 
     Attributes:
-        entering: each slice.
-        detector: at the detector, in units of the model's ``detector_unit``: the squared modulus times its square are
-            counts.
+        entering: the waves that enter each slice.
+        detector: the waves at the detector, in the model's ``detector_unit``: its square times their squared modulus is
+            in counts.
     """
 
     entering: list[Tensor]
     detector: Tensor
 
     def take_detector(self) -> Tensor:
-        """Hand the waves at the detector over; their memory can be used again while the cache still holds it."""
+        """Release the waves at the detector; their memory can be used again while the cache still holds it."""
         taken, self.detector = self.detector, self.detector.new_empty(0)
         return taken
 
@@ -99,7 +99,7 @@ class ForwardModel:
     def __init__(self, scene: Scene, layout: Layout, kernels: Kernels) -> None:
         self.scene, self.layout, self.kernels = scene, layout, kernels
         self._fraction = scene.positions - scene.positions.detach().round()
-        # Transforms are left unscaled where the scale can be applied in passing: a pass over the arrays each less.
+        # Transforms stay unscaled where another step can apply the scale: that saves a pass over the arrays each.
         self.detector_unit = 1.0 if scene.propagator is not None else 1 / math.sqrt(math.prod(layout.detector_shape))
 
     def batch(self, indices: Tensor, moved: Tensor | None = None) -> Batch:
@@ -175,10 +175,10 @@ class ForwardModel:
         gradient: Tensor,
         illumination: Tensor | None = None,
     ) -> Tensor:
-        """Adjoint of slice ``index`` and of the propagation to it: from its exit to that of the slice before it.
+        """Adjoint of slice ``index`` and of the propagation to it: from its exit to the exit of the slice before it.
 
-        For the first slice: to where the probe enters. ``leaving`` is used up. Adds what the patterns want of the
-        slice, conj(entering) * leaving, to ``gradient`` (rows, columns), and the illumination to ``illumination``.
+        The adjoint of the first slice ends where the probe enters. ``leaving`` is overwritten. The gradient for the
+        slice, conj(entering) * leaving, is added to ``gradient`` (rows, columns), the illumination to ``illumination``.
         """
         self.kernels.pull_back(
             waves.entering[index], leaving, transmission[index], batch.corners, gradient, illumination

@@ -1,4 +1,4 @@
-"""What a reconstruction is compared with: the counts, which of them are valid, and the measure of the misfit."""
+"""The misfit of a model to the data: the counts, their validity, and the losses that compare them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Data:
     Attributes:
         patterns: (position, det_y, det_x) float32 counts.
         valid: (mask, det_y, det_x) 1 on pixels that are compared, 0 on those that are masked or withheld.
-        mask_of: (position,) int64, which mask is whose.
+        mask_of: (position,) int64, index of each pattern's mask.
     """
 
     def __init__(self, patterns: Tensor, valid: Tensor, machine: Machine, mask_of: Tensor | None = None) -> None:
@@ -46,7 +46,7 @@ class Data:
 
     @cached_property
     def pixels(self) -> float:
-        """How many pixels are compared, over all patterns."""
+        """Number of pixels that are compared, over all patterns."""
         return float((self._patterns_of_mask * self.valid.sum((1, 2), dtype=torch.float64)).sum())
 
     @cached_property
@@ -56,17 +56,17 @@ class Data:
 
     @cached_property
     def share(self) -> Tensor:
-        """(det_y, det_x) in what share of the patterns a pixel is compared, 0..1."""
+        """Share of the patterns in which each pixel is compared, 0..1, shape (det_y, det_x)."""
         weights = (self._patterns_of_mask / len(self.patterns)).to(self.valid.dtype)
         return (weights[:, None, None] * self.valid).sum(0)
 
     @cached_property
     def seen(self) -> Tensor:
-        """Indices (n,) of the patterns of which anything is compared, ascending."""
+        """Indices (n,) of the patterns with at least one pixel that is compared, ascending."""
         return self.valid.any(2).any(1)[self.mask_of].nonzero()[:, 0]
 
     def mean_pattern(self) -> Tensor:
-        """(det_y, det_x) mean count of each pixel where it is compared, 0 where it never is."""
+        """Mean count of each pixel (det_y, det_x) over the patterns in which it is compared; 0 where it never is."""
         total = torch.zeros(self.valid.shape[1:], dtype=torch.float64, device=self.machine.device)
         for block in self._compared():
             total += block.sum(0, dtype=torch.float64)
@@ -94,7 +94,7 @@ class Data:
 
 
 class Misfit:
-    """A forward model beside the data that it should explain."""
+    """A forward model and the data that it should explain."""
 
     def __init__(self, model: ForwardModel, data: Data) -> None:
         self.model, self.data = model, data
@@ -103,7 +103,7 @@ class Misfit:
 
     @property
     def kernels(self) -> Kernels:
-        """The forward model's."""
+        """The kernels of the forward model."""
         return self.model.kernels
 
     @property
@@ -112,7 +112,7 @@ class Misfit:
         return self.data.machine.pixels_per_batch
 
     def batches(self, modes: int, moved: Tensor | None = None) -> Iterable[Batch]:
-        """All patterns in order, a cache's worth of ``modes`` waves each at a time; kept where no position moved."""
+        """All patterns in order, so many at a time that their ``modes`` waves fit the cache; kept if nothing moved."""
         if moved is not None and bool(moved.any()):
             return self.model.batches(self.pixels_per_batch // modes, moved)
         if modes not in self._unmoved:
@@ -120,13 +120,13 @@ class Misfit:
         return self._unmoved[modes]
 
     def compare(self, waves: Waves, batch: Batch, loss: Loss, floor: float | None = None) -> tuple[float, float]:
-        """Turns the waves at the detector into waves * dL/dI * the squared unit of the model's detector, in place.
+        """Turn the waves at the detector into waves * dL/dI * the squared unit of the model's detector, in place.
 
         Args:
-            waves: of the batch.
-            batch: which patterns.
-            loss: what is compared.
-            floor: expected counts added where amplitudes or likelihoods are; a small share of the mean by default.
+            waves: the waves of the batch.
+            batch: the patterns.
+            loss: L.
+            floor: expected counts that the amplitude and Poisson losses add; a small share of the mean by default.
 
         Returns:
             The loss and the squared intensity residual.
@@ -135,11 +135,11 @@ class Misfit:
         return self.kernels.residual(waves.detector, *self._beside(batch), floor, loss)
 
     def score(self, waves: Waves, batch: Batch, loss: Loss, floor: float) -> tuple[float, float, float]:
-        """As :meth:`compare`; both losses and the summed slopes of one, see :meth:`Kernels.score`."""
+        """As :meth:`compare`; returns two losses and the summed slopes of one, see :meth:`Kernels.score`."""
         return self.kernels.score(waves.detector, *self._beside(batch), floor, loss)
 
     def _beside(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, float, float]:
-        """What the waves of a batch are compared with: all counts, which of them, masks, whose, unit, background."""
+        """Arguments of the kernels that compare: all counts, the batch's indices, masks, mask_of, unit, background."""
         data = self.data
         return data.patterns, batch.indices, data.valid, data.mask_of, self.model.detector_unit**2, self.background
 
@@ -153,15 +153,15 @@ class Misfit:
         of_probe: Tensor | None,
         of_positions: Tensor | None,
     ) -> tuple[float, float]:
-        """Add half of dL/dRe + i dL/dIm of a batch for the object and, where wanted, the probe; set it for positions.
+        """Add half of dL/dRe + i dL/dIm of a batch for the object and, if asked for, the probe; set it for positions.
 
         Args:
-            transmission, spectra: the state, as :class:`ForwardModel` wants it.
-            batch: which patterns.
+            transmission, spectra: the state, in the form of :class:`ForwardModel`.
+            batch: the patterns.
             loss: L.
-            of_object: like ``transmission``.
-            of_probe: like ``spectra``; None where the probe is held.
-            of_positions: (position, 2), half of the slope in 1/pixel; None where positions stay.
+            of_object: gradient for the object, like ``transmission``.
+            of_probe: gradient for the probe, like ``spectra``; None where the probe is held.
+            of_positions: (position, 2), half of the gradient in 1/pixel; None where positions stay.
 
         Returns:
             The loss and the squared intensity residual.
@@ -187,5 +187,5 @@ class Misfit:
 
 
 def loss_scale(loss: Loss, mean: float) -> float:
-    """What a loss is divided by, so that its curvature for the object is about the illumination over ``mean``."""
+    """The divisor of a loss that makes its curvature for the object about the illumination over ``mean``."""
     return mean**2 if loss == "intensity" else mean

@@ -51,9 +51,9 @@ class Optics:
         """Aperture transmission (amplitude), 0..1, with an edge one detector pixel wide.
 
         A detector pixel cut by the edge counts in proportion to its open area, so the *intensity* must pass 1/2 at
-        the edge: the amplitude is the sine of a linear ramp, whose square does, and whose slope stays finite where a
-        square root's would not. (A linear ramp of the amplitude makes the disk 1/6 pixel too small, which a camera
-        length then makes up for.)
+        the edge. The amplitude is the sine of a linear ramp: its square passes 1/2 there, and its slope stays finite
+        where that of a square root would not. (A linear ramp of the amplitude makes the disk 1/6 pixel too small, which
+        a wrong camera length then compensates.)
 
         Args:
             k: (2, det_y, det_x) in 1/angstrom.
@@ -65,7 +65,7 @@ class Optics:
         return torch.sin(0.5 * math.pi * ((edge - radius) / pixel + 0.5).clamp(0, 1))
 
     def spectrum(self, k: Tensor, pixel: float) -> Tensor:
-        """What the lens lets through, complex (det_y, det_x), unit total intensity; exp(-i chi) inside the aperture.
+        """Spectrum of the probe, complex (det_y, det_x), of unit total intensity; exp(-i chi) inside the aperture.
 
         Args:
             k: (2, det_y, det_x) in 1/angstrom, at every detector pixel.

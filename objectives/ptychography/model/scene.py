@@ -34,7 +34,7 @@ class Scene:
             data or the file.
         propagator: (det_y, det_x) complex Fourier multiplier from the sample to the detector (near field), zero
             frequency at (N//2, N//2); None for the far field.
-        slice_propagator: the same from one slice to the next; None for a single slice.
+        slice_propagator: the multiplier from one slice to the next; None for a single slice.
     """
 
     positions: Tensor
@@ -45,7 +45,7 @@ class Scene:
     slice_propagator: Tensor | None = None
 
     def detached(self) -> Scene:
-        """The same without the parameters' graph."""
+        """The scene without the parameters' graph."""
         parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: part.detach() for name, part in parts.items() if part is not None})
 
@@ -54,7 +54,7 @@ def build_scene(measurement: Measurement, values: Values, slices: int = 1) -> Sc
     """Build the scene of ``measurement``.
 
     Args:
-        measurement: gives the geometry.
+        measurement: the measurement, for its geometry.
         values: name -> scalar tensor, all of one dtype and device; every mismatch parameter of the measurement.
         slices: number of slices of the object.
     """

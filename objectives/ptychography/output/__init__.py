@@ -1,1 +1,1 @@
-"""What an evaluation leaves for people: arrays and pictures."""
+"""Arrays and pictures of an evaluation, for people."""

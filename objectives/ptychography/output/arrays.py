@@ -1,4 +1,4 @@
-"""What the arrays of a reconstruction are along their axes, for files that others open."""
+"""Describe the units and axes of a reconstruction's arrays, for files that others open."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def describe_arrays(evaluation: Evaluation) -> Mapping[str, ArrayDescription]:
         ArrayAxis(name, of_detector, float(attributes.get(name.replace("_", "_pixel_"), 1.0)))
         for name in ("detector_y", "detector_x")
     )
-    known = {
+    descriptions = {
         "object": ArrayDescription("1", (ArrayAxis("slice"), *plane)),
         "probe": ArrayDescription("sqrt counts", (ArrayAxis("mode"), *plane)),
         "pattern_measured": ArrayDescription("counts", detector),
         "pattern_modelled": ArrayDescription("counts", detector),
         "position_displacement": ArrayDescription("object pixel", (ArrayAxis("position"), ArrayAxis("y, x"))),
     }
-    return {name: description for name, description in known.items() if name in evaluation.arrays}
+    return {name: description for name, description in descriptions.items() if name in evaluation.arrays}

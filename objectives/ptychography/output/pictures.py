@@ -1,6 +1,6 @@
-"""Pictures of a reconstruction, for people who look before they believe.
+"""Draw pictures of a reconstruction.
 
-Matplotlib's object interface only: no pyplot state, so that pictures can be drawn in any thread.
+Only Matplotlib's object interface is used, without pyplot's state, so that pictures can be drawn in any thread.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Attributes = Mapping[str, float | int | str]
 
 _MICROMETRE = 1e4
 _DARK = 0.05
-"""Of the largest amplitude: below, a phase says nothing."""
+"""Share of the largest amplitude below which a phase is not shown, since it says nothing."""
 
 
 def draw_reconstruction(evaluation: Evaluation) -> bytes:
-    """Phase and amplitude of the object, the probe, and one pattern measured, modelled and their difference, as PNG."""
+    """Draw object, probe, and one pattern measured and modelled with their difference; returns a PNG file."""
     arrays, attributes = evaluation.arrays, evaluation.attributes
     phase, amplitude = views_of(arrays, attributes)
     figure = Figure(figsize=(13.2, 5.9), dpi=80)
@@ -38,7 +38,7 @@ def draw_reconstruction(evaluation: Evaluation) -> bytes:
     measured, modelled, residual, *probe = fits_of(arrays, attributes)
     for place, view in zip(axes[0], (phase, amplitude, *probe), strict=True):
         _panel(place, view)
-    _panel(axes[1, 0], measured, bar=False)  # that of the next
+    _panel(axes[1, 0], measured, bar=False)  # the next panel's holds for it
     _panel(axes[1, 1], modelled)
     _panel(axes[1, 2], residual)
     _curve(axes[1, 3], evaluation)
@@ -48,9 +48,9 @@ def draw_reconstruction(evaluation: Evaluation) -> bytes:
 
 
 def views_of(arrays: Arrays, attributes: Attributes) -> tuple[View, View]:
-    """Phase and amplitude of the object between the outermost scan positions; of a thick one, its projection.
+    """Phase and amplitude of the object between the outermost scan positions; of a thick object, of its projection.
 
-    A constant phase is arbitrary: it is centred.
+    The phase is centred, since a constant phase is arbitrary.
     """
     projection = arrays["object"].prod(axis=0)[_scanned(attributes)]
     phase = np.angle(projection)
@@ -64,7 +64,7 @@ def views_of(arrays: Arrays, attributes: Attributes) -> tuple[View, View]:
 
 
 def _probe(modes: Image, attributes: Attributes) -> tuple[View, View]:
-    """Amplitude of the probe, all modes (m, y, x) together, and the phase of the first where it is not dark."""
+    """Amplitude of the probe, summed over its modes (m, y, x), and the phase of the first mode where it is not dark."""
     amplitude = np.sqrt(np.square(np.abs(modes)).sum(axis=0))
     limits = (0.0, float(amplitude.max()) or 1.0)
     first = np.abs(modes[0])
@@ -78,7 +78,7 @@ def _probe(modes: Image, attributes: Attributes) -> tuple[View, View]:
 
 
 def _patterns(arrays: Arrays, attributes: Attributes) -> tuple[View, View, View]:
-    """One pattern measured and modelled on the same limits, and what is left on symmetric ones."""
+    """One pattern measured and modelled, with equal limits, and their difference, with symmetric ones."""
     measured, modelled = (np.sqrt(np.maximum(arrays[f"pattern_{name}"], 0)) for name in ("measured", "modelled"))
     shared = (0.0, float(np.quantile(measured, 0.999)) or 1.0)
     # Counting gives the square root of a count a standard deviation of about a half, whatever the count.
@@ -94,7 +94,7 @@ def _patterns(arrays: Arrays, attributes: Attributes) -> tuple[View, View, View]
 
 
 def fits_of(arrays: Arrays, attributes: Attributes) -> tuple[View, View, View, View, View]:
-    """One pattern measured and modelled, what is left, and amplitude and phase of the probe."""
+    """One pattern measured and modelled, their difference, and amplitude and phase of the probe."""
     return (*_patterns(arrays, attributes), *_probe(arrays["probe"], attributes))
 
 
@@ -112,7 +112,7 @@ def _limits(image: Any) -> tuple[float, float]:
 
 
 def _panel(axes: Axes, view: View, *, bar: bool = True) -> None:
-    """A view with a scale bar, and a colour bar beside it."""
+    """Draw a view with a scale bar, and a colour bar beside it."""
     limits = view.limits or _limits(view.image)
     aspect = view.pixel_y / view.pixel_x
     shown = axes.imshow(
@@ -126,7 +126,7 @@ def _panel(axes: Axes, view: View, *, bar: bool = True) -> None:
 
 
 def _colour_bar(axes: Axes, shown: AxesImage, limits: tuple[float, float]) -> None:
-    """A colour bar beside the image, with three ticks."""
+    """Draw a colour bar beside the image, with three ticks."""
     bar = axes.inset_axes((1.02, 0.0, 0.04, 1.0))
     bar.imshow(
         np.linspace(limits[1], limits[0], 64)[:, None],
@@ -141,7 +141,7 @@ def _colour_bar(axes: Axes, shown: AxesImage, limits: tuple[float, float]) -> No
 
 
 def _scale_bar(axes: Axes, columns: int, pixel: float, unit: str) -> None:
-    """A bar of a round length, about a quarter of the width."""
+    """Draw a bar of a round length, about a quarter of the width."""
     quarter = columns * pixel / 4
     decade = 10.0 ** math.floor(math.log10(quarter))
     length = max(step * decade for step in (1, 2, 5) if step * decade <= quarter)

@@ -1,6 +1,7 @@
-"""The parameters of how much of the data an evaluation uses; never tuned, since the metric of less data is another one.
+"""The parameters of the share of the data that an evaluation uses.
 
-What they do is in :mod:`objectives.ptychography.evaluation.data_share`.
+They are never tuned, since the metric of less data is another metric. Their effect is in
+:mod:`objectives.ptychography.evaluation.data_share`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from objectives.diffraction.data.measurement import FarField
 BINNING = "detector_binning"
 _MOST_BINNED = 8
 _BINS_ACROSS_DISK = 8
-"""Binned pixels across the bright-field disk at least: a window of 4 lambda / alpha, which holds a probe in focus."""
+"""Least number of binned pixels across the bright-field disk: the window is then 4 lambda / alpha, which holds a probe
+in focus."""
 
 
 def fidelity_parameters(lens: FarField | None = None) -> tuple[Parameter, ...]:
@@ -26,7 +28,7 @@ def fidelity_parameters(lens: FarField | None = None) -> tuple[Parameter, ...]:
         minimum=0.01,
         maximum=1.0,
         cheaper="lower",
-        description="share of the scan positions that is used, a square around the scan's middle; at least 9 of them",
+        description="share of the scan positions that is used: a square around the scan's middle, at least 9 of them",
     )
     if lens is None or most_binned(lens) == 1:
         return (fraction,)
@@ -45,7 +47,7 @@ def fidelity_parameters(lens: FarField | None = None) -> tuple[Parameter, ...]:
 
 
 def most_binned(lens: FarField) -> int:
-    """Pixels along one axis that may be summed, so that the smaller window still holds a probe in focus."""
+    """Largest number of pixels along one axis that may be summed: the smaller window still holds a probe in focus."""
     if lens.semi_convergence_mrad is None or lens.angular_sampling_mrad is None:
         return 1
     across = 2 * lens.semi_convergence_mrad / max(lens.angular_sampling_mrad)
@@ -53,9 +55,9 @@ def most_binned(lens: FarField) -> int:
 
 
 def why_not_binned(lens: FarField | None) -> str:
-    """What keeps the detector from being binned; ``lens`` None where none forms the probe."""
+    """Say why the detector cannot be binned; ``lens`` is None where none forms the probe; empty where it can."""
     if lens is None:
-        return "it needs the known probe of a lens, of which one can tell that it fits into a smaller window"
+        return "it needs the known probe of a lens, to make sure that the probe fits into a smaller window"
     if most_binned(lens) == 1:
         return f"with less than {2 * _BINS_ACROSS_DISK} pixels across the bright-field disk the probe would not fit"
     return ""

@@ -1,1 +1,1 @@
-"""Simulated 4D-STEM measurements whose true mismatch is known; one module per engine."""
+"""Simulate 4D-STEM measurements whose true mismatch is known; one module per engine."""

@@ -32,7 +32,7 @@ _OVERSAMPLING = 2
 _BAND_LIMIT = 2 / 3
 """abTEM keeps the waves below this fraction of the grid's highest frequency."""
 _BEYOND_DETECTOR = 2.0
-"""The band reaches so many times further than the detector's corner: thick crystals scatter much there and back.
+"""Band limit over the frequency of the detector's corner: thick crystals scatter much beyond the corner and back.
 
 Against 3, patterns of SrTiO3 with its atoms at rest (80 keV, corner at 48 mrad) differ by 3 % in relative L2 at 60
 angstrom and by 2 % at 20, those of a WS2 layer by 0.3 %; with 1.5 it would be 10, 5 and 0.6 %, at half the time.
@@ -41,7 +41,8 @@ _FINER_POTENTIAL = 2
 """abTEM puts atoms between grid points by linear interpolation, which blurs high frequencies: done on a finer grid."""
 _WAVES_AT_ONCE = 16
 _BLOCKS_PER_WINDOW = 16
-"""Scan positions within this fraction of a window share one cut-out of the potential, off its middle by half of it."""
+"""A window has so many blocks along a side: scan positions in one block share a cut-out of the potential, off its
+middle by half a block at most."""
 
 
 def expected_patterns(settings: SimulationSettings, random: np.random.Generator) -> Experiment:
@@ -49,7 +50,7 @@ def expected_patterns(settings: SimulationSettings, random: np.random.Generator)
     abtem = library("abtem")
     specimen = settings.specimen
     if specimen is None:
-        raise ValueError("the engine abtem needs a specimen")  # which the settings have made sure of
+        raise ValueError("the engine abtem needs a specimen")  # the settings require one
     truth = draw_truth(settings, random)
     stated = stated_positions(settings)
     positions = true_positions(stated, truth)
@@ -68,7 +69,7 @@ def expected_patterns(settings: SimulationSettings, random: np.random.Generator)
             "device": "cpu",
             "precision": "float32",
             "fft": "fftw",
-            # Else FFTW chooses its plans by timing, and the last digits with them.
+            # By default FFTW chooses its plans by timing, so that the last digits would vary.
             "fftw.planning_effort": "FFTW_ESTIMATE",
             "fftw.threads": 1,
             "dask.lazy": False,
@@ -86,7 +87,7 @@ def expected_patterns(settings: SimulationSettings, random: np.random.Generator)
 
 
 def _window_points(detector: Detector) -> int:
-    """Points along the window: enough that abTEM's band reaches beyond all that the detector sees."""
+    """Number of points along the window, for which abTEM's band reaches beyond all that the detector sees."""
     highest = float(np.hypot(*detector.looks).max()) * detector.frequency * _BEYOND_DETECTOR
     return int(fft.next_fast_len(int(np.ceil(detector.window * 2 * highest / _BAND_LIMIT))))
 
@@ -111,14 +112,14 @@ def _probe(settings: SimulationSettings, truth: dict[str, float], window: float,
 
 
 def _potential(block: Block, pixel: float, slice_thickness: float) -> Any:
-    """abTEM's potential of the block, (slice, x, y), in equal slices: every atom is projected into its slice."""
+    """abTEM's potential of the block, (slice, x, y), in equal slices; every atom is projected into its slice."""
     slices = max(1, round(block.height / slice_thickness))
     atoms = library("ase").Atoms(
         block.numbers, positions=block.positions, cell=[block.width, block.width, block.height], pbc=True
     )
     gpts, thicknesses = round(block.width / pixel), (block.height / slices,) * slices
     fine = library("abtem").Potential(atoms, gpts=gpts * _FINER_POTENTIAL, slice_thickness=thicknesses)
-    array = np.stack([_coarser(one.array[0], gpts) for one in fine.generate_slices()])
+    array = np.stack([_coarser(layer.array[0], gpts) for layer in fine.generate_slices()])
     return library("abtem").PotentialArray(array, thicknesses, extent=block.width)
 
 
@@ -133,7 +134,7 @@ def _coarser(fine: NDArray[np.float32], gpts: int) -> NDArray[np.float32]:
 def _fine_patterns(
     probe: Any, potential: Any, positions: Floats, pixel: float
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Fine intensities (batch, y, x) of unit total behind ``potential``, with the scan positions that they belong to.
+    """Indices of scan positions, and their fine intensities (batch, y, x) of unit total behind ``potential``.
 
     Args:
         probe: abTEM's probe in its window.

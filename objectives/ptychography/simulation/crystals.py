@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 EXTRA = "pip install '.[sim]' (in the checkout)"
 _FORMATS = {".cif": "cif", ".xyz": "extxyz"}
 _VACUUM_ANGSTROM = 1.0
-"""Free space above and below a specimen that ends of its own accord."""
+"""Free space above and below a specimen that is not periodic along the beam."""
 _LAYERS_ANGSTROM = {"MoS2": (3.18, 3.19), "MoSe2": (3.32, 3.34), "WS2": (3.18, 3.14), "WSe2": (3.32, 3.34)}
 """Lattice constant and distance of the outer planes. MoS2 as in ase.build.mx2; the others from Schutte, De Boer and
 Jellinek, J. Solid State Chem. 70 (1987) 207 and Bronsema, De Boer and Jellinek, Z. anorg. allg. Chem. 540 (1986) 15."""
@@ -61,7 +61,7 @@ class Block:
 
 
 def library(name: str) -> Any:
-    """The module ``name`` of the extra ``sim``; InputError where it is not installed."""
+    """Import the module ``name`` of the extra ``sim``; InputError where it is not installed."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -75,22 +75,21 @@ def library(name: str) -> Any:
 
 
 def specimen_name(specimen: SpecimenSettings) -> str:
-    """What the specimen is called, for people."""
+    """Name of the specimen, for people."""
     return specimen.builtin if specimen.builtin is not None else str(specimen.file and specimen.file.name)
 
 
 def cut_block(specimen: SpecimenSettings, thickness: float | None, width: float) -> Block:
-    """Cut a block out of the specimen, repeated along its periodic directions; its origin in the block's middle.
+    """Cut a block out of the specimen, repeated along its periodic directions, with its origin in the block's middle.
 
     Args:
-        specimen: what it is made of.
+        specimen: the specimen.
         thickness: angstrom, for a crystal; None takes one unit cell, or all there is of a specimen that is not
             periodic along the beam.
         width: side of the block across the beam, angstrom.
     """
     atoms = _read(specimen.file) if specimen.file is not None else _built_in(str(specimen.builtin))
-    endless = bool(atoms.pbc[2])
-    if endless:
+    if atoms.pbc[2]:
         _cut_between_planes(atoms)
         height = float(thickness if thickness is not None else atoms.cell[2, 2])
     else:
@@ -125,7 +124,7 @@ def _built_in(name: str) -> Any:
 
 
 def _read(path: Path) -> Any:
-    """Read a CIF or XYZ file. Only these two: ASE reads other formats that can hold pickled objects."""
+    """Read a CIF or XYZ file. Others are refused, since ASE reads formats that can hold pickled objects."""
     where = str(path)
     if path.suffix.lower() not in _FORMATS:
         raise InputError(Problem(where, f"is not a specimen's file: '{path.suffix}'", "give a .cif or .xyz file"))
@@ -134,7 +133,7 @@ def _read(path: Path) -> Any:
     io = library("ase.io")
     try:
         with warnings.catch_warnings():
-            # What ASE remarks about a file (a space group's setting, say) does not concern who simulates with it.
+            # ASE's warnings about a file (about a space group's setting, say) do not matter for a simulation.
             warnings.simplefilter("ignore")
             atoms = io.read(path, format=_FORMATS[path.suffix.lower()], index=0)
     except Exception as error:  # ASE's parsers raise whatever their parsing meets: KeyError, IndexError, AssertionError
@@ -151,7 +150,7 @@ def _read(path: Path) -> Any:
 def _cut_between_planes(atoms: Any) -> None:
     """Move a crystal along its c axis so that the cell begins in the widest gap between planes of atoms.
 
-    So no plane lies on the boundary of two slices, where rounding would decide to which of them it belongs.
+    Then no plane lies on the boundary of two slices, where rounding would decide in which of them it is.
     """
     fractions = np.sort(atoms.get_scaled_positions()[:, 2] % 1)
     gaps = np.diff(fractions, append=fractions[0] + 1)
@@ -165,7 +164,7 @@ def _cut_between_planes(atoms: Any) -> None:
 def _repeated(atoms: Any, width: float, height: float) -> tuple[NDArray[np.int64], Floats]:
     """Numbers and positions of all periodic images that may lie in the block, the origin at its entrance's middle."""
     cell, periodic = np.asarray(atoms.cell), np.asarray(atoms.pbc)
-    # In which cells the block's corners lie says how often to repeat; axes that are not periodic need a direction only.
+    # The cells of the block's corners say how often to repeat; axes that are not periodic only need a direction.
     complete = np.asarray(atoms.cell.complete()) if not periodic.all() else cell
     signs = np.array([(y, x, z) for y in (-1, 1) for x in (-1, 1) for z in (0, 1)])
     corners = signs * [width / 2, width / 2, height] @ np.linalg.inv(complete)

@@ -1,6 +1,6 @@
 """The engine ``direct``: a thin monolayer evaluated analytically at every scan position.
 
-No sub-pixel ramps and no pixelated object as in the forward model, and a window three times as wide as the
+Unlike the forward model it has no sub-pixel ramps and no pixelated object, and its window is three times as wide as the
 detector's; so agreement between the two is a test of both.
 """
 
@@ -109,20 +109,20 @@ def expected_patterns(settings: SimulationSettings, random: np.random.Generator)
 
 
 def specimen_of(settings: SimulationSettings) -> Specimen:
-    """The specimen of the measurement that ``settings`` describe, without computing its patterns."""
+    """Draw the specimen of the measurement that ``settings`` describe, without computing the patterns."""
     return _Drawn.of(settings, np.random.default_rng(settings.seed)).specimen
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """What an experiment is about: all that is random but the counts, and the grids that follow from it.
+    """Everything random in an experiment but the counts, and the grids that follow from it.
 
     Attributes:
         truth: parameter -> true value.
         stated, positions: (position, 2) stated and true positions (y, x) in angstrom.
-        detector: as it really is.
+        detector: the detector with its true mismatch.
         grid: (window,) pixels of the exit wave along an axis, in angstrom.
-        specimen: large enough for all positions.
+        specimen: a specimen large enough for all positions.
     """
 
     truth: dict[str, float]

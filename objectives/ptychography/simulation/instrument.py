@@ -1,7 +1,8 @@
-"""What every simulation engine shares: the truth, where the probe really was, what the detector really sees.
+"""The instrument of every simulation engine: the truth, the true scan positions, the detector's true map.
 
-On purpose not the code that reconstructs: the finely sampled intensity of a diffraction pattern is interpolated by
-splines to where each detector pixel really looks, with the Jacobian of the map, and integrated over the pixel's area.
+The code that reconstructs is not used here, on purpose: the finely sampled intensity of a diffraction pattern is
+interpolated by splines at the place where each detector pixel really looks, with the Jacobian of the map, and
+integrated over the pixel's area.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Experiment:
         expected: (position, det_y, det_x) expected fraction of the beam's electrons in each detector pixel.
         stated: (position, 2) stated scan positions (y, x) in angstrom.
         truth: parameter -> true value.
-        source: what was simulated, for people.
+        source: description of the simulation, for people.
     """
 
     expected: Floats
@@ -39,9 +40,9 @@ class Experiment:
 
 
 def draw_truth(settings: SimulationSettings, random: np.random.Generator) -> dict[str, float]:
-    """The true mismatch: stated values, or drawn uniformly from stated ranges; else 0, or what the specimen states.
+    """The true mismatch: stated values, or values drawn uniformly from stated ranges; else the specimen's, or 0.
 
-    A thickness that nothing states is absent: the specimen's file decides.
+    A thickness that is stated nowhere is absent: the specimen's file decides.
     """
     truth = dict.fromkeys(MISMATCH, 0.0)
     if settings.specimen is not None:
@@ -62,7 +63,7 @@ def stated_positions(settings: SimulationSettings) -> Floats:
 
 
 def true_positions(stated: Floats, truth: dict[str, float]) -> Floats:
-    """Where the probe really was: shear, scale and rotation of the stated positions."""
+    """The true scan positions: the stated ones sheared, scaled and rotated."""
     sheared = stated.copy()
     sheared[:, 1] -= np.tan(np.deg2rad(truth["scan_shear"])) * stated[:, 0]
     angle = np.deg2rad(truth["scan_rotation"])
@@ -73,14 +74,14 @@ def true_positions(stated: Floats, truth: dict[str, float]) -> Floats:
 
 @dataclass(frozen=True)
 class Detector:
-    """A detector whose pixels look elsewhere than stated.
+    """A detector whose pixels look at other angles than stated.
 
     Attributes:
-        looks: (2, pixels * parts, pixels * parts) q = A^-1 (n - c) of points inside every pixel, in ideal pixels from
-            the beam; the parts of one pixel are neighbours along both axes.
-        area: of a detector pixel, in pixels of the fine pattern.
+        looks: (2, pixels * parts, pixels * parts) true coordinates q = A^-1 (n - c) of points inside every pixel, in
+            ideal pixels from the beam; the parts of one pixel are neighbours along both axes.
+        area: area of a detector pixel, in pixels of the fine pattern.
         oversampling: pixels of the fine pattern along a detector pixel; the exit wave's window is as many times wider.
-        pixels: along each side.
+        pixels: number of pixels along each side.
         frequency: stated width of a pixel, 1/angstrom.
     """
 

@@ -1,7 +1,7 @@
-"""The engine ``model``: the forward model itself, with everything it knows: slices, tilt, incoherent probe modes.
+"""The engine ``model``: the forward model itself, with slices, tilt and incoherent probe modes.
 
-A reconstruction with the true parameters can explain these data down to the noise, so they test solvers and the search;
-they say nothing about whether the model is right. For that there are the other engines.
+A reconstruction with the true parameters can explain these data down to the noise, so they test solvers and the search.
+Whether the model is right is tested with the other engines.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PIXELS_PER_BATCH = 1 << 16
 
 
 def expected_patterns(settings: SimulationSettings, random: np.random.Generator) -> Experiment:
-    """Draw a truth and a specimen of ``settings.slices`` monolayers; the patterns expected without noise."""
+    """Draw a truth and a specimen of ``settings.slices`` monolayers; compute the patterns expected without noise."""
     truth = {"tilt_y": 0.0, "tilt_x": 0.0} | draw_truth(settings, random)
     measurement = _empty(settings)
     held = {name: torch.tensor(value, dtype=torch.float64) for name, value in truth.items()}
@@ -36,7 +36,7 @@ def expected_patterns(settings: SimulationSettings, random: np.random.Generator)
     held["background"] = torch.zeros((), dtype=torch.float64)
     scene = build_scene(measurement, held, settings.slices)
     if scene.spectrum is None:
-        raise ValueError("a simulated measurement has a lens")  # which _empty has made sure of
+        raise ValueError("a simulated measurement has a lens")  # _empty gives it one
     layout = Layout.of(scene.positions, (settings.detector_pixels, settings.detector_pixels), _MARGIN)
     first = scene.positions.round().amin(0).numpy() - settings.detector_pixels // 2 - _MARGIN
     y, x = _places(first, layout.object_shape, scene.pixel.numpy(), held)
@@ -63,7 +63,7 @@ def _empty(settings: SimulationSettings) -> Measurement:
 def _places(
     first: Floats, shape: tuple[int, int], pixel: Floats, held: Mapping[str, torch.Tensor]
 ) -> tuple[Floats, Floats]:
-    """Where the pixels of the object lie in angstrom, y and x, (rows, columns) each: the detector's affine grid."""
+    """Positions (y, x) of the object's pixels in angstrom, (rows, columns) each, on the detector's affine grid."""
     axes = [start + np.arange(size) for start, size in zip(first, shape, strict=True)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ detector_map(held).matrix.numpy() * pixel
     return grid[..., 0], grid[..., 1]

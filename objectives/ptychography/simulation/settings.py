@@ -33,10 +33,10 @@ MISMATCH = (
     "scan_shear",
     "background",
 )
-"""What the instrument may have wrong; every engine simulates it."""
+"""Mismatch of the instrument, which every engine simulates."""
 
 SPECIMEN_MISMATCH = ("thickness", "tilt_y", "tilt_x")
-"""What is unknown about a thick specimen; the engines ``abtem`` and ``model`` simulate it."""
+"""Mismatch of a thick specimen, which the engines ``abtem`` and ``model`` simulate."""
 
 _VIBRATION = 0.08
 
@@ -50,13 +50,13 @@ _LIMITS = {
     "tilt_y": (-100, 100),
     "tilt_x": (-100, 100),
 }
-"""Where a reconstruction's parameters end, too."""
+"""Limits of the true values, within those of a reconstruction's parameters."""
 
 _STATED_AS = {"thickness": "thickness_angstrom", "tilt_y": "tilt_y", "tilt_x": "tilt_x"}
 
 
 class SpecimenSettings(BaseModel):
-    """What the multislice engine illuminates, the beam along the crystal's c axis (z of its file).
+    """The specimen of the multislice engine; the beam is along the crystal's c axis (z of its file).
 
     Attributes:
         file: CIF or XYZ file, relative to the study's folder. It is repeated along its periodic directions.
@@ -107,9 +107,9 @@ class SimulationSettings(BaseModel):
         engine: ``direct``: a monolayer of analytic phase, single slice, quick; ``abtem``: multislice through the atoms
             of ``specimen`` by abTEM (``pip install '.[sim]'``); ``model``: the forward model that reconstructs,
             through ``slices`` monolayers, for tests of solvers.
-        specimen: what the engine ``abtem`` illuminates.
-        slices: of the engine ``model``; more than one need ``mismatch.thickness``.
-        probe_modes: incoherent modes of the probe, of the engine ``model``.
+        specimen: the specimen of the engine ``abtem``.
+        slices: slices of the engine ``model``; more than one need ``mismatch.thickness``.
+        probe_modes: incoherent modes of the probe of the engine ``model``.
         seed: fixes the truth drawn, the vacancies, the vibrations and the shot noise.
         energy_kev: kinetic energy of the electrons.
         semi_convergence_mrad: semi-convergence angle.
@@ -118,8 +118,8 @@ class SimulationSettings(BaseModel):
         scan_points: scan positions along each side of the raster.
         scan_step_angstrom: stated scan step.
         electrons_per_pattern: mean dose per pattern.
-        mismatch: parameter -> true value, or [low, high] from which it is drawn. Parameters left out are 0, or what
-            ``specimen`` states.
+        mismatch: parameter -> true value, or [low, high] from which it is drawn. Parameters left out have the value
+            that ``specimen`` states, or 0.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -152,11 +152,11 @@ class SimulationSettings(BaseModel):
         return self
 
     def _mismatch_problems(self) -> Iterator[str]:
-        known = (*MISMATCH, *SPECIMEN_MISMATCH)
+        names = (*MISMATCH, *SPECIMEN_MISMATCH)
         for name, value in self.mismatch.items():
             low, high = value if isinstance(value, tuple) else (value, value)
-            if name not in known:
-                yield f"mismatch.{name} is not a mismatch parameter; known: {', '.join(known)}"
+            if name not in names:
+                yield f"mismatch.{name} is not a mismatch parameter; known: {', '.join(names)}"
             if isinstance(value, tuple) and not low < high:
                 yield f"mismatch.{name}: {low:g} is not below {high:g}"
             if name == "thickness" and low <= 0:
@@ -166,7 +166,7 @@ class SimulationSettings(BaseModel):
                 yield f"mismatch.{name}: {low if low < least else high:g} is outside {least:g} to {most:g}"
 
     def _specimen_problems(self) -> Iterator[str]:
-        """What does not fit the engine, or is stated twice."""
+        """Yield settings that do not fit the engine, or are stated twice."""
         if self.engine == "model":
             yield from self._model_problems()
             return
@@ -193,7 +193,7 @@ class SimulationSettings(BaseModel):
             yield f"mismatch.thickness: {self.specimen.builtin} is one layer and has its own thickness; leave it out"
 
     def _model_problems(self) -> Iterator[str]:
-        """What does not fit the engine ``model``."""
+        """Yield settings that do not fit the engine ``model``."""
         if self.specimen is not None:
             yield "specimen: the engine 'model' has one of its own; state engine: abtem, or leave it out"
         thick = [name for name in SPECIMEN_MISMATCH if name in self.mismatch]

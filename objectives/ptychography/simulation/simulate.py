@@ -1,9 +1,9 @@
-"""Simulated 4D-STEM measurements whose true mismatch is known.
+"""Simulate 4D-STEM measurements whose true mismatch is known.
 
 An engine is one function ``(settings, random) -> Experiment``: it draws the truth and the specimen, and computes the
-patterns expected of each scan position. Engines differ in what they illuminate and how the wave passes through it; only
+expected pattern of each scan position. Engines differ in the specimen and in how the wave passes through it; only
 ``model`` is the forward model that reconstructs, so with the others a test of the tuner is not a test of that model
-against itself. Electrons and background are counted here, the same for all.
+against itself. Electrons and background are counted here, in the same way for all engines.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from objectives.diffraction.data.formats.autotune_hdf5 import write_measurement
 from objectives.diffraction.data.measurement import FarField, Measurement
 from objectives.diffraction.data.radiation import wavelength_angstrom
 from objectives.ptychography.simulation.instrument import Experiment
-from objectives.ptychography.simulation.settings import MISMATCH, SPECIMEN_MISMATCH, SimulationSettings
+from objectives.ptychography.simulation.settings import MISMATCH, SPECIMEN_MISMATCH, Engine, SimulationSettings
 
-_MODULES = {
+_ENGINES: dict[Engine, str] = {
     "direct": "objectives.ptychography.simulation.direct",
     "abtem": "objectives.ptychography.simulation.abtem",
     "model": "objectives.ptychography.simulation.model",
 }
-"""Where the function ``expected_patterns`` of each engine lives; imported only when it is used."""
+"""Engine -> module of its function ``expected_patterns``, imported only when it is used."""
 
 
-def engine(name: str) -> Callable[[SimulationSettings, np.random.Generator], Experiment]:
-    """The engine called ``name``."""
-    found: Callable[[SimulationSettings, np.random.Generator], Experiment]
-    found = importlib.import_module(_MODULES[name]).expected_patterns
-    return found
+def engine(name: Engine) -> Callable[[SimulationSettings, np.random.Generator], Experiment]:
+    """The function of the engine ``name``."""
+    expected_patterns: Callable[[SimulationSettings, np.random.Generator], Experiment]
+    expected_patterns = importlib.import_module(_ENGINES[name]).expected_patterns
+    return expected_patterns
 
 
 def simulate_patterns(settings: SimulationSettings) -> tuple[Measurement, dict[str, float]]:
@@ -60,9 +60,9 @@ def write_simulation(settings: SimulationSettings, path: Path, folder: Path | No
     """Simulate, and write the measurement to ``path`` and its truth to :func:`truth_path` beside it.
 
     Args:
-        settings: what to simulate.
+        settings: the experiment.
         path: the measurement's file.
-        folder: where the specimen's file is looked for; the working folder where absent.
+        folder: the folder of the specimen's file; the working folder where absent.
     """
     measurement, truth = simulate_patterns(settings.resolved(folder if folder is not None else Path()))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,12 +80,12 @@ def write_simulation(settings: SimulationSettings, path: Path, folder: Path | No
 
 
 def truth_path(path: Path) -> Path:
-    """Where the truth of a simulated measurement lies: ``demo.h5`` -> ``demo.truth.json``."""
+    """Path of a simulated measurement's truth: ``demo.h5`` -> ``demo.truth.json``."""
     return path.with_suffix(".truth.json")
 
 
 def read_truth(path: Path) -> dict[str, Any] | None:
-    """The truth document of a simulated measurement; None where there is none that can be read."""
+    """Read the truth document of a simulated measurement; None where there is none that can be read."""
     try:
         document = json.loads(truth_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -78,8 +78,8 @@ def scan(
     """
     n = len(probe)
     step = propagator(n, pixel, wavelength, dz, tilt_mrad)
-    found = []
+    patterns = []
     for position in positions / pixel:
         whole = np.round(position)
-        found.append(pattern(shifted(probe, position - whole), periodic_patches(slices, whole, n), step))
-    return np.array(found)
+        patterns.append(pattern(shifted(probe, position - whole), periodic_patches(slices, whole, n), step))
+    return np.array(patterns)

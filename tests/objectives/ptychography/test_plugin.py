@@ -57,14 +57,14 @@ def refusal(folder: Path, **settings: Any) -> str:
 
 def test_simulates_and_reveals_its_truth(simulated: Path) -> None:
     assert isinstance(ptychography, Simulates)
-    found = opened(simulated)
-    assert isinstance(found, KnowsTruth)
-    truth = found.truth()
+    problem = opened(simulated)
+    assert isinstance(problem, KnowsTruth)
+    truth = problem.truth()
     assert set(truth) == {"defocus", "scan_rotation"} and truth["scan_rotation"] == 4.0
     assert 60 <= truth["defocus"] <= 100
     values = {**truth, "iterations": 10}
-    at = found.evaluate(values, metric="consistency", seed=0).metrics["consistency"]
-    off = found.evaluate({**values, "defocus": truth["defocus"] + 20}, metric="consistency", seed=0)
+    at = problem.evaluate(values, metric="consistency", seed=0).metrics["consistency"]
+    off = problem.evaluate({**values, "defocus": truth["defocus"] + 20}, metric="consistency", seed=0)
     assert at > off.metrics["consistency"] + 1e-3
 
 
@@ -77,8 +77,8 @@ def test_facts_of_a_simulation_keep_the_truth_hidden(tmp_path: Path) -> None:
 
 
 def test_without_simulate_there_is_no_truth(simulated: Path) -> None:
-    found = ptychography.open(PtychographySettings.model_validate({"data": {"file": "demo.h5"}}), folder=simulated)
-    assert isinstance(found, KnowsTruth) and found.truth() == {}
+    problem = ptychography.open(PtychographySettings.model_validate({"data": {"file": "demo.h5"}}), folder=simulated)
+    assert isinstance(problem, KnowsTruth) and problem.truth() == {}
 
 
 def test_not_simulated_yet(tmp_path: Path) -> None:
@@ -116,9 +116,9 @@ def test_precision_and_device_are_taken(simulated: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("measured", [free, near], ids=["free", "near"])
 def test_opens_other_kinds_of_measurement(measured, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     write_measurement(tmp_path / "m.h5", measured())
-    found = ptychography.open(PtychographySettings.model_validate({"data": {"file": "m.h5"}}), folder=tmp_path)
-    assert found.summary()["content hash"] == measured().content_hash
-    assert found.evaluate({"iterations": 1}, metric="consistency", seed=0).metrics["consistency"] > 0
+    problem = ptychography.open(PtychographySettings.model_validate({"data": {"file": "m.h5"}}), folder=tmp_path)
+    assert problem.summary()["content hash"] == measured().content_hash
+    assert problem.evaluate({"iterations": 1}, metric="consistency", seed=0).metrics["consistency"] > 0
 
 
 def test_naming_the_type_does_not_import_torch() -> None:

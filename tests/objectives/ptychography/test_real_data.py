@@ -32,7 +32,7 @@ MOS2: dict[str, Value] = {
 }
 
 
-def found(filename: str) -> Path:
+def record_or_skip(filename: str) -> Path:
     """The file's place; skips where it is not there."""
     for path in (DATA / filename, *DATA.glob(f"*/{filename}")):
         if path.exists():
@@ -51,7 +51,7 @@ def reconstruct(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("AUTOTUNE_DATA", str(DATA))
 
     def run(name: str, values: dict[str, Value], step: int = 1) -> Evaluation:
-        found(RECORDS[name].filename)
+        record_or_skip(RECORDS[name].filename)
         return _opened(name, step).evaluate(values, metric="consistency", seed=0)
 
     return run
@@ -71,7 +71,7 @@ def test_mos2_at_its_truth(reconstruct) -> None:  # type: ignore[no-untyped-def]
     evaluation = reconstruct("mos2_60kv", {**MOS2, "iterations": 20})
     ceiling = _opened("mos2_60kv", 1).metrics()[0].noise_ceiling
     assert ceiling is not None and evaluation.metrics["consistency"] > 0.985 * ceiling
-    with np.load(found("mos2_60kV_truth.npz"), allow_pickle=False) as truth:
+    with np.load(record_or_skip("mos2_60kV_truth.npz"), allow_pickle=False) as truth:
         phase, sampling, positions = truth["phase"], truth["sampling_A"], truth["positions_A"].reshape(-1, 2)
     # Where the object's pixels lie in the truth: both scans have one centre.
     facts = evaluation.attributes
@@ -124,7 +124,7 @@ def test_siemens_star_rotation(reconstruct) -> None:  # type: ignore[no-untyped-
 @pytest.mark.slow
 def test_siemens_star_scale_is_not_known_and_the_rotation_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a free probe; the best scale found is 10 % off, and the result does not claim it."""
-    found(RECORDS["siemens_star"].filename)
+    record_or_skip(RECORDS["siemens_star"].filename)
     monkeypatch.setenv("AUTOTUNE_DATA", str(DATA))
     study = {
         "name": "star",

@@ -3,8 +3,8 @@
 Two implementations with equal results: :mod:`objectives.ptychography.model.kernels.plain` in plain torch operations
     (any device, traceable by autograd where nothing is written in place), and
     :mod:`objectives.ptychography.model.kernels.fused`, each step fused into one loop so that every array is read and
-    written once. A transform of 64 x 64 costs 3 microseconds and each pass over such an array 1 to 2, so what is not
-    fused costs more than the transforms.
+    written once. A transform of 64 x 64 costs 3 microseconds and each pass over such an array 1 to 2, so steps that are
+    not fused cost more than the transforms.
 
 Shapes throughout: batch b, mode m, slice s; waves (b, m, y, x) complex; one object slice (rows, columns) complex;
 corners (b, 2) int64; ramps (b, y) and (b, x) complex.
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 Loss = Literal["intensity", "amplitude", "poisson"]
-"""Of the expected I and the measured y: ``intensity``: sum (I - y)^2; ``amplitude``: sum (sqrt(I + f) - sqrt y)^2;
-``poisson``: sum I + f - y log(I + f), with a small floor f that keeps slopes finite."""
+"""Loss of expected counts I for measured counts y, with a small floor f that keeps slopes finite. ``intensity``:
+sum (I - y)^2; ``amplitude``: sum (sqrt(I + f) - sqrt y)^2; ``poisson``: sum I + f - y log(I + f)."""
 
 
 class Kernels(Protocol):
-    """What a pass over a batch is made of."""
+    """The steps of a pass over a batch."""
 
     def shift(self, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
         """Spectra (m, y, x), or (b, m, y, x), times the outer product of the ramps: (b, m, y, x)."""
@@ -55,18 +55,18 @@ class Kernels(Protocol):
         floor: float,
         loss: Loss,
     ) -> tuple[float, float]:
-        """Turns waves at the detector into waves * scale * dL/dI, in place: half the gradient dL/d(Re, Im) of them.
+        """Turn waves at the detector into waves * scale * dL/dI, in place: half of their gradient dL/d(Re, Im).
 
         Args:
             waves: (b, m, y, x) at the detector.
             patterns: (position, y, x) all measured patterns, float32.
-            indices: (b,) int64, which of them these are.
+            indices: (b,) int64, indices of the batch's patterns.
             valid: (mask, y, x) 1 on pixels that are compared, 0 elsewhere.
-            mask_of: (position,) int64, which mask is whose.
+            mask_of: (position,) int64, index of each pattern's mask.
             scale: intensity is scale * |waves|^2, summed over modes, plus the background.
             background: expected intensity at every pixel that does not depend on the waves.
             floor: f of :data:`Loss`.
-            loss: which L.
+            loss: L.
 
         Returns:
             L and the sum of (I - y)^2, both over the pixels of this batch that are compared.
@@ -84,9 +84,9 @@ class Kernels(Protocol):
         floor: float,
         loss: Loss,
     ) -> tuple[float, float, float]:
-        """As :meth:`residual`, for the intensity or the amplitude loss, with all that a final pass wants to know.
+        """As :meth:`residual`, for the intensity or the amplitude loss, with the sums that a final pass needs.
 
-        Pixels where no more than ``floor`` is expected have no slope in amplitude, whose derivative is not finite at 0.
+        Where no more than ``floor`` is expected, the slope of the amplitude loss is 0: at 0 it is not finite.
 
         Returns:
             The intensity loss, the amplitude loss, and the slopes dL/dI of ``loss`` summed over the batch's pixels.
@@ -104,10 +104,10 @@ class Kernels(Protocol):
         gradient: Tensor,
         illumination: Tensor | None,
     ) -> None:
-        """One slice backwards, in one go.
+        """Adjoint of one slice in a single loop.
 
-        :meth:`add_product` to ``gradient``, :meth:`add_illumination` with weight 1 to ``illumination`` where it is
-        wanted, and ``leaving`` times the conjugate of the object, in place.
+        :meth:`add_product` to ``gradient``, :meth:`add_illumination` with weight 1 to ``illumination`` if there is one,
+        and ``leaving`` times the conjugate of the object, in place.
         """
 
     def best_steps(

@@ -16,7 +16,7 @@ _PIXELS_PER_STEP = 0.1
 
 
 def solve_adam(misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
-    """See :class:`objectives.ptychography.solvers.Solve`."""
+    """See :class:`objectives.ptychography.solvers.table.Solve`."""
     return solve_stepwise(misfit, state, options, report, seed, Adam)
 
 

@@ -1,9 +1,9 @@
 """Reconstruction by limited-memory BFGS over object, probe and positions at once.
 
-Full-batch and deterministic: no step size to tune, and with the intensity loss the state it converges to maximises
-the tuned metric itself, so that the gradient by the envelope theorem holds. The object is preconditioned by the
-illumination each pixel received (Nocedal and Wright, Numerical Optimization, ch. 7; SciPy's L-BFGS-B does the steps and
-the line search).
+It uses all patterns at once and is deterministic. There is no step size to tune, and with the intensity loss the
+converged state maximises the tuned metric itself, so that the gradient by the envelope theorem holds. The object is
+preconditioned by the illumination that each pixel received (Nocedal and Wright, Numerical Optimization, ch. 7). SciPy's
+L-BFGS-B does the steps and the line search.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Vector = NDArray[np.float64]
 
 
 def solve_lbfgs(misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
-    """See :class:`objectives.ptychography.solvers.Solve`; nothing is random here.
+    """See :class:`objectives.ptychography.solvers.table.Solve`; nothing is random here.
 
     The loss is minimised in stages: over the object alone, then with probe or positions, then with both.
     """
@@ -174,8 +174,8 @@ def _minimise(
         jac=True,
         method="L-BFGS-B",
         callback=after_iteration,
-        # No tolerances: they would end trials at different depths and blur their comparison. SciPy still ends early
-        # where rounding leaves no descent.
+        # Tolerances would end trials at different depths and blur their comparison. SciPy still ends early where
+        # rounding leaves no descent.
         options={"maxiter": iterations, "maxfun": 20 * iterations, "ftol": 0.0, "gtol": 0.0},
     )
     final = variables.unpack(result.x)

@@ -24,7 +24,7 @@ _DAMPING = 0.1
 
 
 def solve_lsqml(misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
-    """See :class:`objectives.ptychography.solvers.Solve`."""
+    """See :class:`objectives.ptychography.solvers.table.Solve`."""
     return solve_stepwise(misfit, state, options, report, seed, LsqMl)
 
 

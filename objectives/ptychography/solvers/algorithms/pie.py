@@ -21,12 +21,12 @@ from objectives.ptychography.solvers.stepwise import solve_stepwise
 
 
 def solve_epie(misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
-    """See :class:`objectives.ptychography.solvers.Solve`."""
+    """See :class:`objectives.ptychography.solvers.table.Solve`."""
     return solve_stepwise(misfit, state, options, report, seed, partial(Pie, floor=1.0))
 
 
 def solve_rpie(misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
-    """See :class:`objectives.ptychography.solvers.Solve`."""
+    """See :class:`objectives.ptychography.solvers.table.Solve`."""
     return solve_stepwise(misfit, state, options, report, seed, partial(Pie, floor=options.preconditioner_floor))
 
 

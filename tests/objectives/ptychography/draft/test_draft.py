@@ -25,9 +25,9 @@ LENS_PARAMETERS = ["camera_length", "center_offset_y", "center_offset_x", "ellip
 
 
 def drafted(file: Path) -> Draft:
-    found = ptychography.draft(file, folder=file.parent)
-    assert found is not None
-    return found
+    draft = ptychography.draft(file, folder=file.parent)
+    assert draft is not None
+    return draft
 
 
 def lines(draft: Draft, status: str) -> dict[str, Any]:
@@ -37,10 +37,10 @@ def lines(draft: Draft, status: str) -> dict[str, Any]:
 
 def tuned(draft: Draft) -> dict[str, Any]:
     """Name -> range of the parameters tuned."""
-    found = {
+    ranges = {
         key.removeprefix("parameters."): value for key, value in lines(draft, "set").items() if "parameters" in key
     }
-    return {name: value for name, value in found.items() if isinstance(value, dict)}
+    return {name: value for name, value in ranges.items() if isinstance(value, dict)}
 
 
 def comment(draft: Draft, key: str) -> str:
@@ -257,9 +257,9 @@ class Frames:
 
 def test_a_few_patterns_are_read_and_no_more(tmp_path: Path) -> None:
     frames = Frames()
-    found = inspect(Contents(tmp_path / "a.h5", frames, "data", GeometrySettings()))
-    assert frames.read == SAMPLES == len(found.samples)
-    assert found.count == 10_000
+    inspection = inspect(Contents(tmp_path / "a.h5", frames, "data", GeometrySettings()))
+    assert frames.read == SAMPLES == len(inspection.samples)
+    assert inspection.count == 10_000
 
 
 def test_a_large_file_is_told_with_its_size(tmp_path: Path) -> None:
@@ -327,9 +327,9 @@ def test_paths_are_relative_to_the_study_where_they_can_be(tmp_path: Path, monke
     file = write_npz(tmp_path / "data" / "scan.npz")
 
     def path(file: Path, folder: Path) -> Any:
-        found = ptychography.draft(file, folder=folder)
-        assert found is not None
-        return lines(found, "set")["objective.data.file"]
+        draft = ptychography.draft(file, folder=folder)
+        assert draft is not None
+        return lines(draft, "set")["objective.data.file"]
 
     assert path(file, tmp_path) == "data/scan.npz"
     assert path(file, tmp_path / "studies") == "../data/scan.npz"

@@ -103,7 +103,7 @@ def test_centre_is_found_again_among_bins(rows: int, size: int) -> None:
     spot = np.exp(-((y - rows // 2 - c[0]) ** 2 + (x - 15 - c[1]) ** 2) / (2 * 2.0**2))
     whole = replace(counted(rows, 31), patterns=np.repeat(spot[None].astype(np.float32), 25, axis=0))
     level = Levels(whole, CPU, HeldOutSettings()).at(Fidelity(1.0, size))
-    found = level.scalars(
+    scalars = level.scalars(
         {
             "center_offset_y": torch.tensor(c[0]),
             "center_offset_x": torch.tensor(c[1]),
@@ -113,9 +113,9 @@ def test_centre_is_found_again_among_bins(rows: int, size: int) -> None:
     pattern = level.measurement.patterns[0]
     bins = np.mgrid[: rows // size, : 31 // size]
     mass = [(axis * pattern).sum() / pattern.sum() for axis in bins]
-    assert float(found["center_offset_y"]) == pytest.approx(mass[0] - (rows // size) // 2, abs=2e-3)
-    assert float(found["center_offset_x"]) == pytest.approx(mass[1] - (31 // size) // 2, abs=2e-3)
-    assert float(found["background"]) == 0.5 * size**2
+    assert float(scalars["center_offset_y"]) == pytest.approx(mass[0] - (rows // size) // 2, abs=2e-3)
+    assert float(scalars["center_offset_x"]) == pytest.approx(mass[1] - (31 // size) // 2, abs=2e-3)
+    assert float(scalars["background"]) == 0.5 * size**2
 
 
 BINNABLE = SimulationSettings(
@@ -154,8 +154,8 @@ def test_binning_moves_no_optimum(size: int, name: str, step: float, tolerance: 
     truth = BINNABLE.mismatch
     values: dict[str, Value] = {k: float(v) for k, v in truth.items()}  # type: ignore[arg-type]
     values |= {"detector_binning": size, "iterations": 15}
-    found = optimum(objective(binnable()), values, name, step)
-    assert found == pytest.approx(values[name], abs=tolerance)
+    best = optimum(objective(binnable()), values, name, step)
+    assert best == pytest.approx(values[name], abs=tolerance)
 
 
 def test_gradient_of_less_data_is_that_of_reconstructing_again() -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from autotune.objective import Value
 from objectives.diffraction.data.measurement import Measurement
-from objectives.ptychography import solvers
 from objectives.ptychography.evaluation import reconstruction as reconstruction_module
 from objectives.ptychography.model.misfit import Misfit
+from objectives.ptychography.solvers import table
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.state import State
 from tests.objectives.ptychography.scenes import TRUTH, all_values, expose_thick, free, lens, near, objective
@@ -33,13 +33,13 @@ def compare(
     width = {p.name: p.high - p.low for p in problem.parameters() if p.high is not None and p.low is not None}
     gradient = problem.evaluate(values, metric="consistency", seed=0).gradient
     largest = max(abs(slope) * width[name] for name, slope in gradient.items())
-    found = {}
+    errors = {}
     for name in names:
         ends = [{**values, name: float(complete[name]) + side * step * width[name]} for side in (-1, 1)]
         low, high = (problem.evaluate(end, metric="consistency", seed=0).metrics["consistency"] for end in ends)
         difference, slope = (high - low) / (2 * step), gradient[name] * width[name]
-        found[name] = (abs(slope / difference - 1), abs(slope - difference) / largest)
-    return found
+        errors[name] = (abs(slope / difference - 1), abs(slope - difference) / largest)
+    return errors
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_thick_specimen(draw: int) -> None:
 def continue_from_first(patch: pytest.MonkeyPatch) -> None:
     """The first reconstruction starts as always and takes its time, all others start where it ended."""
     ends: list[State] = []
-    from_start = solvers.solve
+    from_start = table.solve
 
     def solve(misfit: Misfit, state: State, options: SolverOptions, *arguments: Any) -> State:
         if ends:

@@ -51,18 +51,22 @@ def test_the_specimen_without_its_patterns() -> None:
 
 def test_everything_of_a_simulated_measurement(simulated: PtychographyObjective, drawn: dict[str, Value]) -> None:
     assert isinstance(simulated, Examines)
-    found = simulated.examine({**drawn, "iterations": 20}, seed=0)
+    examined = simulated.examine({**drawn, "iterations": 20}, seed=0)
     announced = {metric.name: metric for metric in simulated.examinations()}
-    assert set(found) <= set(announced) and all(np.isfinite(value) for value in found.values())
-    assert set(announced) - set(found) <= {
+    assert set(examined) <= set(announced) and all(np.isfinite(value) for value in examined.values())
+    assert set(announced) - set(examined) <= {
         "half_data_resolution",
         "half_data_limit",
     }  # where the halves agree to the end
     assert all(metric.description for metric in announced.values())
     assert announced["half_data_limit"].unit == "angstrom" and announced["truth_phase_psnr"].unit == "dB"
-    assert found["truth_correlation"] > 0.95 and found["truth_phase_psnr"] > 25 and found["truth_phase_ssim"] > 0.97
-    assert 0.05 < found["phase_contrast"] < 1.0
-    assert found == simulated.examine({**drawn, "iterations": 20}, seed=0)
+    assert (
+        examined["truth_correlation"] > 0.95
+        and examined["truth_phase_psnr"] > 25
+        and examined["truth_phase_ssim"] > 0.97
+    )
+    assert 0.05 < examined["phase_contrast"] < 1.0
+    assert examined == simulated.examine({**drawn, "iterations": 20}, seed=0)
 
 
 @pytest.mark.parametrize("wrong", [{"scan_rotation": 2.0}, {"camera_length": 3.0}, {"elliptical_distortion": 0.06}])
@@ -90,18 +94,18 @@ def test_a_strongly_distorted_frame() -> None:
 
 def test_metrics_are_those_of_evaluations(simulated: PtychographyObjective, drawn: dict[str, Value]) -> None:
     values = {**drawn, "iterations": 6}
-    found = simulated.examine(values, seed=0)
+    examined = simulated.examine(values, seed=0)
     for name in ("consistency", "amplitude_consistency"):
-        assert found[name] == simulated.evaluate(values, metric="consistency", seed=0).metrics[name]
+        assert examined[name] == simulated.evaluate(values, metric="consistency", seed=0).metrics[name]
     withheld = simulated.evaluate(values, metric="held_out_consistency", seed=0).metrics["held_out_consistency"]
-    assert found["held_out_consistency"] == withheld
+    assert examined["held_out_consistency"] == withheld
     ceilings = {metric.name: metric.noise_ceiling for metric in simulated.metrics()}
     for name, metric in (
         ("fraction_of_ceiling", "consistency"),
         ("held_out_fraction_of_ceiling", "held_out_consistency"),
     ):
         ceiling = ceilings[metric]
-        assert ceiling is not None and found[name] == pytest.approx(fraction_of_ceiling(found[metric], ceiling))
+        assert ceiling is not None and examined[name] == pytest.approx(fraction_of_ceiling(examined[metric], ceiling))
 
 
 def test_deviance_is_that_of_all_valid_pixels() -> None:
@@ -117,8 +121,8 @@ def test_deviance_is_that_of_all_valid_pixels() -> None:
     batch = model.batch(torch.arange(len(measurement.patterns)))
     expected = model.intensity(torch.as_tensor(evaluation.arrays["object"]).to(torch.complex128), spectra, batch)
     whole = poisson_deviance(measurement.patterns, expected.numpy(), measurement.valid)
-    found = objective(measurement).examine(values, seed=0)
-    assert found["poisson_deviance"] == pytest.approx(whole, rel=1e-4)
+    examined = objective(measurement).examine(values, seed=0)
+    assert examined["poisson_deviance"] == pytest.approx(whole, rel=1e-4)
     assert not measurement.valid.all()
 
 
@@ -126,9 +130,9 @@ def test_a_right_model_has_a_deviance_of_one() -> None:
     settings = SETTINGS.model_copy(update={"engine": "model", "electrons_per_pattern": 1e7})
     measurement, truth = simulate_patterns(settings)
     values = {name: value for name, value in truth.items() if name in SETTINGS.mismatch}
-    found = objective(measurement).examine({**values, "iterations": 60}, seed=0)
-    assert found["poisson_deviance"] == pytest.approx(1.0, abs=0.15)
-    assert found["fraction_of_ceiling"] == pytest.approx(1.0, abs=0.01)
+    examined = objective(measurement).examine({**values, "iterations": 60}, seed=0)
+    assert examined["poisson_deviance"] == pytest.approx(1.0, abs=0.15)
+    assert examined["fraction_of_ceiling"] == pytest.approx(1.0, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -142,18 +146,18 @@ def test_a_right_model_has_a_deviance_of_one() -> None:
 )
 def test_every_kind_of_measurement(scene: Callable[[], Measurement], values: dict[str, Value]) -> None:
     problem = objective(scene())
-    found = problem.examine({**values, "iterations": 8}, seed=1)
-    assert set(found) <= {metric.name for metric in problem.examinations()}
-    assert {"consistency", "held_out_consistency", "phase_contrast", "poisson_deviance"} <= set(found)
-    assert not set(found) & TRUTH_METRICS
+    examined = problem.examine({**values, "iterations": 8}, seed=1)
+    assert set(examined) <= {metric.name for metric in problem.examinations()}
+    assert {"consistency", "held_out_consistency", "phase_contrast", "poisson_deviance"} <= set(examined)
+    assert not set(examined) & TRUTH_METRICS
 
 
 def test_what_was_not_counted_has_no_ceiling() -> None:
     problem = objective(replace(free(), counted=False))
     counted = {"poisson_deviance", "fraction_of_ceiling", "held_out_fraction_of_ceiling"}
     assert not counted & {metric.name for metric in problem.examinations()}
-    found = problem.examine({"scan_rotation": 3.0, "iterations": 4}, seed=0)
-    assert "held_out_consistency" in found and not counted & set(found)
+    examined = problem.examine({"scan_rotation": 3.0, "iterations": 4}, seed=0)
+    assert "held_out_consistency" in examined and not counted & set(examined)
 
 
 def test_the_resolution_follows_the_dose() -> None:
@@ -161,8 +165,10 @@ def test_the_resolution_follows_the_dose() -> None:
     for electrons in (100.0, 3000.0):
         settings = SETTINGS.model_copy(update={"electrons_per_pattern": electrons})
         measurement, truth = simulate_patterns(settings)
-        found = objective(measurement).examine({**{n: truth[n] for n in SETTINGS.mismatch}, "iterations": 15}, seed=0)
-        limits.append(found["half_data_limit"])
+        examined = objective(measurement).examine(
+            {**{n: truth[n] for n in SETTINGS.mismatch}, "iterations": 15}, seed=0
+        )
+        limits.append(examined["half_data_limit"])
     assert limits[1] < 0.8 * limits[0]  # angstrom
 
 
@@ -190,10 +196,10 @@ def test_a_part_of_the_data_is_looked_at_as_it_is_evaluated(
     simulated: PtychographyObjective, drawn: dict[str, Value]
 ) -> None:
     values = {**drawn, "iterations": 8, "scan_fraction": 0.6}
-    found = simulated.examine(values, seed=0)
+    examined = simulated.examine(values, seed=0)
     evaluation = simulated.evaluate(values, metric="consistency", seed=0)
-    assert found["consistency"] == evaluation.metrics["consistency"]
-    assert found["truth_correlation"] > 0.9
+    assert examined["consistency"] == evaluation.metrics["consistency"]
+    assert examined["truth_correlation"] > 0.9
 
 
 def test_what_cannot_be_examined(simulated: PtychographyObjective, drawn: dict[str, Value]) -> None:

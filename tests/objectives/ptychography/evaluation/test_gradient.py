@@ -175,10 +175,10 @@ def test_gradient_agrees_with_finite_differences(case: str, metric: str, monkeyp
 def test_gradient_agrees_with_automatic_differentiation(case: str, metric: str) -> None:
     measured, values, spectra_at, slices, modes = CASES[case]
     double = Frozen(measured(), values, spectra_at, slices, modes)
-    traced, found, single = double.traced(metric), double.gradient(metric), double.single().gradient(metric)
+    traced, double_slopes, single = double.traced(metric), double.gradient(metric), double.single().gradient(metric)
     largest = max(abs(traced[name]) * double.widths[name] for name in traced)
     for name, slope in traced.items():
-        assert found[name] == pytest.approx(slope, rel=1e-9, abs=1e-12 * largest / double.widths[name]), name
+        assert double_slopes[name] == pytest.approx(slope, rel=1e-9, abs=1e-12 * largest / double.widths[name]), name
         assert single[name] == pytest.approx(slope, rel=1e-4, abs=1e-5 * largest / double.widths[name]), name
 
 

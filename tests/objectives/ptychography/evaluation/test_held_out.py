@@ -178,19 +178,19 @@ def test_other_losses_do_not_see_withheld_counts_either() -> None:
 def test_the_metric_is_that_of_the_withheld_counts(of: Of) -> None:
     """Written out from the counts that the model expects."""
     m = lens()
-    found = objective(m, of, fraction=0.5)
-    evaluation = found.evaluate({**TRUTH, "iterations": 5}, metric=HELD_OUT, seed=0)
-    reconstruction_at = rebuilt(found, evaluation)
-    level = found._levels.whole
+    problem = objective(m, of, fraction=0.5)
+    evaluation = problem.evaluate({**TRUTH, "iterations": 5}, metric=HELD_OUT, seed=0)
+    reconstruction_at = rebuilt(problem, evaluation)
+    level = problem._levels.whole
     for data, name in ((level.seen, "consistency"), (level.withheld, HELD_OUT)):
         valid = data.valid[data.mask_of].numpy()
         by_hand = intensity_consistency(m.patterns, reconstruction_at, valid)
         assert evaluation.metrics[name] == pytest.approx(by_hand, rel=1e-5)  # the object was kept in single precision
 
 
-def rebuilt(found: PtychographyObjective, evaluation: Evaluation) -> np.ndarray[Any, Any]:
+def rebuilt(problem: PtychographyObjective, evaluation: Evaluation) -> np.ndarray[Any, Any]:
     """Expected counts of every pattern, from the object that an evaluation kept and its probe."""
-    m = found._measurement
+    m = problem._measurement
     model = model_of(m, TRUTH)
     spectra = spectrum_of(torch.as_tensor(evaluation.arrays["probe"], dtype=torch.complex128))
     transmission = torch.as_tensor(evaluation.arrays["object"], dtype=torch.complex128)
@@ -213,10 +213,10 @@ def test_asked_for_an_in_sample_metric_nothing_is_withheld() -> None:
 @each_of
 def test_its_noise_ceiling_is_that_of_the_withheld_counts(of: Of) -> None:
     m = lens()
-    found = objective(m, of, fraction=0.1)
-    [metric] = [metric for metric in found.metrics() if metric.held_out_of is not None]
+    problem = objective(m, of, fraction=0.1)
+    [metric] = [metric for metric in problem.metrics() if metric.held_out_of is not None]
     assert (metric.name, metric.held_out_of, metric.goal) == (HELD_OUT, "consistency", "maximize")
-    withheld = found._levels.whole.withheld
+    withheld = problem._levels.whole.withheld
     counts = m.patterns[withheld.valid[withheld.mask_of].numpy().astype(bool)].astype(float)
     assert metric.noise_ceiling == pytest.approx(1 - np.sqrt(counts.sum()) / np.linalg.norm(counts), rel=1e-12)
     [metric] = [metric for metric in objective(replace(m, counted=False)).metrics() if metric.held_out_of is not None]
@@ -297,12 +297,12 @@ def test_the_copy_of_the_counts_is_none() -> None:
 def test_withheld_patterns_are_as_if_they_had_not_been_measured(solver: str) -> None:
     """To the solvers that go batch by batch: they neither fill a batch nor dilute what it wants."""
     m, values = lens(), {**TRUTH, "solver": solver, "batch_size": 4, "iterations": 4, "probe": "refined"}
-    found = objective(m, "patterns", fraction=0.12, seed=22)  # three inside the scan
-    seen = found._levels.whole.seen.seen.numpy()
+    problem = objective(m, "patterns", fraction=0.12, seed=22)  # three inside the scan
+    seen = problem._levels.whole.seen.seen.numpy()
     away = np.abs(m.positions).max(1)
     assert len(seen) == 22 and away[np.setdiff1d(np.arange(25), seen)].max() < 0.8 * away.max()
     rest = replace(m, patterns=m.patterns[seen], positions=m.positions[seen], scan_shape=None)
-    one = found.evaluate(values, metric=HELD_OUT, seed=2)
+    one = problem.evaluate(values, metric=HELD_OUT, seed=2)
     other = objective(rest).evaluate(values, metric="consistency", seed=2)
     assert one.arrays["object"].shape == other.arrays["object"].shape
     np.testing.assert_allclose(one.arrays["object"], other.arrays["object"], atol=1e-6)
@@ -313,10 +313,10 @@ def test_withheld_patterns_are_as_if_they_had_not_been_measured(solver: str) -> 
 @pytest.mark.parametrize("scene", ["lens", "unknown probe", "near field"])
 def test_the_probe_starts_as_bright_as_without_a_split(scene: str, of: Of) -> None:
     m, values = SCENES[scene]
-    found = objective(m, of, fraction=0.5)
-    complete = complete_values(found.parameters(), {**values, "iterations": 1})
+    problem = objective(m, of, fraction=0.5)
+    complete = complete_values(problem.parameters(), {**values, "iterations": 1})
     powers = []
     for held_out in (True, False):
-        made = Reconstruction(found._levels.whole, CPU, found.parameters(), complete, held_out=held_out)
+        made = Reconstruction(problem._levels.whole, CPU, problem.parameters(), complete, held_out=held_out)
         powers.append(float(made._spectra.detach().abs().square().sum()))
     assert powers[0] == pytest.approx(powers[1], rel=0.05)

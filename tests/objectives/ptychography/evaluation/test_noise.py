@@ -210,8 +210,8 @@ def test_an_objective_of_a_repeated_measurement_is_one_like_any_other(counted: b
     assert set(evaluation.gradient) == set(whole.evaluate(VALUES, metric="consistency", seed=0).gradient)
     ceiling = {m.name: m.noise_ceiling for m in again.metrics()}["consistency"]
     assert (ceiling is not None) == counted
-    found = whole.evaluate(VALUES, metric="consistency", seed=0).metrics["consistency"]
-    assert evaluation.metrics["consistency"] == pytest.approx(found, abs=0.01)
+    value = whole.evaluate(VALUES, metric="consistency", seed=0).metrics["consistency"]
+    assert evaluation.metrics["consistency"] == pytest.approx(value, abs=0.01)
 
 
 def test_scores_scatter_about_zero_at_an_answer_and_differ_by_seed() -> None:

@@ -48,9 +48,9 @@ def patterns(stored: Mapping[str, NDArray[Any]], case: str, **other: Any) -> Flo
     return multislice.scan(probe, pixel=pixel, wavelength=wavelength, dz=dz, **given)
 
 
-def difference(found: Floats, expected: NDArray[Any]) -> float:
+def difference(modelled: Floats, expected: NDArray[Any]) -> float:
     """Relative L2."""
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+    return float(np.linalg.norm(modelled - expected) / np.linalg.norm(expected))
 
 
 @pytest.mark.parametrize(("case", "tolerance"), [("thin", 1e-4), ("thick", 0.01), ("tilted", 0.01)])
@@ -114,8 +114,8 @@ def modelled(stored: Mapping[str, NDArray[Any]], case: str, *, own_probe: bool =
     model = ForwardModel(scene, layout, kernels_for(torch.device("cpu")))
     spectrum = scene.spectrum if own_probe else spectrum_of(torch.as_tensor(stored["probe"].astype(complex)))
     assert spectrum is not None
-    found: Floats = model.intensity(transmission, spectrum[None], model.batch(torch.arange(len(positions)))).numpy()
-    return found
+    intensity: Floats = model.intensity(transmission, spectrum[None], model.batch(torch.arange(len(positions)))).numpy()
+    return intensity
 
 
 @pytest.mark.parametrize(("case", "tolerance"), [("thin", 1e-4), ("thick", 0.01), ("tilted", 0.01)])

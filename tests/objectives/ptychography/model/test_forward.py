@@ -69,10 +69,10 @@ def test_far_field_with_a_lens_is_the_explicit_sum() -> None:
     by_hand = reference.lens_spectrum(n, sampling, wavelength, LENS_VALUES)
     true = reference.scan_positions(m.positions, LENS_VALUES)
     positions = reference.affine_pixels(true, n, sampling, wavelength, LENS_VALUES)
-    found = model.intensity(transmission, spectrum[None], model.batch(everything(model))).numpy()
+    intensity = model.intensity(transmission, spectrum[None], model.batch(everything(model))).numpy()
     for j, patch in enumerate(patches(model, transmission[0], positions)):
         wave = reference.shifted(by_hand, positions[j] - np.rint(positions[j])) * patch
-        np.testing.assert_allclose(found[j], np.abs(reference.far_field(wave)) ** 2, atol=1e-12)
+        np.testing.assert_allclose(intensity[j], np.abs(reference.far_field(wave)) ** 2, atol=1e-12)
 
 
 @pytest.mark.parametrize(("measured", "values"), CASES[1:], ids=["free", "near"])
@@ -87,7 +87,7 @@ def test_free_probe_is_the_explicit_sum(
     positions = reference.scan_positions(m.positions, values)
     if isinstance(m.geometry, NearField):
         positions = positions * 1e-10 / (50e-6 / (1.0 / 4.3e-3))
-    found = model.intensity(transmission, spectra, model.batch(everything(model))).numpy()
+    intensity = model.intensity(transmission, spectra, model.batch(everything(model))).numpy()
     for j, patch in enumerate(patches(model, transmission[0], positions)):
         fraction = positions[j] - np.rint(positions[j])
         expected = np.full((24, 24), background)
@@ -97,7 +97,7 @@ def test_free_probe_is_the_explicit_sum(
                 expected += np.abs(reference.near_field(wave, fraction, 1e-10, 1.0, 4.3e-3, 50e-6)) ** 2
             else:
                 expected += np.abs(reference.far_field(wave)) ** 2
-        np.testing.assert_allclose(found[j], expected, atol=1e-10 * expected.max())
+        np.testing.assert_allclose(intensity[j], expected, atol=1e-10 * expected.max())
 
 
 @pytest.mark.parametrize("n", [(6, 6), (7, 7), (5, 8)])
@@ -113,9 +113,9 @@ def test_spectrum_and_field_are_the_explicit_sums(n: tuple[int, int]) -> None:
             for axis, (size, k) in enumerate(zip(n, (p, q), strict=True))
         )
         expected[p, q] = (field * np.exp(-2j * np.pi * phase)).sum() / np.sqrt(n[0] * n[1])
-    found = spectrum_of(torch.as_tensor(field))
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
-    np.testing.assert_allclose(field_of(found).numpy(), field, atol=1e-12)
+    spectrum = spectrum_of(torch.as_tensor(field))
+    np.testing.assert_allclose(spectrum.numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(field_of(spectrum).numpy(), field, atol=1e-12)
 
 
 @both
@@ -152,7 +152,7 @@ def test_illumination_rests_on_the_detector(measured: Callable[[], Measurement],
 def test_nothing_jumps_where_a_position_is_rounded_the_other_way(measured: Callable[[], Measurement]) -> None:
     """Half a pixel more or less, the window on the object moves by a pixel; the pattern must not."""
     scene = scene_of(measured(), {})
-    found = []
+    intensities = []
     rows, columns = np.mgrid[:24, :24] - 12
     spectra = spectrum_of(torch.as_tensor(np.exp(-(rows**2 + columns**2) / 10 + 0.1j * rows).astype(complex)))[None]
     for fraction in (0.4999999, 0.5000001):
@@ -160,10 +160,10 @@ def test_nothing_jumps_where_a_position_is_rounded_the_other_way(measured: Calla
         layout = Layout.of(positions, (24, 24))
         assert layout.object_shape == (34, 34)
         model = ForwardModel(replace(scene, positions=positions), layout, TorchKernels())
-        found.append(model.intensity(some_object(model), spectra, model.batch(torch.tensor([0])))[0])
+        intensities.append(model.intensity(some_object(model), spectra, model.batch(torch.tensor([0])))[0])
         corner = layout.corners[0].tolist()
         assert corner == ([2, 5] if fraction < 0.5 else [3, 4])
-    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-5 * float(found[0].max()))
+    torch.testing.assert_close(intensities[0], intensities[1], rtol=0, atol=1e-5 * float(intensities[0].max()))
 
 
 @both
@@ -175,11 +175,11 @@ def test_displacements_found_on_the_way_are_positions_stated_differently(
     moved = 0.2 * torch.rand(25, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     there = ForwardModel(replace(model.scene, positions=model.scene.positions + moved), model.layout, model.kernels)
     there._fraction = there.scene.positions - model.scene.positions.round()
-    found = model.intensity(transmission, spectra, model.batch(everything(model), moved))
+    intensity = model.intensity(transmission, spectra, model.batch(everything(model), moved))
     expected = there.intensity(transmission, spectra, there.batch(everything(model)))
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(intensity, expected)
     unmoved = model.intensity(transmission, spectra, model.batch(everything(model)))
-    assert float((found - unmoved).abs().max()) > 1e-3 * float(found.max())
+    assert float((intensity - unmoved).abs().max()) > 1e-3 * float(intensity.max())
 
 
 @both

@@ -100,7 +100,7 @@ def results(kernels: Kernels, c: Case) -> dict[str, Any]:
     kernels.object_direction(unused, summed, c.box, 0.05, direction)
     applied, weighted = c.transmission.clone(), received.clone()
     kernels.apply_direction(applied, direction, weighted, summed, c.box, -0.7)
-    found: dict[str, Any] = {
+    outputs: dict[str, Any] = {
         "shift": kernels.shift(c.spectra, c.ramp_y, c.ramp_x),
         "shift waves": kernels.shift(c.waves, c.ramp_y, c.ramp_x),
         "transmit": kernels.transmit(c.waves, c.transmission, c.corners),
@@ -127,12 +127,12 @@ def results(kernels: Kernels, c: Case) -> dict[str, Any]:
     for loss in get_args(Loss):
         waves = c.waves.clone()
         sums = kernels.residual(waves, c.patterns, c.indices, c.valid, c.mask_of, 0.7, 0.3, 0.01, loss)
-        found |= {f"{loss} waves": waves, f"{loss} sums": torch.tensor(sums, dtype=torch.float64)}
+        outputs |= {f"{loss} waves": waves, f"{loss} sums": torch.tensor(sums, dtype=torch.float64)}
     for loss in SCORED:
         waves = c.waves.clone()
         scores = kernels.score(waves, c.patterns, c.indices, c.valid, c.mask_of, 0.7, 0.3, 0.01, loss)
-        found |= {f"{loss} scored waves": waves, f"{loss} scores": torch.tensor(scores, dtype=torch.float64)}
-    return found
+        outputs |= {f"{loss} scored waves": waves, f"{loss} scores": torch.tensor(scores, dtype=torch.float64)}
+    return outputs
 
 
 def assert_equal(c: Case, real: torch.dtype) -> None:
@@ -237,12 +237,12 @@ def test_what_is_not_finite_is_seen(kernels: Kernels, real: torch.dtype, loss: L
 @pytest.mark.parametrize("loss", get_args(Loss))
 def test_one_mask_for_all_is_that_mask_for_each(kernels: Kernels, real: torch.dtype, loss: Loss) -> None:
     c = case(real)
-    found = []
+    outputs = []
     for valid, mask_of in ((c.valid[1:2], torch.zeros_like(c.mask_of)), (c.valid, torch.ones_like(c.mask_of))):
         waves = c.waves.clone()
         sums = kernels.residual(waves, c.patterns, c.indices, valid, mask_of, 0.7, 0.3, 0.01, loss)
-        found.append((sums, waves))
-    assert found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1])
+        outputs.append((sums, waves))
+    assert outputs[0][0] == outputs[1][0] and torch.equal(outputs[0][1], outputs[1][1])
 
 
 @pytest.mark.parametrize("kernels", [PLAIN, FUSED], ids=["plain", "fused"])

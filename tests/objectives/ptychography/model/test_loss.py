@@ -15,9 +15,9 @@ from objectives.ptychography.model.forward import ForwardModel
 from objectives.ptychography.model.kernels import Loss
 from objectives.ptychography.model.kernels.plain import TorchKernels
 from objectives.ptychography.model.misfit import Misfit
+from objectives.ptychography.solvers.algorithms import lbfgs
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.state import State
-from objectives.ptychography.solvers.table import lbfgs
 from tests.objectives.ptychography.model.test_forward import (
     LENS_VALUES,
     NEAR_VALUES,

@@ -25,7 +25,7 @@ def test_expected_counts_are_the_explicit_multislice(slices: int) -> None:
     m = thick()
     model = model_of(m, VALUES, slices)
     transmission, spectra = some_object(model, slices=slices), some_spectra(model, modes=2)
-    found = model.intensity(transmission, spectra, model.batch(everything(model))).numpy()
+    intensity = model.intensity(transmission, spectra, model.batch(everything(model))).numpy()
     true = reference.scan_positions(m.positions, VALUES)
     positions = reference.affine_pixels(true, N, SAMPLING, WAVELENGTH, VALUES)
     ky, kx = reference.frequencies(N, SAMPLING, WAVELENGTH, VALUES)
@@ -35,15 +35,15 @@ def test_expected_counts_are_the_explicit_multislice(slices: int) -> None:
             wave = reference.shifted(spectrum, positions[j] - np.rint(positions[j]))
             exit_wave = reference.multislice(wave, patch, ky, kx, WAVELENGTH, 120.0 / slices, (8.0, -5.0))
             expected += np.abs(reference.far_field(exit_wave)) ** 2
-        np.testing.assert_allclose(found[j], expected, atol=1e-10 * expected.max())
+        np.testing.assert_allclose(intensity[j], expected, atol=1e-10 * expected.max())
 
 
 def test_slices_with_nothing_between_them_are_their_product() -> None:
     thin, single = model_of(thick(), {**VALUES, "thickness": 0.0}, 4), model_of(thick(), VALUES)
     transmission, spectra = some_object(thin, slices=4), some_spectra(thin)
-    found = thin.intensity(transmission, spectra, thin.batch(everything(thin)))
+    intensity = thin.intensity(transmission, spectra, thin.batch(everything(thin)))
     expected = single.intensity(transmission.prod(0, keepdim=True), spectra, single.batch(everything(single)))
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(intensity, expected)
 
 
 def test_empty_slices_only_change_the_defocus() -> None:
@@ -55,9 +55,9 @@ def test_empty_slices_only_change_the_defocus() -> None:
     transmission[0] = 1
     of_deep, of_single = deep.scene.spectrum, single.scene.spectrum
     assert of_deep is not None and of_single is not None
-    found = deep.intensity(transmission, of_deep[None], deep.batch(everything(deep)))
+    intensity = deep.intensity(transmission, of_deep[None], deep.batch(everything(deep)))
     expected = single.intensity(transmission[1:], of_single[None], single.batch(everything(single)))
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(intensity, expected, rtol=1e-9, atol=1e-15)
 
 
 def test_a_leaning_column_stays_in_its_pixel() -> None:

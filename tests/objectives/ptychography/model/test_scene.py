@@ -34,8 +34,8 @@ def test_scale_multiplies_the_step() -> None:
 
 
 def test_positions_agree_with_numpy() -> None:
-    found = scene_of(free(), SCAN_VALUES).positions.numpy()
-    np.testing.assert_allclose(found, reference.scan_positions(free().positions, SCAN_VALUES))
+    turned = scene_of(free(), SCAN_VALUES).positions.numpy()
+    np.testing.assert_allclose(turned, reference.scan_positions(free().positions, SCAN_VALUES))
     m, sampling = lens(), 2.6
     wavelength = m.geometry.wavelength_angstrom
     assert wavelength is not None
@@ -93,8 +93,8 @@ def test_slice_propagator_is_the_formula(free_probe: bool) -> None:
     if free_probe:
         m = replace(m, geometry=replace(m.geometry, semi_convergence_mrad=None))
         values = {**SCAN_VALUES, "thickness": 90.0, "tilt_y": 4.0, "tilt_x": -3.0}
-    found = scene_of(m, values, slices=3).slice_propagator
-    assert found is not None
+    propagator = scene_of(m, values, slices=3).slice_propagator
+    assert propagator is not None
     ky, kx = reference.frequencies(24, 2.6, 0.0418, {} if free_probe else values)
     phase = -np.pi * 0.0418 * 30 * (ky**2 + kx**2) + 2 * np.pi * 30 * (ky * np.tan(4e-3) - kx * np.tan(3e-3))
-    np.testing.assert_allclose(found.numpy(), np.exp(1j * phase), atol=1e-10)
+    np.testing.assert_allclose(propagator.numpy(), np.exp(1j * phase), atol=1e-10)

@@ -39,27 +39,27 @@ def test_the_detector_has_the_size_that_the_geometry_says(measured: Callable[[],
     m = measured()
     size = m.geometry.angular_sampling_mrad if isinstance(m.geometry, FarField) else m.geometry.detector_pixel_um
     assert size is not None
-    found = objective(m).evaluate({"iterations": 1}, metric="consistency", seed=0)
+    evaluated = objective(m).evaluate({"iterations": 1}, metric="consistency", seed=0)
     expected = (ArrayAxis("detector_y", unit, size[0]), ArrayAxis("detector_x", unit, size[1]))
-    assert describe_arrays(found)["pattern_measured"].axes == expected
-    assert [found.attributes[f"detector_pixel_{axis}"] for axis in "yx"] == list(size)
+    assert describe_arrays(evaluated)["pattern_measured"].axes == expected
+    assert [evaluated.attributes[f"detector_pixel_{axis}"] for axis in "yx"] == list(size)
 
 
 def test_and_pixels_where_it_says_none() -> None:
-    found = objective(free()).evaluate({"iterations": 1}, metric="consistency", seed=0)
-    assert describe_arrays(found)["pattern_measured"].axes == (ArrayAxis("detector_y"), ArrayAxis("detector_x"))
+    evaluated = objective(free()).evaluate({"iterations": 1}, metric="consistency", seed=0)
+    assert describe_arrays(evaluated)["pattern_measured"].axes == (ArrayAxis("detector_y"), ArrayAxis("detector_x"))
 
 
 def test_a_kept_reconstruction_is_calibrated(tmp_path: Path) -> None:
     problem = objective(lens())
-    found = problem.evaluate({**TRUTH, "iterations": 2}, metric="consistency", seed=0)
-    keep_evaluation(tmp_path / "00000", found, problem)
+    evaluated = problem.evaluate({**TRUTH, "iterations": 2}, metric="consistency", seed=0)
+    keep_evaluation(tmp_path / "00000", evaluated, problem)
     with h5py.File(tmp_path / "00000" / "reconstruction.h5") as file:
         nodes = file["reconstruction"]
-        for name, array in found.arrays.items():
+        for name, array in evaluated.arrays.items():
             assert np.array_equal(file[name][()], array)
             assert [len(nodes[name][f"dim{n}"]) for n in range(array.ndim)] == list(array.shape)
         y = nodes["object/dim1"]
         assert (y.attrs["name"], y.attrs["units"]) == ("y", "A")
-        assert np.diff(y[()]) == pytest.approx(found.attributes["object_pixel_y"])
+        assert np.diff(y[()]) == pytest.approx(evaluated.attributes["object_pixel_y"])
         assert nodes["pattern_measured/data"].attrs["units"] == "counts"

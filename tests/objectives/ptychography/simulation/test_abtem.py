@@ -78,8 +78,8 @@ def modelled(stated: Floats, **values: float) -> Floats:
     return multislice.scan(probe, slices, positions, pixel, wavelength, 1.0, (0.0, 0.0))
 
 
-def consistency(found: Floats, expected: Floats) -> float:
-    return float(1 - np.linalg.norm(found - expected) / np.linalg.norm(expected))
+def consistency(patterns: Floats, expected: Floats) -> float:
+    return float(1 - np.linalg.norm(patterns - expected) / np.linalg.norm(expected))
 
 
 def vacuum(**values: float) -> Floats:
@@ -109,13 +109,13 @@ LENS_AND_SCAN = {
 @pytest.mark.usefixtures("_abtem")
 def test_signs_and_units_of_lens_and_scan(tmp_path: Path) -> None:
     """The model takes a pixel's value at its middle, the engine integrates over its area: hence the 5 %."""
-    found = simulated(xyz(tmp_path / "m.xyz", ATOMS), mismatch=LENS_AND_SCAN)
-    assert found.truth.items() >= LENS_AND_SCAN.items()
-    at_truth = consistency(modelled(found.stated, **LENS_AND_SCAN), found.expected)
+    experiment = simulated(xyz(tmp_path / "m.xyz", ATOMS), mismatch=LENS_AND_SCAN)
+    assert experiment.truth.items() >= LENS_AND_SCAN.items()
+    at_truth = consistency(modelled(experiment.stated, **LENS_AND_SCAN), experiment.expected)
     assert at_truth > 0.95
     for name, value in LENS_AND_SCAN.items():
         turned = {**LENS_AND_SCAN, name: -value}
-        assert consistency(modelled(found.stated, **turned), found.expected) < at_truth - 0.005, name
+        assert consistency(modelled(experiment.stated, **turned), experiment.expected) < at_truth - 0.005, name
 
 
 @pytest.mark.usefixtures("_abtem")
@@ -127,15 +127,15 @@ def test_the_detector_sees_the_disk_where_it_should(tmp_path: Path) -> None:
         "elliptical_distortion": 0.04,
         "elliptical_angle": 30.0,
     }
-    found = simulated(xyz(tmp_path / "m.xyz", []), mismatch=wrong).expected.mean(axis=0)
-    assert consistency(found, vacuum(**wrong)) > 0.97
-    assert found.sum() == pytest.approx(1.0, abs=2e-3)
+    mean = simulated(xyz(tmp_path / "m.xyz", []), mismatch=wrong).expected.mean(axis=0)
+    assert consistency(mean, vacuum(**wrong)) > 0.97
+    assert mean.sum() == pytest.approx(1.0, abs=2e-3)
     # A parabola through three camera lengths has its vertex within 0.1 % of the truth.
-    below, at, above = (consistency(found, vacuum(**{**wrong, "camera_length": 4.0 + off})) for off in (-0.4, 0.0, 0.4))
+    below, at, above = (consistency(mean, vacuum(**{**wrong, "camera_length": 4.0 + off})) for off in (-0.4, 0.0, 0.4))
     assert abs(0.4 * (below - above) / (2 * (below - 2 * at + above))) < 0.1
     for name, value in wrong.items():
         off = value + {"camera_length": 1.0, "elliptical_angle": 30.0, "elliptical_distortion": 0.02}.get(name, 0.3)
-        assert consistency(found, vacuum(**{**wrong, name: off})) < consistency(found, vacuum(**wrong)) - 0.003, name
+        assert consistency(mean, vacuum(**{**wrong, name: off})) < consistency(mean, vacuum(**wrong)) - 0.003, name
 
 
 @pytest.mark.usefixtures("_abtem")
@@ -161,7 +161,7 @@ def test_tilt_leans_the_columns_towards_plus_down_the_beam(tmp_path: Path) -> No
 def test_slices_and_thickness_matter_as_they_should() -> None:
     crystal = {"builtin": "SrTiO3", "thickness_angstrom": None}
     thick = {thickness: simulated(specimen=crystal, mismatch={"thickness": thickness}) for thickness in (20.0, 40.0)}
-    assert [found.truth["thickness"] for found in thick.values()] == [20.0, 40.0]
+    assert [experiment.truth["thickness"] for experiment in thick.values()] == [20.0, 40.0]
     assert consistency(thick[20.0].expected, thick[40.0].expected) < 0.8
     # Slices of 4 angstrom hold two planes of atoms; slices of 1 one or none, as those of 2 do, or nearly.
     coarse, fine = (

@@ -47,11 +47,11 @@ def block(**specimen: object) -> Block:
 
 
 def test_crystal_has_its_density_and_thickness() -> None:
-    found = block(builtin="SrTiO3", thickness=10 * A)
-    assert found.height == pytest.approx(10 * A)
-    assert len(found.numbers) == pytest.approx(20 * 20 * 10 * 5, rel=0.06)
-    assert (found.positions >= 0).all() and (found.positions < [20 * A, 20 * A, 10 * A]).all()
-    counts = {z: int((found.numbers == z).sum()) for z in (38, 22, 8)}
+    cut = block(builtin="SrTiO3", thickness=10 * A)
+    assert cut.height == pytest.approx(10 * A)
+    assert len(cut.numbers) == pytest.approx(20 * 20 * 10 * 5, rel=0.06)
+    assert (cut.positions >= 0).all() and (cut.positions < [20 * A, 20 * A, 10 * A]).all()
+    counts = {z: int((cut.numbers == z).sum()) for z in (38, 22, 8)}
     assert counts[8] == pytest.approx(3 * counts[22], rel=0.1) and counts[38] == pytest.approx(counts[22], rel=0.11)
 
 
@@ -66,25 +66,25 @@ def test_thickness_defaults_to_one_cell() -> None:
 
 @pytest.mark.parametrize(("name", "lattice", "atoms"), [("MoS2", 3.18, 3), ("WSe2", 3.32, 3), ("graphene", 2.46, 2)])
 def test_layers_fill_the_width(name: str, lattice: float, atoms: int) -> None:
-    found = block(builtin=name, width=60.0)
+    cut = block(builtin=name, width=60.0)
     cell = lattice**2 * np.sqrt(3) / 2
-    assert len(found.numbers) == pytest.approx(atoms * 60.0**2 / cell, rel=0.03)
+    assert len(cut.numbers) == pytest.approx(atoms * 60.0**2 / cell, rel=0.03)
     for axis in (0, 1):
-        assert found.positions[:, axis].min() < lattice and found.positions[:, axis].max() > 60 - lattice
-    assert found.positions[:, 2].min() == pytest.approx(1.0)
-    assert found.height == pytest.approx(found.positions[:, 2].max() + 1.0)
+        assert cut.positions[:, axis].min() < lattice and cut.positions[:, axis].max() > 60 - lattice
+    assert cut.positions[:, 2].min() == pytest.approx(1.0)
+    assert cut.height == pytest.approx(cut.positions[:, 2].max() + 1.0)
 
 
 def test_slanted_cell_is_repeated_without_gaps(tmp_path: Path) -> None:
     (tmp_path / "s.cif").write_text(SLANTED)
-    found = block(file=tmp_path / "s.cif", thickness=30.0, width=40.0)
+    cut = block(file=tmp_path / "s.cif", thickness=30.0, width=40.0)
     angles = np.cos(np.deg2rad([80, 75, 120]))
     volume = 4 * 4 * 5 * np.sqrt(1 - (angles**2).sum() + 2 * angles.prod())
-    assert len(found.numbers) == pytest.approx(2 * 40 * 40 * 30 / volume, rel=0.03)
-    octants, _ = np.histogramdd(found.positions, bins=2)
+    assert len(cut.numbers) == pytest.approx(2 * 40 * 40 * 30 / volume, rel=0.03)
+    octants, _ = np.histogramdd(cut.positions, bins=2)
     assert octants.min() > 0.85 * octants.max()
     # Every carbon has its neighbour along a, except at the block's edge.
-    carbon = found.positions[found.numbers == 6]
+    carbon = cut.positions[cut.numbers == 6]
     inner = carbon[carbon[:, 0] < 35]
     gaps = np.linalg.norm(inner[:, None] + [4.0, 0, 0] - carbon[None], axis=2).min(axis=1)
     assert gaps.max() < 1e-6
@@ -92,10 +92,10 @@ def test_slanted_cell_is_repeated_without_gaps(tmp_path: Path) -> None:
 
 def test_molecule_is_centred_and_not_repeated(tmp_path: Path) -> None:
     (tmp_path / "m.xyz").write_text(MOLECULE)
-    found = block(file=tmp_path / "m.xyz", width=30.0)
-    np.testing.assert_array_equal(found.numbers, [6, 8, 7])
-    np.testing.assert_allclose(found.positions, [[14, 13, 1], [16, 13, 1], [14, 17, 5]])
-    assert found.height == pytest.approx(6.0)
+    cut = block(file=tmp_path / "m.xyz", width=30.0)
+    np.testing.assert_array_equal(cut.numbers, [6, 8, 7])
+    np.testing.assert_allclose(cut.positions, [[14, 13, 1], [16, 13, 1], [14, 17, 5]])
+    assert cut.height == pytest.approx(6.0)
 
 
 def test_vacancies_and_vibrations() -> None:
@@ -145,6 +145,6 @@ def test_published_cells(name: str) -> None:
     path = DATA / "cif" / name
     if not path.is_file():
         pytest.skip(f"{name} is not in the folder cif of what AUTOTUNE_DATA names")
-    found = block(file=path, thickness=20.0)
-    assert len(found.numbers) > 100 and found.height == 20.0
+    cut = block(file=path, thickness=20.0)
+    assert len(cut.numbers) > 100 and cut.height == 20.0
     assert specimen_name(SpecimenSettings(file=path)) == name

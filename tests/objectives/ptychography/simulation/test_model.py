@@ -30,8 +30,8 @@ def test_truth_explains_the_data_to_the_noise() -> None:
     assert ceiling is not None
 
     def share(**values: Value) -> float:
-        found = problem.evaluate({**thick, "slices": 3, "iterations": 60, **values}, metric="consistency", seed=0)
-        return found.metrics["consistency"] / ceiling
+        evaluation = problem.evaluate({**thick, "slices": 3, "iterations": 60, **values}, metric="consistency", seed=0)
+        return evaluation.metrics["consistency"] / ceiling
 
     at = share()
     assert at > 0.99
@@ -44,11 +44,11 @@ def test_patterns_are_those_of_the_independent_engine_where_both_apply(monkeypat
     specimen = Specimen.monolayer(60.0, np.random.default_rng(7))
     monkeypatch.setattr(Specimen, "monolayer", lambda half_width, random: specimen)
     one, other = settings(), settings(engine="direct")
-    found = engine("model")(one, np.random.default_rng(4)).expected
+    simulated = engine("model")(one, np.random.default_rng(4)).expected
     expected = engine("direct")(other, np.random.default_rng(4)).expected
-    apart = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+    apart = np.linalg.norm(simulated - expected) / np.linalg.norm(expected)
     assert apart < 0.1
-    assert np.linalg.norm(found - expected[::-1]) > 2 * apart * np.linalg.norm(expected)
+    assert np.linalg.norm(simulated - expected[::-1]) > 2 * apart * np.linalg.norm(expected)
 
 
 def test_modes_and_background_add_up() -> None:

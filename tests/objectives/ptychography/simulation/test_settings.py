@@ -71,8 +71,8 @@ def test_layers_need_no_thickness_and_crystals_take_one() -> None:
 
 def test_specimen_file_is_relative_to_the_study(tmp_path: Path) -> None:
     stated = SimulationSettings(engine="abtem", specimen=SpecimenSettings(file=Path("cell.cif")))
-    found = stated.resolved(tmp_path)
-    assert found.specimen is not None and found.specimen.file == tmp_path / "cell.cif"
+    resolved = stated.resolved(tmp_path)
+    assert resolved.specimen is not None and resolved.specimen.file == tmp_path / "cell.cif"
     assert stated.specimen is not None and stated.specimen.file == Path("cell.cif")
     absolute = stated.model_copy(update={"specimen": SpecimenSettings(file=tmp_path / "other.cif")})
     assert absolute.resolved(Path("elsewhere")) == absolute

@@ -64,8 +64,8 @@ def consistency(experiment: Experiment, values: dict[str, float]) -> float:
     matrix = reference.detector_matrix(values)
     transmission = sampled(experiment.specimen, layout, first, float(scene.pixel[0]), matrix)
     assert scene.spectrum is not None
-    found = model.intensity(transmission, scene.spectrum[None], model.batch(torch.arange(16))).numpy()
-    residual = found - experiment.expected
+    modelled = model.intensity(transmission, scene.spectrum[None], model.batch(torch.arange(16))).numpy()
+    residual = modelled - experiment.expected
     return float(1 - np.linalg.norm(residual) / np.linalg.norm(experiment.expected))
 
 

@@ -40,15 +40,15 @@ def test_orthogonal_modes_are_the_same_mixed_state(modes: int, dtype: torch.dtyp
 @pytest.mark.parametrize("modes", [1, 2, 4, 6])
 def test_start_is_orthogonal_with_the_stated_powers(modes: int, dtype: torch.dtype) -> None:
     spectrum = random_modes((24, 20), np.random.default_rng(4))[0].to(dtype)
-    found = start_modes(spectrum, modes)
-    assert found.shape == (modes, 24, 20) and found.dtype == dtype
+    modes_at_start = start_modes(spectrum, modes)
+    assert modes_at_start.shape == (modes, 24, 20) and modes_at_start.dtype == dtype
     whole = float(spectrum.abs().square().sum())
-    gram = overlaps(found)
+    gram = overlaps(modes_at_start)
     expected = torch.diag(torch.tensor([1 - 0.03 * (modes - 1)] + [0.03] * (modes - 1), dtype=torch.float64)) * whole
     precision = 1e-5 if dtype == torch.complex64 else 1e-12
     torch.testing.assert_close(gram.real.to(torch.float64), expected, rtol=0, atol=precision * whole)
     assert float(gram.imag.abs().max()) < precision * whole
-    aligned = torch.vdot(found[0].reshape(-1), spectrum.reshape(-1)).abs() ** 2
+    aligned = torch.vdot(modes_at_start[0].reshape(-1), spectrum.reshape(-1)).abs() ** 2
     assert float(aligned) == pytest.approx(float(gram[0, 0].real) * whole, rel=1e-5)
 
 

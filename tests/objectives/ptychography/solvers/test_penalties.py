@@ -46,8 +46,8 @@ def test_penalties_are_the_formulas() -> None:
     between = np.square(np.abs(np.diff(o, axis=0))).sum()
     assert penalty(torch.as_tensor(o), replace(OPTIONS, slice_smoothness=1.3))[0] == pytest.approx(1.3 * between)
     # rounded off below 0.01
-    found = penalty(torch.as_tensor(o), replace(OPTIONS, sparsity=0.2))[0]
-    assert found == pytest.approx(0.2 * np.abs(o - 1).sum(), rel=0.02)
+    value = penalty(torch.as_tensor(o), replace(OPTIONS, sparsity=0.2))[0]
+    assert value == pytest.approx(0.2 * np.abs(o - 1).sum(), rel=0.02)
     assert penalty(torch.ones(1, 4, 4, dtype=torch.complex128), replace(OPTIONS, sparsity=0.2))[0] == 0
 
 
@@ -55,7 +55,7 @@ def test_penalties_are_the_formulas() -> None:
 def test_proximal_is_the_minimiser(weights: dict[str, float]) -> None:
     """Of half the squared distance and the penalty (with sharp corners, and edges that wrap around)."""
     options, at = replace(OPTIONS, **weights), random_object()
-    found = proximal(at, options, 1.0)
+    nearest = proximal(at, options, 1.0)
 
     def objective_at(x: Tensor) -> float:
         value = 0.5 * float((x - at).abs().square().sum())
@@ -65,22 +65,22 @@ def test_proximal_is_the_minimiser(weights: dict[str, float]) -> None:
             value += options.smoothness * float((x.roll(-1, axis) - x).abs().square().sum())
         return value
 
-    least = objective_at(found)
+    least = objective_at(nearest)
     assert least < objective_at(at)
     for seed in range(40):
         for size in (1e-1, 1e-3, 1e-5):
-            assert objective_at(found + size * random_object(seed)) > least
+            assert objective_at(nearest + size * random_object(seed)) > least
     if not options.sparsity:
         # Smooth: the slope vanishes in every direction.
         for seed in range(5):
             step = 1e-4 * random_object(seed)
-            assert abs(objective_at(found + step) - objective_at(found - step)) < 1e-11 * least
+            assert abs(objective_at(nearest + step) - objective_at(nearest - step)) < 1e-11 * least
 
 
 def test_proximal_of_sparsity_sets_to_vacuum_what_is_near_it() -> None:
     at = torch.tensor([[[1.05, 1 + 0.1j, 0.2]]], dtype=torch.complex128)
-    found = proximal(at, replace(OPTIONS, sparsity=0.4), 0.5)
-    torch.testing.assert_close(found, torch.tensor([[[1.0, 1.0, 0.4]]], dtype=torch.complex128))
+    nearest = proximal(at, replace(OPTIONS, sparsity=0.4), 0.5)
+    torch.testing.assert_close(nearest, torch.tensor([[[1.0, 1.0, 0.4]]], dtype=torch.complex128))
 
 
 def test_without_weights_nothing_happens() -> None:
@@ -99,14 +99,14 @@ def test_weights_act_in_every_solver(solver: str) -> None:
     """A smoother, a sparser object, and slices more alike."""
     slices = {"slices": 3, "thickness": 90.0}
     values = {"solver": solver, "iterations": 8, "batch_size": 5, **slices}
-    found = {}
+    sizes = {}
     for name, weights in {"none": {}, **WEIGHTS}.items():
         evaluation = objective(thick()).evaluate({**values, **weights}, metric="consistency", seed=0)
         o = evaluation.arrays["object"]
-        found[name] = {
+        sizes[name] = {
             "smoothness": float(sum(np.square(np.abs(np.diff(o, axis=a))).sum() for a in (1, 2))),
             "sparsity": float(np.abs(o - 1).sum()),
             "slice smoothness": float(np.square(np.abs(np.diff(o, axis=0))).sum()),
         }
     for name in WEIGHTS:
-        assert found[name][name] < 0.9 * found["none"][name], (name, found)
+        assert sizes[name][name] < 0.9 * sizes["none"][name], (name, sizes)

@@ -30,21 +30,21 @@ def evaluated(solver: str, *, moving: bool) -> Evaluation:
     return objective(jittered()[0]).evaluate(values, metric="consistency", seed=0)
 
 
-def likeness(found: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
+def likeness(moves: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
     """Correlation of displacements, up to a common shift."""
-    return float(np.corrcoef((found - found.mean(0)).ravel(), (truth - truth.mean(0)).ravel())[0, 1])
+    return float(np.corrcoef((moves - moves.mean(0)).ravel(), (truth - truth.mean(0)).ravel())[0, 1])
 
 
 @each
 def test_wrong_positions_are_found_and_mended(solver: str) -> None:
     still, moving = (evaluated(solver, moving=moving) for moving in (False, True))
     assert "position_displacement" not in still.arrays
-    found, truth = moving.arrays["position_displacement"], jittered()[1]
-    assert found.shape == truth.shape and np.abs(found).max() <= FARTHEST
+    moves, truth = moving.arrays["position_displacement"], jittered()[1]
+    assert moves.shape == truth.shape and np.abs(moves).max() <= FARTHEST
     assert moving.metrics["consistency"] > still.metrics["consistency"] + 0.01
-    assert likeness(found, truth) > 0.8, likeness(found, truth)
+    assert likeness(moves, truth) > 0.8, likeness(moves, truth)
     # Not only the direction: what is left is less than what was wrong.
-    left = (found - found.mean(0)) - (truth - truth.mean(0))
+    left = (moves - moves.mean(0)) - (truth - truth.mean(0))
     assert left.std() < 0.6 * truth.std(), left.std() / truth.std()
 
 
@@ -64,8 +64,8 @@ def test_right_positions_stay_nearly_where_they_are() -> None:
     m, displacement = jittered()
     right = replace(m, positions=m.positions + displacement - displacement.mean(axis=0))
     values = {"solver": "lsqml", "batch_size": 7, "probe": "fixed", **SETTINGS["lsqml"]}
-    found = objective(right).evaluate(values, metric="consistency", seed=0).arrays["position_displacement"]
-    assert (found - found.mean(0)).std() < 0.1 < displacement.std()
+    moves = objective(right).evaluate(values, metric="consistency", seed=0).arrays["position_displacement"]
+    assert (moves - moves.mean(0)).std() < 0.1 < displacement.std()
 
 
 def test_a_position_moves_as_far_as_the_margin_allows() -> None:
@@ -91,10 +91,10 @@ def test_curvature_is_that_of_the_shifted_probe() -> None:
 
 
 def _around_zero(h: float) -> list[torch.Tensor]:
-    found = []
+    displacements = []
     for axis in (0, 1):
         for sign in (1, -1):
             moved = torch.zeros(25, 2, dtype=torch.float64)
             moved[:, axis] = sign * h
-            found.append(moved)
-    return found
+            displacements.append(moved)
+    return displacements
