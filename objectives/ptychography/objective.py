@@ -247,7 +247,7 @@ class PtychographyObjective:
         )
 
     def _before_over_fitting(self, complete: Mapping[str, Value]) -> dict[str, Value]:
-        """The same values with iterations halved for as long as withheld counts are better explained by that.
+        """The values, with iterations halved for as long as that explains withheld counts better.
 
         Raises:
             Diverged: the reconstruction without the withheld counts diverges, whatever the number of iterations.

@@ -1,4 +1,4 @@
-"""How loops are compiled (Numba), and where their machine code is kept.
+"""Compile loops (Numba), and choose the folder in which their machine code is kept.
 
 It is kept beside the source or in the user's cache, as Numba does by itself. Where neither can be written (a read-only
 installation without a writable home folder), it is kept below ``AUTOTUNE_HOME`` or in the folder of temporary files;

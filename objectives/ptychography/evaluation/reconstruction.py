@@ -94,7 +94,7 @@ class Reconstruction:
         )
 
     def divergence(self, state: State) -> str:
-        """Why the final ``state`` is no reconstruction; empty where it is one."""
+        """Say why the final ``state`` has diverged; empty where it has not."""
         return _divergence(frozen_metrics(self.misfit, state))
 
     def _scalars(self) -> dict[str, Tensor]:
@@ -185,7 +185,7 @@ class Reconstruction:
 
 
 def _divergence(metrics: Mapping[str, float]) -> str:
-    """What is beyond reason about the metrics of a final state; empty where nothing is."""
+    """Say what is beyond reason about the metrics of a final state; empty where nothing is."""
     if not all(math.isfinite(value) for value in metrics.values()):
         return "the reconstruction is not finite"
     if metrics["consistency"] < _DIVERGED:

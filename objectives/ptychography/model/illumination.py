@@ -1,4 +1,4 @@
-"""Which measurements state their illumination: a lens forms the probe, or the probe is an unknown. No torch."""
+"""Tell whether a measurement's geometry gives the illumination, or the probe is an unknown. No torch."""
 
 from __future__ import annotations
 

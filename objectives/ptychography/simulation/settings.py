@@ -1,4 +1,4 @@
-"""How ``autotune simulate`` makes a 4D-STEM measurement; the ``objective.simulate`` block. Light: no torch."""
+"""The ``objective.simulate`` block: settings of a simulated 4D-STEM measurement. Light: no torch."""
 
 from __future__ import annotations
 

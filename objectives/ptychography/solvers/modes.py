@@ -38,7 +38,7 @@ def start_modes(spectrum: Tensor, modes: int) -> Tensor:
 
 
 def orthogonal(spectra: Tensor) -> Tensor:
-    """The same mixed state (same intensities everywhere) as orthogonal modes, the strongest first.
+    """Orthogonal modes of the same mixed state (with the same intensities everywhere), the strongest first.
 
     A unitary mixture of modes changes nothing that is measured; this is the one that diagonalises their overlaps
     (Thibault and Menzel, Nature 494, 68 (2013), supplement).

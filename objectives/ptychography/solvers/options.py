@@ -46,7 +46,7 @@ class SolverOptions:
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> SolverOptions:
-        """From parameter values; parameters that a measurement does not have are switched off."""
+        """Take the options from parameter values; those that a measurement does not have are switched off."""
         absent = {"position_step": 0.0, "position_start": 0, "slice_smoothness": 0.0}
         names = {field.name for field in fields(cls)}
         stated = {name: value for name, value in values.items() if name in names}

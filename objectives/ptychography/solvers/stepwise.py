@@ -26,7 +26,7 @@ class Step(Protocol):
         """Update ``state`` in place; returns the batch's squared intensity residual before the update."""
 
     def share(self, batches: int) -> float:
-        """How far an iteration of ``batches`` moves the object towards the one that the data alone ask for, 0..1."""
+        """Share of the way to the object that the data alone ask for which an iteration of ``batches`` goes, 0..1."""
 
 
 MakeStep = Callable[[Misfit, State, SolverOptions], Step]

@@ -47,7 +47,7 @@ def solve_lbfgs(misfit: Misfit, state: State, options: SolverOptions, report: Re
 
 @dataclass(frozen=True)
 class _Unknowns:
-    """Which unknowns there are besides the object."""
+    """The unknowns besides the object."""
 
     probe: bool
     positions: bool

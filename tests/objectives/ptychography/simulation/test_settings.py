@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
-from objectives.ptychography.simulation.settings import LAYERS, SimulationSettings, SpecimenSettings
+from objectives.ptychography.simulation.settings import LAYERS, Engine, SimulationSettings, SpecimenSettings
+from objectives.ptychography.simulation.simulate import _ENGINES, engine
 
 THICK: dict[str, Any] = {"builtin": "SrTiO3", "thickness_angstrom": 40.0}
 
@@ -91,3 +92,8 @@ def test_what_the_specimen_states_is_truth() -> None:
     stated = {"engine": "abtem", "specimen": specimen, "mismatch": {"defocus": 50}}
     assert SimulationSettings.model_validate(stated).stated_truth == {"thickness", "tilt_y", "defocus"}
     assert SimulationSettings.model_validate({"mismatch": {"defocus": 50}}).stated_truth == {"defocus"}
+
+
+def test_every_engine_that_can_be_stated_has_a_module() -> None:
+    assert tuple(_ENGINES) == get_args(Engine)
+    assert all(callable(engine(name)) for name in _ENGINES)
