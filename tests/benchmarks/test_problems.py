@@ -91,6 +91,7 @@ def test_no_truth_lies_in_the_middle_of_what_is_searched() -> None:
     assert all(a != b for a, b in pairwise(truths))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", CALIBRATIONS, ids=lambda problem: problem.name)
 def test_a_calibration_is_best_near_its_truth(problem: Problem) -> None:
     instance = problem.instance(1)

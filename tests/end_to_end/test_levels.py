@@ -24,6 +24,7 @@ def cheap_cost(place: Place) -> float:
     return plan_study(file, file.open()).costs[1]
 
 
+@pytest.mark.slow
 def test_a_study_with_cheap_evaluations(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     study = place.write(CHEAP)
     assert autotune("simulate", study) == 0
@@ -84,6 +85,7 @@ def stop_after(place: Place, study: str, trials: int, monkeypatch: pytest.Monkey
     assert len(place.trials("small")) == trials
 
 
+@pytest.mark.slow
 def test_a_budget_in_reconstructions_is_kept(place: Place) -> None:
     study = place.write(CHEAP | {"budget": {"reconstructions": 3.0}})
     assert autotune("simulate", study) == 0

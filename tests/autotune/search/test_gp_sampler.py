@@ -55,6 +55,7 @@ def test_finds_the_optimum_in_either_direction(direction: str, sign: float) -> N
     assert bowl(study.best_params) < 1e-3
 
 
+@pytest.mark.slow
 def test_finds_the_optimum_of_a_mixed_space() -> None:
     def value(params: dict[str, Any]) -> float:
         return bowl(params) + ((params["n"] - 17) / 10) ** 2 + 0.5 * (params["m"] != "c")
@@ -65,6 +66,7 @@ def test_finds_the_optimum_of_a_mixed_space() -> None:
     assert study.best_value < 0.02
 
 
+@pytest.mark.slow
 def test_a_plateau_of_bad_values_far_away_is_survived() -> None:
     # Consistency: 0.85 at the optimum, 0.70 nearly everywhere.
     study = new_study(seed=1)
@@ -94,6 +96,7 @@ def test_trials_asked_together_at_the_start_are_the_sequence() -> None:
     assert [t.params for t in together] == [t.params for t in other.trials]
 
 
+@pytest.mark.slow
 def test_a_failing_region_is_left() -> None:
     # The optimum's neighbourhood fails: the best that can be had is on its edge, at 0.05.
     study = new_study()

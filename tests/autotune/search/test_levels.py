@@ -125,6 +125,7 @@ def test_cheap_trials_find_the_optimum_of_the_full_function_for_less(lab: Lab) -
     assert sum(record.equivalents for record in cheap) == pytest.approx(levels.count(0) + 0.1 * levels.count(1))
 
 
+@pytest.mark.slow
 def test_a_cheap_function_that_has_nothing_to_do_with_it_does_not_mislead(tmp_path: Path) -> None:
     lab = Lab(f"sqlite:///{tmp_path / 'trials.db'}")
     alone = lab.run("alone", (FULL,))
@@ -190,6 +191,7 @@ def misled_by(lab: Lab, earlier: Function, **options: Any) -> tuple[int, int]:
     return trials_to(cold, 0.995), trials_to(warm, 0.995)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("earlier", [ELSEWHERE, negated], ids=["elsewhere", "negated"])
 def test_an_earlier_study_that_misleads_costs_a_few_trials(earlier: Function, tmp_path: Path) -> None:
     alone, misled = misled_by(Lab(f"sqlite:///{tmp_path / 'trials.db'}"), earlier)
@@ -219,6 +221,7 @@ def test_trials_of_an_earlier_study_outside_the_ranges_are_left_out(tmp_path: Pa
     assert len(read_history(store.study, None, wide).y) == 6
 
 
+@pytest.mark.slow
 def test_where_the_earlier_study_ends_is_not_asked_for_ever(tmp_path: Path) -> None:
     """The first trial, there, fails; so do the next; the search looks elsewhere, and learns once one does not."""
     lab = Lab(f"sqlite:///{tmp_path / 'trials.db'}")

@@ -84,6 +84,7 @@ def test_the_front_is_found_far_better_than_at_random(slopes: bool, url: str) ->
     assert all(trial.expected_improvement is None for trial in steered)
 
 
+@pytest.mark.slow
 def test_several_trials_of_a_front_asked_together_are_apart(url: str) -> None:
     made = tuner(url, SPACE, Aims(against=(COST,)))
     run(made, 8, two_bowls)
@@ -92,6 +93,7 @@ def test_several_trials_of_a_front_asked_together_are_apart(url: str) -> None:
     assert gaps.min() > 0.01
 
 
+@pytest.mark.slow
 def test_value_is_weighed_against_seconds(url: str) -> None:
     def slow_where_good(values: Mapping[str, Value]) -> Evaluation:
         x, y = float(values["x"]), float(values["y"])
@@ -110,6 +112,7 @@ def narrow(values: Mapping[str, Value]) -> Evaluation:
     return Evaluation(Status.COMPLETE, {"value": x - (y - 0.3) ** 2, "strain": x + 2 * (y - 0.3) ** 2})
 
 
+@pytest.mark.slow
 def test_a_limit_is_approached_from_inside(url: str) -> None:
     limit = Limit("strain", below=0.5)
     steered = tuner(url, PLANE, Aims(limits=(limit,)))
@@ -120,6 +123,7 @@ def test_a_limit_is_approached_from_inside(url: str) -> None:
     assert kept[0] >= 2 * kept[1]
 
 
+@pytest.mark.slow
 def test_while_no_trial_keeps_the_limits_the_search_looks_for_one(url: str) -> None:
     # Kept in a twentieth of the plane, away from where the value is high.
     def evaluate(values: Mapping[str, Value]) -> Evaluation:
