@@ -115,7 +115,7 @@ def test_a_setting_that_the_best_solver_has_not(place: Place, capsys: pytest.Cap
 
     client = MlflowClient(tracking_uri=place.home.tracking_uri)
     parent = client.get_run(result["mlflow"]["run_id"])
-    assert parent.data.params["step"] == "0.1 .. 2 1 (log), while solver is lsqml or epie"
+    assert parent.data.params["step"] == "0.1 .. 2 (log), while solver is lsqml or epie"
     experiment = parent.info.experiment_id
     children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     recorded = {int(run.data.tags["autotune.trial"]): run.data for run in children}

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from objectives.metrics.counts import consistency
 from objectives.ptychography.model.forward import Batch
-from objectives.ptychography.model.kernels import Loss
+from objectives.ptychography.model.kernels.protocol import Loss
 from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.model.scene import Scene
 from objectives.ptychography.solvers.state import State
@@ -103,7 +103,7 @@ class _Slopes:
         self._between = None if len(state.transmission) == 1 else torch.zeros_like(pattern)
 
     def add(self, batch: Batch, loss: Loss) -> tuple[float, float, float]:
-        """Add a batch; returns what :meth:`objectives.ptychography.model.kernels.Kernels.score` does."""
+        """Add a batch; returns what :meth:`objectives.ptychography.model.kernels.protocol.Kernels.score` does."""
         misfit, model, kernels = self._misfit, self._misfit.model, self._misfit.kernels
         transmission, spectra = self._state.transmission, self._state.spectra
         waves = model.waves(transmission, spectra, batch)

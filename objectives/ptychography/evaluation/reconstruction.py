@@ -16,7 +16,7 @@ from objectives.ptychography.evaluation.data_share import Level
 from objectives.ptychography.evaluation.gradient import Frozen, frozen_gradient, frozen_metrics, frozen_pass
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.forward import ForwardModel, Layout, field_of, spectrum_of, spectrum_seen_as
-from objectives.ptychography.model.kernels import kernels_for
+from objectives.ptychography.model.kernels.choose import kernels_for
 from objectives.ptychography.model.misfit import Data, Misfit
 from objectives.ptychography.model.scene import Scene, build_scene
 from objectives.ptychography.parameters.instrument import acts_through_probe_alone

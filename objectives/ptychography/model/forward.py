@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from objectives.ptychography.model.kernels import Kernels
+from objectives.ptychography.model.kernels.protocol import Kernels
 from objectives.ptychography.model.scene import Scene
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from objectives.metrics.counts import consistency
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.forward import Batch, ForwardModel, Waves
-from objectives.ptychography.model.kernels import Kernels, Loss
+from objectives.ptychography.model.kernels.protocol import Kernels, Loss
 
 _FLOOR = 1e-4
 """Expected counts assumed in every pixel where amplitudes or likelihoods are compared, over the mean count."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from objectives.diffraction.data.measurement import FarField, Measurement
 from objectives.diffraction.data.radiation import wavelength_angstrom
 from objectives.ptychography.model.forward import ForwardModel, Layout
-from objectives.ptychography.model.kernels import kernels_for
+from objectives.ptychography.model.kernels.choose import kernels_for
 from objectives.ptychography.model.scene import build_scene, detector_map
 from objectives.ptychography.simulation.direct import Specimen
 from objectives.ptychography.simulation.instrument import Experiment, Floats, draw_truth, stated_positions

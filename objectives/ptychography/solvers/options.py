@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from objectives.ptychography.model.kernels import Loss
+from objectives.ptychography.model.kernels.protocol import Loss
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from autotune.objective import Value
 from objectives.diffraction.data.measurement import FarField, Measurement, NearField
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.forward import ForwardModel, Layout, spectrum_of
-from objectives.ptychography.model.kernels import Kernels, kernels_for
+from objectives.ptychography.model.kernels.choose import kernels_for
+from objectives.ptychography.model.kernels.protocol import Kernels
 from objectives.ptychography.model.misfit import Data, Misfit
 from objectives.ptychography.model.scene import Scene, build_scene
 from objectives.ptychography.objective import PtychographyObjective

@@ -12,43 +12,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from objectives.ptychography.model.kernels import Loss
 from objectives.ptychography.model.kernels import fused_comparison as comparison
 from objectives.ptychography.model.kernels import fused_loops as loops
+from objectives.ptychography.model.kernels.protocol import Loss
 
 
 class FusedKernels:
-    """See :class:`objectives.ptychography.model.kernels.Kernels`. All tensors contiguous, on the CPU."""
+    """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`. All tensors contiguous, on the CPU."""
 
     def shift(self, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         source = spectra if spectra.ndim == 4 else spectra[None]
         out = torch.empty((len(ramp_y), *spectra.shape[-3:]), dtype=spectra.dtype)
         loops.shift(source.numpy(), ramp_y.numpy(), ramp_x.numpy(), out.numpy())
         return out
 
     def add_unshifted(self, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor, total: Tensor) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         loops.add_unshifted(spectra.numpy(), ramp_y.numpy(), ramp_x.numpy(), total.numpy())
 
     def transmit(self, waves: Tensor, transmission: Tensor, corners: Tensor) -> Tensor:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         out = torch.empty_like(waves)
         loops.transmit(waves.numpy(), transmission.numpy(), corners.numpy(), False, out.numpy())
         return out
 
     def transmit_back(self, waves: Tensor, transmission: Tensor, corners: Tensor) -> Tensor:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         out = torch.empty_like(waves)
         loops.transmit(waves.numpy(), transmission.numpy(), corners.numpy(), True, out.numpy())
         return out
 
     def add_product(self, entering: Tensor, leaving: Tensor, corners: Tensor, total: Tensor) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         loops.add_product(entering.numpy(), leaving.numpy(), corners.numpy(), total.numpy())
 
     def add_illumination(self, entering: Tensor, weights: Tensor, corners: Tensor, total: Tensor) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         loops.add_illumination(entering.numpy(), weights.numpy(), corners.numpy(), total.numpy())
 
     def residual(
@@ -63,7 +63,7 @@ class FusedKernels:
         floor: float,
         loss: Loss,
     ) -> tuple[float, float]:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         numbers = (scale, background, floor)
         value, squared = comparison.residual_loop(
             *_flat(waves, patterns, indices, (valid, mask_of), numbers, comparison.LOSSES[loss])
@@ -82,7 +82,7 @@ class FusedKernels:
         floor: float,
         loss: Loss,
     ) -> tuple[float, float, float]:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         numbers = (scale, background, floor)
         squared, amplitude, total = comparison.score_loop(
             *_flat(waves, patterns, indices, (valid, mask_of), numbers, loss == "amplitude")
@@ -90,7 +90,7 @@ class FusedKernels:
         return float(squared), float(amplitude), float(total)
 
     def shift_slopes(self, slopes: Tensor, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         out = torch.empty((len(slopes), 2), dtype=slopes.real.dtype)
         loops.shift_slopes(slopes.numpy(), spectra.numpy(), ramp_y.numpy(), ramp_x.numpy(), out.numpy())
         return out
@@ -104,7 +104,7 @@ class FusedKernels:
         gradient: Tensor,
         illumination: Tensor | None,
     ) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         received = np.empty((0, 0), gradient.numpy().real.dtype) if illumination is None else illumination.numpy()
         loops.pull_back(
             entering.numpy(), leaving.numpy(), transmission.numpy(), corners.numpy(), gradient.numpy(), received
@@ -120,7 +120,7 @@ class FusedKernels:
         wanted: Tensor,
         damping: float,
     ) -> Tensor:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         along_object, toward = entering.numpy(), wanted.numpy()
         along_probe = np.empty((0, 0, 0, 0), along_object.dtype) if probe_direction is None else probe_direction.numpy()
         products = np.empty((len(along_object), 5))
@@ -145,7 +145,7 @@ class FusedKernels:
         floor: float,
         direction: Tensor,
     ) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         received = illumination.numpy()
         loops.object_direction(gradient.numpy(), received, box, received.dtype.type(floor), direction.numpy())
 
@@ -158,7 +158,7 @@ class FusedKernels:
         box: tuple[int, int, int, int],
         step: float,
     ) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         received = illumination.numpy()
         loops.apply_direction(
             transmission.numpy(), direction.numpy(), weighted.numpy(), received, box, received.dtype.type(step)
@@ -173,7 +173,7 @@ class FusedKernels:
         step: float,
         floor: float,
     ) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         received = illumination.numpy()
         real = received.dtype.type
         loops.update_object(transmission.numpy(), gradient.numpy(), received, box, real(step), real(floor))

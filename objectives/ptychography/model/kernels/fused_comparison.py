@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from objectives.ptychography.model.kernels import Loss
 from objectives.ptychography.model.kernels.compiled import compiled
+from objectives.ptychography.model.kernels.protocol import Loss
 
 LOSSES: dict[Loss, int] = {"intensity": 0, "amplitude": 1, "poisson": 2}
 _RUN = 512

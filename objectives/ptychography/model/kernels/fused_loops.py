@@ -1,7 +1,7 @@
 """The compiled loops of :mod:`objectives.ptychography.model.kernels.fused`, one for each step of a pass.
 
 They run along contiguous rows, so that the compiler can use vector instructions. Shapes are those of
-:class:`objectives.ptychography.model.kernels.Kernels`; an optional array is empty where there is none.
+:class:`objectives.ptychography.model.kernels.protocol.Kernels`; an optional array is empty where there is none.
 """
 
 from __future__ import annotations

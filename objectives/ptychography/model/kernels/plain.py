@@ -5,38 +5,38 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from objectives.ptychography.model.kernels import Loss
+from objectives.ptychography.model.kernels.protocol import Loss
 
 _TINY = 1e-300
 
 
 class TorchKernels:
-    """See :class:`objectives.ptychography.model.kernels.Kernels`. ``shift`` and ``transmit`` are traceable by
+    """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`. ``shift`` and ``transmit`` are traceable by
     autograd."""
 
     def shift(self, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         return spectra * (ramp_y[:, None, :, None] * ramp_x[:, None, None, :])
 
     def add_unshifted(self, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor, total: Tensor) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         total += (spectra * (ramp_y[:, None, :, None] * ramp_x[:, None, None, :]).conj()).sum(0)
 
     def transmit(self, waves: Tensor, transmission: Tensor, corners: Tensor) -> Tensor:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         return waves * _patches(transmission, corners, waves)
 
     def transmit_back(self, waves: Tensor, transmission: Tensor, corners: Tensor) -> Tensor:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         return waves * _patches(transmission, corners, waves).conj()
 
     def add_product(self, entering: Tensor, leaving: Tensor, corners: Tensor, total: Tensor) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         rows, columns = _pixels(corners, entering)
         total.index_put_((rows, columns), (entering.conj() * leaving).sum(1), accumulate=True)
 
     def add_illumination(self, entering: Tensor, weights: Tensor, corners: Tensor, total: Tensor) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         rows, columns = _pixels(corners, entering)
         total.index_put_((rows, columns), weights[:, None, None] * _intensity(entering), accumulate=True)
 
@@ -52,7 +52,7 @@ class TorchKernels:
         floor: float,
         loss: Loss,
     ) -> tuple[float, float]:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         expected = scale * _intensity(waves) + background
         measured = patterns[indices].to(expected.dtype)
         compared = _compared(valid, mask_of, indices)
@@ -83,7 +83,7 @@ class TorchKernels:
         floor: float,
         loss: Loss,
     ) -> tuple[float, float, float]:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         expected = scale * _intensity(waves) + background
         measured = patterns[indices].to(expected.dtype)
         compared = _compared(valid, mask_of, indices)
@@ -98,7 +98,7 @@ class TorchKernels:
         return squared, amplitude, total
 
     def shift_slopes(self, slopes: Tensor, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         # Re(conj(g) * s * (-2 pi i v / n)) = Im(conj(g) * s) * 2 pi v / n
         product = (slopes.conj() * self.shift(spectra, ramp_y, ramp_x)).imag.sum(1)
         rows, columns = product.shape[1:]
@@ -117,7 +117,7 @@ class TorchKernels:
         gradient: Tensor,
         illumination: Tensor | None,
     ) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         self.add_product(entering, leaving, corners, gradient)
         if illumination is not None:
             self.add_illumination(entering, torch.ones_like(entering.real[:, 0, 0, 0]), corners, illumination)
@@ -133,7 +133,7 @@ class TorchKernels:
         wanted: Tensor,
         damping: float,
     ) -> Tensor:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         a = self.transmit(entering, object_direction, corners)
         c = torch.zeros_like(a) if probe_direction is None else self.transmit(probe_direction, transmission, corners)
         pairs = ((a, a), (c, c), (a, c), (a, wanted), (c, wanted))
@@ -153,7 +153,7 @@ class TorchKernels:
         floor: float,
         direction: Tensor,
     ) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         inside = _inside(box)
         received = illumination[inside]
         denominator = (1 - floor) * received + floor * received.max()
@@ -169,7 +169,7 @@ class TorchKernels:
         box: tuple[int, int, int, int],
         step: float,
     ) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         inside = _inside(box)
         received = illumination[inside].clamp(min=torch.finfo(illumination.dtype).tiny)
         transmission[inside] += step * direction[inside] * (weighted[inside] / received)
@@ -185,7 +185,7 @@ class TorchKernels:
         step: float,
         floor: float,
     ) -> None:
-        """See :class:`objectives.ptychography.model.kernels.Kernels`."""
+        """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         inside = _inside(box)
         received = illumination[inside]
         denominator = (1 - floor) * received + floor * received.max()

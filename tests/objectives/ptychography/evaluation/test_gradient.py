@@ -13,7 +13,7 @@ from torch import Tensor
 from objectives.diffraction.data.measurement import Measurement
 from objectives.ptychography.evaluation.gradient import frozen_gradient, frozen_metrics, frozen_pass
 from objectives.ptychography.model.forward import ForwardModel, Layout
-from objectives.ptychography.model.kernels import kernels_for
+from objectives.ptychography.model.kernels.choose import kernels_for
 from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.model.scene import Scene, build_scene
 from objectives.ptychography.parameters.instrument import parameters_of

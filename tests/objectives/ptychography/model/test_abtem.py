@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from objectives.diffraction.data.measurement import FarField, Measurement
 from objectives.ptychography.model.forward import ForwardModel, Layout, spectrum_of
-from objectives.ptychography.model.kernels import kernels_for
+from objectives.ptychography.model.kernels.choose import kernels_for
 from objectives.ptychography.model.scene import build_scene
 from tests.objectives.ptychography import multislice, reference
 from tests.objectives.ptychography.make_abtem_reference import PATH, make, rotated

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from objectives.ptychography.model.kernels import Kernels, Loss, kernels_for
+from objectives.ptychography.model.kernels.choose import kernels_for
 from objectives.ptychography.model.kernels.fused import FusedKernels
 from objectives.ptychography.model.kernels.plain import TorchKernels
+from objectives.ptychography.model.kernels.protocol import Kernels, Loss
 
 PLAIN, FUSED = TorchKernels(), FusedKernels()
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}

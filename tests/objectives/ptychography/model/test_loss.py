@@ -12,8 +12,8 @@ from torch import Tensor
 
 from objectives.diffraction.data.measurement import Measurement
 from objectives.ptychography.model.forward import ForwardModel
-from objectives.ptychography.model.kernels import Loss
 from objectives.ptychography.model.kernels.plain import TorchKernels
+from objectives.ptychography.model.kernels.protocol import Loss
 from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.solvers.algorithms import lbfgs
 from objectives.ptychography.solvers.options import SolverOptions
