@@ -109,10 +109,10 @@ def _beside_truth(parameter: ParameterResult, true: float | None) -> tuple[str, 
 
 
 def _print_remarks(console: Console, result: StudyResult, covered: Set[str | None]) -> None:
-    """What to think of before the intervals are believed."""
+    """Print the reservations that people should know before they believe the intervals."""
     name, fraction = result.metric.name, result.metric.fraction_of_ceiling
     if covered != {NOISE_AND_SEARCH}:
-        console.print("* of the search alone: what the noise of the measurement does is not known")
+        console.print("* of the search alone; the effect of the measurement's noise is not known")
     if fraction is not None and fraction > 1:
         console.print(
             f"The best {name} is above the noise ceiling: the reconstruction fits the noise, too, and that "
@@ -122,8 +122,8 @@ def _print_remarks(console: Console, result: StudyResult, covered: Set[str | Non
     if fraction is not None and fraction < EXPLAINED:
         console.print(
             f"The best {name} is {100 * (1 - fraction):.1f} % below the noise ceiling: something beside "
-            "noise is left, in the model or in what is not tuned. Intervals cover what of it differs from pattern to "
-            "pattern, and not what is common to all.",
+            "noise is left, in the model or in what is not tuned. Intervals cover errors of the model that differ from "
+            "pattern to pattern, not those that all patterns share.",
             soft_wrap=True,
         )
 

@@ -183,7 +183,10 @@ def _correlations(study: StudyData) -> Iterator[Section]:
     pairs = [(abs(c), x, y, c) for x, row in correlations.items() for y, c in row.items() if x < y]
     _, x, y, largest = max(pairs)
     alt = f"Correlations of the parameters at the optimum; the largest, {largest:+.2f}, of {x} and {y}."
-    text = "Of where the optimum may be: where it is large, a change of the one makes up for a change of the other."
+    text = (
+        "How far the parameters depend on each other at the optimum: where a coefficient is large, a change of one "
+        "parameter is made up for by a change of the other."
+    )
     yield Section("Correlations", [text], [drawing("correlations", draw_correlations(correlations), alt)])
 
 

@@ -19,7 +19,7 @@ from autotune.execution.retries import Pool
 from autotune.files import write_json
 from autotune.home import Home
 from autotune.objective import Examines, MeasuresAgain
-from autotune.rerun.confirmation import Job, Opinion
+from autotune.rerun.confirmation import Evaluations, Job
 from autotune.rerun.ranking import Candidate
 from autotune.results.build import build_result, current_answer
 from autotune.results.document import Confirmation
@@ -72,16 +72,16 @@ def confirm_study(
         plan = plan_study(file, objective)
     require_same(store, file, objective, plan, "confirm it with the file and the options it was run with")
     chosen, tolerance = _candidates(store, plan, candidates), file.spec.budget.converged or 0.0
-    opinion = Opinion(store, plan, file.spec.search.seed, repeats, chosen, tolerance)
+    evaluations = Evaluations(store, plan, file.spec.search.seed, repeats, chosen, tolerance)
     if isinstance(objective, MeasuresAgain):
-        opinion.noise = objective.noise
+        evaluations.noise = objective.noise
     if isinstance(objective, Examines):
-        opinion.examinations = tuple(objective.examinations())
-    opinion.recall()
+        evaluations.examinations = tuple(objective.examinations())
+    evaluations.load()
     executor = make_executor(file, objective, plan.metric, home)
     del objective  # the workers read the data for themselves; here, they would only take memory
     try:
-        _Confirming(opinion, Pool(executor, file.spec.execution.retries), follower).run()
+        _Confirming(evaluations, Pool(executor, file.spec.execution.retries), follower).run()
     except BaseException:
         executor.close()
         with contextlib.suppress(Exception):
@@ -89,7 +89,7 @@ def confirm_study(
         raise
     executor.close()
     Patience(follower.paused, follower.resumed)(lambda: _write_result(store, home))
-    return opinion.document()
+    return evaluations.document()
 
 
 def _write_result(store: TrialStore, home: Home) -> None:
@@ -137,27 +137,27 @@ def _candidates(store: TrialStore, plan: Plan, count: int) -> list[Candidate]:
 
 @dataclass
 class _Confirming:
-    """Makes the evaluations that an opinion wants."""
+    """Makes the evaluations that a confirmation wants."""
 
-    opinion: Opinion
+    evaluations: Evaluations
     pool: Pool[Job]
     follower: Follower
     _done: int = 0
     _number: int = 0
 
     def run(self) -> None:
-        """Evaluate until nothing more is wanted, and keep the opinion after every evaluation."""
+        """Evaluate until nothing more is wanted, and keep the evaluations after every evaluation."""
         patience = Patience(self.follower.paused, self.follower.resumed)
         self._report()
         while self._fill():
             ended = self.pool.wait(self, _WAIT_SECONDS)
             if ended is None:
                 continue
-            self.opinion.take_in(*ended)
+            self.evaluations.add(*ended)
             self._done += 1
             self._report()
-            patience(self.opinion.keep)
-        patience(self.opinion.keep)
+            patience(self.evaluations.keep)
+        patience(self.evaluations.keep)
 
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> bool:
         """Let every evaluation go on."""
@@ -177,12 +177,12 @@ class _Confirming:
             if not self.pool.free:
                 break
             self._number -= 1  # numbers of tasks that are no trials are negative
-            self.pool.begin(self.opinion.task(self._number, job), job)
+            self.pool.begin(self.evaluations.task(self._number, job), job)
         return bool(self.pool)
 
     def _waiting(self) -> list[Job]:
         running = list(self.pool.values())
-        return [job for job in self.opinion.wanted() if job not in running]
+        return [job for job in self.evaluations.wanted() if job not in running]
 
     def _report(self) -> None:
         self.follower.evaluated(self._done, self._done + len(self.pool) + len(self._waiting()))

@@ -28,7 +28,7 @@ class Job:
 
 
 @dataclass
-class Opinion:
+class Evaluations:
     """The evaluations of a confirmation so far.
 
     Attributes:
@@ -83,7 +83,7 @@ class Opinion:
     def _complete(self, candidate: int) -> dict[str, Value]:
         return {**self.plan.held(0), **self.candidates[candidate].values}
 
-    def take_in(self, job: Job, ended: Ended) -> None:
+    def add(self, job: Job, ended: Ended) -> None:
         """Keep the outcome of an evaluation."""
         evaluation = ended.evaluation
         done = evaluation.status is Status.COMPLETE
@@ -143,7 +143,7 @@ class Opinion:
             failures=tuple(dict.fromkeys(candidate.failures)),
         )
 
-    def recall(self) -> None:
+    def load(self) -> None:
         """Use what an earlier run of the command has evaluated of the same trials; failures are tried again."""
         before = current_confirmation(self.store.facts, self.store.trials())
         if before is None:

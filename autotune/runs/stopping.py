@@ -85,7 +85,7 @@ class Ending:
         return limit is None or sum(trial.equivalents for trial in trials) + cost <= limit + 1e-9
 
     def _settled(self, trials: Sequence[TrialRecord]) -> bool:
-        """Whether ever :data:`IN_A_ROW` trials in a row were expected to improve the metric by less than matters."""
+        """Whether :data:`IN_A_ROW` successive trials were each expected to improve the metric by less than matters."""
         if self.budget.converged is None:
             return False
         row = 0
@@ -97,10 +97,11 @@ class Ending:
         return False
 
     def _answer_is_due(self, trials: Sequence[TrialRecord], more: int = 0) -> bool:
-        """Whether the answer must still be evaluated in full, or must be after ``more`` trials.
+        """Whether a full evaluation of the answer is still missing, now or after ``more`` further trials.
 
-        With cheap evaluations it must where none of the latest trials is full, ``more`` cheap ones included. Else it
-        must where the latest trial is not of the answer, and there are enough trials for an answer.
+        In a search with cheap evaluations it is missing where none of the latest trials, ``more`` cheap ones included,
+        is full. In any other search it is missing where the latest trial is not of the answer, and there are enough
+        trials for an answer.
         """
         if self.cheap is None:
             return self.by_model and len(trials) >= FEWEST and (more > 0 or not trials[-1].finish)

@@ -306,7 +306,7 @@ class StoredFacts(Mapping[str, object]):
 
     @property
     def record(self) -> Mapping[str, Any] | None:
-        """What MLflow is told about it, as plain data; None where no run has recorded it."""
+        """The study-level data of its MLflow record, plain; None where no run has recorded it."""
         return self._optional("record", as_mapping, None)
 
     @property
@@ -328,7 +328,7 @@ class StoredFacts(Mapping[str, object]):
 
     @property
     def conclusion(self) -> Conclusion | None:
-        """How it came to its end last; None before."""
+        """Its latest end; None before it has ended once."""
         return self._optional("conclusion", _conclusion, None)
 
     @property

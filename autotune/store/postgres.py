@@ -189,7 +189,7 @@ def refuse_without_lock(engine: Engine) -> None:
 
 
 def _was_ended(session: Connection) -> bool:
-    """Whether the server has ended an idle session, told without a message: an idle session has nothing to read."""
+    """Whether the server has ended an idle session: its socket can then be read, without a message to the server."""
     if session.closed or session.invalidated:
         return True
     driver: Any = session.connection.dbapi_connection

@@ -1,4 +1,4 @@
-"""What an acquisition function has to say for itself: when it suits, and how it is made."""
+"""A row of the table of acquisition functions: when the function suits, and how it is made."""
 
 from __future__ import annotations
 
