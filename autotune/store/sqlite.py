@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 5.0
 """Seconds that a statement waits for another process's write. Signals are not handled meanwhile."""
 _compatible: set[tuple[int, int]] = set()
-"""Device and inode of the files whose tables this process has found fit for its version of Optuna. The check loads all
+"""Device and inode of the files whose tables this process has made or found fit for its Optuna. The check loads all
 of Optuna's migrations, which takes four fifths of the time of opening a file."""
 
 
@@ -50,11 +50,12 @@ class SqliteDatabase:
         with first_touch(self.file):
             # Wait a while for another process's write instead of failing at once.
             waits = {"connect_args": {"timeout": BUSY_SECONDS}}
+            identity = self._identity()
             try:
                 storage = RDBStorage(
                     readable_url(self._url, self.file),
                     engine_kwargs=waits,
-                    skip_compatibility_check=self._identity() in _compatible,
+                    skip_compatibility_check=identity is None or identity in _compatible,
                 )
             except DatabaseError as error:
                 if getattr(error.orig, "sqlite_errorname", "") not in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
