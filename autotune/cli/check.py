@@ -144,12 +144,14 @@ def _search_facts(spec: StudySpec, plan: Plan) -> dict[str, str]:
 
 def _execution_facts(spec: ExecutionSpec) -> dict[str, str]:
     """Where trials would run, and their limits of time and memory."""
-    places = {"process": "worker processes of this machine", "inline": "the run's own process"}
+    from autotune.study.executors import KINDS
+
+    place = KINDS[spec.executor].place
     if spec.cluster is not None:
-        places["dask"] = f"a Dask cluster started for the run ({spec.cluster.kind})"
+        place = f"a {place} started for the run ({spec.cluster.kind})"
     elif spec.scheduler is not None:
-        places["dask"] = f"the Dask cluster of {spec.scheduler}"
+        place = f"the {place} of {spec.scheduler}"
     timeout = "" if spec.timeout is None else f"{_number(spec.timeout)} s"
     limits = " and ".join(limit for limit in (timeout, spec.memory) if limit)
-    facts = {"trials run in": f"{places[spec.executor]}, {spec.workers} at once", "a trial may use": limits}
+    facts = {"trials run in": f"{place}, {spec.workers} at once", "a trial may use": limits}
     return {name: fact for name, fact in facts.items() if fact}

@@ -27,6 +27,7 @@ from autotune.files import write_json
 from autotune.provenance.code_hashes import code_hashes
 from autotune.store.records import TrialRecord
 from autotune.store.trials import TrialStore
+from autotune.study.executors import KINDS
 
 if TYPE_CHECKING:
     from autotune.study import StudySpec
@@ -73,7 +74,7 @@ def environment(objective: str, threads: Mapping[str, str] | None) -> dict[str, 
 
 def threads_of(execution: ExecutionSpec) -> dict[str, str] | None:
     """The environment variables that set the threads of a study's workers; None where that is left to a cluster."""
-    return None if execution.executor == "dask" else worker_threads(execution.workers)
+    return None if KINDS[execution.executor].on_cluster else worker_threads(execution.workers)
 
 
 def keep_environment(store: TrialStore, owner: str, spec: StudySpec, folder: Path) -> None:

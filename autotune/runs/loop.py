@@ -11,6 +11,7 @@ from autotune.execution.executor import Ended, Executor, Task
 from autotune.execution.retries import Pool
 from autotune.retrying import Patience
 from autotune.runs.stopping import Ending
+from autotune.search.samplers import WITH_MODEL
 from autotune.search.tuner import Trial
 from autotune.session import RunningStudy, Watcher
 from autotune.store.leases import alive
@@ -51,7 +52,7 @@ class Loop:
     def __init__(self, study: RunningStudy, executor: Executor, watcher: Watcher, record: Record) -> None:
         self._study, self._watcher, self._record = study, watcher, record
         self._metric, self._spec = study.plan.metric.name, study.file.spec
-        cheap, by_model = max(study.plan.costs[1:], default=None), self._spec.search.sampler == "gp"
+        cheap, by_model = max(study.plan.costs[1:], default=None), self._spec.search.sampler in WITH_MODEL
         self._ending = Ending(self._spec.budget, self._metric, cheap, by_model)
         self._patience = Patience(watcher.paused, watcher.resumed)
         self._pool: Pool[_Evaluating] = Pool(executor, self._spec.execution.retries)

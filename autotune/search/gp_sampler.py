@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler
 from autotune.problem.goals import Aims
 from autotune.problem.levels import Levels
 from autotune.problem.space import Space
+from autotune.search.request import Request
 from autotune.search.trial_history import read_histories, read_history
 from autotune.store.records import EXPECTED_IMPROVEMENT, FINISH, LEVEL
 from autotune.surrogate.model.history import History
@@ -102,3 +103,15 @@ class GaussianProcessSampler(BaseSampler):
             raise ValueError(f"'{param_name}' is not in the search space of this sampler: {self._space.names}")
         position = read_history(study, trial, self._space).position
         return self._proposer.start_value(param_name, position)
+
+
+def make_sampler(request: Request) -> BaseSampler:
+    """The sampler ``gp``, for one trial."""
+    return GaussianProcessSampler(
+        request.space,
+        seed=request.seed,
+        startup_trials=request.startup_trials,
+        levels=request.levels,
+        sources=request.sources,
+        aims=request.aims,
+    )

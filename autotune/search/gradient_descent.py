@@ -26,6 +26,7 @@ from scipy.optimize import minimize
 from autotune.errors import InputError, Problem
 from autotune.objective import Value
 from autotune.problem.space import Dimension, Floats, Space
+from autotune.search.request import Request
 from autotune.store.records import INTERRUPTED, gradient_of
 
 if TYPE_CHECKING:
@@ -197,6 +198,11 @@ class GradientSampler(BaseSampler):
             if np.abs(answer.point - point).max() <= SAME:
                 return answer
         raise _Unanswered(x.copy())
+
+
+def make_sampler(request: Request) -> BaseSampler:
+    """The sampler ``gradient``; its descents are those of the study, whatever trial is asked for."""
+    return GradientSampler(request.space, seed=request.study_seed)
 
 
 def nominal(space: Space) -> Floats:

@@ -18,12 +18,16 @@ def random(request: Request) -> BaseSampler:
 
 
 def gp(request: Request) -> BaseSampler:
-    """Optuna's own Gaussian process with log-EI."""
+    """Optuna's own Gaussian process with log-EI; parameters that some trial lacks are drawn at random."""
     return GPSampler(seed=request.trial_seed, n_startup_trials=request.startup(10), warn_independent_sampling=False)
 
 
 def tpe(request: Request) -> BaseSampler:
-    """Multivariate TPE. With conditions in groups: otherwise it models only the dimensions that all trials have."""
+    """Optuna's tree-structured Parzen estimator, multivariate (the default of Optuna 5).
+
+    With conditions, one estimator for every group of dimensions that are always active together: without groups it
+    would model only the dimensions that all trials have.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # group: in Optuna since 2.8 and unchanged
         return TPESampler(
@@ -35,7 +39,10 @@ def tpe(request: Request) -> BaseSampler:
 
 
 def cmaes(request: Request) -> BaseSampler:
-    """CMA-ES. Its state is in the trials' attributes, and it reseeds itself for every trial."""
+    """CMA-ES from the middle of the ranges; categorical and conditional parameters are drawn at random.
+
+    Its state is in the trials' attributes, and it reseeds itself for every trial.
+    """
     space = request.space
     always = {d.name: d.distribution for d in space.dimensions if not d.when and d.type != "categorical"}
 
@@ -58,6 +65,7 @@ def cmaes(request: Request) -> BaseSampler:
 def sobol(request: Request) -> BaseSampler:
     """Optuna's Sobol sampler, changed to begin with the first trial and to use the trial's own place in the sequence.
 
+    Trial ``index`` takes point ``index`` of the scrambled sequence, without the coordinates of inactive dimensions.
     Optuna's own draws at random until a trial has finished, which a fresh sampler would do with the same numbers again,
     and it takes the place after the last trial asked, so that an interrupted trial leaves a gap.
     """

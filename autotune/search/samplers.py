@@ -4,11 +4,13 @@ The tuner makes a fresh sampler for every trial. A sampler's random numbers come
 place in the search (``index``), and everything else that it needs is in the trial store. So a new process continues
 where the old one ended, and an interrupted trial gets the same proposal again.
 
-A new sampler is a file that makes it, a function here that imports that file, and a row of :data:`KINDS`.
+A new sampler is a file with a function that makes it, and a row of :data:`KINDS`. A row names the function and does not
+import it: Optuna and the surrogate take seconds to import, and a study file is read without them.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -28,86 +30,35 @@ class Kind:
     """One row of the table of samplers.
 
     Attributes:
-        make: makes the sampler for a trial. It imports Optuna and the surrogate only when called: that takes seconds.
+        make: dotted path ``module:function`` of the function that makes the sampler for a trial, given a
+            :class:`autotune.search.request.Request`.
         takes_startup: whether the sampler begins with trials of another kind, and so takes ``startup_trials``.
+        has_model: whether its model learns from cheap evaluations and earlier studies, weighs several metrics and the
+            time of a trial, expects an improvement of each trial (``expects``), and can ask for a full evaluation at
+            the highest posterior mean.
+        needs_gradients: whether it moves only numbers with a fraction, and needs the metric's derivative for each.
     """
 
-    make: Callable[[Request], BaseSampler]
+    make: str
     takes_startup: bool = False
-
-
-def _random(request: Request) -> BaseSampler:
-    """Uniform over the ranges (log-uniform on a log scale)."""
-    from autotune.search import optuna_samplers
-
-    return optuna_samplers.random(request)
-
-
-def _sobol(request: Request) -> BaseSampler:
-    """Scrambled Sobol sequence: trial ``index`` takes point ``index``, without coordinates of inactive dimensions."""
-    from autotune.search import optuna_samplers
-
-    return optuna_samplers.sobol(request)
-
-
-def _tpe(request: Request) -> BaseSampler:
-    """Optuna's tree-structured Parzen estimator, multivariate (the default of Optuna 5).
-
-    With conditions, one estimator for every group of dimensions that are always active together.
-    """
-    from autotune.search import optuna_samplers
-
-    return optuna_samplers.tpe(request)
-
-
-def _cmaes(request: Request) -> BaseSampler:
-    """CMA-ES from the middle of the ranges; categorical and conditional parameters are drawn at random."""
-    from autotune.search import optuna_samplers
-
-    return optuna_samplers.cmaes(request)
-
-
-def _optuna_gp(request: Request) -> BaseSampler:
-    """Optuna's own Gaussian process with log-EI; parameters that some trial lacks are drawn at random."""
-    from autotune.search import optuna_samplers
-
-    return optuna_samplers.gp(request)
-
-
-def _gp(request: Request) -> BaseSampler:
-    """The surrogate of this package: :class:`autotune.search.gp_sampler.GaussianProcessSampler`."""
-    from autotune.search.gp_sampler import GaussianProcessSampler
-
-    return GaussianProcessSampler(
-        request.space,
-        seed=request.seed,
-        startup_trials=request.startup_trials,
-        levels=request.levels,
-        sources=request.sources,
-        aims=request.aims,
-    )
-
-
-def _gradient(request: Request) -> BaseSampler:
-    """Gradient descent from the nominal values: :class:`autotune.search.gradient_descent.GradientSampler`."""
-    from autotune.search.gradient_descent import GradientSampler
-
-    return GradientSampler(request.space, seed=request.study_seed)
+    has_model: bool = False
+    needs_gradients: bool = False
 
 
 KINDS = {
-    "random": Kind(_random),
-    "qmc": Kind(_sobol),
-    "tpe": Kind(_tpe, takes_startup=True),
-    "cmaes": Kind(_cmaes, takes_startup=True),
-    "optuna-gp": Kind(_optuna_gp, takes_startup=True),
-    "gp": Kind(_gp, takes_startup=True),
-    "gradient": Kind(_gradient),
+    "random": Kind("autotune.search.optuna_samplers:random"),
+    "qmc": Kind("autotune.search.optuna_samplers:sobol"),
+    "tpe": Kind("autotune.search.optuna_samplers:tpe", takes_startup=True),
+    "cmaes": Kind("autotune.search.optuna_samplers:cmaes", takes_startup=True),
+    "optuna-gp": Kind("autotune.search.optuna_samplers:gp", takes_startup=True),
+    "gp": Kind("autotune.search.gp_sampler:make_sampler", takes_startup=True, has_model=True),
+    "gradient": Kind("autotune.search.gradient_descent:make_sampler", needs_gradients=True),
 }
-"""The samplers by name; each row's function says what the sampler does."""
+"""The samplers by name. The function that a row names says what its sampler does."""
 
 SAMPLERS: tuple[str, ...] = tuple(KINDS)
 TAKES_STARTUP: tuple[str, ...] = tuple(name for name, kind in KINDS.items() if kind.takes_startup)
+WITH_MODEL: tuple[str, ...] = tuple(name for name, kind in KINDS.items() if kind.has_model)
 
 if TYPE_CHECKING:
     Sampler = str
@@ -141,9 +92,9 @@ def make_sampler(
             them the same values.
         startup_trials: trials before the sampler's own method begins; None for its default (10 for ``tpe``
             and ``optuna-gp``, 1 for ``cmaes``, one more than half the dimensions but at least 4 for ``gp``).
-        levels: for ``gp``; None where every evaluation is full.
-        sources: for ``gp``: the earlier studies that ``levels`` counts.
-        aims: for ``gp``: limits and metrics beside the tuned one that steer the search; None for that alone.
+        levels: for the samplers of :data:`WITH_MODEL`; None where every evaluation is full.
+        sources: for these too: the earlier studies that ``levels`` counts.
+        aims: for these too: limits and metrics beside the tuned one that steer the search; None for that alone.
 
     Raises:
         ValueError: ``name`` is not a sampler, or the sampler takes no ``startup_trials``.
@@ -152,4 +103,6 @@ def make_sampler(
         raise ValueError(f"no sampler is called '{name}'; samplers: {', '.join(SAMPLERS)}")
     if startup_trials is not None and not KINDS[name].takes_startup:
         raise ValueError(f"sampler '{name}' takes no startup_trials; those that do: {', '.join(TAKES_STARTUP)}")
-    return KINDS[name].make(Request(space, seed, index, startup_trials, levels, sources, aims))
+    module, _, function = KINDS[name].make.partition(":")
+    make: Callable[[Request], BaseSampler] = getattr(importlib.import_module(module), function)
+    return make(Request(space, seed, index, startup_trials, levels, sources, aims))

@@ -24,7 +24,7 @@ from autotune.problem.levels import Levels
 from autotune.problem.space import Space
 from autotune.search.learning_curves import Curves
 from autotune.search.pruners import Pruner, optuna_pruner
-from autotune.search.samplers import make_sampler
+from autotune.search.samplers import WITH_MODEL, make_sampler
 from autotune.store.records import TrialRecord, best_of, free_index
 from autotune.store.trials import TrialStore
 
@@ -149,7 +149,7 @@ class Tuner:
     def _sampler(self, index: int, *, finish: bool) -> BaseSampler:
         levels = None
         sources: tuple[Study, ...] = ()
-        if self.search.sampler == "gp":
+        if self.search.sampler in WITH_MODEL:
             sources = tuple(source.study for source in self.search.sources)
             levels = Levels(self.search.costs, len(sources), finish, self.search.tolerance)
         return make_sampler(

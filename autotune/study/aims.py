@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from autotune.errors import Problem, near_miss
 from autotune.objective import Metric
 from autotune.problem.goals import SECONDS, Aims, Limit
+from autotune.search.samplers import WITH_MODEL
 from autotune.study.blocks.metric import MetricSpec
 from autotune.study.file import StudyFile
 
@@ -112,7 +113,11 @@ def _obstacles(file: StudyFile, count: int) -> list[Problem]:
     """Problems of whatever else the study states that does not go with several metrics."""
     search, budget = file.spec.search, file.spec.budget
     obstacles = [
-        (search.sampler != "gp", f"needs the sampler gp; {search.sampler} looks for one metric's best", "leave it out"),
+        (
+            search.sampler not in WITH_MODEL,
+            f"needs the sampler {' or '.join(WITH_MODEL)}; {search.sampler} looks for one metric's best",
+            "leave it out",
+        ),
         (count > MOST_AGAINST, f"names {count} metrics", f"name {MOST_AGAINST} at most"),
         (bool(search.fidelity), "does not go with search.fidelity", "leave one of them out"),
         (bool(search.warm_start), "does not go with search.warm_start", "leave one of them out"),

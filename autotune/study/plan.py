@@ -9,6 +9,7 @@ from autotune.errors import InputError, Problem, near_miss
 from autotune.objective import ExplainsAbsence, Metric, Objective, Parameter, Value
 from autotune.problem.goals import Aims
 from autotune.problem.space import Conditions, Dimension, Space, describe
+from autotune.search.samplers import KINDS, WITH_MODEL
 from autotune.study.aims import resolve_aims, resolve_metric
 from autotune.study.blocks.parameters import ParameterSpec
 from autotune.study.conditions import resolve_conditions
@@ -181,17 +182,21 @@ def _nothing_tuned(file: StudyFile) -> list[Problem]:
 
 
 def _undescended(file: StudyFile, dimensions: Sequence[Dimension]) -> list[Problem]:
-    """Problems of tuned numbers without a derivative, where the sampler is ``gradient``, which needs them."""
-    if file.spec.search.sampler != "gradient":
+    """Problems of tuned numbers without a derivative, where the sampler needs them."""
+    sampler = file.spec.search.sampler
+    if not KINDS[sampler].needs_gradients:
         return []
     moved = [d for d in dimensions if d.type == "float"]
-    remedy = "hold it fixed, or take a sampler that needs no derivatives, such as gp"
+    other = next(name for name in WITH_MODEL if not KINDS[name].needs_gradients)
+    remedy = f"hold it fixed, or take a sampler that needs no derivatives, such as {other}"
     problems = [
-        file.problem(f"parameters.{d.name}", f"the metric has no derivative for {d.name}, which gradient needs", remedy)
+        file.problem(
+            f"parameters.{d.name}", f"the metric has no derivative for {d.name}, which {sampler} needs", remedy
+        )
         for d in moved
         if not d.differentiable
     ]
     if not moved:
-        what = "gradient moves numbers with a fraction, and none is tuned"
+        what = f"{sampler} moves numbers with a fraction, and none is tuned"
         problems.append(file.problem("search.sampler", what, "take another sampler"))
     return problems

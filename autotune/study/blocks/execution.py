@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from autotune.study.blocks.block import Block
-from autotune.study.executors import KINDS, ExecutorName
+from autotune.study.executors import KINDS, ON_CLUSTER, ExecutorName
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -72,14 +72,16 @@ class ExecutionSpec(Block):
 
     @field_validator("scheduler", "cluster")
     @classmethod
-    def _dask_has_one_cluster(cls, given: Any, info: ValidationInfo) -> Any:
-        by_dask, scheduler = info.data.get("executor") == "dask", info.data.get("scheduler")
-        if given is not None and not by_dask and "executor" in info.data:
-            raise ValueError("is for the executor dask; set executor: dask")
-        if info.field_name == "cluster" and by_dask and given is not None and scheduler is not None:
-            raise ValueError("contradicts scheduler; the executor dask uses either")
-        if info.field_name == "cluster" and by_dask and given is None and info.data.get("scheduler", "") is None:
-            raise ValueError("the executor dask needs scheduler: tcp://HOST:PORT, or cluster: {kind: slurm, ...}")
+    def _there_is_one_cluster(cls, given: Any, info: ValidationInfo) -> Any:
+        executor, scheduler = info.data.get("executor"), info.data.get("scheduler")
+        on_cluster = executor in ON_CLUSTER
+        if given is not None and not on_cluster and "executor" in info.data:
+            raise ValueError(f"is for the executor {' or '.join(ON_CLUSTER)}; set executor: {ON_CLUSTER[0]}")
+        if info.field_name == "cluster" and on_cluster and given is not None and scheduler is not None:
+            raise ValueError(f"contradicts scheduler; the executor {executor} uses either")
+        if info.field_name == "cluster" and on_cluster and given is None and info.data.get("scheduler", "") is None:
+            needed = "needs scheduler: tcp://HOST:PORT, or cluster: {kind: slurm, ...}"
+            raise ValueError(f"the executor {executor} {needed}")
         return given
 
     @property

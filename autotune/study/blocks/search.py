@@ -7,8 +7,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from autotune.search.pruners import Pruner
-from autotune.search.samplers import SAMPLERS, TAKES_STARTUP, Sampler
+from autotune.search.samplers import SAMPLERS, TAKES_STARTUP, WITH_MODEL, Sampler
 from autotune.study.blocks.block import Block, list_as_tuple, one_as_list
+
+_MODELS = " or ".join(WITH_MODEL)
 
 CheapEvaluation = Annotated[dict[str, int | float | str], Field(min_length=1)]
 
@@ -46,18 +48,20 @@ class SearchSpec(Block):
 
     @field_validator("per_second")
     @classmethod
-    def _only_the_gp_models_time(cls, given: bool, info: ValidationInfo) -> bool:
+    def _only_a_model_has_time(cls, given: bool, info: ValidationInfo) -> bool:
         sampler = info.data.get("sampler")
-        if given and sampler in SAMPLERS and sampler != "gp":
-            raise ValueError(f"true needs the sampler gp; '{sampler}' does not model how long a trial takes")
+        if given and sampler in SAMPLERS and sampler not in WITH_MODEL:
+            raise ValueError(f"true needs the sampler {_MODELS}; '{sampler}' does not model how long a trial takes")
         return given
 
     @field_validator("fidelity", "warm_start")
     @classmethod
-    def _only_the_gp_learns_levels(cls, given: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+    def _only_a_model_learns_levels(cls, given: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
         sampler = info.data.get("sampler")
-        if given and sampler in SAMPLERS and sampler != "gp":
-            raise ValueError(f"{info.field_name} needs the sampler gp; '{sampler}' cannot learn from such trials")
+        if given and sampler in SAMPLERS and sampler not in WITH_MODEL:
+            raise ValueError(
+                f"{info.field_name} needs the sampler {_MODELS}; '{sampler}' cannot learn from such trials"
+            )
         return given
 
     @field_validator("pruner")

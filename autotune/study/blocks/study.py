@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from autotune.search.samplers import WITH_MODEL
 from autotune.study.blocks.block import Block
 from autotune.study.blocks.budget import BudgetSpec
 from autotune.study.blocks.execution import ExecutionSpec
@@ -68,6 +69,7 @@ class StudySpec(Block):
     @classmethod
     def _convergence_is_known(cls, budget: BudgetSpec, info: ValidationInfo) -> BudgetSpec:
         search = info.data.get("search")
-        if budget.converged is not None and search is not None and search.sampler != "gp":
-            raise ValueError(f"converged needs the sampler gp: {search.sampler} expects nothing of a trial")
+        if budget.converged is not None and search is not None and search.sampler not in WITH_MODEL:
+            samplers = " or ".join(WITH_MODEL)
+            raise ValueError(f"converged needs the sampler {samplers}: {search.sampler} expects nothing of a trial")
         return budget

@@ -12,13 +12,13 @@ import pytest
 
 from autotune.objective import Evaluation, Metric, Status
 from autotune.problem.space import Dimension, Space
-from autotune.search.samplers import SAMPLERS, TAKES_STARTUP, make_sampler
+from autotune.search.samplers import KINDS, TAKES_STARTUP, make_sampler
 from autotune.search.tuner import Search, Trial, Tuner
 from autotune.store.trials import TrialStore
 from tests.autotune.conditional import SPACE, gradient, value
 
 METRIC = Metric("consistency", "maximize")
-WITHOUT_GRADIENTS = [name for name in SAMPLERS if name != "gradient"]  # which has tests of its own
+WITHOUT_GRADIENTS = [name for name, kind in KINDS.items() if not kind.needs_gradients]  # which has tests of its own
 STARTUP = {name: 4 for name in TAKES_STARTUP}
 
 

@@ -14,7 +14,7 @@ import optuna
 import pytest
 
 from autotune.problem.space import Dimension, Space
-from autotune.search.samplers import SAMPLERS, TAKES_STARTUP, make_sampler
+from autotune.search.samplers import KINDS, SAMPLERS, TAKES_STARTUP, make_sampler
 from autotune.store.records import INTERRUPTED
 
 SPACE = Space(
@@ -25,7 +25,7 @@ SPACE = Space(
         Dimension("method", type="categorical", choices=("plain", "fast", "slow"), kind="solver"),
     )
 )
-WITHOUT_GRADIENTS = [name for name in SAMPLERS if name != "gradient"]  # which has tests of its own
+WITHOUT_GRADIENTS = [name for name, kind in KINDS.items() if not kind.needs_gradients]  # which has tests of its own
 STARTUP = {name: 4 for name in TAKES_STARTUP}
 
 
