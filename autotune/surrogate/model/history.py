@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from autotune.objective import Value
 from autotune.problem.space import Floats, Space
 
+FEWEST_VALUES = 2
+"""Fewest values of a metric that show how it varies."""
 MOST_TRIALS = 400
 """Most trials with a value that a model is fitted to; see :meth:`History.bounded`."""
 

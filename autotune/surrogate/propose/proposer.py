@@ -28,7 +28,7 @@ from autotune.objective import Value
 from autotune.problem.goals import Aims
 from autotune.problem.levels import Levels
 from autotune.problem.space import Floats, Space
-from autotune.surrogate.model.history import History
+from autotune.surrogate.model.history import FEWEST_VALUES, History
 from autotune.surrogate.model.value_model import FittedModel, fit_history
 from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.propose.acquisition_factors import LogFactor, success
@@ -42,8 +42,6 @@ from autotune.surrogate.propose.steering import steer
 if TYPE_CHECKING:
     from autotune.surrogate.model.gradient_model import GradientGP
 
-FEWEST_VALUES = 2
-"""Fewest values that show how the metric varies."""
 AFTER_SOURCES = 5
 """Trials without gradients, after one at an earlier study's optimum, that show whether that study misleads."""
 PROBE_BELOW = 0.03

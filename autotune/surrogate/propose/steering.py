@@ -17,15 +17,12 @@ from numpy.typing import NDArray
 
 from autotune.problem.goals import SECONDS, Aims, Limit
 from autotune.problem.space import Space
-from autotune.surrogate.model.history import History
+from autotune.surrogate.model.history import FEWEST_VALUES, History
 from autotune.surrogate.model.value_model import FittedModel, fit_history
 from autotune.surrogate.propose.acquisition_factors import LogFactor, cheapness, keeps
 from autotune.surrogate.propose.acquisition_optimisation import Proposal
 from autotune.surrogate.propose.acquisitions.protocol import Situation
 from autotune.surrogate.propose.acquisitions.table import choose
-
-FEWEST_VALUES = 2
-"""Fewest values of a metric that show how it varies."""
 
 
 @dataclass(frozen=True)

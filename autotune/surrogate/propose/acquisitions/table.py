@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from botorch.acquisition.acquisition import AcquisitionFunction
-
 from autotune.surrogate.propose.acquisitions import (
     hypervolume_improvement,
     improvement_with_gradients,
@@ -31,8 +29,3 @@ ACQUISITIONS: tuple[Acquisition, ...] = (
 def choose(situation: Situation) -> Acquisition:
     """The first acquisition function of the table that suits."""
     return next(acquisition for acquisition in ACQUISITIONS if acquisition.suits(situation))
-
-
-def acquisition_function(situation: Situation) -> AcquisitionFunction:
-    """The BoTorch function, over points (b, 1, D), that suits the situation."""
-    return choose(situation).make(situation)

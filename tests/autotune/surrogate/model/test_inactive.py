@@ -21,9 +21,9 @@ from autotune.surrogate.model.inactive import HoldingInactive, hold_inactive
 from autotune.surrogate.model.value_model import fit
 from autotune.surrogate.propose.acquisition_optimisation import maximise
 from autotune.surrogate.propose.acquisitions.protocol import Situation
-from autotune.surrogate.propose.acquisitions.table import acquisition_function
 from autotune.surrogate.propose.first_points import sobol, startup_point, startup_value
 from tests.autotune.conditional import SPACE, gradient, value
+from tests.autotune.surrogate.suitable import acquisition_function
 
 STEP, SHIFT, DECAY, SLICES = 0, 1, 5, 6  # columns; those of the solver are 2 to 4
 DISCRETE = Space((SPACE.dimensions[2], SPACE.dimensions[4]))

@@ -17,8 +17,8 @@ from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.propose.acquisition_factors import Weighted, cheapness, keeps, success
 from autotune.surrogate.propose.acquisition_optimisation import Proposal, maximise
 from autotune.surrogate.propose.acquisitions.protocol import Situation
-from autotune.surrogate.propose.acquisitions.table import acquisition_function
 from autotune.surrogate.propose.first_points import sobol
+from tests.autotune.surrogate.suitable import acquisition_function
 
 LINE = np.linspace(0, 1, 21)[:, None]
 PLANE = Space((Dimension("x"), Dimension("y")))

@@ -14,8 +14,8 @@ from autotune.surrogate.model.history import History
 from autotune.surrogate.model.value_model import FittedModel, fit
 from autotune.surrogate.propose.acquisition_optimisation import Proposal, maximise
 from autotune.surrogate.propose.acquisitions.protocol import Situation
-from autotune.surrogate.propose.acquisitions.table import acquisition_function
 from autotune.surrogate.propose.first_points import sobol
+from tests.autotune.surrogate.suitable import acquisition_function
 
 MIXED = Space(
     (

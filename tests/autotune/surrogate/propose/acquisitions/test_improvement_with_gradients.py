@@ -13,8 +13,8 @@ from autotune.surrogate.model.history import History
 from autotune.surrogate.model.value_model import FittedModel
 from autotune.surrogate.propose.acquisitions.improvement_with_gradients import LogImprovement
 from autotune.surrogate.propose.acquisitions.protocol import Situation
-from autotune.surrogate.propose.acquisitions.table import acquisition_function
 from autotune.surrogate.propose.first_points import sobol
+from tests.autotune.surrogate.suitable import acquisition_function
 from tests.autotune.surrogate.three_levels import OVER, POINT, SPACE, history_of, model
 
 both = pytest.mark.parametrize("profile", [matern52, rbf])

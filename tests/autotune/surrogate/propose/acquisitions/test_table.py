@@ -13,8 +13,9 @@ from autotune.problem.space import Dimension, Floats, Space
 from autotune.surrogate.model.history import History
 from autotune.surrogate.model.value_model import FittedModel, fit, fit_history
 from autotune.surrogate.propose.acquisitions.protocol import Situation
-from autotune.surrogate.propose.acquisitions.table import ACQUISITIONS, acquisition_function, choose
+from autotune.surrogate.propose.acquisitions.table import ACQUISITIONS, choose
 from autotune.surrogate.propose.first_points import sobol
+from tests.autotune.surrogate.suitable import acquisition_function
 
 PLANE = Space((Dimension("x"), Dimension("y")))
 
