@@ -48,6 +48,7 @@ def _print_all(studies: Sequence[StudySummary], place: str) -> None:
     from rich.table import Table
 
     from autotune.cli.console import make_console
+    from autotune.results.overview import UNREADABLE
 
     console = make_console()
     if not studies:
@@ -70,6 +71,9 @@ def _print_all(studies: Sequence[StudySummary], place: str) -> None:
         )
     console.print(table)
     console.print("cost: in full evaluations", soft_wrap=True)
+    for study in studies:
+        if study.status == UNREADABLE:
+            console.print(f"{study.study}: {study.reason}", soft_wrap=True)
 
 
 def _print_one(study: StudyDetails) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from autotune import __version__
-from autotune.errors import InputError, Problem
+from autotune.errors import InputError
 from autotune.home import Home
 from autotune.objective import Metric
 from autotune.problem.goals import Limit
@@ -26,7 +27,6 @@ from autotune.results.document import (
     MlflowRecord,
     ParameterResult,
     StudyResult,
-    StudyStatus,
     TrialCounts,
 )
 from autotune.results.posterior import Answer, AnswerParameter
@@ -35,7 +35,7 @@ from autotune.store.records import TrialRecord, best_of, front_of
 from autotune.store.trials import TrialStore
 
 _PACKAGES = ("torch", "botorch", "gpytorch", "optuna", "mlflow", "numpy", "h5py")
-_DAMAGED = "restore the trial store from a copy, or use the version of autotune that wrote it"
+_log = logging.getLogger(__name__)
 _Stored = TypeVar("_Stored", Answer, Confirmation)
 
 
@@ -46,6 +46,11 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> StudyResult:
         store: the study.
         home: where its artifacts are.
         live: whether a process is running the study now; a study that says it runs without one was stopped.
+
+    An answer or a confirmation that cannot be read is left out, and a warning is logged.
+
+    Raises:
+        InputError: another fact of the study is damaged.
     """
     facts, trials = store.facts, store.trials()
     answer = current_answer(facts, trials)
@@ -81,42 +86,47 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> StudyResult:
 
 
 def current_answer(facts: StoredFacts, trials: Sequence[TrialRecord]) -> Answer | None:
-    """The answer of the study's last end; None where there is none, or trials have finished since."""
-    return _read(Answer, "answer", facts.answer, facts) if _is_current(facts.answer, trials) else None
+    """The answer of the study's last end; None where there is none to be read, or trials have finished since."""
+    return _current(Answer, lambda: facts.answer, facts, trials)
 
 
 def current_confirmation(facts: StoredFacts, trials: Sequence[TrialRecord]) -> Confirmation | None:
-    """The confirmation of ``autotune confirm``; None where there is none, or trials have finished since."""
-    kept = facts.confirmation
-    return _read(Confirmation, "confirmation", kept, facts) if _is_current(kept, trials) else None
+    """The confirmation of ``autotune confirm``; None where there is none to be read, or trials have finished since."""
+    return _current(Confirmation, lambda: facts.confirmation, facts, trials)
 
 
-def _is_current(kept: Mapping[str, Any], trials: Sequence[TrialRecord]) -> bool:
-    """Whether a stored document was made of as many finished trials as there are now."""
-    return kept.get("trials") == sum(trial.state == "finished" for trial in trials)
+def _current(
+    model: type[_Stored], stored: Callable[[], Mapping[str, Any]], facts: StoredFacts, trials: Sequence[TrialRecord]
+) -> _Stored | None:
+    """A stored document, where it was made of as many finished trials as there are now and can be read.
 
-
-def _read(model: type[_Stored], fact: str, kept: Mapping[str, Any], facts: StoredFacts) -> _Stored:
+    A newer version may have written it, in words that this one does not know; the trials are worth showing without it.
+    """
     try:
+        kept = stored()
+        if kept.get("trials") != sum(trial.state == "finished" for trial in trials):
+            return None
         return model.model_validate(kept)
     except ValidationError as error:
         first = error.errors()[0]
-        what = (
-            f"its fact '{fact}' in the trial store cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']})"
+        where = ".".join(map(str, first["loc"]))
+        _log.warning(
+            "study %s: its stored %s is left out: it cannot be read (%s: %s)",
+            facts.study,
+            model.__name__.lower(),
+            where,
+            first["msg"],
         )
-        raise InputError(Problem(f"study {facts.study}", what, _DAMAGED)) from error
+    except InputError as error:
+        _log.warning("%s", error)
+    return None
 
 
-def _status(facts: StoredFacts, live: bool) -> tuple[StudyStatus, str]:
+def _status(facts: StoredFacts, live: bool) -> tuple[str, str]:
     """Status and reason; a study that says it runs, without a process that runs it, was stopped."""
-    match facts.status:
-        case "running" if not live:
-            return "stopped", "the process ended before the study did"
-        case "running" | "finished" | "stopped" | "failed" as status:
-            return status, facts.reason
-        case unknown:
-            what = f"its fact 'status' in the trial store is {unknown!r}, which this version does not know"
-            raise InputError(Problem(f"study {facts.study}", what, _DAMAGED))
+    if facts.status == "running" and not live:
+        return "stopped", "the process ended before the study did"
+    return facts.status, facts.reason
 
 
 def _counts(trials: Sequence[TrialRecord]) -> TrialCounts:

@@ -21,7 +21,6 @@ NOISE_AND_SEARCH: Literal["noise and search"] = "noise and search"
 SEARCH: Literal["search"] = "search"
 """An interval covers what an unfinished search leaves open; what the noise does is not known."""
 VerdictKind = Literal["identified", "flat", "at_bound", "correlated", "sign_not_identifiable", "unsettled"]
-StudyStatus = Literal["running", "finished", "stopped", "failed"]
 
 
 class Part(BaseModel):
@@ -42,10 +41,6 @@ class Document(Part):
     def as_dict(self) -> dict[str, Any]:
         """The document as plain JSON data; null for what is not known."""
         return self.model_dump(mode="json", by_alias=True)
-
-    def __getitem__(self, key: str) -> Any:
-        """A part by its key, as plain data: how documents were read before they had attributes."""
-        return self.as_dict()[key]
 
 
 class TrialCounts(Part):
@@ -275,8 +270,9 @@ class StudyResult(Document):
     """Version of this document's format."""
     study: str
     """The study's name."""
-    status: StudyStatus
-    """Whether a process runs it, it has used its budget, it was stopped, or it failed."""
+    status: str
+    """How far it is: running (a process runs it), finished (its budget is used), stopped or failed; any other word is
+    that of a newer version, which ran it."""
     reason: str
     """Why it ended, in words; empty while it runs."""
     trials: TrialCounts

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
+from autotune.errors import InputError
 from autotune.home import Home
 from autotune.objective import Value
 from autotune.results.build import build_result
-from autotune.results.document import Document, Part, StudyResult, StudyStatus, TrialCounts
+from autotune.results.document import Document, Part, StudyResult, TrialCounts
 from autotune.store.leases import alive
 from autotune.store.records import TrialRecord, TrialState
 from autotune.store.trials import TrialStore, study_names
 
 LATEST = 10
 """How many of a study's latest trials are listed, and how many its rate is computed from."""
+
+
+UNREADABLE = "unreadable"
+"""Status of a study whose facts are damaged."""
 
 
 class StartedTrials(TrialCounts):
@@ -42,8 +47,8 @@ class StudySummary(Document):
 
     study: str
     """The study's name."""
-    status: StudyStatus | Literal["by hand"]
-    """As in result.json; ``by hand`` for a study made by ask and tell."""
+    status: str
+    """As in result.json; ``by hand`` for a study made by ask and tell, ``unreadable`` where its facts are damaged."""
     runs: int
     """Runs of the study that are alive now."""
     trials: StartedTrials
@@ -60,6 +65,8 @@ class StudySummary(Document):
     """Local time at which the first trial began, ISO 8601; None before it."""
     last_active: str | None
     """Local time at which a trial last began or ended, ISO 8601; None before the first one."""
+    reason: str
+    """Why the study ended, or why it cannot be read; empty while it runs, and for a study made by ask and tell."""
 
 
 class LatestTrial(Part):
@@ -113,8 +120,6 @@ class Budget(Part):
 class StudyDetails(StudySummary):
     """A study in a line, and what its trials do: what ``autotune status STUDY --json`` prints."""
 
-    reason: str
-    """Why the study ended; empty while it runs."""
     latest: tuple[LatestTrial, ...]
     """The latest trials, in the order of their numbers."""
     failures: tuple[Failure, ...]
@@ -130,14 +135,35 @@ class StudyDetails(StudySummary):
 
 
 def overview(home: Home) -> list[StudySummary]:
-    """A summary of every study of a home, the most recently active first."""
+    """A summary of every study of a home, the most recently active first; one that cannot be read says why."""
     stores = [TrialStore.open(home.store_url, name) for name in study_names(home.store_url)]
-    summaries = [summary(store, home) for store in stores if store is not None]
+    summaries = [_readable(store, home) for store in stores if store is not None]
     return sorted(summaries, key=lambda study: study.last_active or "", reverse=True)
 
 
+def _readable(store: TrialStore, home: Home) -> StudySummary:
+    """A study in a line; of one whose facts are damaged, what its trials say."""
+    try:
+        return summary(store, home)
+    except InputError as error:
+        return _of_trials(
+            store.trials(),
+            study=store.study.study_name,
+            status=UNREADABLE,
+            runs=0,
+            metric=BestMetric(name=None, best=None, fraction_of_ceiling=None),
+            best_trial=None,
+            seconds=0.0,
+            reason="; ".join(f"{problem.what}; {problem.remedy}" for problem in error.problems),
+        )
+
+
 def summary(store: TrialStore, home: Home) -> StudySummary:
-    """A study in a line."""
+    """A study in a line.
+
+    Raises:
+        InputError: a fact of the study is damaged.
+    """
     return _line(store, None if store.facts.by_hand else _result(store, home))
 
 
@@ -151,7 +177,6 @@ def details(store: TrialStore, home: Home) -> StudyDetails:
     budget = _budget(facts.budget, counted, facts.seconds)
     return StudyDetails(
         **dict(_line(store, result)),
-        reason=result.reason,
         latest=tuple(_trial(trial, result.metric.name) for trial in counted[-LATEST:]),
         failures=_failures(counted),
         incumbent={name: BestValue(value=p.best, unit=p.unit) for name, p in result.parameters.items()},
@@ -167,25 +192,50 @@ def _result(store: TrialStore, home: Home) -> StudyResult:
 
 def _line(store: TrialStore, result: StudyResult | None) -> StudySummary:
     """A study in a line; a study made by hand has no result."""
-    live, trials, facts = alive(store), store.trials(), store.facts
-    states = Counter(trial.state for trial in trials)
+    facts = store.facts
     metric = BestMetric(name=facts.metric_name, best=None, fraction_of_ceiling=None)
     if result is not None:
         best = result.metric
         metric = BestMetric(name=best.name, best=best.best, fraction_of_ceiling=best.fraction_of_ceiling)
-    return StudySummary(
+    return _of_trials(
+        store.trials(),
         study=store.study.study_name,
         status="by hand" if result is None else result.status,
-        runs=len(live),
+        runs=len(alive(store)),
+        metric=metric,
+        best_trial=None if result is None else result.best_trial,
+        seconds=facts.seconds,
+        reason="" if result is None else result.reason,
+    )
+
+
+def _of_trials(
+    trials: Sequence[TrialRecord],
+    *,
+    study: str,
+    status: str,
+    runs: int,
+    metric: BestMetric,
+    best_trial: int | None,
+    seconds: float,
+    reason: str,
+) -> StudySummary:
+    """A study in a line: its trials, and what else is known of it."""
+    states = Counter(trial.state for trial in trials)
+    return StudySummary(
+        study=study,
+        status=status,
+        runs=runs,
         trials=StartedTrials(
             finished=states["finished"], failed=states["failed"], pruned=states["pruned"], running=states["running"]
         ),
         metric=metric,
-        best_trial=None if result is None else result.best_trial,
+        best_trial=best_trial,
         equivalents=sum(trial.spent for trial in trials),
-        seconds=facts.seconds,
+        seconds=seconds,
         first_active=_iso(min((t.started for t in trials if t.started), default=None)),
         last_active=_iso(max((t.ended or t.started for t in trials if t.started), default=None)),
+        reason=reason,
     )
 
 

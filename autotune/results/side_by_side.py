@@ -22,7 +22,6 @@ from autotune.results.document import (
     MetricResult,
     Part,
     StudyResult,
-    StudyStatus,
     TrialCounts,
     VerdictKind,
 )
@@ -37,7 +36,7 @@ class ComparedStudy(Part):
 
     study: str
     """The study's name."""
-    status: StudyStatus
+    status: str
     """How far it is."""
     metric: MetricResult
     """The tuned metric."""

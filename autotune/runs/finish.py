@@ -62,26 +62,52 @@ def conclude(study: RunningStudy, reason: str, repeated: RepeatedMeasurements | 
     patience = Patience(study.watcher.paused, study.watcher.resumed)
     claim = _claimed(study, reason, repeated, patience)
     if isinstance(claim, Conclusion):
-        return claim.status, claim.reason
-    computed = patience(lambda: _computed(study, repeated))
-    if computed.lost:
-        study.watcher.warned(f"no intervals: {computed.error}; the same command computes them")
-    conclusion = patience(lambda: _concluded(study, claim, reason, computed))
+        conclusion, lost = claim, False
+    else:
+        computed = patience(lambda: _computed(study, repeated))
+        lost = computed.lost
+        if lost:
+            study.watcher.warned(f"no intervals: {computed.error}; the same command computes them")
+        conclusion = patience(lambda: _concluded(study, claim, reason, computed))
+    facts = patience(lambda: study.store.facts)
+    if facts.answer_error is not None and not lost:
+        study.watcher.warned(f"no intervals: the answer could not be computed ({facts.answer_error})")
+    if facts.best_error is not None:
+        study.watcher.warned(f"the best values could not be written as files ({facts.best_error})")
     return conclusion.status, conclusion.reason
 
 
-def record_stop(study: RunningStudy, status: str, reason: str) -> None:
+def record_stop(study: RunningStudy, status: str, reason: str) -> str:
     """Keep why a run ended before its study did, unless other runs go on with the study.
+
+    A run that is stopped while it waits for an answer that has come meanwhile leaves the study finished.
+
+    Returns:
+        How the study ended, as far as this run knows.
 
     Raises:
         TimeoutError: another run holds the study.
     """
     with study.locked(timeout=_LOCK_SECONDS):
         if study.others():
-            return
+            return status
+        conclusion = _reached(study) if status == "stopped" else None
+        if conclusion is not None:
+            status, reason = conclusion.status, conclusion.reason
         study.store.keep(status=status, reason=reason)
         study.keep_seconds()
         _keep_best(study, write_result(study))
+        return status
+
+
+def _reached(study: RunningStudy) -> Conclusion | None:
+    """The conclusion that the study has come to from its trials; None where one was still being computed."""
+    facts, trials = study.store.facts, len(study.store.trials())
+    conclusion, claim = facts.conclusion, facts.concluding
+    if conclusion is None or conclusion.trials != trials:
+        return None
+    anew = claim is not None and claim.trials == trials and not _same_end(claim, conclusion)  # other replicates
+    return None if anew else conclusion
 
 
 def _claimed(
@@ -133,8 +159,7 @@ def _concluded(study: RunningStudy, claim: Concluding, reason: str, computed: _C
         if earlier is not None and (_same_end(earlier, claim) or earlier.trials > claim.trials):
             study.store.keep(status=earlier.status, reason=earlier.reason)
             return earlier
-        if computed.error:
-            study.store.keep(answer_error=computed.error)
+        study.store.keep(answer_error=computed.error or None)
         if computed.answer is not None:
             write_json(study.folder / "posterior.json", computed.answer.as_dict())
             study.store.keep(answer=computed.answer.without_samples().as_dict())
@@ -220,10 +245,12 @@ def _keep_best(study: RunningStudy, result: StudyResult) -> None:
     """Write the best values as files to continue with."""
     try:
         keep_best(study.file, result, study.home)
+        error = ""
     except OSError:
         raise  # a full disk, which may pass
-    except Exception as error:  # the answer is in the store anyway
-        study.store.keep(best_error=f"{type(error).__name__}: {error}")
+    except Exception as failure:  # the answer is in the store anyway
+        error = f"{type(failure).__name__}: {failure}"
+    study.store.keep(best_error=error or None)
 
 
 def _why_none_finished(study: RunningStudy, end: str) -> str:

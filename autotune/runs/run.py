@@ -168,8 +168,7 @@ def _stop(study: RunningStudy, executor: Executor, record: Record, status: str, 
     with contextlib.suppress(Exception), study.locked(timeout=2.0):
         study.release_own()
     with contextlib.suppress(Exception):
-        record_stop(study, status, reason)
-        record.close(status)
+        record.close(record_stop(study, status, reason), hurry=status == "stopped")
         write_result(study)
 
 

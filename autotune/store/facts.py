@@ -132,8 +132,8 @@ class Facts(TypedDict, total=False):
     confirmation: Mapping[str, Any]
     conclusion: Conclusion
     concluding: Concluding
-    answer_error: str
-    best_error: str
+    answer_error: str | None
+    best_error: str | None
     report_error: str | None
 
 

@@ -299,7 +299,7 @@ def test_what_agrees(then: TrialRecord, now: dict[str, float], agrees: bool) -> 
     metrics = {name: value for name, value in now.items() if name in "cd"}
     gradient = {name: value for name, value in now.items() if name not in "cd"}
     again = Evaluation(Status.COMPLETE, metrics=metrics, gradient=gradient)
-    assert compare(then, again, SPACE, Metric("c", "maximize"), 1e-5, [then])["agrees"] is agrees
+    assert compare(then, again, SPACE, Metric("c", "maximize"), 1e-5, [then]).agrees is agrees
 
 
 @pytest.mark.parametrize(
@@ -328,12 +328,12 @@ def test_the_scale_of_a_metric(goal: Any, then: float, others: tuple[float, ...]
 def test_a_difference_without_a_scale_is_no_number_in_json() -> None:
     again = Evaluation(Status.COMPLETE, metrics={"c": 1e-300, "d": math.pi})
     found = compare(record(0.0), again, SPACE, Metric("c", "minimize"), 1e-5, [])
-    assert found["metrics"]["c"]["relative"] is None and not found["agrees"]
-    assert found["metrics"]["d"]["relative"] == pytest.approx((math.pi - 3) / 3)
+    assert found.metrics["c"].relative is None and not found.agrees
+    assert found.metrics["d"].relative == pytest.approx((math.pi - 3) / 3)
 
 
 def test_a_failed_repetition_does_not_agree() -> None:
-    assert compare(record(0.9), None, SPACE, Metric("c", "maximize"), 1e-5, [])["agrees"] is False
+    assert compare(record(0.9), None, SPACE, Metric("c", "maximize"), 1e-5, []).agrees is False
 
 
 def test_numbers_are_named_in_short() -> None:

@@ -65,6 +65,22 @@ def test_all_studies_and_nothing_changed(place: Place, capsys: pytest.CaptureFix
     assert "did you mean 'some'?" in capsys.readouterr().err
 
 
+def test_a_study_that_cannot_be_read_says_why_beside_the_others(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("damaged", "toy"):
+        assert autotune("run", place.write(name=name), "--quiet", "--trials", "1") == 0
+    store = TrialStore.open(place.home.store_url, "damaged")
+    assert store is not None
+    store.set_fact("metric", 3)
+    lines = {line["study"]: line for line in said(capsys, "status", "--json")}
+    assert (lines["toy"]["status"], lines["damaged"]["status"]) == ("finished", "unreadable")
+    assert autotune("status") == 0
+    out = capsys.readouterr().out
+    assert "damaged: its fact 'metric' in the trial store cannot be read" in out and "finished" in out
+    assert autotune("status", "damaged") == 2
+
+
 @pytest.mark.slow
 def test_a_study_that_runs(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     gate = make_gate(place, 4)
@@ -170,7 +186,7 @@ def test_parameters_agree_within_their_intervals(
     tmp_path: Path, other: dict[str, Any], half_widths: float | None, agree: bool | None
 ) -> None:
     home = Home(tmp_path)
-    found = side_by_side([store(home, "a"), store(home, "b", **other)], home)
+    found = side_by_side([store(home, "a"), store(home, "b", **other)], home).as_dict()
     assert pair(found) == (half_widths if half_widths is None else pytest.approx(half_widths), agree)
 
 

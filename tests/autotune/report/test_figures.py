@@ -46,8 +46,8 @@ def test_convergence_ends_at_the_best_metric_and_the_whole_cost(kept: tuple[Stud
     study = kept[0]
     figure = draw_convergence(study)
     x, y = lines_of(figure)["best so far"].get_data()
-    assert x[-1] == pytest.approx(study.result["cost"]["reconstruction_equivalents"]) == 9 + 3 * 0.25
-    assert y[-1] == study.result["metric"]["best"] and list(y) == sorted(y)
+    assert x[-1] == pytest.approx(study.result.cost.reconstruction_equivalents) == 9 + 3 * 0.25
+    assert y[-1] == study.result.metric.best and list(y) == sorted(y)
     assert {"cheap evaluation", "full evaluation", "failed or stopped", "best cheap so far", "noise ceiling"} <= {
         *lines_of(figure)
     }
@@ -71,7 +71,7 @@ def test_intervals_lie_over_the_searched_range(kept: tuple[StudyData, TrialStore
     axes = draw_intervals(study).axes[0]
     bars = [line for line in axes.lines if line.get_label() == "90 % interval"]
     for bar, dimension in zip(bars, (RATE, TILT, SHIFT), strict=True):  # from the bottom
-        low, high = study.result["parameters"][dimension.name]["interval"]
+        low, high = study.result.as_dict()["parameters"][dimension.name]["interval"]
         ends = [dimension.to_unit(end)[0] for end in (low, high)]
         assert list(bar.get_xdata()) == pytest.approx(np.clip(ends, 0, 1).tolist())
 
@@ -86,7 +86,7 @@ def test_slices_show_mean_band_answer_and_trials(kept: tuple[StudyData, TrialSto
     band = axes.collections[0].get_paths()[0].vertices
     assert band[:, 1].max() == pytest.approx(max(cuts.lines[0].mean + BAND * cuts.lines[0].deviation))
     assert axes.get_xlim() == (-2, 2) and axes.get_xlabel() == "shift (angstrom)"
-    at = study.result["parameters"]["shift"]["estimate"]
+    at = study.result.parameters["shift"].estimate
     assert any(list(line.get_xdata()) == [at, at] for line in axes.lines)
     assert draw_line(study, cuts, cuts.lines[2]).axes[0].get_xscale() == "log"
     choices = draw_line(study, cuts, cuts.lines[3]).axes[0]
@@ -101,7 +101,7 @@ def test_planes_show_the_mean_the_answer_and_every_trial(kept: tuple[StudyData, 
     axes = draw_plane(study, plane).axes[0]
     assert np.allclose(axes.collections[0].get_array(), plane.mean)
     stars = [line for line in axes.lines if line.get_marker() == "*"]
-    assert stars[0].get_xdata()[0] == study.result["parameters"][plane.x.name]["estimate"]
+    assert stars[0].get_xdata()[0] == study.result.as_dict()["parameters"][plane.x.name]["estimate"]
     assert sum(line.get_marker() == "o" for line in axes.lines) == len(study.finished)
 
 
@@ -169,7 +169,7 @@ def test_what_is_compared_has_the_same_limits_and_scale(
     captions = [picture.caption for picture in section.groups[0][1]]
     assert captions[0].startswith("Before: the first trial: trial 0, a cheap evaluation (0.25 of a full one)")
     assert captions[1].startswith("The best of the same kind: trial ")
-    assert captions[2].startswith(f"After: the best trial: trial {study.result['best_trial']}; consistency ")
+    assert captions[2].startswith(f"After: the best trial: trial {study.result.best_trial}; consistency ")
     best = Gallery(study).views(Gallery(study).before_and_after()[-1].trial)[0]
     assert drawn[0][1] == limits_of(best)
 
@@ -195,7 +195,7 @@ def test_neighbours_lie_on_both_sides_of_the_answer(kept: tuple[StudyData, Trial
     found = Gallery(study).neighbours()
     assert found is not None and study.best is not None
     dimension, (below, best, above) = found
-    sensitivities = {name: p["sensitivity"]["total"] for name, p in study.result["parameters"].items()}
+    sensitivities = {name: p["sensitivity"]["total"] for name, p in study.result.as_dict()["parameters"].items()}
     assert sensitivities[dimension.name] == max(sensitivities[name] for name in ("shift", "tilt"))
     values = [one.trial.values[dimension.name] for one in (below, best, above)]
     assert values == sorted(values) and best.trial == study.best
@@ -207,7 +207,7 @@ def test_neighbours_are_such_in_what_the_instrument_did(kept: tuple[StudyData, T
     study = kept[0]
     parameters = {
         name: p | {"sensitivity": {"main": 0.1, "total": {"rate": 0.9, "tilt": 0.5}.get(name, 0.1)}}
-        for name, p in study.result["parameters"].items()
+        for name, p in study.result.as_dict()["parameters"].items()
     }
     result = StudyResult.model_validate(study.result.as_dict() | {"parameters": parameters})
     found = Gallery(dataclasses.replace(study, result=result)).neighbours()

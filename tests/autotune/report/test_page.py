@@ -43,7 +43,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Any
     written = write_report(store, home, live=False)
     assert written.page == home.study("toy") / "report.html"
     source = written.page.read_text(encoding="utf-8")
-    return Page(source), build_result(store, home, live=False), written.figures, source
+    return Page(source), build_result(store, home, live=False).as_dict(), written.figures, source
 
 
 def test_it_fetches_nothing_and_needs_no_script(whole: tuple[Page, dict[str, Any], Path, str]) -> None:
@@ -216,10 +216,10 @@ def test_slices_are_of_the_model_that_the_answer_comes_from(metric: Metric, tmp_
     store = keep_study(home, (SHIFT, TILT, RATE), metric=metric, count=10, cheap=[0, 1, 2], answer=True)
     found, known = cut(study(home), store, []), build_result(store, home, live=False)
     assert found is not None
-    assert found.mean == pytest.approx(known["metric"]["estimate"], abs=1e-9)
-    assert found.deviation == pytest.approx(known["metric"]["deviation"], rel=1e-6, abs=1e-9)
+    assert found.mean == pytest.approx(known.metric.estimate, abs=1e-9)
+    assert found.deviation == pytest.approx(known.metric.deviation, rel=1e-6, abs=1e-9)
     for name, value in found.at.items():
-        assert value == pytest.approx(known["parameters"][name]["estimate"])
+        assert value == pytest.approx(known.parameters[name].estimate)
     for line in found.lines:
         assert (max(line.mean) <= found.mean + 1e-6) if metric is CONSISTENCY else (min(line.mean) >= found.mean - 1e-6)
         nearest = min(range(len(line.values)), key=lambda i: abs(line.values[i] - found.at[line.dimension.name]))

@@ -49,17 +49,17 @@ def test_slices_of_a_tiny_metric_are_those_of_it_enlarged(
         assert small.mean / TINY == pytest.approx(line.mean, rel=1e-3)
         assert small.deviation / TINY == pytest.approx(line.deviation, rel=1e-2)
         assert np.ptp(small.mean) > 0.1 * TINY
-    assert tiny.deviation == pytest.approx(study.result["metric"]["deviation"], rel=1e-6)
+    assert tiny.deviation == pytest.approx(study.result.metric.deviation, rel=1e-6)
 
 
 def test_the_answer_of_a_tiny_metric_is_that_of_it_enlarged(
     both: tuple[tuple[StudyData, Cuts], tuple[StudyData, Cuts]],
 ) -> None:
     one, tiny = (study.result for study, _ in both)
-    assert tiny["metric"]["deviation"] / TINY == pytest.approx(one["metric"]["deviation"], rel=1e-2)
-    for name, parameter in one["parameters"].items():
-        assert tiny["parameters"][name]["estimate"] == pytest.approx(parameter["estimate"], rel=1e-3)
-        assert tiny["parameters"][name]["interval"] == pytest.approx(parameter["interval"], rel=1e-2)
+    assert tiny.metric.deviation / TINY == pytest.approx(one.metric.deviation, rel=1e-2)
+    for name, parameter in one.as_dict()["parameters"].items():
+        assert tiny.parameters[name].estimate == pytest.approx(parameter["estimate"], rel=1e-3)
+        assert tiny.as_dict()["parameters"][name]["interval"] == pytest.approx(parameter["interval"], rel=1e-2)
 
 
 def test_a_tiny_metric_is_not_printed_as_zero(tmp_path: Path) -> None:

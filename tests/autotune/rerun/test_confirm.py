@@ -151,7 +151,7 @@ def ran(home: Home, changes: Mapping[str, Any] | None = None, **settings: Any) -
 
 
 def confirm(file: StudyFile, home: Home, **changes: Any) -> dict[str, Any]:
-    return confirm_study(file, home=home, follower=Followed(), **changes)
+    return confirm_study(file, home=home, follower=Followed(), **changes).as_dict()
 
 
 def kept(home: Home) -> dict[str, Any]:
@@ -171,15 +171,22 @@ def test_what_no_seed_changes_is_evaluated_once(home: Home) -> None:
     file = ran(home, {"budget": {"trials": 7}})
     follower = Followed()
     found = confirm_study(file, home=home, follower=follower, candidates=3)
-    *trials, estimate = found["candidates"]
+    *trials, estimate = found.as_dict()["candidates"]
     assert [(c["trial"], c["values"]["shift"]) for c in trials] == best_trials(home)[:3]
     assert [c["on_data"] for c in trials] == [[c["recorded"]] for c in trials]
     assert estimate["trial"] is None and estimate["recorded"] is None
     shift = kept(home)["parameters"]["shift"]["estimate"]
     assert estimate["values"] == {"shift": shift} and estimate["on_data"] == [pytest.approx(1 - shift**2)] * 2
-    assert found["holds"] is None and found["verdict"].startswith("nothing says whether noise could change the ranking")
-    assert (found["seed_matters"], found["noise"], found["complete"], found["evaluations"]) == (False, None, True, 5)
-    assert [c["best_in"] for c in trials] == [1, 0, 0] and found["rounds"] == 1
+    assert found.as_dict()["holds"] is None and found.as_dict()["verdict"].startswith(
+        "nothing says whether noise could change the ranking"
+    )
+    assert (
+        found.as_dict()["seed_matters"],
+        found.as_dict()["noise"],
+        found.as_dict()["complete"],
+        found.as_dict()["evaluations"],
+    ) == (False, None, True, 5)
+    assert [c["best_in"] for c in trials] == [1, 0, 0] and found.as_dict()["rounds"] == 1
     assert len(LOG) == 5 and {seed for _, _, seed, _ in LOG} == {4, 5}  # the trials had the study's, 3
     assert follower.heard[0][0] == 0 and follower.heard[-1] == (5, 5)
     assert kept(home)["confirmation"] == found.as_dict()

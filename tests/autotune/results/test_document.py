@@ -50,34 +50,34 @@ def test_the_best_of_a_metric_with_a_ceiling(home: Home) -> None:
     result = build_result(
         make_store(home, Metric("c", "maximize", noise_ceiling=0.8), [0.2, None, 0.6]), home, live=True
     )
-    assert result["metric"] == {
+    assert result.as_dict()["metric"] == {
         "name": "c", "best": 0.6, "noise_ceiling": 0.8, "fraction_of_ceiling": pytest.approx(0.75),
         "estimate": None, "deviation": None,
     }  # fmt: skip
-    assert result["best_trial"] == 2
-    assert {name: p["best"] for name, p in result["parameters"].items()} == {"defocus": 2.0, "method": "fast"}
-    assert result["trials"] == {"finished": 2, "failed": 1, "pruned": 0}
-    assert result["cost"]["evaluation_seconds"] == 4.5
-    assert result["cost"]["reconstruction_equivalents"] == 3.0
-    assert (result["seed"], result["artifacts"]) == (4, str(home.folder / "studies" / "s"))
+    assert result.best_trial == 2
+    assert {name: p["best"] for name, p in result.as_dict()["parameters"].items()} == {"defocus": 2.0, "method": "fast"}
+    assert result.as_dict()["trials"] == {"finished": 2, "failed": 1, "pruned": 0}
+    assert result.cost.evaluation_seconds == 4.5
+    assert result.cost.reconstruction_equivalents == 3.0
+    assert (result.seed, result.artifacts) == (4, str(home.folder / "studies" / "s"))
 
 
 def test_null_where_nothing_is_known(home: Home) -> None:
     result = build_result(make_store(home, Metric("c", "maximize", noise_ceiling=0.8), []), home, live=True)
-    assert result["metric"] == {
+    assert result.as_dict()["metric"] == {
         "name": "c", "best": None, "noise_ceiling": 0.8, "fraction_of_ceiling": None, "estimate": None,
         "deviation": None,
     }  # fmt: skip
-    assert result["best_trial"] is None
-    assert result["parameters"]["defocus"] == {
+    assert result.best_trial is None
+    assert result.as_dict()["parameters"]["defocus"] == {
         "best": None, "estimate": None, "interval": None, "interval_of": None, "level": None, "unit": "angstrom",
         "kind": "mismatch", "verdict": None, "note": None, "choices": None, "sensitivity": None,
     }  # fmt: skip
-    assert result["mlflow"] == {"tracking_uri": None, "experiment": None, "run_id": None}
-    assert result["cost"] == {
+    assert result.as_dict()["mlflow"] == {"tracking_uri": None, "experiment": None, "run_id": None}
+    assert result.as_dict()["cost"] == {
         "seconds": 0.0, "evaluation_seconds": 0, "reconstruction_equivalents": 0, "interval_equivalents": 0,
     }  # fmt: skip
-    assert result["correlations"] is None
+    assert result.correlations is None
 
 
 @pytest.mark.parametrize(
@@ -91,12 +91,12 @@ def test_what_the_best_trial_has_not(when: Any, note: str, home: Home) -> None:
     space = Space((dataclasses.replace(SPACE.dimensions[0], when=when), SPACE.dimensions[1]))
     facts = {"metric": dataclasses.asdict(Metric("c", "maximize")), "space": space.as_dict(), "seed": 4}
     store = TrialStore.create(home.store_url, "s", Metric("c", "maximize"), facts)
-    assert build_result(store, home, live=True)["parameters"]["defocus"]["note"] is None
+    assert build_result(store, home, live=True).parameters["defocus"].note is None
     store.study.enqueue_trial({"method": "fast"})
     trial = store.study.ask()
     SPACE.dimensions[1].suggest(trial)
     store.tell(trial.number, Evaluation(Status.COMPLETE, {"c": 0.5}), 0.5)
-    parameters = build_result(store, home, live=True)["parameters"]
+    parameters = build_result(store, home, live=True).as_dict()["parameters"]
     assert (parameters["defocus"]["best"], parameters["defocus"]["note"]) == (None, note)
     assert (parameters["method"]["best"], parameters["method"]["note"]) == ("fast", None)
 
@@ -105,7 +105,7 @@ def test_a_ceiling_of_zero_gives_no_fraction(home: Home, capsys: pytest.CaptureF
     from autotune.cli.result_tables import print_result
 
     result = build_result(make_store(home, Metric("e", "minimize", noise_ceiling=0.0), [0.4, 0.3]), home, live=True)
-    assert (result["metric"]["best"], result["metric"]["fraction_of_ceiling"]) == (0.3, None)
+    assert (result.metric.best, result.metric.fraction_of_ceiling) == (0.3, None)
     print_result(result, {"defocus": 1.25})
     out = capsys.readouterr().out
     assert "Best e 0.300000 in trial 1\n" in out
@@ -127,7 +127,7 @@ def test_status(noted: str, live: bool, expected: tuple[str, str], home: Home) -
     store = make_store(home, Metric("c", "maximize"), [])
     store.keep(status=noted)
     result = build_result(store, home, live=live)
-    assert (result["status"], result["reason"]) == expected
+    assert (result.status, result.reason) == expected
 
 
 def test_the_document_is_strict_json(home: Home) -> None:
@@ -183,10 +183,10 @@ def test_a_link_and_a_pipe_are_written_not_replaced(tmp_path: Path) -> None:
 
 def test_an_interrupted_trial_costs_nothing_as_if_it_had_never_been_asked(home: Home) -> None:
     store = make_store(home, Metric("c", "maximize"), [0.5, 0.6])
-    before = build_result(store, home, live=False)["cost"]["reconstruction_equivalents"]
+    before = build_result(store, home, live=False).cost.reconstruction_equivalents
     store.study.ask()
-    assert build_result(store, home, live=True)["cost"]["reconstruction_equivalents"] == before
+    assert build_result(store, home, live=True).cost.reconstruction_equivalents == before
     store.release(store.trials()[-1])
     assert store.trials()[-1].state == "interrupted"
-    assert build_result(store, home, live=False)["cost"]["reconstruction_equivalents"] == before == 2.0
-    assert summary(store, home)["equivalents"] == 2.0
+    assert build_result(store, home, live=False).cost.reconstruction_equivalents == before == 2.0
+    assert summary(store, home).equivalents == 2.0

@@ -119,28 +119,28 @@ def test_a_result_shows_the_answer_whatever_else_it_rests_on(other: str, home: H
     found = answer(store, metric, **options)
     store.keep(answer={key: part for key, part in found.items() if key != "samples"})
     result = build_result(store, home, live=False)
-    assert result["metric"]["estimate"] == found["metric"]["estimate"]
-    assert result["metric"]["deviation"] == found["metric"]["deviation"]
-    assert result["correlations"] == found["correlations"]
-    for name, parameter in result["parameters"].items():
+    assert result.metric.estimate == found["metric"]["estimate"]
+    assert result.metric.deviation == found["metric"]["deviation"]
+    assert result.correlations == found["correlations"]
+    for name, parameter in result.as_dict()["parameters"].items():
         kept = found["parameters"][name]
         assert {key: parameter[key] for key in ("estimate", "interval", "verdict", "choices", "sensitivity")} == {
             key: kept[key] for key in ("estimate", "interval", "verdict", "choices", "sensitivity")
         }
         assert parameter["level"] == 0.9
     spread = {"cheap": 20 * 0.2, "source": 0.0, "stopped": 0.5}[other]
-    assert result["cost"]["reconstruction_equivalents"] == pytest.approx(8 + spread)
+    assert result.cost.reconstruction_equivalents == pytest.approx(8 + spread)
 
 
 def test_an_answer_of_fewer_trials_is_left_out(home: Home) -> None:
     """While a study that was extended runs, or after its process died."""
     store, metric = study(home, count=8)
     store.keep(answer=answer(store, metric))
-    assert build_result(store, home, live=False)["metric"]["estimate"] is not None
+    assert build_result(store, home, live=False).metric.estimate is not None
     add(store, metric, 1, seed=9)
     result = build_result(store, home, live=False)
-    assert (result["metric"]["estimate"], result["metric"]["deviation"], result["correlations"]) == (None, None, None)
-    for parameter in result["parameters"].values():
+    assert (result.metric.estimate, result.metric.deviation, result.correlations) == (None, None, None)
+    for parameter in result.as_dict()["parameters"].values():
         unknown = ("estimate", "interval", "level", "verdict", "note", "choices", "sensitivity")
         assert {parameter[key] for key in unknown} == {None}
         assert parameter["best"] is not None
@@ -148,10 +148,10 @@ def test_an_answer_of_fewer_trials_is_left_out(home: Home) -> None:
 
 def test_cheap_trials_are_no_best_ones(home: Home) -> None:
     store, metric = study(home, count=4)
-    best = build_result(store, home, live=False)["metric"]["best"]
+    best = build_result(store, home, live=False).metric.best
     add(store, metric, 6, seed=3, level=1, offset=50.0)
     result = build_result(store, home, live=False)
-    assert result["metric"]["best"] == best < 10 and result["best_trial"] < 4
+    assert result.metric.best == best < 10 and result.best_trial < 4
     assert not math.isclose(answer(store, metric, own_levels=2)["metric"]["estimate"], 50.0, rel_tol=0.5)
 
 

@@ -143,6 +143,25 @@ def test_a_run_that_waits_takes_over_from_one_that_is_interrupted(home: Home, an
     assert isinstance(first.error, KeyboardInterrupt)
 
 
+def test_a_run_that_is_interrupted_when_the_answer_has_come_leaves_the_study_finished(home: Home, answer: Slow) -> None:
+    first = Run(home)
+    until(lambda: len(answer.calls) == 1)
+
+    class Interrupted(Listener):
+        def resumed(self) -> None:
+            first.join(60)  # it has left: nobody else runs the study
+            raise KeyboardInterrupt
+
+    second = Run(home, Interrupted())
+    until(lambda: WAITS in second.listener.heard)
+    answer.calls[0].set()
+    second.join(60)
+    assert isinstance(second.error, KeyboardInterrupt)
+    store = TrialStore.open(home.store_url, "toy")
+    assert store is not None
+    assert first.end() == (store.facts.status, store.facts.reason) == ("finished", "the budget of 3 trials is used")
+
+
 def test_a_long_wait_for_the_lock_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autotune.session._SILENT_SECONDS", 0.1)
     home.folder.mkdir()

@@ -209,7 +209,7 @@ def test_a_study_interrupted_at_its_intervals_computes_them_later_and_once(
 ) -> None:
     closed: list[str] = []
 
-    def close(self: Record, status: str) -> str:
+    def close(self: Record, status: str, *, hurry: bool = False) -> str:
         closed.append(status)
         return ""
 
@@ -222,11 +222,11 @@ def test_a_study_interrupted_at_its_intervals_computes_them_later_and_once(
     assert result["reason"].startswith("interrupted after the search had ended, before its intervals were computed")
     assert answers.made == 1
     first = run_study(study(home), home=home, watcher=Listener()).result
-    assert (first["status"], first["reason"], answers.made) == ("finished", "the budget of 3 trials is used", 2)
+    assert (first.status, first.reason, answers.made) == ("finished", "the budget of 3 trials is used", 2)
     again = run_study(study(home), home=home, watcher=Listener()).result
-    assert (again["status"], again["reason"], answers.made) == ("finished", first["reason"], 2)
+    assert (again.status, again.reason, answers.made) == ("finished", first.reason, 2)
     more = run_study(study(home, budget={"trials": 4}), home=home, watcher=Listener()).result
-    assert (more["status"], more["trials"]["finished"], answers.made) == ("finished", 4, 3)
+    assert (more.status, more.trials.finished, answers.made) == ("finished", 4, 3)
     assert closed == ["stopped", "finished", "finished", "finished"]
 
 
@@ -237,15 +237,48 @@ def test_intervals_wait_for_what_passes(home: Home, answers: Answers, monkeypatc
     run_study(study(home), home=home, watcher=listener)
     assert listener.heard[-2:] == ["paused: the disk is full", "resumed"]
     store = TrialStore.open(home.store_url, "toy")
-    assert store is not None and "answer_error" not in store.facts
+    assert store is not None and store.facts.answer_error is None
     assert answers.made == 2
 
 
 def test_intervals_that_fail_are_no_reason_to_fail(home: Home, answers: Answers) -> None:
     answers.raises.append(ValueError("no optimum"))
-    assert run_study(study(home), home=home, watcher=Listener()).result["status"] == "finished"
+    warning = "warned: no intervals: the answer could not be computed (ValueError: no optimum)"
+    for _ in range(2):  # the second run takes the conclusion over
+        listener = Listener()
+        assert run_study(study(home), home=home, watcher=listener).result.status == "finished"
+        assert listener.heard.count(warning) == 1
     store = TrialStore.open(home.store_url, "toy")
     assert store is not None and store.facts["answer_error"] == "ValueError: no optimum"
+    assert answers.made == 1
+
+
+def test_the_error_of_an_answer_is_forgotten_when_the_next_one_is_computed(home: Home, answers: Answers) -> None:
+    answers.raises.append(ValueError("no optimum"))
+    run_study(study(home), home=home, watcher=Listener())
+    listener = Listener()
+    run_study(study(home, budget={"trials": 4}), home=home, watcher=listener)
+    store = TrialStore.open(home.store_url, "toy")
+    assert store is not None and store.facts.answer_error is None and answers.made == 2
+    assert not any(text.startswith("warned") for text in listener.heard)
+
+
+def test_best_values_that_cannot_be_written_are_told_until_they_are(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: Any) -> None:
+        raise ValueError("no comment")
+
+    listener = Listener()
+    with monkeypatch.context() as patch:
+        patch.setattr("autotune.runs.finish.keep_best", fails)
+        run_study(study(home), home=home, watcher=listener)
+    assert listener.heard[-1] == "warned: the best values could not be written as files (ValueError: no comment)"
+    listener = Listener()
+    run_study(study(home, budget={"trials": 4}), home=home, watcher=listener)
+    store = TrialStore.open(home.store_url, "toy")
+    assert store is not None and store.facts.best_error is None
+    assert not any(text.startswith("warned") for text in listener.heard)
 
 
 def test_the_record_is_closed_by_who_does_not_wait_for_the_report(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +303,7 @@ def test_a_study_that_is_continued_runs_for_no_reason_yet(home: Home) -> None:
             store = TrialStore.open(home.store_url, "toy")
             assert store is not None
             result = build_result(store, home, live=being_run(home))
-            seen.append((result["status"], result["reason"]))
+            seen.append((result.status, result.reason))
 
     for budget in (1, 2):
         run_study(study(home, budget={"trials": budget}), home=home, watcher=Looks())
@@ -327,7 +360,7 @@ def test_the_run_id_is_kept_while_mlflow_is_away(home: Home, migrated: Path, mon
     home.folder.mkdir()
     shutil.copy(migrated, home.folder / "mlflow.db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    first = run_study(study(home, tracking={}), home=home, watcher=Listener()).result["mlflow"]
+    first = run_study(study(home, tracking={}), home=home, watcher=Listener()).result.as_dict()["mlflow"]
     assert first["run_id"] is not None
 
     def away(*arguments: Any, **named: Any) -> None:
@@ -336,10 +369,10 @@ def test_the_run_id_is_kept_while_mlflow_is_away(home: Home, migrated: Path, mon
     monkeypatch.setattr("autotune.tracking.writer.StudyRuns", away)
     outcome = run_study(study(home, tracking={}, budget={"trials": 4}), home=home, watcher=Listener())
     assert outcome.warning.startswith("MLflow lacks part of this study (ConnectionError: no answer)")
-    assert outcome.result["mlflow"] == first
+    assert outcome.result.as_dict()["mlflow"] == first
     elsewhere = {"experiment": "another"}
     outcome = run_study(study(home, tracking=elsewhere, budget={"trials": 4}), home=home, watcher=Listener())
-    assert outcome.result["mlflow"] == {**first, "experiment": "another", "run_id": None}
+    assert outcome.result.as_dict()["mlflow"] == {**first, "experiment": "another", "run_id": None}
 
 
 def test_the_live_record_goes_on_after_an_interruption(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,7 @@ def test_siemens_star_scale_is_not_known_and_the_rotation_is(tmp_path: Path, mon
     }
     (tmp_path / "study.yaml").write_text(json.dumps(study))
     result = run_study(load_study(tmp_path / "study.yaml"), home=Home(tmp_path / "home"), watcher=Quiet()).result
-    scale, rotation = (result["parameters"][name] for name in ("scan_scale", "scan_rotation"))
+    scale, rotation = (result.as_dict()["parameters"][name] for name in ("scan_scale", "scan_rotation"))
     assert scale["verdict"] == "correlated" and "free probe makes up for a change of scan_scale" in scale["note"]
     assert scale["interval"][0] < -8 and scale["interval"][1] > 8
     assert rotation["verdict"] == "identified"

@@ -225,7 +225,7 @@ def tuned(folder: Path, analytic: Analytic, seed: int, gradients: bool, known: b
         tuner.tell(trial, Evaluation(Status.COMPLETE, {"m": value}, gradient=slopes if gradients else {}))
     answer = find_answer(store, space, METRIC, seed=seed, again=analytic.again if known else None)
     assert answer is not None
-    parameters: dict[str, Any] = answer["parameters"]
+    parameters: dict[str, Any] = answer.as_dict()["parameters"]
     return parameters
 
 
