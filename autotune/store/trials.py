@@ -23,6 +23,7 @@ from autotune.store.facts import (
 from autotune.store.records import ASKED, EVALUATION, INTERRUPTED, TrialRecord, plain_evaluation, record_of
 
 if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
@@ -39,13 +40,19 @@ class TrialStore:
     @classmethod
     def open(cls, url: str, name: str) -> TrialStore | None:
         """The study called ``name``; None where there is none, or its creation was cut short. Creates nothing."""
+        database = database_of(url)
+        store = cls._load(database.open(), name) if database.exists() else None
+        return None if store is None or store._is_stub() else store
+
+    @classmethod
+    def _load(cls, storage: RDBStorage, name: str) -> TrialStore | None:
+        """The study called ``name``, which may be a stub; None where there is none."""
         import optuna
 
-        database = database_of(url)
-        if not database.exists() or name not in optuna.get_all_study_names(storage := database.open()):
+        try:
+            return cls(optuna.load_study(study_name=name, storage=storage))
+        except KeyError:
             return None
-        store = cls(optuna.load_study(study_name=name, storage=storage))
-        return None if store._is_stub() else store
 
     @classmethod
     def create(cls, url: str, name: str, metric: Metric, facts: Mapping[str, Any]) -> TrialStore:
@@ -53,10 +60,9 @@ class TrialStore:
         import optuna
 
         storage = database_of(url).open()
-        if name in optuna.get_all_study_names(storage):
-            earlier = cls(optuna.load_study(study_name=name, storage=storage))
-            if earlier._is_stub():
-                optuna.delete_study(study_name=name, storage=storage)
+        earlier = cls._load(storage, name)
+        if earlier is not None and earlier._is_stub():
+            optuna.delete_study(study_name=name, storage=storage)
         study = optuna.create_study(study_name=name, storage=storage, direction=metric.goal)
         store = cls(study)
         store._write(facts)
@@ -70,7 +76,9 @@ class TrialStore:
     @property
     def facts(self) -> StoredFacts:
         """A snapshot of what is kept about the study beside its trials; one read of the database."""
-        return StoredFacts(self.study.study_name, self.study.user_attrs)
+        # Study.user_attrs would copy all that is in them, too, which takes longer than to read them.
+        kept = self.study._storage.get_study_user_attrs(self.study._study_id)
+        return StoredFacts(self.study.study_name, dict(kept))
 
     def keep(self, **facts: Unpack[Facts]) -> None:
         """Keep facts about the study, one after the other in the order given."""
