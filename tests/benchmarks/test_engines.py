@@ -117,6 +117,7 @@ def test_a_column_gives_back_what_it_was_given() -> None:
     assert (shift.levels, kind.levels, kind.top) == ([], [0, 1, 2], 2)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # BoTorch's own
 def test_the_plain_botorch_loop_proposes_from_a_model_after_its_first_points() -> None:
     engine = BoTorch(SPACE.as_dict(), seed=0)

@@ -32,6 +32,7 @@ def executed(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "".join(output.get("text", "") for output in outputs if output.get("name") == "stdout")
 
 
+@pytest.mark.slow
 def test_embed_your_own_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     printed = executed("embed_your_own_function.ipynb", tmp_path, monkeypatch)
     assert "finished - " in printed

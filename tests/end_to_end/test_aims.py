@@ -6,6 +6,8 @@ import pytest
 
 from tests.end_to_end.studies import Place, autotune
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 SHIFT_AND_RATE = {"shift": {"low": -1, "high": 1}, "rate": {}, "tilt": 4, "passes": 5, "method": "fast"}
 
 

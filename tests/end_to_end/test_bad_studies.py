@@ -11,6 +11,8 @@ import pytest
 
 from autotune.cli.main import run_command_line
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 ROOT = Path(__file__).parents[2]
 GOOD = """\
 name: toy

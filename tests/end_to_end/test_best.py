@@ -20,6 +20,8 @@ from tests.autotune.results.example import documents
 from tests.autotune.toy import BareToyType, ToySettings
 from tests.end_to_end.studies import STUDY, Place, Quick, autotune
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 TEXT = """\
 name: toy
 description: a toy

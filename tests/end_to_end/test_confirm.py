@@ -11,6 +11,8 @@ import pytest
 from tests.end_to_end.studies import GATED, STUDY, Place, autotune, make_gate, wait_for_evaluation
 from tests.end_to_end.test_demo_like import STUDY as SMALL
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 
 def rows(out: str) -> dict[str, list[str]]:
     """First word of a line -> the other words."""

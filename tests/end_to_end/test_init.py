@@ -33,11 +33,11 @@ def data_of(path: Path) -> Any:
     return source.data
 
 
-def runs(study: str, place: Place) -> Mapping[str, Any]:
-    """Check the study and run one trial of it, as it is; its result."""
+def runs(study: str, place: Place, *options: str) -> Mapping[str, Any]:
+    """Check the study and run one trial of it, as it is but for the options; its result."""
     assert autotune("check", study) == 0
     off = ("--set", "tracking.enabled=false", "--set", "report=false")
-    assert autotune("run", study, "--trials", 1, "--quiet", *off) == 0
+    assert autotune("run", study, "--trials", 1, "--quiet", *off, *options) == 0
     return place.result(Path(study).stem)
 
 
@@ -97,7 +97,8 @@ def test_gaps_are_marked_and_asked_for(place: Place, gap: tuple[str, ...], capsy
     lines = text.splitlines(keepends=True)
     taken = [line.replace("# ", "", 1) if "# MISSING: " in line or "# geometry:" in line else line for line in lines]
     path.write_text("".join(taken))
-    assert runs("scan.yaml", place)["trials"]["finished"] == 1
+    quicker = ("--set", "execution.executor=inline")
+    assert runs("scan.yaml", place, *quicker)["trials"]["finished"] == 1
 
 
 def test_a_near_field_study_is_one_of_the_comments_away(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

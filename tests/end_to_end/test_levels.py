@@ -12,6 +12,8 @@ from autotune.study import load_study, plan_study
 from tests.end_to_end.studies import STUDY, Place, autotune, make_place
 from tests.end_to_end.test_demo_like import STUDY as SMALL
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 CHEAP: dict[str, Any] = SMALL | {
     "parameters": {"defocus": {"low": 0, "high": 250}, "iterations": 20},
     "search": {"sampler": "gp", "seed": 1, "fidelity": {"iterations": 3, "scan_fraction": 0.25}},

@@ -20,7 +20,10 @@ from autotune.tracking.registry import CalibratedParameter, calibration
 from tests.end_to_end.studies import Place, autotune
 
 # MLflow's own models use a loader strategy that SQLAlchemy 2.1 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("in_memory"),
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+]
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from autotune.report import write_report
 from tests.autotune.report.stored import SHIFT, TILT, keep_study, page_of
 from tests.end_to_end.studies import Place, autotune
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 

@@ -22,6 +22,8 @@ from autotune.store.records import TrialRecord
 from autotune.study import StudyFile
 from tests.end_to_end.studies import GATED, Place, autotune, make_gate
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 STUDY = GATED | {"execution": {"executor": "inline"}, "budget": {"trials": 3}}
 SPACE = Space((Dimension("shift", "angstrom", low=-2.0, high=2.0), Dimension("rate", low=1e-3, high=1.0, log=True)))
 
@@ -51,6 +53,7 @@ def study(place: Place) -> Place:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("on_disk")
 def test_a_copy_elsewhere_reproduces_the_best_trial_in_a_fresh_worker(
     study: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,8 @@ from autotune.store.leases import Lease
 from autotune.store.trials import TrialStore
 from tests.end_to_end.studies import STUDY, Place, autotune
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 PARAMETER = {
     "best", "estimate", "interval", "interval_of", "level", "unit", "kind", "verdict", "note", "choices", "sensitivity",
 }  # fmt: skip

@@ -18,6 +18,8 @@ from tests.autotune.results.example import CONFIRMATION
 from tests.autotune.toy import BareToyType, ToySettings
 from tests.end_to_end.studies import STUDY, Place, Quick, autotune
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 SCALE = 1e-8
 
 

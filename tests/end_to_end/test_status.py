@@ -19,6 +19,8 @@ from autotune.store.records import TrialRecord
 from autotune.store.trials import TrialStore, study_names
 from tests.end_to_end.studies import GATED, STUDY, Place, autotune, make_gate, wait_for_evaluation
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     assert autotune(*arguments) == 0
@@ -230,6 +232,7 @@ def test_compare_prints_and_changes_nothing(place: Place, capsys: pytest.Capture
     assert autotune("compare", "toy", "nix") == 2
 
 
+@pytest.mark.usefixtures("on_disk")
 def test_a_home_that_is_none_and_a_store_that_is_damaged_are_bad_input(
     place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,8 @@ from autotune.tracking import MeasuredData, StudyFacts
 from tests.end_to_end.studies import Place, autotune
 from tests.end_to_end.test_run import recorded
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 
 def test_what_an_absent_server_missed_is_recorded_later_and_once(
     place: Place, migrated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -50,6 +52,7 @@ def test_what_an_absent_server_missed_is_recorded_later_and_once(
     assert {"best.yaml", "environment.json", "study.yaml"} <= kept
 
 
+@pytest.mark.usefixtures("on_disk")
 def test_the_curves_go_on_past_a_trial_whose_process_was_killed(
     place: Place, migrated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +75,7 @@ def test_the_curves_go_on_past_a_trial_whose_process_was_killed(
     assert [point.step for point in history] == [0, 2, 3]
 
 
+@pytest.mark.usefixtures("on_disk")
 def test_a_copy_elsewhere_leaves_the_studys_own_place_alone(
     place: Place, migrated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,8 @@ from tests.autotune.report.stored import PASSES, RATE, SHIFT, TILT, keep_study, 
 from tests.autotune.results.example import CONFIRMATION
 from tests.end_to_end.studies import STUDY, Place, autotune, make_place
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 NAMED, PLAIN = "quux", "1"
 DIMENSIONS = (SHIFT, TILT, RATE, PASSES)
 

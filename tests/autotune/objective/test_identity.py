@@ -15,6 +15,8 @@ from tests.autotune.mlflow_snapshot import snapshot
 from tests.autotune.toy import BareToyType, Toy, ToySettings
 from tests.end_to_end.studies import STUDY, Place, autotune, make_place
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 
 class Identified(Toy):
     """A toy whose file is its measurement; its summary shows no hash, or another text in its place."""

@@ -28,6 +28,8 @@ from autotune.results.document import Sensitivity, StudyResult
 from autotune.store.trials import TrialStore
 from tests.autotune.report.stored import CONSISTENCY, ERROR, METHOD, RATE, SHIFT, TILT, keep_study
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyData, TrialStore]:

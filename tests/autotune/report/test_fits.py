@@ -15,6 +15,8 @@ from autotune.report.data import StudyData, read_study
 from autotune.report.reconstructions import Gallery, draw_view
 from tests.autotune.report.stored import SHIFT, TILT, keep_study
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 Drawn = list[tuple[View, tuple[float, float], tuple[float, float]]]
 
 

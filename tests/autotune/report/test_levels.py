@@ -22,6 +22,8 @@ from autotune.report.sections import all_sections
 from autotune.report.tables import every_trial
 from tests.autotune.report.stored import CONSISTENCY, ERROR, SHIFT, TILT, keep_study
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 CHEAP = range(3, 9)
 LIMIT = {"metric": "error", "above": -1.0, "below": None}
 BREAKS = 10

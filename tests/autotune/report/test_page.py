@@ -33,6 +33,8 @@ from tests.autotune.report.stored import (
 )
 from tests.autotune.results.example import CONFIRMATION
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Any], Path, str]:

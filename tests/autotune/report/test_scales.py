@@ -19,6 +19,8 @@ from autotune.report.slices import Cuts, cut
 from autotune.report.style import as_svg
 from tests.autotune.report.stored import ERROR, RATE, SHIFT, TILT, keep_study, page_of, times
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 TINY = 1e-8
 NARROW = dataclasses.replace(RATE, low=0.02, high=0.3)
 

@@ -24,6 +24,8 @@ from autotune.store.leases import Lease
 from autotune.store.trials import TrialStore
 from autotune.study import StudyFile, load_study
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 LOG: list[tuple[Any, ...]] = []
 """Every evaluation of :class:`Parabola` in this process: kind, shift, seed, noise seed."""
 

@@ -19,6 +19,8 @@ from autotune.results.build import build_result, software
 from autotune.results.overview import summary
 from autotune.store.trials import TrialStore
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 SPACE = Space(
     (
         Dimension("defocus", "angstrom", low=0.0, high=9.0),

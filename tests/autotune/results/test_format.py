@@ -20,6 +20,8 @@ from autotune.results.posterior import Answer
 from autotune.store.trials import TrialStore
 from tests.autotune.results.example import ANSWER, CONFIRMATION, documents, earlier, example, untouched
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 STORED = documents()
 STUDIES = (example, untouched, earlier)
 

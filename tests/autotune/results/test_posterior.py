@@ -21,6 +21,8 @@ from autotune.store.records import LEVEL
 from autotune.store.trials import TrialStore
 from autotune.surrogate.propose.first_points import sobol
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 SPACE = Space(
     (
         Dimension("shift", "angstrom", low=-2.0, high=2.0),

@@ -17,6 +17,8 @@ from autotune.store.locks import exclusive
 from autotune.store.trials import TrialStore
 from tests.autotune.runs.test_run import Listener, study
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 WAITS = "paused: another run of this study is computing the answer"
 
 

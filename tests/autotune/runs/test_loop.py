@@ -14,6 +14,8 @@ from autotune.runs.run import run_study
 from autotune.store.trials import TrialStore
 from tests.autotune.runs.test_run import Listener, study, trials, values
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 
 @pytest.mark.parametrize("method", ["claim", "suggest"])
 def test_a_trial_that_the_store_recorded_without_answering_is_asked_anew(

@@ -24,6 +24,8 @@ from autotune.store.trials import TrialStore
 from autotune.study import StudyFile, load_study
 from autotune.tracking.record import Record
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 STUDY: dict[str, Any] = {
     "name": "toy",
     "objective": {"name": "tests.autotune.toy:toy", "iterations": 2},

@@ -17,6 +17,8 @@ from autotune.search.tuner import Search, Trial, Tuner
 from autotune.store.trials import TrialStore
 from tests.autotune.conditional import SPACE, gradient, value
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 METRIC = Metric("consistency", "maximize")
 WITHOUT_GRADIENTS = [name for name, kind in KINDS.items() if not kind.needs_gradients]  # which has tests of its own
 STARTUP = {name: 4 for name in TAKES_STARTUP}

@@ -15,6 +15,8 @@ from autotune.problem.space import Dimension, Space
 from autotune.search.tuner import Search, Tuner
 from autotune.store.trials import TrialStore
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 SPACE = Space(
     (
         Dimension("x", low=-1.0, high=3.0),

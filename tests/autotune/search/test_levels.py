@@ -20,6 +20,8 @@ from autotune.store.records import TrialRecord
 from autotune.store.trials import TrialStore
 from autotune.study.blocks.budget import BudgetSpec
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 METRIC = Metric("m", "maximize")
 TOP = np.array([0.37, 0.71, 0.52])
 SPACE = Space(tuple(Dimension(f"x{i}", differentiable=True) for i in range(3)))

@@ -14,6 +14,8 @@ from autotune.problem.space import Dimension, Floats, Space
 from autotune.search.tuner import Search, Trial, Tuner
 from autotune.store.trials import TrialStore
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 METRIC = Metric("m", "maximize")
 
 

@@ -17,6 +17,8 @@ from autotune.search.tuner import Search, Trial, Tuner
 from autotune.store.records import TrialRecord
 from autotune.store.trials import TrialStore
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 SPACE = Space((Dimension("shift", "angstrom", low=-2.0, high=2.0),))
 ITERATIONS = 10
 PRUNERS = [name for name in get_args(Pruner) if name != "none"]

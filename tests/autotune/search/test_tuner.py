@@ -15,6 +15,8 @@ from autotune.search.tuner import Search, Trial, Tuner
 from autotune.store.records import TrialRecord, best_of
 from autotune.store.trials import TrialStore
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 METRIC = Metric("consistency", "maximize")
 SPACE = Space((Dimension("shift", "angstrom", low=-2.0, high=2.0), Dimension("rate", low=1e-3, high=1.0, log=True)))
 STATED = Space((Dimension("shift", "angstrom", low=-2.0, high=2.0, initial=0.5), SPACE.dimensions[1]))

@@ -9,6 +9,8 @@ import pytest
 from autotune.tracking.lead import Lead
 from tests.autotune.tracking.company import Company
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 
 @pytest.fixture
 def company(tmp_path: Path) -> Company:

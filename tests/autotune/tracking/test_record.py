@@ -13,6 +13,8 @@ from autotune.tracking import Closing, RecorderReport, StudyFacts
 from autotune.tracking.record import Record
 from tests.autotune.tracking.company import METRIC, Company
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 
 class FakeRecorder:
     """Keeps what it is told; ``run_id`` is what MLflow would answer."""

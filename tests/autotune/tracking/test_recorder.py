@@ -34,7 +34,10 @@ from autotune.tracking.trial_runs import TrialRuns
 from tests.autotune.mlflow_snapshot import snapshot
 
 # MLflow's own models use a loader strategy that SQLAlchemy 2.1 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("in_memory"),
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+]
 
 BEGIN = datetime(2026, 3, 1, 12, 0, 0)
 CONSISTENCY = Metric("consistency", "maximize")

@@ -18,6 +18,8 @@ from autotune.tracking.tags import study_hash
 from tests.autotune.mlflow_snapshot import snapshot
 from tests.end_to_end.studies import GATED, STUDY, Place, autotune, make_gate, make_place
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 
 @pytest.fixture
 def place(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Place:

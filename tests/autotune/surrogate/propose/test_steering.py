@@ -144,6 +144,7 @@ def test_a_limit_on_a_metric_that_nothing_reports_leaves_the_search_running(url:
     assert len(run(made, 6, narrow)) == 6 and made.best is None
 
 
+@pytest.mark.slow
 def test_seconds_turn_the_search_to_where_trials_are_quick(url: str, tmp_path: Path) -> None:
     # Two equal peaks; trials at one take a hundred times as long.
     def evaluate(values: Mapping[str, Value]) -> Evaluation:
