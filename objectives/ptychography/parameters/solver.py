@@ -38,9 +38,10 @@ def solver_parameters(probe: str, pixels: int) -> tuple[Parameter, ...]:
         whole("iterations", 20, 10, 100, 1, 10_000, "passes over all patterns", cheaper="lower"),
         choice(
             "loss",
-            "intensity",
-            ("intensity", "amplitude", "poisson"),
-            "the discrepancy that is minimised; solvers without this setting work on amplitudes",
+            "auto",
+            ("auto", "intensity", "amplitude", "poisson"),
+            "the discrepancy that is minimised (auto: intensity with L-BFGS, poisson with Adam); solvers without this "
+            "setting work on amplitudes",
             _unused("loss"),
         ),
         choice(
@@ -48,7 +49,14 @@ def solver_parameters(probe: str, pixels: int) -> tuple[Parameter, ...]:
         ),
         whole("probe_start", 0, 0, 20, 0, 10_000, "iterations before a refined probe starts to change", _HELD),
         whole("probe_modes", 1, 1, 6, 1, 32, "incoherent modes of a refined probe", _HELD),
-        whole("batch_size", batch, 4, 128, 1, 100_000, "neighbouring patterns per update", _unused("batch_size")),
+        whole("batch_size", batch, 4, 128, 1, 100_000, "patterns per update", _unused("batch_size")),
+        choice(
+            "batches",
+            "interleaved",
+            ("interleaved", "random", "compact"),
+            "which patterns make a batch: spread evenly, at random, or neighbours",
+            _unused("batches"),
+        ),
         step(
             "object_step",
             0.5,
@@ -67,18 +75,18 @@ def solver_parameters(probe: str, pixels: int) -> tuple[Parameter, ...]:
         ),
         step(
             "object_learning_rate",
-            0.005,
+            0.05,
             1e-3,
             0.2,
-            "Adam's step of the object (its amplitude is about 1)",
+            "Adam's first steps of the object (its amplitude is about 1)",
             _unused("object_learning_rate"),
         ),
         step(
             "probe_learning_rate",
-            0.03,
+            0.02,
             1e-3,
             0.2,
-            "Adam's step of the probe, over its rms spectrum",
+            "Adam's first steps of the probe, over its rms spectrum",
             _unused("probe_learning_rate") + _HELD,
         ),
         step(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from objectives.ptychography.model.kernels.protocol import Loss
+from objectives.ptychography.solvers.batches import Batches
 
 
 @dataclass(frozen=True)
@@ -15,10 +17,11 @@ class SolverOptions:
     Attributes:
         solver: a key of :data:`objectives.ptychography.solvers.table.SOLVERS`.
         iterations: passes over all patterns; of a solver of all patterns at once, its steps.
-        loss: the discrepancy that is minimised, where the solver can minimise more than one.
+        loss: the discrepancy that is minimised, where the solver can minimise more than one; ``auto``: its own choice.
         refine_probe: whether the probe is an unknown too.
         probe_start: iterations with the probe held fixed before it is refined.
-        batch_size: neighbouring patterns per update.
+        batch_size: patterns per update.
+        batches: how the patterns of a batch are chosen.
         object_step, probe_step: share of the best step that is made.
         object_learning_rate, probe_learning_rate: Adam's.
         preconditioner_floor: least illumination assumed, as a fraction of the highest.
@@ -29,10 +32,11 @@ class SolverOptions:
 
     solver: str
     iterations: int
-    loss: Loss
+    loss: Loss | Literal["auto"]
     refine_probe: bool
     probe_start: int
     batch_size: int
+    batches: Batches
     object_step: float
     probe_step: float
     object_learning_rate: float
@@ -51,6 +55,10 @@ class SolverOptions:
         names = {field.name for field in fields(cls)}
         stated = {name: value for name, value in values.items() if name in names}
         return cls(**{**absent, **stated, "refine_probe": values["probe"] == "refined"})  # type: ignore[arg-type]
+
+    def loss_or(self, own: Loss) -> Loss:
+        """The loss that is stated, or the solver's ``own``."""
+        return own if self.loss == "auto" else self.loss
 
     def refines_probe(self, iteration: int) -> bool:
         """Whether the probe changes in ``iteration`` (0 is the first)."""

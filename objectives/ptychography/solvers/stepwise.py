@@ -9,7 +9,7 @@ import torch
 
 from objectives.ptychography.model.forward import Batch
 from objectives.ptychography.model.misfit import Misfit
-from objectives.ptychography.solvers.batches import compact_batches
+from objectives.ptychography.solvers.batches import batches_of
 from objectives.ptychography.solvers.modes import orthogonal
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.penalties import penalised, proximal
@@ -36,12 +36,12 @@ MakeStep = Callable[[Misfit, State, SolverOptions], Step]
 def solve_stepwise(
     misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int, make_step: MakeStep
 ) -> State:
-    """Go through compact batches in random order, ``options.iterations`` times."""
+    """Go through all batches in random order, ``options.iterations`` times."""
     state = State(state.transmission.clone(), state.spectra.clone(), state.moved.clone())
     # A withheld pattern has no gradient, but would dilute those of the other patterns in its batch.
     seen = misfit.data.seen
-    among = compact_batches(misfit.model.scene.positions.detach()[seen], options.batch_size)
-    groups = [seen[group] for group in among]
+    positions, footprint = misfit.model.scene.positions.detach()[seen], misfit.model.layout.detector_shape
+    groups = [seen[group] for group in batches_of(positions, options.batch_size, options.batches, footprint, seed)]
     batches = [misfit.model.batch(group) for group in groups]
     random = torch.Generator().manual_seed(seed)
     step = make_step(misfit, state, options)

@@ -60,7 +60,8 @@ class Solver:
 
 
 _HERE = "objectives.ptychography.solvers.algorithms"
-_STEPPING = frozenset({"batch_size", "object_step", "probe_step"})
+_BATCHES = frozenset({"batch_size", "batches"})
+_STEPPING = _BATCHES | {"object_step", "probe_step"}
 
 SOLVERS: dict[str, Solver] = {
     solver.name: solver
@@ -92,7 +93,7 @@ SOLVERS: dict[str, Solver] = {
         Solver(
             "adam",
             f"{_HERE}.adam:solve_adam",
-            frozenset({"loss", "batch_size", "object_learning_rate", "probe_learning_rate"}),
+            _BATCHES | {"loss", "object_learning_rate", "probe_learning_rate"},
             "Adam on batches of patterns",
         ),
     )

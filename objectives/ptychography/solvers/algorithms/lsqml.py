@@ -1,6 +1,6 @@
 """LSQ-ML: least-squares maximum likelihood (Odstrcil, Menzel and Guizar-Sicairos, Opt. Express 26, 3108 (2018)).
 
-For every compact batch the gradients of the patterns are combined into one direction for the object (over the summed
+For every batch the gradients of the patterns are combined into one direction for the object (over the summed
 illumination, eq. 24 there) and one for the probe; then each pattern gets its own best step along both, the solution of
 a 2 x 2 linear least-squares problem (eq. 23), and the batch's update weighs them by illumination. Multislice: the
 difference of the exit waves is carried back slice by slice, as in Chen et al., Science 372, 826 (2021), each slice with

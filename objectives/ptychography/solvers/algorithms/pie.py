@@ -1,4 +1,4 @@
-"""ePIE and rPIE, a batch of neighbouring patterns at a time, multislice and mixed-state.
+"""ePIE and rPIE, a batch of patterns at a time, multislice and mixed-state.
 
 The exit wave is replaced by the one with the measured amplitude; object and probe follow by a step along the gradient
 of the distance between the two, over the summed intensity of the other. ePIE divides by the largest intensity (Maiden
