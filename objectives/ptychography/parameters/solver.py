@@ -98,6 +98,16 @@ def solver_parameters(probe: str, pixels: int) -> tuple[Parameter, ...]:
             _unused("preconditioner_floor"),
             maximum=1.0,
         ),
+        whole(
+            "patience",
+            0,
+            1,
+            10,
+            0,
+            10_000,
+            "end after so many iterations without a better likelihood of 2.5 % of the counts, which the solver keeps "
+            "from itself, and take the best state; 0: fit all counts, to the last iteration",
+        ),
         weight("smoothness", "weight of the squared differences between neighbouring object pixels"),
         weight("sparsity", "weight of the object's difference from vacuum, in absolute value"),
     )

@@ -27,6 +27,7 @@ class SolverOptions:
         preconditioner_floor: least illumination assumed, as a fraction of the highest.
         position_step: share of the best move of a scan position that is made; 0 leaves them where they are.
         position_start: iterations before positions start to move.
+        patience: iterations without a better likelihood of counts that the solver withholds, before it ends; 0: all.
         smoothness, sparsity, slice_smoothness: weights of the penalties.
     """
 
@@ -44,6 +45,7 @@ class SolverOptions:
     preconditioner_floor: float
     position_step: float
     position_start: int
+    patience: int
     smoothness: float
     sparsity: float
     slice_smoothness: float

@@ -10,6 +10,7 @@ import torch
 from objectives.ptychography.model.forward import Batch
 from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.solvers.batches import batches_of
+from objectives.ptychography.solvers.early_stop import EarlyStop
 from objectives.ptychography.solvers.modes import orthogonal
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.penalties import penalised, proximal
@@ -37,6 +38,8 @@ def solve_stepwise(
     misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int, make_step: MakeStep
 ) -> State:
     """Go through all batches in random order, ``options.iterations`` times."""
+    early_stop = EarlyStop(misfit, options)
+    misfit = early_stop.misfit
     state = State(state.transmission.clone(), state.spectra.clone(), state.moved.clone())
     # A withheld pattern has no gradient, but would dilute those of the other patterns in its batch.
     seen = misfit.data.seen
@@ -57,8 +60,10 @@ def solve_stepwise(
             state.transmission = proximal(state.transmission, options, step.share(len(batches)))
         if refine_probe and len(state.spectra) > 1:
             state.spectra = orthogonal(state.spectra)
-        state.squared_residuals.append(squared)
-        if not report(iteration + 1, squared):
+        state.squared_residuals.append(squared * early_stop.scale)
+        if not report(iteration + 1, state.squared_residuals[-1]):
             state.stopped = True
             break
-    return state
+        if not early_stop(state):
+            break
+    return early_stop.best(state)

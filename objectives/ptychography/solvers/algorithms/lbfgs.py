@@ -21,6 +21,7 @@ from torch import Tensor
 
 from objectives.ptychography.model.kernels.protocol import Loss
 from objectives.ptychography.model.misfit import Misfit, loss_scale
+from objectives.ptychography.solvers.early_stop import EarlyStop
 from objectives.ptychography.solvers.modes import orthogonal
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.penalties import penalised, penalty
@@ -38,12 +39,15 @@ def solve_lbfgs(misfit: Misfit, state: State, options: SolverOptions, report: Re
 
     The loss is minimised in stages: over the object alone, then with probe or positions, then with both.
     """
+    early_stop = EarlyStop(misfit, options)
     changes = {options.probe_start if options.refine_probe else 0}
     changes |= {options.position_start if options.position_step > 0 else 0, 0, options.iterations}
     borders = sorted(change for change in changes if change <= options.iterations)
     for begin, end in pairwise(borders):
-        if not state.stopped:
-            state = _minimise(misfit, state, options, end - begin, _Unknowns.at(options, begin), report)
+        if not (state.stopped or early_stop.ended):
+            unknowns = _Unknowns.at(options, begin)
+            state = _minimise(early_stop.misfit, state, options, end - begin, unknowns, report, early_stop)
+    state = early_stop.best(state)
     if options.refine_probe and len(state.spectra) > 1:
         state.spectra = orthogonal(state.spectra)
     return state
@@ -145,7 +149,13 @@ def _curvature(misfit: Misfit, options: SolverOptions) -> float:
 
 
 def _minimise(
-    misfit: Misfit, state: State, options: SolverOptions, iterations: int, unknowns: _Unknowns, report: Report
+    misfit: Misfit,
+    state: State,
+    options: SolverOptions,
+    iterations: int,
+    unknowns: _Unknowns,
+    report: Report,
+    early_stop: EarlyStop | None = None,
 ) -> State:
     variables = _Variables(misfit, state, unknowns, options)
     # The scaling needs value and gradient at the start; SciPy's first evaluation is there, too, and takes these.
@@ -168,9 +178,12 @@ def _minimise(
 
     def after_iteration(intermediate_result: OptimizeResult) -> None:
         nonlocal stopped
-        done.append(latest)  # a line search ends with the evaluation of the point that it accepts
+        # A line search ends with the evaluation of the point that it accepts.
+        done.append(latest if early_stop is None else latest * early_stop.scale)
         if not report(len(done), done[-1]):
             stopped = True
+            raise StopIteration
+        if early_stop is not None and early_stop.watching and not early_stop(variables.unpack(intermediate_result.x)):
             raise StopIteration
 
     result = minimize(
