@@ -97,7 +97,7 @@ def _probe(settings: SimulationSettings, truth: dict[str, float], window: float,
     sampling = settings.angular_sampling_mrad / _OVERSAMPLING
     return library("abtem").Probe(
         # abTEM lets the amplitude fall linearly over one pixel, so the open disk is 1/6 pixel smaller than stated.
-        semiangle_cutoff=settings.semi_convergence_mrad + sampling / 6,
+        semiangle_cutoff=truth["convergence_angle"] + sampling / 6,
         extent=window,
         gpts=gpts,
         energy=1e3 * settings.energy_kev,

@@ -1,7 +1,9 @@
 """The engine ``direct``: a thin monolayer evaluated analytically at every scan position.
 
-Unlike the forward model it has no sub-pixel ramps and no pixelated object, and its window is three times as wide as the
-detector's; so agreement between the two is a test of both.
+Unlike the forward model it has no sub-pixel ramps and no pixelated object, its window is four times as wide as the
+detector's, so that a detector pixel is made of 4 x 4 points of the pattern, and its real-space pixel is half as wide,
+so that scattering beyond the detector is lost and does not come back at the other side. So agreement between the two is
+a test of both.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from objectives.diffraction.data.radiation import wavelength_angstrom
 from objectives.ptychography.simulation.instrument import (
@@ -22,12 +25,17 @@ from objectives.ptychography.simulation.instrument import (
 )
 from objectives.ptychography.simulation.settings import SimulationSettings
 
-_OVERSAMPLING = 3
+_OVERSAMPLING = 4
+_BEYOND_DETECTOR = 2
+"""Highest frequency of the exit wave over that of the detector's edge."""
 _LATTICE_ANGSTROM = 3.19
 _ATOMS = ((0.0, 0.9), (1 / 3, 0.45))
 """Sites of the rectangular cell (fraction along its long side), peak phase in rad: a heavy and a light column."""
 _COLUMN_WIDTH_ANGSTROM = 0.45
+_REACH_ANGSTROM = 5 * _COLUMN_WIDTH_ANGSTROM
 _VACANCY_FRACTION = 0.08
+_RUN = 48
+"""Points of a grid along each axis whose phase is summed at once, over the atoms near them."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +70,27 @@ class Specimen:
         return cls(where[keep], peak[keep])
 
     def transmission(self, y: Floats, x: Floats) -> NDArray[np.complex128]:
-        """exp(i phase) on the grid y (rows,), x (columns,) in angstrom. Gaussians are separable: two matrix factors."""
-        near_y = np.abs(self.sites[:, 0] - y.mean()) < np.ptp(y) / 2 + 4 * _COLUMN_WIDTH_ANGSTROM
-        near_x = np.abs(self.sites[:, 1] - x.mean()) < np.ptp(x) / 2 + 4 * _COLUMN_WIDTH_ANGSTROM
-        near = near_y & near_x
-        spread = 2 * _COLUMN_WIDTH_ANGSTROM**2
-        rows = np.exp(-((y[:, None] - self.sites[near, 0]) ** 2) / spread) * self.phases[near]
-        columns = np.exp(-((x[:, None] - self.sites[near, 1]) ** 2) / spread)
-        transmission: NDArray[np.complex128] = np.exp(1j * (rows @ columns.T))
+        """exp(i phase) on the grid y (rows,), x (columns,) in angstrom, both ascending."""
+        phase = np.zeros((len(y), len(x)))
+        for rows in _runs(len(y)):
+            in_rows = self._near(0, y[rows])
+            for columns in _runs(len(x)):
+                near = in_rows[self._near(1, x[columns], in_rows)]
+                # A Gaussian is separable: the sum over atoms is the product of two matrices.
+                along_y = _gaussian(y[rows, None] - self.sites[near, 0]) * self.phases[near]
+                phase[rows, columns] = along_y @ _gaussian(x[columns, None] - self.sites[near, 1]).T
+        transmission: NDArray[np.complex128] = np.cos(phase) + 1j * np.sin(phase)
         return transmission
+
+    def _near(self, axis: int, along: Floats, among: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Indices, into ``among`` where given, of the atoms whose columns reach the points ``along`` an axis."""
+        at = self.sites[:, axis] if among is None else self.sites[among, axis]
+        return np.flatnonzero((at > along[0] - _REACH_ANGSTROM) & (at < along[-1] + _REACH_ANGSTROM))
 
     def phase(self, y: Floats, x: Floats) -> Floats:
         """Phase shift in rad at any points, y and x of one shape (rows, columns), rising along both axes."""
         total = np.zeros(y.shape)
-        reach, spread = 5 * _COLUMN_WIDTH_ANGSTROM, 2 * _COLUMN_WIDTH_ANGSTROM**2
+        reach, spread = _REACH_ANGSTROM, 2 * _COLUMN_WIDTH_ANGSTROM**2
         for (at_y, at_x), peak in zip(self.sites, self.phases, strict=True):
             rows = np.flatnonzero((y.max(axis=1) > at_y - reach) & (y.min(axis=1) < at_y + reach))
             columns = np.flatnonzero((x.max(axis=0) > at_x - reach) & (x.min(axis=0) < at_x + reach))
@@ -97,13 +112,12 @@ def expected_patterns(settings: SimulationSettings, random: np.random.Generator)
     drawn = _Drawn.of(settings, random)
     wavelength = wavelength_angstrom("electron", settings.energy_kev)
     detector, grid = drawn.detector, drawn.grid
-    probe = _probe(settings, drawn.truth, len(grid), 1 / detector.window, wavelength)
+    probe = _probe(drawn.truth, len(grid), 1 / detector.window, wavelength).astype(np.complex64)
     expected = np.empty((len(drawn.positions), detector.pixels, detector.pixels))
     for index, (y, x) in enumerate(drawn.positions):
-        wave = probe * drawn.specimen.transmission(grid + y, grid + x)
-        expected[index] = detector.record(
-            np.abs(np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(wave), norm="ortho"))) ** 2
-        )
+        # The phase of a spectrum does not matter on the detector, so the wave need not be moved to the corner.
+        wave = probe * drawn.specimen.transmission(grid + y, grid + x).astype(np.complex64)
+        expected[index] = detector.record(np.abs(fft.fftshift(fft.fft2(wave, norm="ortho"))) ** 2)
     source = "simulated 4D-STEM of a monolayer with vacancies"
     return DirectExperiment(expected, drawn.stated, drawn.truth, source, drawn.specimen)
 
@@ -139,24 +153,35 @@ class _Drawn:
         stated = stated_positions(settings)
         positions = true_positions(stated, truth)
         detector = Detector.of(settings, truth, _OVERSAMPLING)
-        # The window in real space; its reciprocal pixel is a third of the detector's.
-        window = _OVERSAMPLING * settings.detector_pixels
+        window = _OVERSAMPLING * _BEYOND_DETECTOR * settings.detector_pixels
         grid = np.asarray((np.arange(window) - window // 2) * (detector.window / window), np.float64)
         half_width = float(np.abs(positions).max() + grid.max() + 2)
         return cls(truth, stated, positions, detector, grid, Specimen.monolayer(half_width, random))
 
 
-def _probe(
-    settings: SimulationSettings, truth: dict[str, float], window: int, frequency: float, wavelength: float
-) -> NDArray[np.complex128]:
-    """The probe in real space, centred in the window, unit total intensity. Angles in rad, C3 in angstrom."""
+def _runs(points: int) -> list[slice]:
+    """Runs of neighbours that together are all points of an axis."""
+    return [slice(first, min(first + _RUN, points)) for first in range(0, points, _RUN)]
+
+
+def _gaussian(distance: Floats) -> Floats:
+    """Profile of a column at a distance in angstrom, 1 at 0."""
+    profile: Floats = np.exp(-(distance**2) / (2 * _COLUMN_WIDTH_ANGSTROM**2))
+    return profile
+
+
+def _probe(truth: dict[str, float], window: int, frequency: float, wavelength: float) -> NDArray[np.complex128]:
+    """The probe in real space, centred in the window, unit total intensity. Angles in rad, C3 in angstrom.
+
+    Of a pixel of the spectrum that the aperture's edge cuts, the open part counts.
+    """
     k = (np.arange(window) - window // 2) * frequency
     ky, kx = np.meshgrid(k, k, indexing="ij")
     theta, azimuth = wavelength * np.hypot(ky, kx), np.arctan2(ky, kx)
     c12, phi12 = truth["astigmatism"], np.deg2rad(truth["astigmatism_angle"])
     quadratic = (-truth["defocus"] + c12 * np.cos(2 * (azimuth - phi12))) * theta**2 / 2
     chi = 2 * np.pi / wavelength * (quadratic + truth["spherical_aberration"] * 1e4 * theta**4 / 4)
-    edge = settings.semi_convergence_mrad * 1e-3
+    edge = truth["convergence_angle"] * 1e-3
     aperture = np.sqrt(np.clip((edge - theta) / (wavelength * frequency) + 0.5, 0, 1))
     wave = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(aperture * np.exp(-1j * chi))))
     probe: NDArray[np.complex128] = wave / np.sqrt((np.abs(wave) ** 2).sum())

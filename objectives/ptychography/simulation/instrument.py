@@ -2,7 +2,7 @@
 
 The code that reconstructs is not used here, on purpose: the finely sampled intensity of a diffraction pattern is
 interpolated by splines at the place where each detector pixel really looks, with the Jacobian of the map, and
-integrated over the pixel's area.
+integrated over the pixel's area. The detector's blur is a Gaussian convolution before that integration.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Experiment:
 
 
 def draw_truth(settings: SimulationSettings, random: np.random.Generator) -> dict[str, float]:
-    """The true mismatch: stated values, or values drawn uniformly from stated ranges; else the specimen's, or 0.
+    """The true mismatch: stated values, or values drawn uniformly from stated ranges; else the nominal ones, or 0.
 
     A thickness that is stated nowhere is absent: the specimen's file decides.
     """
-    truth = dict.fromkeys(MISMATCH, 0.0)
+    truth = dict.fromkeys(MISMATCH, 0.0) | {"convergence_angle": settings.semi_convergence_mrad}
     if settings.specimen is not None:
         truth |= {"tilt_y": settings.specimen.tilt_y, "tilt_x": settings.specimen.tilt_x}
         if settings.specimen.thickness_angstrom is not None:
@@ -83,6 +83,7 @@ class Detector:
         oversampling: pixels of the fine pattern along a detector pixel; the exit wave's window is as many times wider.
         pixels: number of pixels along each side.
         frequency: stated width of a pixel, 1/angstrom.
+        blur: standard deviation of the detector's Gaussian point spread function, in pixels.
     """
 
     looks: Floats
@@ -90,6 +91,7 @@ class Detector:
     oversampling: int
     pixels: int
     frequency: float
+    blur: float = 0.0
 
     @classmethod
     def of(cls, settings: SimulationSettings, truth: dict[str, float], oversampling: int) -> Detector:
@@ -101,7 +103,8 @@ class Detector:
         looks = np.einsum("ij,jyx->iyx", np.linalg.inv(matrix), np.stack([y, x]))
         frequency = settings.angular_sampling_mrad * 1e-3 / wavelength_angstrom("electron", settings.energy_kev)
         # One detector pixel covers oversampling^2 pixels of the fine grid, over the determinant of the map.
-        return cls(looks, float(oversampling**2 / np.linalg.det(matrix)), oversampling, n, frequency)
+        area = float(oversampling**2 / np.linalg.det(matrix))
+        return cls(looks, area, oversampling, n, frequency, truth["detector_blur"])
 
     @property
     def window(self) -> float:
@@ -117,6 +120,9 @@ class Detector:
         """
         at = self.oversampling * self.looks + len(fine) // 2
         seen = ndimage.map_coordinates(fine, at, order=3, mode="constant", output=np.float64)
+        if self.blur > 0:
+            spectrum = ndimage.fourier_gaussian(np.fft.rfft2(seen), self.blur * _PARTS_OF_PIXEL, n=seen.shape[1])
+            seen = np.fft.irfft2(spectrum, s=seen.shape)
         parts = seen.reshape(self.pixels, _PARTS_OF_PIXEL, self.pixels, _PARTS_OF_PIXEL)
         recorded: Floats = np.maximum(self.area * parts.mean(axis=(1, 3)), 0)
         return recorded

@@ -31,9 +31,8 @@ def expected_patterns(settings: SimulationSettings, random: np.random.Generator)
     truth = {"tilt_y": 0.0, "tilt_x": 0.0} | draw_truth(settings, random)
     measurement = _empty(settings)
     held = {name: torch.tensor(value, dtype=torch.float64) for name, value in truth.items()}
-    held["convergence_angle"] = torch.tensor(settings.semi_convergence_mrad, dtype=torch.float64)
     # The patterns are fractions of the beam here; the background is added with the counts.
-    held["background"] = torch.zeros((), dtype=torch.float64)
+    held |= {"background": torch.zeros((), dtype=torch.float64), "pixel_fill": torch.ones((), dtype=torch.float64)}
     scene = build_scene(measurement, held, settings.slices)
     if scene.spectrum is None:
         raise ValueError("a simulated measurement has a lens")  # _empty gives it one

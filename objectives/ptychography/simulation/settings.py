@@ -32,8 +32,11 @@ MISMATCH = (
     "scan_scale",
     "scan_shear",
     "background",
+    "convergence_angle",
+    "detector_blur",
 )
-"""Mismatch of the instrument, which every engine simulates."""
+"""Mismatch of the instrument, which every engine simulates. A ``convergence_angle`` that is not stated is the
+stated semi-convergence angle."""
 
 SPECIMEN_MISMATCH = ("thickness", "tilt_y", "tilt_x")
 """Mismatch of a thick specimen, which the engines ``abtem`` and ``model`` simulate."""
@@ -47,6 +50,8 @@ _LIMITS = {
     "scan_shear": (-60, 60),
     "astigmatism": (0, 1e6),
     "background": (0, 1e9),
+    "convergence_angle": (1e-3, 1e3),
+    "detector_blur": (0, 5),
     "tilt_y": (-100, 100),
     "tilt_x": (-100, 100),
 }
