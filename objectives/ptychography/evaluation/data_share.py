@@ -144,7 +144,8 @@ class Level:
     def scalars(self, stated: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Mismatch parameters for :attr:`measurement`, converted from those for the unbinned detector.
 
-        Binning moves the unscattered beam: its pixel (N//2, N//2) does not lie in the middle of its bin.
+        Binning moves the unscattered beam: its pixel (N//2, N//2) does not lie in the middle of its bin. Where pixels
+        count a part f of their side, a bin integrates with gaps; its fill is that of the same variance.
         """
         size = self.fidelity.detector_binning
         if size == 1:
@@ -153,6 +154,8 @@ class Level:
         for name, shift in zip(("center_offset_y", "center_offset_x"), self._beam, strict=True):
             converted[name] = (stated[name] + shift) / size
         converted["background"] = stated["background"] * size**2
+        converted["detector_blur"] = stated["detector_blur"] / size
+        converted["pixel_fill"] = (1 - (1 - stated["pixel_fill"].square()) / size**2).sqrt()
         return converted
 
     @cached_property

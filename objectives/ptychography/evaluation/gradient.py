@@ -62,15 +62,16 @@ def frozen_pass(misfit: Misfit, state: State, metric: str) -> Frozen:
     """
     loss: Loss = "amplitude" if metric == "amplitude_consistency" else "intensity"
     slopes = _Slopes(misfit, state)
-    sums = [0.0, 0.0, 0.0]
+    sums = [0.0, 0.0, 0.0, 0.0]
     for batch in misfit.batches(len(state.spectra), state.moved):
         sums = [total + of_batch for total, of_batch in zip(sums, slopes.add(batch, loss), strict=True)]
     metrics = _metrics(misfit, sums[0], sums[1])
     norm = misfit.data.total if loss == "amplitude" else misfit.data.norm
     # C = 1 - sqrt(S / n)  ->  dC = -dS / (2 sqrt(S n)) = -dS / (2 n (1 - C))
     factor = -1.0 / (2 * norm * max(1.0 - metrics[metric], 1e-12))
-    background = torch.full_like(misfit.model.scene.background, sums[2])
-    parts = {"background": background, **slopes.parts()}
+    scene = misfit.model.scene
+    seen = {"background": torch.full_like(scene.background, sums[2]), "blur": torch.full_like(scene.blur, sums[3])}
+    parts = {**seen, **slopes.parts()}
     return Frozen(metrics, {name: factor * part for name, part in parts.items()})
 
 
@@ -102,7 +103,7 @@ class _Slopes:
         self._propagator = None if scene.propagator is None else torch.zeros_like(pattern)
         self._between = None if len(state.transmission) == 1 else torch.zeros_like(pattern)
 
-    def add(self, batch: Batch, loss: Loss) -> tuple[float, float, float]:
+    def add(self, batch: Batch, loss: Loss) -> tuple[float, float, float, float]:
         """Add a batch; returns what :meth:`objectives.ptychography.model.kernels.protocol.Kernels.score` does."""
         misfit, model, kernels = self._misfit, self._misfit.model, self._misfit.kernels
         transmission, spectra = self._state.transmission, self._state.spectra

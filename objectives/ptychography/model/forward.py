@@ -2,7 +2,9 @@
 
     w_1 = F^-1[ S_m(q) exp(-2 pi i q . f_j) ]    the probe's spectrum, moved by the sub-pixel part f_j of position j
     w_s+1 = F^-1[ F[ w_s O_s ] H(q) ]            transmission of slice s, propagation to the next (multislice)
-    I_j = sum_m |D[ w_S O_S ]|^2 + background    incoherent modes m; D: far field F, or near field F^-1 H' F
+    I_j = R[ sum_m |D[ w_S O_S ]|^2 ] + background    incoherent modes m; D: far field F, or near field F^-1 H' F
+
+R is the response of the detector's pixels (:mod:`objectives.ptychography.model.response`).
 
 O_s is the patch of the object under the probe (whole pixels). F is the unitary Fourier transform of the N x N window;
 the probe is kept as its spectrum on the detector's pixels, zero frequency at (N//2, N//2), as the patterns are. A shift
@@ -23,6 +25,7 @@ import torch
 from torch import Tensor
 
 from objectives.ptychography.model.kernels.protocol import Kernels
+from objectives.ptychography.model.response import Response, respond, response_taps
 from objectives.ptychography.model.scene import Scene
 
 
@@ -98,6 +101,7 @@ class ForwardModel:
 
     def __init__(self, scene: Scene, layout: Layout, kernels: Kernels) -> None:
         self.scene, self.layout, self.kernels = scene, layout, kernels
+        self.response = Response.of(scene.blur, scene.pixel_fill)
         self._fraction = scene.positions - scene.positions.detach().round()
         # Transforms stay unscaled where another step can apply the scale: that saves a pass over the arrays each.
         self.detector_unit = 1.0 if scene.propagator is not None else 1 / math.sqrt(math.prod(layout.detector_shape))
@@ -151,7 +155,8 @@ class ForwardModel:
     def expected(self, waves: Waves) -> Tensor:
         """Expected counts (b, det_y, det_x) of waves at the detector."""
         at = waves.detector
-        return (at.real.square() + at.imag.square()).sum(1) * self.detector_unit**2 + self.scene.background
+        intensity = (at.real.square() + at.imag.square()).sum(1) * self.detector_unit**2
+        return respond(intensity, response_taps(self.scene.blur, self.scene.pixel_fill)) + self.scene.background
 
     def intensity(self, transmission: Tensor, spectra: Tensor, batch: Batch) -> Tensor:
         """Expected counts, (b, det_y, det_x)."""

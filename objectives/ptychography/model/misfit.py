@@ -132,11 +132,11 @@ class Misfit:
             The loss and the squared intensity residual.
         """
         floor = _FLOOR * self.data.mean if floor is None else floor
-        return self.kernels.residual(waves.detector, *self._beside(batch), floor, loss)
+        return self.kernels.residual(waves.detector, *self._beside(batch), floor, loss, self.model.response)
 
-    def score(self, waves: Waves, batch: Batch, loss: Loss, floor: float) -> tuple[float, float, float]:
-        """As :meth:`compare`; returns two losses and the summed slopes of one, see :meth:`Kernels.score`."""
-        return self.kernels.score(waves.detector, *self._beside(batch), floor, loss)
+    def score(self, waves: Waves, batch: Batch, loss: Loss, floor: float) -> tuple[float, float, float, float]:
+        """As :meth:`compare`; returns two losses and the slopes of one, see :meth:`Kernels.score`."""
+        return self.kernels.score(waves.detector, *self._beside(batch), floor, loss, self.model.response)
 
     def _beside(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, float, float]:
         """Arguments of the kernels that compare: all counts, the batch's indices, masks, mask_of, unit, background."""

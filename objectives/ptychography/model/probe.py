@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_EDGE = 0.85
+"""Width of the aperture's edge in detector pixels. On two measurements of an independent simulator at 1e5 electrons the
+camera length, all else known, came out wrong by -0.05 % with 1, by 0.005 % with 0.85."""
+
 
 @dataclass(frozen=True)
 class Optics:
@@ -48,12 +52,13 @@ class Optics:
         return math.pi * self.wavelength * quadratic + spherical
 
     def aperture(self, k: Tensor, pixel: float) -> Tensor:
-        """Aperture transmission (amplitude), 0..1, with an edge one detector pixel wide.
+        """Aperture transmission (amplitude), 0..1, with an edge almost one detector pixel wide.
 
         A detector pixel cut by the edge counts in proportion to its open area, so the *intensity* must pass 1/2 at
         the edge. The amplitude is the sine of a linear ramp: its square passes 1/2 there, and its slope stays finite
         where that of a square root would not. (A linear ramp of the amplitude makes the disk 1/6 pixel too small, which
-        a wrong camera length then compensates.)
+        a wrong camera length then compensates.) The detector's response widens the edge, too; with a sharper one
+        here the disk would depend on where the edge falls between the pixels.
 
         Args:
             k: (2, det_y, det_x) in 1/angstrom.
@@ -62,7 +67,7 @@ class Optics:
         edge = self.semi_convergence * 1e-3 / self.wavelength
         # The tiny offset keeps the derivative of the norm finite at k = 0, where the aperture is open anyway.
         radius = (k.square().sum(0) + (1e-9 * pixel) ** 2).sqrt()
-        return torch.sin(0.5 * math.pi * ((edge - radius) / pixel + 0.5).clamp(0, 1))
+        return torch.sin(0.5 * math.pi * ((edge - radius) / (_EDGE * pixel) + 0.5).clamp(0, 1))
 
     def spectrum(self, k: Tensor, pixel: float) -> Tensor:
         """Spectrum of the probe, complex (det_y, det_x), of unit total intensity; exp(-i chi) inside the aperture.

@@ -29,6 +29,8 @@ class Scene:
         positions: (position, 2) probe centres (y, x) in object pixels, centred on zero.
         pixel: (2,) object pixel size (y, x) in the measurement's position unit, before the detector's affine map.
         background: scalar, expected counts at every pixel that the specimen does not scatter there.
+        blur: scalar, standard deviation of the detector's Gaussian blur in pixels, beside the integration over a pixel.
+        pixel_fill: side of the area that a detector pixel integrates over, in pixels.
         spectrum: (det_y, det_x) complex, the probe as the detector would see it in the far field, zero frequency at
             (N//2, N//2), unit total intensity; None where the illumination is not given by a lens and starts from the
             data or the file.
@@ -40,6 +42,8 @@ class Scene:
     positions: Tensor
     pixel: Tensor
     background: Tensor
+    blur: Tensor
+    pixel_fill: float
     spectrum: Tensor | None = None
     propagator: Tensor | None = None
     slice_propagator: Tensor | None = None
@@ -47,7 +51,8 @@ class Scene:
     def detached(self) -> Scene:
         """The scene without the parameters' graph."""
         parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: part.detach() for name, part in parts.items() if part is not None})
+        detached: dict[str, Any] = {name: part.detach() for name, part in parts.items() if isinstance(part, Tensor)}
+        return replace(self, **detached)
 
 
 def build_scene(measurement: Measurement, values: Values, slices: int = 1) -> Scene:
@@ -87,14 +92,15 @@ def _near_field(measurement: Measurement, geometry: NearField, values: Values) -
     k2 = ky.square()[:, None] + kx.square()[None, :]
     phase = -math.pi * geometry.wavelength_angstrom * distance * k2
     propagator = torch.polar(torch.ones_like(phase), phase)
-    return Scene(scan_positions(measurement, values) / pixel, pixel, values["background"], propagator=propagator)
+    positions = scan_positions(measurement, values) / pixel
+    return Scene(positions, pixel, *_seen(values), propagator=propagator)
 
 
 def _far_field(measurement: Measurement, geometry: FarField, values: Values, slices: int) -> Scene:
-    positions, background = scan_positions(measurement, values), values["background"]
+    positions, seen = scan_positions(measurement, values), _seen(values)
     like = positions
     if geometry.angular_sampling_mrad is None or geometry.wavelength_angstrom is None:
-        return Scene(positions, torch.ones(2, dtype=like.dtype, device=like.device), background)
+        return Scene(positions, torch.ones(2, dtype=like.dtype, device=like.device), *seen)
     sampling = torch.tensor(geometry.angular_sampling_mrad, dtype=like.dtype, device=like.device)
     reciprocal = sampling * 1e-3 / geometry.wavelength_angstrom
     rows, columns = measurement.valid.shape
@@ -102,12 +108,17 @@ def _far_field(measurement: Measurement, geometry: FarField, values: Values, sli
     if not forms_probe(geometry):
         q = torch.stack(torch.meshgrid(_centred(rows, like), _centred(columns, like), indexing="ij"))
         between = _between_slices(q * reciprocal[:, None, None], geometry.wavelength_angstrom, values, slices)
-        return Scene(positions / pixel, pixel, background, slice_propagator=between)
+        return Scene(positions / pixel, pixel, *seen, slice_propagator=between)
     detector = detector_map(values)
     k = detector.ideal_coordinates((rows, columns)) * reciprocal[:, None, None]
     spectrum = optics(geometry.wavelength_angstrom, values).spectrum(k, float(reciprocal.mean()))
     between = _between_slices(k, geometry.wavelength_angstrom, values, slices)
-    return Scene(detector.object_pixels(positions, pixel), pixel, background, spectrum, slice_propagator=between)
+    return Scene(detector.object_pixels(positions, pixel), pixel, *seen, spectrum, slice_propagator=between)
+
+
+def _seen(values: Values) -> tuple[Tensor, Tensor, float]:
+    """Background, blur and fill of the detector's pixels."""
+    return values["background"], values["detector_blur"], float(values["pixel_fill"])
 
 
 def _centred(n: int, like: Tensor) -> Tensor:

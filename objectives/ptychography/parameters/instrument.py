@@ -56,11 +56,12 @@ def parameters_of(measurement: Measurement) -> tuple[Parameter, ...]:
             *_near_field(geometry),
             *_scan(0.0, 180.0, ""),
             background,
+            *_pixels(),
             *solver_parameters("refined", size),
             *fidelity_parameters(),
         )
     nominal = geometry.scan_rotation_degree
-    scan = (*_scan(nominal or 0.0, 180.0 if nominal is None else 10.0, _PROBE_SCALE), background)
+    scan = (*_scan(nominal or 0.0, 180.0 if nominal is None else 10.0, _PROBE_SCALE), background, *_pixels())
     moved = position_parameters()
     depth = _depth() if knows_lengths(geometry) else ()
     if geometry.semi_convergence_mrad is not None and forms_probe(geometry):
@@ -277,6 +278,32 @@ def _background(mean: float) -> Parameter:
         "expected counts of every pixel that the specimen does not scatter there",
         minimum=0,
     )
+
+
+def _pixels() -> tuple[Parameter, ...]:
+    """The response of the detector's pixels."""
+    blur = _mismatch(
+        "detector_blur",
+        "pixel",
+        0.0,
+        0,
+        1,
+        "standard deviation of the detector's point spread function, beside the integration over a pixel's area",
+        minimum=0,
+        maximum=5,
+    )
+    fill = Parameter(
+        "pixel_fill",
+        "1",
+        "mismatch",
+        1.0,
+        low=0.5,
+        high=1,
+        minimum=0,
+        maximum=1,
+        description="side of the area that a pixel counts over its pitch: 1 for all of it, 0 for a simulated point",
+    )
+    return blur, fill
 
 
 def _depth() -> tuple[Parameter, ...]:

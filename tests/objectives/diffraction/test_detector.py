@@ -102,14 +102,14 @@ def modelled_disc(measurement: Measurement, values: dict[str, float]) -> NDArray
 def ellipse_of(disc: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Centroid (y, x) from the middle pixel, matrix M with edge {M u : |u| = 1} (symmetric), and the total.
 
-    A filled ellipse M has covariance M M^T / 4.
+    A filled ellipse M has covariance M M^T / 4. Pixels that integrate over their area add 1/12 along both axes.
     """
     n = len(disc)
     coordinates = np.stack(np.meshgrid(np.arange(n) - n // 2, np.arange(n) - n // 2, indexing="ij")).reshape(2, -1)
     weight = disc.ravel() / disc.sum()
     centre = coordinates @ weight
     away = coordinates - centre[:, None]
-    eigenvalues, vectors = np.linalg.eigh(4 * (away * weight) @ away.T)
+    eigenvalues, vectors = np.linalg.eigh(4 * ((away * weight) @ away.T - np.eye(2) / 12))
     return centre, vectors @ np.diag(np.sqrt(eigenvalues)) @ vectors.T, float(disc.sum())
 
 

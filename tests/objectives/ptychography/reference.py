@@ -5,10 +5,12 @@ Nothing here shares code with ``objectives``: every sign, factor and unit is spe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage, optimize
 
 Floats = NDArray[np.float64]
 Waves = NDArray[np.complex128]
@@ -59,7 +61,7 @@ def lens_spectrum(n: int, sampling_mrad: float, wavelength: float, values: Value
     ky, kx = frequencies(n, sampling_mrad, wavelength, values)
     pixel = sampling_mrad * 1e-3 / wavelength
     edge = values["convergence_angle"] * 1e-3 / wavelength
-    ramp = np.clip((edge - np.hypot(ky, kx)) / pixel + 0.5, 0, 1)
+    ramp = np.clip((edge - np.hypot(ky, kx)) / (0.85 * pixel) + 0.5, 0, 1)
     spectrum = np.sin(np.pi / 2 * ramp) * np.exp(-1j * aberration_phase(ky, kx, wavelength, values))
     return spectrum / np.sqrt((np.abs(spectrum) ** 2).sum())
 
@@ -132,3 +134,33 @@ def multislice(
             waves = waves * np.exp(2j * np.pi * (ky * lean_y + kx * lean_x))
             wave = synthesis @ waves @ synthesis.T
     return wave
+
+
+def response_taps(blur: float, fill: float = 1.0) -> Floats:
+    """Weights of the pixels at distance -t .. t: masses of that Gaussian whose masses have variance b^2 + f^2 / 12.
+
+    Masses further out than 4.5 standard deviations are left out; the pixel itself gets what is missing to 1.
+    """
+    variance = blur**2 + fill**2 / 12
+    if variance == 0:
+        return np.ones(1)
+
+    def masses(width: float) -> list[float]:
+        def below(at: float) -> float:
+            return 0.5 * math.erfc(-at / (width * math.sqrt(2)))
+
+        return [below(d + 0.5) - below(d - 0.5) for d in range(1, max(1, math.ceil(4.5 * width - 0.5)) + 1)]
+
+    def excess(width: float) -> float:
+        return 2 * sum(d**2 * mass for d, mass in enumerate(masses(width), 1)) - variance
+
+    beside = masses(optimize.brentq(excess, 0.1, 10, xtol=1e-13, rtol=1e-14))
+    return np.array([*beside[::-1], 1 - 2 * sum(beside), *beside])
+
+
+def responded(pattern: Floats, blur: float, fill: float = 1.0) -> Floats:
+    """What such pixels count of ``pattern`` (..., rows, columns), the intensity at their middles."""
+    taps = response_taps(blur, fill)
+    for axis in (-2, -1):
+        pattern = ndimage.correlate1d(pattern, taps, axis, mode="reflect")
+    return pattern

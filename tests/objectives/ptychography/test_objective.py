@@ -34,7 +34,8 @@ class TestFreeProbe(ObjectiveConformance):
         return objective(free())
 
     def values(self) -> Mapping[str, Value]:
-        return {"scan_rotation": 6.0, "background": 0.5, "iterations": 120}
+        # A free probe makes up for most of a blur, but slowly: 120 iterations are too few for its derivative.
+        return {"scan_rotation": 6.0, "background": 0.5, "detector_blur": 0.3, "iterations": 600}
 
 
 class TestNearField(ObjectiveConformance):
@@ -47,7 +48,8 @@ class TestNearField(ObjectiveConformance):
         return objective(replace(near(), geometry=replace(near().geometry, focus_to_sample_mm=None)))
 
     def values(self) -> Mapping[str, Value]:
-        return {"focus_to_sample": 3.7, "scan_rotation": 1.0, "background": 0.5, "iterations": 300}
+        blurred = {"background": 0.5, "detector_blur": 0.3}
+        return {"focus_to_sample": 3.7, "scan_rotation": 1.0, **blurred, "iterations": 300}
 
 
 class TestSinglePrecision(ObjectiveConformance):
@@ -78,9 +80,9 @@ def test_twice_the_same_to_the_last_bit(measured, truth: dict[str, Value]) -> No
 def test_truth_reaches_the_noise_ceiling(measured, truth: dict[str, Value]) -> None:  # type: ignore[no-untyped-def]
     """And the curve ends at the metric of the final state, climbing all the way.
 
-    The lens's data come from another model, whose detector pixels have an area: that costs 3 %.
+    The lens's data come from another model, which scatters beyond the detector: that costs 2 %.
     """
-    share = 0.965 if measured is lens else 0.985
+    share = 0.97 if measured is lens else 0.985
     problem = objective(measured())
     evaluation = problem.evaluate({**truth, "iterations": 40}, metric="consistency", seed=0)
     ceiling = problem.metrics()[0].noise_ceiling

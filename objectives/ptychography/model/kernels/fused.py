@@ -15,6 +15,7 @@ from torch import Tensor
 from objectives.ptychography.model.kernels import fused_comparison as comparison
 from objectives.ptychography.model.kernels import fused_loops as loops
 from objectives.ptychography.model.kernels.protocol import Loss
+from objectives.ptychography.model.response import Response
 
 
 class FusedKernels:
@@ -62,11 +63,13 @@ class FusedKernels:
         background: float,
         floor: float,
         loss: Loss,
+        response: Response | None = None,
     ) -> tuple[float, float]:
         """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         numbers = (scale, background, floor)
         value, squared = comparison.residual_loop(
-            *_flat(waves, patterns, indices, (valid, mask_of), numbers, comparison.LOSSES[loss])
+            *_flat(waves, patterns, indices, (valid, mask_of), numbers, comparison.LOSSES[loss]),
+            *_filter(response, waves),
         )
         return float(value), float(squared)
 
@@ -81,13 +84,15 @@ class FusedKernels:
         background: float,
         floor: float,
         loss: Loss,
-    ) -> tuple[float, float, float]:
+        response: Response | None = None,
+    ) -> tuple[float, float, float, float]:
         """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
         numbers = (scale, background, floor)
-        squared, amplitude, total = comparison.score_loop(
-            *_flat(waves, patterns, indices, (valid, mask_of), numbers, loss == "amplitude")
+        sums = comparison.score_loop(
+            *_flat(waves, patterns, indices, (valid, mask_of), numbers, loss == "amplitude"), *_filter(response, waves)
         )
-        return float(squared), float(amplitude), float(total)
+        squared, amplitude, total, of_blur = (float(part) for part in sums)
+        return squared, amplitude, total, of_blur
 
     def shift_slopes(self, slopes: Tensor, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
         """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
@@ -198,3 +203,12 @@ def _flat(
         *(valid.dtype.type(number) for number in numbers),
         loss,
     )
+
+
+def _filter(response: Response | None, waves: Tensor) -> tuple[Any, Any, int]:
+    """Taps of the response and their slopes, one tap of 1 where there is none, and the columns of a pattern."""
+    columns = waves.shape[-1]
+    if response is None:
+        alone = np.ones(1, waves.numpy().real.dtype)
+        return alone, np.zeros_like(alone), columns
+    return response.taps.numpy(), response.slopes.numpy(), columns

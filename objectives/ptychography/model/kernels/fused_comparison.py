@@ -94,6 +94,80 @@ def _weigh(waves: Any, scale: Any, slope: Any) -> None:
 
 
 @compiled
+def _filter(source: Any, columns: int, taps_y: Any, taps_x: Any, along: Any, out: Any) -> None:
+    """Filter ``source`` (pixel,) along both axes into ``out``; beyond the border the values are reflected.
+
+    ``along`` (pixel,) is overwritten. Each axis is one loop over the whole pattern, as if rows went on into the next
+    row; then the pixels near the border are set right.
+    """
+    rows, reach = source.size // columns, taps_y.size - 1
+    _add_shifted(source, columns, taps_y, along)
+    for near in range(min(2 * reach, rows)):
+        i = _near_border(near, reach, rows)
+        for j in range(columns):
+            total = taps_y[0] * source[i * columns + j]
+            for d in range(1, reach + 1):
+                above, below = _inside(i - d, rows), _inside(i + d, rows)
+                total += taps_y[d] * (source[above * columns + j] + source[below * columns + j])
+            along[i * columns + j] = total
+    _add_shifted(along, 1, taps_x, out)
+    for i in range(rows):
+        a, o = along[i * columns : (i + 1) * columns], out[i * columns : (i + 1) * columns]
+        for near in range(min(2 * reach, columns)):
+            j = _near_border(near, reach, columns)
+            total = taps_x[0] * a[j]
+            for d in range(1, reach + 1):
+                total += taps_x[d] * (a[_inside(j - d, columns)] + a[_inside(j + d, columns)])
+            o[j] = total
+
+
+@compiled
+def _add_shifted(source: Any, stride: int, taps: Any, out: Any) -> None:
+    """Set the middle of ``out`` to the filtered ``source``, whose neighbours along the axis are ``stride`` apart."""
+    reach = taps.size - 1
+    edge, n = reach * stride, source.size - 2 * reach * stride
+    s, o, tap, one = source[edge:], out[edge:], taps[0], taps[1]
+    a, b = source[edge - stride :], source[edge + stride :]
+    if reach == 2:
+        c, d, two = source, source[2 * edge :], taps[2]
+        for k in range(n):
+            o[k] = tap * s[k] + one * (a[k] + b[k]) + two * (c[k] + d[k])
+        return
+    for k in range(n):
+        o[k] = tap * s[k] + one * (a[k] + b[k])
+    for distance in range(2, reach + 1):
+        a, b, one = source[edge - distance * stride :], source[edge + distance * stride :], taps[distance]
+        for k in range(n):
+            o[k] += one * (a[k] + b[k])
+
+
+@compiled
+def _inside(i: int, n: int) -> int:
+    """The index that ``i`` is reflected to at the ends of 0 .. n - 1, as often as it takes."""
+    while i < 0 or i >= n:
+        i = -1 - i if i < 0 else 2 * n - 1 - i
+    return i
+
+
+@compiled
+def _near_border(k: int, reach: int, n: int) -> int:
+    """The ``k``-th of the indices 0 .. n - 1 that are nearer than ``reach`` to an end; all, where they are few."""
+    return k if k < reach or n < 2 * reach else n - 1 - (k - reach)
+
+
+@compiled
+def _product(a: Any, b: Any) -> Any:
+    """Sum of the products of two arrays (pixel,)."""
+    total = 0.0
+    for start in range(0, a.size, _RUN):
+        p, q, of_run = a[start : start + _RUN], b[start : start + _RUN], a.dtype.type(0)
+        for j in range(p.size):
+            of_run += p[j] * q[j]
+        total += of_run
+    return total
+
+
+@compiled
 def residual_loop(
     waves: Any,
     patterns: Any,
@@ -104,18 +178,34 @@ def residual_loop(
     background: Any,
     floor: Any,
     loss: Any,
+    taps: Any,
+    slopes: Any,
+    columns: int,
 ) -> tuple[float, float]:
     """See :meth:`Kernels.residual`, with one axis of pixels: waves (b, m, pixel), patterns and masks (n, pixel)."""
-    expected = np.empty(waves.shape[2], valid.dtype)
+    direct, along, seen = _buffers(waves, valid.dtype)
+    filtered = taps.size > 1
+    expected = seen if filtered else direct
     value = squared = 0.0
     for b in range(len(waves)):
-        _expect(waves[b], scale, background, expected)
+        _expect(waves[b], scale, background, direct)
+        if filtered:
+            _filter(direct, columns, taps, taps, along, seen)  # which leaves the constant background as it is
         position = indices[b]
         of_pattern = _slope(expected, patterns[position], valid[mask_of[position]], floor, loss)
         value += of_pattern[0]
         squared += of_pattern[1]
-        _weigh(waves[b], scale, expected)
+        if filtered:
+            _filter(seen, columns, taps, taps, along, direct)
+        _weigh(waves[b], scale, direct)
     return value, squared
+
+
+@compiled
+def _buffers(waves: Any, dtype: Any) -> tuple[Any, Any, Any]:
+    """Three arrays (pixel,) for one pattern."""
+    pixels = waves.shape[2]
+    return np.empty(pixels, dtype), np.empty(pixels, dtype), np.empty(pixels, dtype)
 
 
 @compiled
@@ -149,12 +239,19 @@ def score_loop(
     background: Any,
     floor: Any,
     of_amplitude: bool,
-) -> tuple[float, float, float]:
+    taps: Any,
+    slopes: Any,
+    columns: int,
+) -> tuple[float, float, float, float]:
     """See :meth:`Kernels.score`; shapes as in :func:`residual_loop`."""
-    expected = np.empty(waves.shape[2], valid.dtype)
-    squared = amplitude = total = 0.0
+    direct, along, seen = _buffers(waves, valid.dtype)
+    of_blur, filtered = np.empty_like(direct), taps.size > 1
+    expected = seen if filtered else direct
+    squared = amplitude = total = blur = 0.0
     for b in range(len(waves)):
-        _expect(waves[b], scale, background, expected)
+        _expect(waves[b], scale, background, direct)
+        if filtered:
+            _filter(direct, columns, taps, taps, along, seen)
         measured, compared = patterns[indices[b]], valid[mask_of[indices[b]]]
         for start in range(0, expected.size, _RUN):
             e, y, v = expected[start : start + _RUN], measured[start : start + _RUN], compared[start : start + _RUN]
@@ -162,5 +259,11 @@ def score_loop(
             squared += of_run[0]
             amplitude += of_run[1]
             total += of_run[2]
-        _weigh(waves[b], scale, expected)
-    return squared, amplitude, total
+        if filtered:
+            _filter(direct, columns, slopes, taps, along, of_blur)
+            blur += _product(seen, of_blur)
+            _filter(direct, columns, taps, slopes, along, of_blur)
+            blur += _product(seen, of_blur)
+            _filter(seen, columns, taps, taps, along, direct)
+        _weigh(waves[b], scale, direct)
+    return squared, amplitude, total, blur

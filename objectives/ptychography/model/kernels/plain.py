@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from objectives.ptychography.model.kernels.protocol import Loss
+from objectives.ptychography.model.response import Response, respond, respond_slope
 
 _TINY = 1e-300
 
@@ -51,9 +52,10 @@ class TorchKernels:
         background: float,
         floor: float,
         loss: Loss,
+        response: Response | None = None,
     ) -> tuple[float, float]:
         """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
-        expected = scale * _intensity(waves) + background
+        expected = _responded(scale * _intensity(waves), response) + background
         measured = patterns[indices].to(expected.dtype)
         compared = _compared(valid, mask_of, indices)
         difference = (expected - measured) * compared
@@ -68,7 +70,7 @@ class TorchKernels:
             expected = expected + floor
             slope = (1 - measured / expected) * compared
             value = float(((expected - measured * expected.log()) * compared).sum(dtype=torch.float64))
-        waves *= scale * slope[:, None]
+        waves *= scale * _responded(slope, response)[:, None]
         return value, squared
 
     def score(
@@ -82,9 +84,11 @@ class TorchKernels:
         background: float,
         floor: float,
         loss: Loss,
-    ) -> tuple[float, float, float]:
+        response: Response | None = None,
+    ) -> tuple[float, float, float, float]:
         """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
-        expected = scale * _intensity(waves) + background
+        intensity = scale * _intensity(waves)
+        expected = _responded(intensity, response) + background
         measured = patterns[indices].to(expected.dtype)
         compared = _compared(valid, mask_of, indices)
         difference = (expected - measured) * compared
@@ -92,10 +96,11 @@ class TorchKernels:
         slope = 2 * difference
         if loss == "amplitude":
             slope = (1 - (measured / (expected + floor)).sqrt()) * compared * (expected > floor)
-        waves *= scale * slope[:, None]
-        sums = (part.sum(dtype=torch.float64) for part in (difference.square(), amplitudes.square(), slope))
-        squared, amplitude, total = (float(part) for part in sums)
-        return squared, amplitude, total
+        along = torch.zeros(()) if response is None else slope * respond_slope(intensity, response)
+        waves *= scale * _responded(slope, response)[:, None]
+        sums = (part.sum(dtype=torch.float64) for part in (difference.square(), amplitudes.square(), slope, along))
+        squared, amplitude, total, of_blur = (float(part) for part in sums)
+        return squared, amplitude, total, of_blur
 
     def shift_slopes(self, slopes: Tensor, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
         """See :class:`objectives.ptychography.model.kernels.protocol.Kernels`."""
@@ -220,3 +225,8 @@ def _patches(transmission: Tensor, corners: Tensor, waves: Tensor) -> Tensor:
 def _intensity(waves: Tensor) -> Tensor:
     """Summed over modes, (b, y, x)."""
     return (waves.real.square() + waves.imag.square()).sum(1)
+
+
+def _responded(values: Tensor, response: Response | None) -> Tensor:
+    """The detector's response to intensities (b, y, x), or its adjoint, which is the same."""
+    return values if response is None else respond(values, response.taps)

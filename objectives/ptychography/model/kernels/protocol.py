@@ -10,6 +10,8 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from objectives.ptychography.model.response import Response
+
 Loss = Literal["intensity", "amplitude", "poisson"]
 """Loss of expected counts I for measured counts y, with a small floor f that keeps slopes finite. ``intensity``:
 sum (I - y)^2; ``amplitude``: sum (sqrt(I + f) - sqrt y)^2; ``poisson``: sum I + f - y log(I + f)."""
@@ -47,6 +49,7 @@ class Kernels(Protocol):
         background: float,
         floor: float,
         loss: Loss,
+        response: Response | None = None,
     ) -> tuple[float, float]:
         """Turn waves at the detector into waves * scale * dL/dI, in place: half of their gradient dL/d(Re, Im).
 
@@ -60,6 +63,7 @@ class Kernels(Protocol):
             background: expected intensity at every pixel that does not depend on the waves.
             floor: f of :data:`Loss`.
             loss: L.
+            response: the detector's, which filters the intensity; None for pixels that see a point.
 
         Returns:
             L and the sum of (I - y)^2, both over the pixels of this batch that are compared.
@@ -76,13 +80,15 @@ class Kernels(Protocol):
         background: float,
         floor: float,
         loss: Loss,
-    ) -> tuple[float, float, float]:
+        response: Response | None = None,
+    ) -> tuple[float, float, float, float]:
         """As :meth:`residual`, for the intensity or the amplitude loss, with the sums that a final pass needs.
 
         Where no more than ``floor`` is expected, the slope of the amplitude loss is 0: at 0 it is not finite.
 
         Returns:
-            The intensity loss, the amplitude loss, and the slopes dL/dI of ``loss`` summed over the batch's pixels.
+            The intensity loss, the amplitude loss, the slopes dL/dI of ``loss`` summed over the batch's pixels, and
+            the derivative of ``loss`` with respect to the response's blur, 0 without a response.
         """
 
     def shift_slopes(self, slopes: Tensor, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:

@@ -108,6 +108,8 @@ def test_centre_is_found_again_among_bins(rows: int, size: int) -> None:
             "center_offset_y": torch.tensor(c[0]),
             "center_offset_x": torch.tensor(c[1]),
             "background": torch.tensor(0.5),
+            "detector_blur": torch.tensor(0.6),
+            "pixel_fill": torch.tensor(0.8),
         }
     )
     pattern = level.measurement.patterns[0]
@@ -116,6 +118,10 @@ def test_centre_is_found_again_among_bins(rows: int, size: int) -> None:
     assert float(scalars["center_offset_y"]) == pytest.approx(mass[0] - (rows // size) // 2, abs=2e-3)
     assert float(scalars["center_offset_x"]) == pytest.approx(mass[1] - (31 // size) // 2, abs=2e-3)
     assert float(scalars["background"]) == 0.5 * size**2
+    # Where a count lands varies by the blur, and inside a bin by the places that its pixels see.
+    inside = ((np.arange(size)[:, None] + np.linspace(-0.4, 0.4, 10_001)).ravel() / size).var()
+    assert float(scalars["detector_blur"]) == pytest.approx(0.6 / size)
+    assert float(scalars["pixel_fill"]) ** 2 / 12 == pytest.approx(inside, rel=1e-3)
 
 
 BINNABLE = SimulationSettings(

@@ -221,7 +221,7 @@ def test_halves_that_diverge_have_no_resolution(monkeypatch: pytest.MonkeyPatch)
         state = run(self, report, seed)
         return replace(state, transmission=1e3 * state.transmission) if self._data.pixels < 0.7 * pixels else state
 
-    measurement, truth = simulate_patterns(SETTINGS.model_copy(update={"electrons_per_pattern": 100.0}))
+    measurement, truth = simulate_patterns(SETTINGS.model_copy(update={"electrons_per_pattern": 200.0}))
     problem = objective(measurement)
     pixels = problem._levels.whole.data.pixels
     values: dict[str, Value] = {**{name: truth[name] for name in SETTINGS.mismatch}, "iterations": 5}

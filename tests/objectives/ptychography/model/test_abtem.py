@@ -101,6 +101,8 @@ def modelled(stored: Mapping[str, NDArray[Any]], case: str, *, own_probe: bool =
     known = {
         "scan_rotation": float(stored["scan_rotation"]),
         "thickness": len(period) * float(stored["slice_thickness"]),
+        # abTEM's patterns are samples of the intensity, as if each pixel saw a point.
+        "pixel_fill": 0.0,
     }
     if own_probe:
         known |= {name: float(stored[name]) for name in ("defocus", "astigmatism", "astigmatism_angle")}

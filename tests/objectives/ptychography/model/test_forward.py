@@ -29,8 +29,9 @@ LENS_VALUES = {
     "scan_scale": 2.5,
     "scan_shear": 1.5,
     "background": 0.0,
+    "detector_blur": 0.3,
 }
-SCAN_VALUES = {"scan_rotation": 11.0, "scan_scale": -2.0, "scan_shear": 1.0, "background": 0.0}
+SCAN_VALUES = {"scan_rotation": 11.0, "scan_scale": -2.0, "scan_shear": 1.0, "background": 0.0, "detector_blur": 0.3}
 NEAR_VALUES = {"focus_to_sample": 4.3, **SCAN_VALUES}
 CASES: list[tuple[Callable[[], Measurement], dict[str, float]]] = [
     (lens, LENS_VALUES),
@@ -72,7 +73,8 @@ def test_far_field_with_a_lens_is_the_explicit_sum() -> None:
     intensity = model.intensity(transmission, spectrum[None], model.batch(everything(model))).numpy()
     for j, patch in enumerate(patches(model, transmission[0], positions)):
         wave = reference.shifted(by_hand, positions[j] - np.rint(positions[j])) * patch
-        np.testing.assert_allclose(intensity[j], np.abs(reference.far_field(wave)) ** 2, atol=1e-12)
+        expected = reference.responded(np.abs(reference.far_field(wave)) ** 2, LENS_VALUES["detector_blur"])
+        np.testing.assert_allclose(intensity[j], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(("measured", "values"), CASES[1:], ids=["free", "near"])
@@ -80,7 +82,7 @@ def test_far_field_with_a_lens_is_the_explicit_sum() -> None:
 def test_free_probe_is_the_explicit_sum(
     measured: Callable[[], Measurement], values: dict[str, float], background: float
 ) -> None:
-    """Two incoherent modes, whose intensities add up, and the background."""
+    """Two incoherent modes, whose intensities add up, the detector's response, and the background."""
     m = measured()
     model = model_of(m, {**values, "background": background})
     transmission, spectra = some_object(model), some_spectra(model, modes=2)
@@ -97,6 +99,7 @@ def test_free_probe_is_the_explicit_sum(
                 expected += np.abs(reference.near_field(wave, fraction, 1e-10, 1.0, 4.3e-3, 50e-6)) ** 2
             else:
                 expected += np.abs(reference.far_field(wave)) ** 2
+        expected = reference.responded(expected, values["detector_blur"])
         np.testing.assert_allclose(intensity[j], expected, atol=1e-10 * expected.max())
 
 
@@ -136,7 +139,8 @@ def test_propagation_is_unitary(measured: Callable[[], Measurement], values: dic
 @both
 def test_illumination_rests_on_the_detector(measured: Callable[[], Measurement], values: dict[str, float]) -> None:
     """Without an object, the scan moves nothing: every pattern is the same."""
-    model = model_of(measured(), values)
+    points = {"pixel_fill": 0.0, "detector_blur": 0.0}  # A wave can be taken back, a filtered intensity cannot.
+    model = model_of(measured(), {**values, **points})
     spectra = some_spectra(model)
     vacuum = torch.ones((1, *model.layout.object_shape), dtype=torch.complex128)
     all_patterns = model.batch(everything(model))

@@ -16,6 +16,7 @@ from objectives.ptychography.model.kernels.choose import kernels_for
 from objectives.ptychography.model.kernels.fused import FusedKernels
 from objectives.ptychography.model.kernels.plain import TorchKernels
 from objectives.ptychography.model.kernels.protocol import Kernels, Loss
+from objectives.ptychography.model.response import Response
 
 PLAIN, FUSED = TorchKernels(), FusedKernels()
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
@@ -76,6 +77,17 @@ def case(real: torch.dtype, shape: tuple[int, int, int, int] = (5, 2, 9, 12), se
     )
 
 
+REACHES = {1: 0.1, 2: 0.5, 3: 0.7, 7: 1.6}
+"""How far pixels share their counts, and a blur that makes it so."""
+
+
+def response_of(reach: int, real: torch.dtype) -> Response:
+    """The response of pixels that share their counts up to a distance of ``reach``."""
+    response = Response.of(torch.tensor(REACHES[reach], dtype=real), 0.9)
+    assert response is not None and len(response.taps) == len(response.slopes) == reach + 1
+    return response
+
+
 def results(kernels: Kernels, c: Case) -> dict[str, Any]:
     """What every method makes of one input."""
     of_object, received, of_probe = (torch.ones_like(a) for a in (c.transmission, c.transmission.real, c.spectra))
@@ -133,6 +145,25 @@ def results(kernels: Kernels, c: Case) -> dict[str, Any]:
         waves = c.waves.clone()
         scores = kernels.score(waves, c.patterns, c.indices, c.valid, c.mask_of, 0.7, 0.3, 0.01, loss)
         outputs |= {f"{loss} scored waves": waves, f"{loss} scores": torch.tensor(scores, dtype=torch.float64)}
+    for reach in REACHES:
+        outputs |= filtered(kernels, c, response_of(reach, c.weights.dtype), f"reach {reach}")
+    return outputs
+
+
+def filtered(kernels: Kernels, c: Case, response: Response, name: str) -> dict[str, Tensor]:
+    """What the comparisons make of waves that the detector's response filters."""
+    numbers = (c.patterns, c.indices, c.valid, c.mask_of, 0.7, 0.3, 0.01)
+    outputs = {}
+    for loss in get_args(Loss):
+        waves = c.waves.clone()
+        sums = kernels.residual(waves, *numbers, loss, response)
+        outputs |= {f"{name} {loss} waves": waves, f"{name} {loss} sums": torch.tensor(sums, dtype=torch.float64)}
+    for loss in SCORED:
+        waves = c.waves.clone()
+        scores = torch.tensor(kernels.score(waves, *numbers, loss, response), dtype=torch.float64)
+        # The slope by the blur is a sum that may cancel.
+        cancels = {f"{name} {loss} by blur": scores[3:]}
+        outputs |= {f"{name} {loss} scored waves": waves, f"{name} {loss} scores": scores[:3], **cancels}
     return outputs
 
 
@@ -144,6 +175,7 @@ def assert_equal(c: Case, real: torch.dtype) -> None:
         error = float((fused[name] - expected).abs().max())
         # Inner products may cancel: their error is that of their terms, which are about 1.
         terms = 1.0 if name.startswith("shift_slopes") or "steps" in name else 1e-30
+        terms = float(c.patterns.square().sum()) if name.endswith("by blur") else terms
         assert error <= TOLERANCE[real] * max(scale, terms), (name, error, scale)
 
 
@@ -203,7 +235,7 @@ def test_score_is_the_residual_of_both_losses(kernels: Kernels, loss: Loss) -> N
     torch.testing.assert_close(waves, expected, rtol=1e-12, atol=1e-14)
     # What every expected count less would change: dL/dI of every pixel, from the waves that it multiplied.
     slopes = float((waves[:, 0] / c.waves[:, 0]).real.sum()) / 0.7
-    assert score == pytest.approx((squared, amplitude, slopes), rel=1e-10)
+    assert score == pytest.approx((squared, amplitude, slopes, 0.0), rel=1e-10)
 
 
 @pytest.mark.parametrize("kernels", [PLAIN, FUSED], ids=["plain", "fused"])

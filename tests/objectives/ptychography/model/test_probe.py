@@ -5,10 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from objectives.ptychography.model.forward import field_of
 from objectives.ptychography.model.probe import Optics
+from objectives.ptychography.model.response import respond, response_taps
 from tests.objectives.ptychography import reference
 
 WAVELENGTH, N, PIXEL = 0.0418, 48, 0.03  # angstrom, pixels, 1/angstrom
@@ -103,6 +106,36 @@ def test_aperture_passes_half_of_the_intensity_at_its_edge() -> None:
     k = torch.stack([torch.zeros(1, 6, dtype=torch.float64), radii.to(torch.float64)[None]])
     passed = optics().aperture(k, PIXEL).square()[0].tolist()
     assert passed == pytest.approx([1, 1, 1, 0.5, 0, 0], abs=1e-6)
+
+
+def counted_disk(radius: float, centre: NDArray[np.float64], blur: float) -> NDArray[np.float64]:
+    """The share of each pixel that a disk covers and a blur leaves there, from 15 x 15 points of every pixel."""
+    parts = 15
+    at = (np.arange(N * parts) + 0.5) / parts - 0.5 - N // 2
+    away = np.hypot(at[:, None] - centre[0], at[None, :] - centre[1])
+    fine = np.clip((radius - away) * parts + 0.5, 0, 1)
+    blurred = ndimage.gaussian_filter(fine, blur * parts) if blur > 0 else fine
+    return blurred.reshape(N, parts, N, parts).mean(axis=(1, 3))
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.3, 0.6])
+def test_an_empty_disk_ends_where_the_angle_puts_it(blur: float) -> None:
+    """Wherever the edge falls between the pixels: within 0.04 pixels for each disk, 0.01 on average.
+
+    The reference counts areas exactly. How far the radius is off follows from the least squares of the edge.
+    """
+    random, off = np.random.default_rng(0), []
+    for _ in range(12):
+        radius, centre = random.uniform(7, 15), random.uniform(-0.5, 0.5, 2)
+        k = frequencies() - PIXEL * torch.as_tensor(centre)[:, None, None]
+        lens = optics(convergence_angle=radius * PIXEL * WAVELENGTH * 1e3)
+        taps = response_taps(torch.tensor(blur, dtype=torch.float64), 1.0)
+        disk = respond(lens.aperture(k, PIXEL).square(), taps).numpy()
+        wider, narrower = (counted_disk(radius + side * 0.02, centre, blur) for side in (1, -1))
+        slope = (wider - narrower) / 0.04
+        off.append(((disk - counted_disk(radius, centre, blur)) * slope).sum() / (slope**2).sum())
+        assert disk.sum() == pytest.approx(math.pi * radius**2, rel=0.007)
+    assert max(map(abs, off)) < 0.04 and abs(np.mean(off)) < 0.01
 
 
 def test_probe_has_finite_derivatives_everywhere() -> None:

@@ -56,7 +56,7 @@ def test_what_acts_through_the_probe_alone_is_declared_so(case: str) -> None:
     for parameter in acting:
         moving = {**held, parameter.name: held[parameter.name].requires_grad_(True)}
         scene = build_scene(measurement, moving, slices)
-        parts = (scene.positions, scene.background, scene.propagator, scene.slice_propagator)
+        parts = (scene.positions, scene.background, scene.blur, scene.propagator, scene.slice_propagator)
         elsewhere = any(_slope(part, moving[parameter.name]) > 0 for part in parts)
         by_probe = _slope(scene.spectrum, moving[parameter.name]) > 0
         assert elsewhere or by_probe, parameter.name

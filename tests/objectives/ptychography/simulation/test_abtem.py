@@ -108,7 +108,7 @@ LENS_AND_SCAN = {
 
 @pytest.mark.usefixtures("_abtem")
 def test_signs_and_units_of_lens_and_scan(tmp_path: Path) -> None:
-    """The model takes a pixel's value at its middle, the engine integrates over its area: hence the 5 %."""
+    """The engine samples wave and pattern finer than the model does: hence the 5 %."""
     experiment = simulated(xyz(tmp_path / "m.xyz", ATOMS), mismatch=LENS_AND_SCAN)
     assert experiment.truth.items() >= LENS_AND_SCAN.items()
     at_truth = consistency(modelled(experiment.stated, **LENS_AND_SCAN), experiment.expected)
