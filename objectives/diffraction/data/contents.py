@@ -16,7 +16,7 @@ from autotune.objective import InputError, Problem
 from objectives.diffraction.data.frames import Frames
 from objectives.diffraction.data.settings import GeometrySettings
 
-__all__ = ["Contents", "Findings", "Frames", "describe_type", "geometry_in_file", "numeric", "scalar"]
+__all__ = ["Contents", "Findings", "Frames", "as_modes", "describe_type", "geometry_in_file", "numeric", "scalar"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Contents:
         position_unit: unit of ``positions``.
         scan_shape: (rows, columns) of a raster in row-major order, for three-dimensional ``frames``.
         bad: bool (det_y, det_x), True on pixels to ignore; None where the file has no mask.
-        probe: complex64 (det_y, det_x), centred at (N//2, N//2); None where the file has none.
+        probe: complex64 (det_y, det_x), or several modes (mode, det_y, det_x), centred at (N//2, N//2); None where the
+            file has none.
         transposed: whether the file says that its patterns are transposed against the scan.
         corner: whether the unscattered beam is stored at pixel (0, 0).
         counted: whether the values are counted quanta; None to decide from the values.
@@ -89,6 +90,12 @@ def numeric(where: str, array: Any, *, kinds: str = "iuf") -> NDArray[Any]:
     if values.dtype.kind not in kinds:
         raise InputError(Problem(where, f"holds {describe_type(values.dtype)}", "numbers are expected"))
     return values
+
+
+def as_modes(probe: NDArray[Any]) -> NDArray[np.complex64]:
+    """A probe (..., y, x) as :class:`Contents` has it: (y, x), or (mode, y, x) where there are several."""
+    modes = np.ascontiguousarray(probe, dtype=np.complex64).reshape(-1, *probe.shape[-2:])
+    return modes[0] if len(modes) == 1 else modes
 
 
 def scalar(where: str, array: Any) -> float:

@@ -72,7 +72,8 @@ class Measurement:
         geometry: far field or near field.
         valid: bool (det_y, det_x), False on dead or masked pixels.
         counted: whether the values are counted quanta, so that the noise is Poisson with no free scale.
-        probe: initial probe, complex64 (det_y, det_x) centred at (N//2, N//2), where the file holds one.
+        probe: initial probe, complex64 (det_y, det_x) centred at (N//2, N//2), where the file holds one; or several
+            incoherent modes, (mode, det_y, det_x).
         scan_shape: (rows, columns) where the scan is a raster in row-major order.
         source: origin of the measurement, in words for people.
     """

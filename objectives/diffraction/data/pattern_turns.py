@@ -50,12 +50,12 @@ def stored_window(size: Size, crop: Size, orientation: Orientation) -> tuple[sli
 
 
 def orient_probe(probe: NDArray[np.complex64], orientation: Orientation) -> NDArray[np.complex64]:
-    """The probe (y, x) that belongs to turned patterns, still centred at (N//2, N//2)."""
+    """The probe (..., y, x) that belongs to turned patterns, still centred at (N//2, N//2)."""
     turned = orient(probe, orientation)
     flipped = (orientation.flip_y, orientation.flip_x)
     along = flipped[::-1] if orientation.transpose else flipped
-    shift = [int(was and n % 2 == 0) for was, n in zip(along, turned.shape, strict=True)]
-    return np.roll(turned, shift, axis=(0, 1))
+    shift = [int(was and n % 2 == 0) for was, n in zip(along, turned.shape[-2:], strict=True)]
+    return np.roll(turned, shift, axis=(-2, -1))
 
 
 def orient_geometry(file: GeometrySettings, orientation: Orientation) -> GeometrySettings:

@@ -126,27 +126,32 @@ class Reconstruction:
         return State(empty, self._spectra.detach().contiguous(), torch.zeros_like(model.scene.positions))
 
     def _start_modes(self, scene: Scene) -> Tensor:
-        """The modes of the initial probe; a fixed probe has one."""
-        modes = int(self._values["probe_modes"]) if self.options.refine_probe else 1
-        return start_modes(self._initial_spectrum(scene), modes)
+        """The modes of the initial probe; a fixed probe has those of the file, or one."""
+        modes = int(self._values["probe_modes"]) if self.options.refine_probe else None
+        spectra = self._initial_spectra(scene, modes)
+        return start_modes(spectra, modes or len(spectra))
 
-    def _initial_spectrum(self, scene: Scene) -> Tensor:
-        """The probe of the lens, of the file, or estimated from the data, scaled to the mean counts of a pattern."""
+    def _initial_spectra(self, scene: Scene, modes: int | None) -> Tensor:
+        """The probe of the lens, of the file, or estimated from the data, scaled to the mean counts of a pattern.
+
+        Shape (mode, det_y, det_x): as many modes as the file holds, at most ``modes``; one from elsewhere.
+        """
         stored = self._level.measurement.probe
         if scene.spectrum is not None:
-            spectrum = scene.spectrum
+            spectra = scene.spectrum[None]
         elif stored is not None:
-            spectrum = spectrum_of(torch.as_tensor(stored, device=self._machine.device))
+            fields = torch.as_tensor(stored, device=self._machine.device)
+            spectra = spectrum_of(fields[None] if fields.ndim == 2 else fields[:modes])
         else:
             # The square root of the mean pattern.
-            spectrum = spectrum_seen_as(self._data.mean_pattern().sqrt().to(self._machine.complex), scene)
-        spectrum = spectrum.to(self._machine.complex)
-        intensity = spectrum.real.square() + spectrum.imag.square()
+            spectra = spectrum_seen_as(self._data.mean_pattern().sqrt().to(self._machine.complex), scene)[None]
+        spectra = spectra.to(self._machine.complex)
+        intensity = (spectra.real.square() + spectra.imag.square()).sum(0)
         # The power of the compared pixels; in the far field the spectrum is what the detector sees without an object.
         share = self._data.share if scene.propagator is None else self._data.share.sum() / self._level.data.share.sum()
         power = (intensity * share).sum(dtype=torch.float64)
         counts = self._data.total / len(self._data.patterns) - scene.background * self._data.share.sum()
-        return spectrum * (counts.clamp(min=1e-3 * self._data.mean) / power).sqrt().to(self._machine.real)
+        return spectra * (counts.clamp(min=1e-3 * self._data.mean) / power).sqrt().to(self._machine.real)
 
     def _gradient(self, frozen: Frozen) -> dict[str, float]:
         slopes = frozen_gradient(self._theta, self._scene, None if self._free else self._spectra, frozen)

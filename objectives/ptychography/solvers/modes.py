@@ -11,26 +11,31 @@ _SHARE = 0.03
 """Share of the counts in every mode but the first, at the start."""
 
 
-def start_modes(spectrum: Tensor, modes: int) -> Tensor:
-    """Modes (mode, det_y, det_x) around one spectrum: itself, and itself times Hermite polynomials of the position.
+def start_modes(spectra: Tensor, modes: int) -> Tensor:
+    """Modes (mode, det_y, det_x) around given spectra: these, and the first times Hermite polynomials of the position.
 
-    The first keeps its shape; the others start with 3 % of the counts each, as blur by a source or by vibration would
-    give them. The summed intensity stays that of ``spectrum``.
+    Given modes keep their shapes; those that are added start with 3 % of the counts each, as blur by a source or by
+    vibration would give them. The summed intensity stays that of ``spectra``, (det_y, det_x) or (mode, det_y, det_x).
     """
-    if modes == 1:
-        return spectrum[None]
-    field = field_of(spectrum)
-    fields = [field]
+    given = spectra[None] if spectra.ndim == 2 else spectra
+    if modes <= len(given):
+        return given
+    fields = list(field_of(given))
+    field = fields[0]
     powers = sorted(((a, b) for a in range(modes) for b in range(modes)), key=lambda p: (p[0] + p[1], p[1]))
     intensity = field.real.square() + field.imag.square()
     y, x = (_over_width(intensity, axis) for axis in (0, 1))
-    for a, b in powers[1:modes]:
+    for a, b in powers[1:]:
+        if len(fields) == modes:
+            break
         candidate = field * (y**a)[:, None] * (x**b)[None, :]
         for earlier in fields:
             candidate = candidate - earlier * (_inner(earlier, candidate) / _inner(earlier, earlier))
         fields.append(candidate)
-    shares = [1 - _SHARE * (modes - 1)] + [_SHARE] * (modes - 1)
-    power = _inner(field, field).real
+    added = modes - len(given)
+    powers_given = [_inner(mode, mode).real for mode in fields[: len(given)]]
+    power = torch.stack(powers_given).sum()
+    shares = [(1 - _SHARE * added) * of_mode / power for of_mode in powers_given] + [_SHARE] * added
     scaled = [
         mode * (share * power / _inner(mode, mode).real).sqrt() for mode, share in zip(fields, shares, strict=True)
     ]

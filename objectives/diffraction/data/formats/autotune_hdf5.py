@@ -5,7 +5,7 @@
 /patterns           (position, det_y, det_x), beam at (N//2, N//2); unsigned integers where counts allow it
 /positions          (position, 2) float64, (y, x), in position_unit
 /valid              (det_y, det_x) bool, False on dead pixels
-/probe              (det_y, det_x) complex64, optional
+/probe              (det_y, det_x) complex64, or (mode, det_y, det_x), optional
 /geometry           attributes: regime and the fields of FarField or NearField, units in the names
 """
 

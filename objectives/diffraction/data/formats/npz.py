@@ -7,7 +7,7 @@ Keys, all arrays of numbers (nothing pickled is ever loaded):
     positions or scan     (position, 2) or (scan_y, scan_x, 2): (y, x) of the probe on the object, +y along
                           increasing detector row; in the unit that ``objective.data.positions`` names
     mask                  (det_y, det_x), nonzero = ignore the pixel; stored like data (corner or centre)
-    probe                 (..., det_y, det_x) complex, centred; only the first of several modes is read
+    probe                 (..., det_y, det_x) complex, centred; several are incoherent modes
     energy_eV             kinetic energy of electrons
     wavelength_angstrom   the wavelength, instead of energy_eV
     angular_sampling_mrad one number or (y, x): scattering angle per detector pixel
@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.objective import InputError, Problem, near_miss
-from objectives.diffraction.data.contents import Contents, geometry_in_file, numeric, scalar
+from objectives.diffraction.data.contents import Contents, as_modes, geometry_in_file, numeric, scalar
 from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
 from objectives.diffraction.data.formats.npy import read_npy_header
 from objectives.diffraction.data.frames import Frames, StreamedFrames
@@ -172,7 +172,7 @@ def _probe(path: Path, archive: Any) -> NDArray[np.complex64]:
     probe = numeric(f"{path}: probe", _array(path, archive, "probe"), kinds="iufc")
     if probe.ndim < 2 or 0 in probe.shape:
         raise InputError(Problem(f"{path}: probe", f"has shape {probe.shape}", "(..., det_y, det_x) is expected"))
-    return np.ascontiguousarray(probe[(0,) * (probe.ndim - 2)], dtype=np.complex64)
+    return as_modes(probe)
 
 
 def _geometry(path: Path, archive: Any, keys: set[str]) -> GeometrySettings:

@@ -109,19 +109,20 @@ def centre(positions: Positions) -> Positions:
 
 
 def crop_probe(probe: NDArray[np.complex64], crop: tuple[int, int], far: bool) -> NDArray[np.complex64]:
-    """Resample the probe (y, x) to the grid that belongs to the cropped detector.
+    """Resample the probe (..., y, x) to the grid that belongs to the cropped detector.
 
     In the far field the detector is the probe's Fourier plane: its central part is kept, so the field of view
     stays and the object pixel grows; intensity inside the kept angles is conserved. In the near field the
     pixels are cut.
     """
-    if probe.shape == crop:
+    if probe.shape[-2:] == crop:
         return probe
-    y, x = central((probe.shape[0], probe.shape[1]), crop)
+    y, x = central((probe.shape[-2], probe.shape[-1]), crop)
     if not far:
-        return np.ascontiguousarray(probe[y, x])
-    spectrum = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe), norm="ortho"))[y, x]
-    cropped = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(spectrum), norm="ortho"))
+        return np.ascontiguousarray(probe[..., y, x])
+    axes = (-2, -1)
+    spectrum = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe, axes), norm="ortho"), axes)[..., y, x]
+    cropped = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(spectrum, axes), norm="ortho"), axes)
     return np.ascontiguousarray(cropped, dtype=np.complex64)
 
 
@@ -204,8 +205,10 @@ def _probe_problem(contents: Contents) -> Problem | None:
     if contents.probe is None:
         return None
     size = tuple(contents.frames.shape[-2:])
-    if contents.probe.shape != size:
-        return contents.problem("probe", f"has shape {contents.probe.shape}", f"the detector's {size} is expected")
+    shape = contents.probe.shape
+    if len(shape) not in (2, 3) or shape[-2:] != size or 0 in shape:
+        expected = f"the detector's {size} is expected, with the modes in front of it"
+        return contents.problem("probe", f"has shape {shape}", expected)
     if not np.isfinite(contents.probe).all():
         return contents.problem("probe", "has values that are not finite", "finite amplitudes are expected")
     if not contents.probe.any():

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from autotune.objective import Value
 from objectives.ptychography.solvers.modes import orthogonal, start_modes
 from tests.objectives.ptychography.model.test_forward import everything, some_object
 from tests.objectives.ptychography.scenes import mixed, model_of, objective, random_modes
@@ -69,3 +72,30 @@ def test_two_modes_explain_what_one_cannot(solver: str) -> None:
     assert two.arrays["probe"].shape == (2, 24, 24)
     power = np.square(np.abs(two.arrays["probe"])).sum(axis=(1, 2))
     assert power[1] / power.sum() == pytest.approx(0.3, abs=0.12), power / power.sum()
+
+
+def test_modes_of_a_file_start_as_they_are() -> None:
+    given = random_modes((24, 20), np.random.default_rng(4), 2)
+    assert torch.equal(start_modes(given, 2), given)
+    four = start_modes(given, 4)
+    power = overlaps(four).diagonal().real / overlaps(given).diagonal().real.sum()
+    torch.testing.assert_close(power[2:], torch.full((2,), 0.03, dtype=torch.float64))
+    assert float(power.sum()) == pytest.approx(1)
+    for before, after in zip(given, four[:2], strict=True):
+        torch.testing.assert_close(after, before * np.sqrt(0.94), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("values", [{"probe": "fixed"}, {"probe": "refined", "probe_modes": 2, "probe_start": 9}])
+def test_a_probe_of_several_modes_explains_from_the_start_what_one_does_not(values: dict[str, Value]) -> None:
+    m = mixed()
+    assert m.probe is not None
+    rows = np.mgrid[:24, :24][0] - 12
+    second = m.probe * rows
+    second *= np.sqrt(0.3 / 0.7) * np.linalg.norm(m.probe) / np.linalg.norm(second)
+    stored = replace(m, probe=np.stack([m.probe, second]).astype(np.complex64))
+    one, two = (objective(of).evaluate({**values, "iterations": 9}, metric="consistency", seed=0) for of in (m, stored))
+    assert two.arrays["probe"].shape == (2, 24, 24)
+    power = np.square(np.abs(two.arrays["probe"])).sum(axis=(1, 2))
+    assert power[1] / power.sum() == pytest.approx(0.3, abs=1e-3)
+    assert 1 - two.metrics["consistency"] < 0.6 * (1 - one.metrics["consistency"])
+    assert stored.content_hash != m.content_hash

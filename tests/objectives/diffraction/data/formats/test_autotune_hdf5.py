@@ -150,6 +150,18 @@ def test_raster_step_skips_rows_and_columns(tmp_path: Path) -> None:
     np.testing.assert_allclose(m.positions, [[-1, -1], [-1, 1], [1, -1], [1, 1]])
 
 
+@pytest.mark.parametrize("crop", [8, 4])
+def test_all_modes_of_a_probe_are_read(crop: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    modes = (random.normal(size=(3, 8, 8)) + 1j * random.normal(size=(3, 8, 8))).astype(np.complex64)
+    write_measurement(tmp_path / "several.h5", simple(probe=modes))
+    several = read(tmp_path / "several.h5", crop=crop, orientation={"flip_y": True}).probe
+    assert several is not None and several.shape == (3, crop, crop)
+    for mode, found in zip(modes, several, strict=True):
+        write_measurement(tmp_path / "one.h5", simple(probe=mode))
+        np.testing.assert_array_equal(read(tmp_path / "one.h5", crop=crop, orientation={"flip_y": True}).probe, found)
+
+
 def test_near_field_probe_is_cut_like_the_patterns(tmp_path: Path) -> None:
     probe = (np.arange(64) * (1 + 1j)).reshape(8, 8).astype(np.complex64)
     write_measurement(tmp_path / "m.h5", simple(geometry=NearField(1.0, 1000.0, (50.0, 50.0), 3.0), probe=probe))

@@ -69,7 +69,7 @@ def test_corner_and_object_pixels(tmp_path: Path) -> None:
     np.testing.assert_allclose(m.positions.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(m.positions[1] - m.positions[0], [4, 8])
     with np.load(path) as archive:
-        np.testing.assert_array_equal(m.probe, archive["probe"][0, 0])
+        np.testing.assert_array_equal(m.probe, archive["probe"][0])
 
 
 def test_object_pixels_become_angstrom_where_geometry_is_known(tmp_path: Path) -> None:
