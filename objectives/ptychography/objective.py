@@ -7,6 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autotune.objective import (
     ArrayDescription,
     Diverged,
@@ -59,13 +62,17 @@ class PtychographyObjective:
         held_out: HeldOutSettings | None = None,
         specimen: Specimen | None = None,
     ) -> None:
-        """Bind to ``measurement``; ``truth`` and ``specimen`` are known where it was simulated."""
+        true_positions: NDArray[np.float64] | None = None,
+        """Bind to ``measurement``; ``truth``, ``specimen`` and ``true_positions`` are known where it was simulated.
+
+        ``true_positions`` are (position, 2), (y, x) in angstrom.
+        """
         self._measurement = measurement
         self._machine = machine
         self._truth = dict(truth or {})
         self._parameters = parameters_of(measurement)
         self._held_out = held_out or HeldOutSettings()
-        self._specimen = specimen
+        self._specimen, self._true_positions = specimen, true_positions
         self._levels = Levels(measurement, machine, self._held_out)
         self._last: tuple[tuple[tuple[str, Value], ...], _Repeatable] | None = None
 
@@ -178,7 +185,12 @@ class PtychographyObjective:
 
     def examinations(self) -> Sequence[Metric]:
         """See :class:`autotune.objective.Examines`."""
-        return examinations(self.metrics(), self._measurement, truth=self._specimen is not None)
+        return examinations(
+            self.metrics(),
+            self._measurement,
+            truth=self._specimen is not None,
+            positions=self._true_positions is not None,
+        )
 
     def examine(self, values: Mapping[str, Value], *, seed: int) -> Mapping[str, float]:
         """See :class:`autotune.objective.Examines`: four reconstructions.
@@ -190,7 +202,10 @@ class PtychographyObjective:
         complete = complete_values(self._parameters, values)
         with self._machine.threads_set():
             level = self._levels.at(Fidelity.from_values(complete))
-            return Examiner(level, self._machine, self._parameters, complete, seed, self._specimen).examine()
+            examiner = Examiner(
+                level, self._machine, self._parameters, complete, seed, self._specimen, self._true_positions
+            )
+            return examiner.examine()
 
     def work(self, values: Mapping[str, Value]) -> float:
         """See :class:`autotune.objective.CountsWork`; the unit is one pixel of a pattern through a slice and back.

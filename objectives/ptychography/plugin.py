@@ -42,7 +42,10 @@ class Ptychography:
         # In another part of the simulated scan, the place of the specimen is not known.
         whole = document.get("content_hash") == measurement.content_hash
         specimen = _specimen(settings.simulate) if whole and settings.simulate is not None else None
-        return PtychographyObjective(measurement, machine, document.get("truth"), settings.held_out, specimen)
+        positions = np.array(document["positions_angstrom"]) if whole and "positions_angstrom" in document else None
+        return PtychographyObjective(
+            measurement, machine, document.get("truth"), settings.held_out, specimen, positions
+        )
 
     def simulate(self, settings: BaseModel, *, folder: Path, output: Path | None) -> Mapping[str, str]:
         """Make the measurement of ``objective.simulate`` and write it to ``objective.data.file``."""

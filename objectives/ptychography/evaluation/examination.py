@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from autotune.objective import Diverged, Evaluation, Metric, Parameter, Problem, Status, Value
 from objectives.diffraction.data.measurement import Measurement
+from objectives.diffraction.detector import DetectorMap
 from objectives.metrics import (
     RingCorrelation,
     aligned_phases,
@@ -30,7 +31,8 @@ from objectives.metrics import (
     structural_similarity,
 )
 from objectives.metrics.counts import noise_ceiling
-from objectives.ptychography.evaluation.data_share import Level
+from objectives.metrics.positions import position_error
+from objectives.ptychography.evaluation.data_share import Level, middle_positions
 from objectives.ptychography.evaluation.reconstruction import Reconstruction
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.misfit import Data
@@ -68,17 +70,23 @@ _OF_TRUTH = (
     Metric("truth_phase_psnr", "maximize", "dB", description="peak signal-to-noise ratio against the simulated phase"),
     Metric("truth_phase_ssim", "maximize", description="structural similarity with the simulated phase"),
 )
+_OF_POSITIONS = Metric(
+    "position_error", "minimize", "object pixel", description="rms distance of scan positions from the simulated ones"
+)
 
 Complex = NDArray[np.complex128]
 
 
-def examinations(metrics: Sequence[Metric], measurement: Measurement, *, truth: bool) -> list[Metric]:
+def examinations(
+    metrics: Sequence[Metric], measurement: Measurement, *, truth: bool, positions: bool = False
+) -> list[Metric]:
     """The metrics that :meth:`Examiner.examine` may report.
 
     Args:
         metrics: the metrics of every evaluation; they are reported, too.
         measurement: the measurement that is reconstructed.
         truth: whether the specimen is known.
+        positions: whether the true scan positions are known.
     """
     unit = measurement.position_unit
     return [
@@ -86,6 +94,7 @@ def examinations(metrics: Sequence[Metric], measurement: Measurement, *, truth: 
         *(_OF_COUNTS if measurement.counted else ()),
         *(replace(metric, unit=unit) if metric in _OF_HALVES else metric for metric in (_CONTRAST, *_OF_HALVES)),
         *(_OF_TRUTH if truth else ()),
+        *((_OF_POSITIONS,) if positions else ()),
     ]
 
 
@@ -100,6 +109,7 @@ class Examiner:
         values: the value of every parameter that is not idle.
         seed: seed of the solver.
         specimen: the true specimen; None where it is not known.
+        true_positions: (position, 2) of the whole measurement, (y, x) in angstrom; None where they are not known.
     """
 
     level: Level
@@ -108,6 +118,7 @@ class Examiner:
     values: Mapping[str, Value]
     seed: int
     specimen: Specimen | None = None
+    true_positions: NDArray[np.float64] | None = None
 
     def examine(self) -> dict[str, float]:
         """Compute the metrics of :func:`examinations`, name -> finite value, but those without meaning here.
@@ -127,6 +138,7 @@ class Examiner:
             **self._held_out(),
             **self._of_counts(reconstruction, state, evaluation.metrics["consistency"]),
             "phase_contrast": phase_contrast(field),
+            "position_error": self._position_error(reconstruction, state),
         }
         if min(field.shape) >= _SMALLEST:
             pixel = float(evaluation.attributes["object_pixel_y"]), float(evaluation.attributes["object_pixel_x"])
@@ -214,6 +226,20 @@ class Examiner:
             "truth_phase_ssim": structural_similarity(phase - least, true - least),
         }
 
+    def _position_error(self, reconstruction: Reconstruction, state: State) -> float | None:
+        if self.true_positions is None:
+            return None
+        measurement, scene = self.level.measurement, reconstruction.misfit.model.scene
+        used = middle_positions(self.level.whole.positions, len(measurement.positions))
+        true = torch.as_tensor(self.true_positions[used]) / scene.pixel.cpu()
+        if scene.spectrum is not None:  # the object's grid is that of the detector's affine map
+            true = true @ torch.linalg.inv(self._detector().matrix)
+        return position_error((scene.positions + state.moved).cpu().numpy(), true.numpy())
+
+    def _detector(self) -> DetectorMap:
+        mismatch = [p.name for p in self.parameters if p.kind == "mismatch" and p.name in self.values]
+        return detector_map({name: torch.tensor(float(self.values[name]), dtype=torch.float64) for name in mismatch})
+
     def _places(self, reconstruction: Reconstruction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Positions (y, x) of the object's pixels in angstrom, (rows, columns) each, on the detector's affine grid."""
         model = reconstruction.misfit.model
@@ -221,9 +247,7 @@ class Examiner:
         middle = np.array([n // 2 for n in layout.detector_shape])
         first = (scene.positions[0].round().cpu() - layout.corners[0].cpu()).numpy() - middle
         axes = [start + np.arange(size) for start, size in zip(first, layout.object_shape, strict=True)]
-        mismatch = [p.name for p in self.parameters if p.kind == "mismatch" and p.name in self.values]
-        held = {name: torch.tensor(float(self.values[name]), dtype=torch.float64) for name in mismatch}
-        grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ detector_map(held).matrix.numpy()
+        grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ self._detector().matrix.numpy()
         grid = grid * scene.pixel.cpu().numpy()
         return grid[..., 0], grid[..., 1]
 

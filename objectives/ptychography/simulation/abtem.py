@@ -22,9 +22,9 @@ from objectives.ptychography.simulation.instrument import (
     Detector,
     Experiment,
     Floats,
+    actual_positions,
     draw_truth,
     stated_positions,
-    true_positions,
 )
 from objectives.ptychography.simulation.settings import SimulationSettings
 
@@ -53,7 +53,7 @@ def expected_patterns(settings: SimulationSettings, random: np.random.Generator)
         raise ValueError("the engine abtem needs a specimen")  # the settings require one
     truth = draw_truth(settings, random)
     stated = stated_positions(settings)
-    positions = true_positions(stated, truth)
+    positions = actual_positions(settings, truth)
     detector = Detector.of(settings, truth, _OVERSAMPLING)
     gpts = _window_points(detector)
     pixel = detector.window / gpts

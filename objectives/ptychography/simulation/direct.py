@@ -19,9 +19,9 @@ from objectives.ptychography.simulation.instrument import (
     Detector,
     Experiment,
     Floats,
+    actual_positions,
     draw_truth,
     stated_positions,
-    true_positions,
 )
 from objectives.ptychography.simulation.settings import SimulationSettings
 
@@ -151,7 +151,7 @@ class _Drawn:
         """Draw the truth, then the specimen."""
         truth = draw_truth(settings, random)
         stated = stated_positions(settings)
-        positions = true_positions(stated, truth)
+        positions = actual_positions(settings, truth)
         detector = Detector.of(settings, truth, _OVERSAMPLING)
         window = _OVERSAMPLING * _BEYOND_DETECTOR * settings.detector_pixels
         grid = np.asarray((np.arange(window) - window // 2) * (detector.window / window), np.float64)

@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 _PARTS_OF_PIXEL = 3
 """A pixel's area is integrated as the mean over this many points along each of its sides."""
 
+_OF_POSITIONS = 1
+"""Number of the stream of random numbers that position errors have."""
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -70,6 +73,21 @@ def true_positions(stated: Floats, truth: dict[str, float]) -> Floats:
     y = np.cos(angle) * sheared[:, 0] - np.sin(angle) * sheared[:, 1]
     x = np.sin(angle) * sheared[:, 0] + np.cos(angle) * sheared[:, 1]
     return (1 + truth["scan_scale"] / 100) * np.stack([y, x], axis=1)
+
+
+def position_errors(settings: SimulationSettings) -> Floats:
+    """What each position is off by, (position, 2) in angstrom, normal along both axes.
+
+    They have random numbers of their own, so that errors change neither the specimen nor the counts of a seed.
+    """
+    random = np.random.default_rng([settings.seed, _OF_POSITIONS])
+    scale = settings.position_error_angstrom / np.sqrt(2)
+    return random.normal(scale=scale, size=(settings.scan_points**2, 2))
+
+
+def actual_positions(settings: SimulationSettings, truth: dict[str, float]) -> Floats:
+    """Where the beam really was, (position, 2) as (y, x) in angstrom."""
+    return true_positions(stated_positions(settings), truth) + position_errors(settings)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Whether the model is right is tested with the other engines.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,7 +19,13 @@ from objectives.ptychography.model.forward import ForwardModel, Layout
 from objectives.ptychography.model.kernels.choose import kernels_for
 from objectives.ptychography.model.scene import build_scene, detector_map
 from objectives.ptychography.simulation.direct import Specimen
-from objectives.ptychography.simulation.instrument import Experiment, Floats, draw_truth, stated_positions
+from objectives.ptychography.simulation.instrument import (
+    Experiment,
+    Floats,
+    draw_truth,
+    position_errors,
+    stated_positions,
+)
 from objectives.ptychography.simulation.settings import SimulationSettings
 from objectives.ptychography.solvers.modes import start_modes
 
@@ -34,6 +41,8 @@ def expected_patterns(settings: SimulationSettings, random: np.random.Generator)
     # The patterns are fractions of the beam here; the background is added with the counts.
     held |= {"background": torch.zeros((), dtype=torch.float64), "pixel_fill": torch.ones((), dtype=torch.float64)}
     scene = build_scene(measurement, held, settings.slices)
+    errors = torch.as_tensor(position_errors(settings))
+    scene = replace(scene, positions=scene.positions + detector_map(held).object_pixels(errors, scene.pixel))
     if scene.spectrum is None:
         raise ValueError("a simulated measurement has a lens")  # _empty gives it one
     layout = Layout.of(scene.positions, (settings.detector_pixels, settings.detector_pixels), _MARGIN)

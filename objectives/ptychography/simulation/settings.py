@@ -122,6 +122,8 @@ class SimulationSettings(BaseModel):
         detector_pixels: pixels along each side of the detector, even.
         scan_points: scan positions along each side of the raster.
         scan_step_angstrom: stated scan step.
+        position_error_angstrom: root mean square distance of the true scan positions from where the scan would put
+            them, each position's own, at random.
         electrons_per_pattern: mean dose per pattern.
         mismatch: parameter -> true value, or [low, high] from which it is drawn. Parameters left out have the value
             that ``specimen`` states, or 0.
@@ -140,6 +142,7 @@ class SimulationSettings(BaseModel):
     detector_pixels: int = Field(default=48, ge=16, le=512, multiple_of=2, strict=True)
     scan_points: int = Field(default=20, ge=4, le=512, strict=True)
     scan_step_angstrom: _Positive = 1.0
+    position_error_angstrom: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     electrons_per_pattern: float = Field(default=1e5, gt=0, le=1e12, allow_inf_nan=False)
     mismatch: dict[str, _Finite | tuple[_Finite, _Finite]] = Field(default_factory=dict)
 

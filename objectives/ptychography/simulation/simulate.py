@@ -19,7 +19,7 @@ import numpy as np
 from objectives.diffraction.data.formats.autotune_hdf5 import write_measurement
 from objectives.diffraction.data.measurement import FarField, Measurement
 from objectives.diffraction.data.radiation import wavelength_angstrom
-from objectives.ptychography.simulation.instrument import Experiment
+from objectives.ptychography.simulation.instrument import Experiment, actual_positions
 from objectives.ptychography.simulation.settings import MISMATCH, SPECIMEN_MISMATCH, Engine, SimulationSettings
 
 _ENGINES: dict[Engine, str] = {
@@ -28,6 +28,10 @@ _ENGINES: dict[Engine, str] = {
     "model": "objectives.ptychography.simulation.model",
 }
 """Engine -> module of its function ``expected_patterns``, imported only when it is used."""
+
+
+_DECIMALS = 4
+"""Of the true positions in angstrom, as they are written."""
 
 
 def engine(name: Engine) -> Callable[[SimulationSettings, np.random.Generator], Experiment]:
@@ -72,6 +76,7 @@ def write_simulation(settings: SimulationSettings, path: Path, folder: Path | No
         "settings": settings.model_dump(mode="json"),
         "content_hash": measurement.content_hash,
         "truth": stated,
+        "positions_angstrom": actual_positions(settings, truth).round(_DECIMALS).tolist(),
     }
     temporary = truth_path(path).with_suffix(".tmp")
     temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -20,6 +20,7 @@ from objectives.ptychography.evaluation.reconstruction import Reconstruction
 from objectives.ptychography.objective import PtychographyObjective
 from objectives.ptychography.plugin import ptychography
 from objectives.ptychography.simulation.direct import expected_patterns, specimen_of
+from objectives.ptychography.simulation.instrument import actual_positions, position_errors
 from objectives.ptychography.simulation.settings import SimulationSettings
 from objectives.ptychography.simulation.simulate import simulate_patterns, write_simulation
 from objectives.ptychography.solvers.state import State
@@ -241,3 +242,23 @@ def test_the_truth_is_that_of_the_file(data: dict[str, object], engine: str, kno
     problem = ptychography.open(ptychography.settings.model_validate(block), folder=tmp_path)
     assert isinstance(problem, PtychographyObjective) and set(TRUTH) & set(problem.truth())
     assert (set(TRUTH_METRICS) <= {metric.name for metric in problem.examinations()}) is known
+
+
+def test_position_error_is_the_distance_from_the_simulated_positions() -> None:
+    shaken = SETTINGS.model_copy(update={"position_error_angstrom": 0.5, "scan_points": 10})
+    measurement, truth = simulate_patterns(shaken)
+    true = actual_positions(shaken, truth)
+    problem = PtychographyObjective(measurement, CPU, true_positions=true)
+    values = {**truth, "iterations": 4}
+    (announced,) = (metric for metric in problem.examinations() if metric.name == "position_error")
+    assert announced.unit == "object pixel"
+    pixel = float(model_of(measurement, truth).scene.pixel[0])
+    off = position_errors(shaken)
+    off = off - off.mean(axis=0)
+    expected = np.sqrt(np.square(off).sum(axis=1).mean()) / pixel
+    # The object's grid follows the detector's affine map, here within 2 %.
+    assert problem.examine(values, seed=0)["position_error"] == pytest.approx(expected, rel=0.03)
+    right = PtychographyObjective(replace(measurement, positions=measurement.positions), CPU, true_positions=true - off)
+    assert right.examine(values, seed=0)["position_error"] < 1e-3
+    part = problem.examine({**values, "scan_fraction": 0.5}, seed=0)["position_error"]
+    assert part == pytest.approx(expected, rel=0.25) and part != pytest.approx(expected, rel=1e-6)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,14 +14,15 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from objectives.ptychography.model.forward import Layout
+from objectives.ptychography.objective import PtychographyObjective
 from objectives.ptychography.simulation.direct import DirectExperiment as Experiment
 from objectives.ptychography.simulation.direct import Specimen, expected_patterns
-from objectives.ptychography.simulation.instrument import draw_truth
+from objectives.ptychography.simulation.instrument import actual_positions, draw_truth, true_positions
 from objectives.ptychography.simulation.settings import MISMATCH, SimulationSettings
 from objectives.ptychography.simulation.simulate import read_truth, simulate_patterns, truth_path, write_simulation
 from tests.objectives.diffraction.data.files import read
 from tests.objectives.ptychography import reference
-from tests.objectives.ptychography.scenes import all_values, model_of, objective
+from tests.objectives.ptychography.scenes import CPU, all_values, model_of, objective
 
 N, COLUMN_WIDTH = 32, 0.45
 WRONG = {
@@ -222,6 +225,38 @@ def test_written_measurement_and_truth_are_read_again(tmp_path: Path) -> None:
     assert set(document["truth"]) == {"defocus", "scan_rotation"}
     assert truth_path(path).name == "demo.truth.json"
     assert sorted(p.name for p in path.parent.iterdir()) == ["demo.h5", "demo.truth.json"]
+
+
+def test_position_errors_are_kept_beside_the_measurement(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"scan_points": 16, "position_error_angstrom": 0.4})
+    measurement = write_simulation(settings, tmp_path / "demo.h5")
+    document = read_truth(tmp_path / "demo.h5")
+    assert document is not None
+    exact = true_positions(measurement.positions, draw_truth(settings, np.random.default_rng(0)))
+    off = np.array(document["positions_angstrom"]) - exact
+    assert np.sqrt(np.square(off).sum(axis=1).mean()) == pytest.approx(0.4, rel=0.1)
+    assert np.abs(np.corrcoef(off.T)[0, 1]) < 0.2
+    right, _ = simulate_patterns(SETTINGS.model_copy(update={"scan_points": 16}))
+    assert np.array_equal(right.positions, measurement.positions)
+    assert not np.array_equal(right.patterns, measurement.patterns)
+
+
+@pytest.mark.parametrize("engine", ["direct", "model"])
+def test_patterns_are_those_of_the_positions_in_the_truth(engine: Literal["direct", "model"]) -> None:
+    """The patterns at wrong positions are those of a reconstruction that is told the right ones."""
+    settings = SimulationSettings(
+        engine=engine, seed=3, detector_pixels=N, angular_sampling_mrad=2.2, scan_points=8, electrons_per_pattern=1e7,
+        mismatch={"defocus": 60.0}, position_error_angstrom=0.4,
+    )  # fmt: skip
+    measurement, truth = simulate_patterns(settings)
+    true = actual_positions(settings, truth)
+
+    def consistency(positions: NDArray[np.float64]) -> float:
+        problem = PtychographyObjective(replace(measurement, positions=positions), CPU)
+        values = {"defocus": 60.0, "iterations": 40}
+        return problem.evaluate(values, metric="consistency", seed=0).metrics["consistency"]
+
+    assert 1 - consistency(true) < 0.3 * (1 - consistency(measurement.positions))
 
 
 @pytest.mark.parametrize("text", [None, "{half", "[1, 2]"])
