@@ -102,6 +102,7 @@ def test_the_whole_line(place: Place, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("on_disk")
 def test_interrupted_and_continued(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     gate = make_gate(place, 6)  # three trials, then the third evaluation of the confirmation
     study = place.write(GATED, budget={"trials": 3})

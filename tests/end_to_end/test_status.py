@@ -84,6 +84,7 @@ def test_a_study_that_cannot_be_read_says_why_beside_the_others(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("on_disk")
 def test_a_study_that_runs(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     gate = make_gate(place, 4)
     process = place.start("run", place.write(GATED), "--quiet")
