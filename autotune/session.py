@@ -90,6 +90,7 @@ class RunningStudy:
         lease: shows other runs that this one is alive.
         summary: what the objective says of the measurement.
         truth: parameter name -> true value, where the measurement was simulated.
+        divides: whether the objective divides its gradient (:class:`autotune.objective.DividesGradient`).
         noise: what the noise of the measurement is known from, where it can be repeated in simulation; empty otherwise.
         began: when the run began, on the monotonic clock.
         earlier: seconds that the study had taken before.
@@ -105,6 +106,7 @@ class RunningStudy:
     summary: Mapping[str, str]
     truth: Mapping[str, float]
     noise: str = ""
+    divides: bool = False
     began: float = field(default_factory=time.monotonic)
     earlier: float = 0.0
     watcher: Watcher = field(default_factory=Quiet)

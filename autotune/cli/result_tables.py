@@ -11,7 +11,7 @@ from rich.table import Table
 
 from autotune.cli.confirm_tables import print_confirmation
 from autotune.cli.console import command_name, make_console
-from autotune.results.document import NOISE_AND_SEARCH
+from autotune.results.document import SEARCH
 from autotune.text import metric_text, shown_unit
 
 if TYPE_CHECKING:
@@ -77,11 +77,14 @@ def _parameter_table(result: StudyResult, truth: Mapping[str, float], covered: S
     """A row for each tuned parameter: best value, interval, truth, unit and verdict, as far as there are any."""
     parameters = result.parameters
     revealed = {name: value for name, value in truth.items() if name in parameters}
+    parted = any(parameter.half_widths for parameter in parameters.values())
     table = Table(box=None, padding=(0, 1))
     table.add_column("parameter", no_wrap=True)
     table.add_column("best")
     if covered:
-        table.add_column("90 % interval" if covered == {NOISE_AND_SEARCH} else "90 % interval*", no_wrap=True)
+        table.add_column("90 % interval*" if SEARCH in covered else "90 % interval", no_wrap=True)
+    if parted:
+        table.add_column("noise, model", no_wrap=True)
     if revealed:
         table.add_column("truth (revealed)")
         table.add_column("difference")
@@ -92,6 +95,8 @@ def _parameter_table(result: StudyResult, truth: Mapping[str, float], covered: S
         row = [name, "-" if parameter.best is None else _number(parameter.best)]
         if covered:
             row.append(_interval(parameter))
+        if parted:
+            row.append(_half_widths(parameter))
         if revealed:
             row += _beside_truth(parameter, revealed.get(name))
         row.append(shown_unit(parameter.unit))
@@ -111,7 +116,7 @@ def _beside_truth(parameter: ParameterResult, true: float | None) -> tuple[str, 
 def _print_remarks(console: Console, result: StudyResult, covered: Set[str | None]) -> None:
     """Print the reservations that people should know before they believe the intervals."""
     name, fraction = result.metric.name, result.metric.fraction_of_ceiling
-    if covered != {NOISE_AND_SEARCH}:
+    if SEARCH in covered:
         console.print("* of the search alone; the effect of the measurement's noise is not known")
     if fraction is not None and fraction > 1:
         console.print(
@@ -122,8 +127,7 @@ def _print_remarks(console: Console, result: StudyResult, covered: Set[str | Non
     if fraction is not None and fraction < EXPLAINED:
         console.print(
             f"The best {name} is {100 * (1 - fraction):.1f} % below the noise ceiling: something beside "
-            "noise is left, in the model or in what is not tuned. Intervals cover errors of the model that differ from "
-            "pattern to pattern, not those that all patterns share.",
+            "noise is left, in the model or in what is not tuned.",
             soft_wrap=True,
         )
 
@@ -165,11 +169,17 @@ def _interval(parameter: ParameterResult) -> str:
     if parameter.interval is None:
         return ""
     low, high = parameter.interval
-    star = "" if parameter.interval_of == NOISE_AND_SEARCH else "*"
+    star = "*" if parameter.interval_of == SEARCH else ""
     if low > 0 and high > 4 * low:  # as on a logarithmic scale
         return f"{low:.2g} .. {high:.2g}{star}"
     digits = max(0, 1 - math.floor(math.log10(high - low))) if high > low else 5
     return f"{low:.{digits}f} .. {high:.{digits}f}{star}"
+
+
+def _half_widths(parameter: ParameterResult) -> str:
+    """Half-widths of the interval by noise and search, and by errors of the model."""
+    parts = parameter.half_widths
+    return "" if parts is None else f"±{parts.noise_and_search:.2g}, ±{parts.model:.2g}"
 
 
 def _number(value: object) -> str:

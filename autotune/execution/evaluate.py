@@ -13,7 +13,17 @@ from autotune.execution.artifacts import keep_evaluation
 from autotune.execution.executor import Ended, Repetition, Task
 from autotune.execution.forked_children import ThisProcessOnly
 from autotune.execution.resources import begin_reading, resources_since
-from autotune.objective import AutotuneError, Diverged, Evaluation, Examines, MeasuresAgain, Objective, Progress, Status
+from autotune.objective import (
+    AutotuneError,
+    Diverged,
+    DividesGradient,
+    Evaluation,
+    Examines,
+    MeasuresAgain,
+    Objective,
+    Progress,
+    Status,
+)
 from autotune.retrying import Patience
 
 
@@ -94,6 +104,10 @@ def _evaluated(objective: Objective, task: Task, metric: str, progress: Progress
     measured = _measured(objective, task.repetition)
     if task.examine:
         return _examined(measured, task)
+    if task.in_parts:
+        if not isinstance(measured, DividesGradient):
+            raise TypeError(f"{type(objective).__name__} does not divide its gradient")
+        return measured.evaluate_in_parts(task.values, metric=metric, seed=task.seed)
     return measured.evaluate(task.values, metric=metric, seed=task.seed, progress=progress)
 
 

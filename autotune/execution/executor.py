@@ -38,6 +38,7 @@ class Task:
         repetition: the repeated measurement to evaluate on; None for the measurement itself.
         examine: whether to examine instead (:class:`autotune.objective.Examines`): the metrics of the evaluation that
             comes back are those of the examination.
+        in_parts: whether to divide the gradient (:class:`autotune.objective.DividesGradient`).
     """
 
     number: int
@@ -46,6 +47,7 @@ class Task:
     folder: Path | None
     repetition: Repetition | None = None
     examine: bool = False
+    in_parts: bool = False
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ class _Worker:
                 "folder": None if task.folder is None else str(task.folder),
                 "repetition": None if task.repetition is None else asdict(task.repetition),
                 "examine": task.examine,
+                "in_parts": task.in_parts,
             }
         )
 

@@ -3,7 +3,7 @@
     to the worker                             from the worker
     {"text", "path", "metric"}                {"opened": true} or {"refused": [[where, what, remedy], ...]}
     {"values", "seed", "folder",              {"progress": [iteration, iterations, metrics]}, answered by {"go": bool}
-     "repetition", "examine"}                 {"paused": reason}, {"resumed": true}
+     "repetition", "examine", "in_parts"}     {"paused": reason}, {"resumed": true}
                                               {"ended": evaluation, "done": share} or {"broken": reason}
 
 Every message also has ``start``, ``trial`` and ``attempt`` (:class:`Subject`). Neither side acts on a message whose

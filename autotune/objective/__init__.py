@@ -19,6 +19,7 @@ from autotune.objective.finding import ENTRY_POINT_GROUP, find_objective_type, o
 from autotune.objective.parameter import Kind, Metric, Parameter, Value, complete_values
 from autotune.objective.protocols import (
     CountsWork,
+    DividesGradient,
     Examines,
     ExplainsAbsence,
     IdentifiesMeasurement,
@@ -46,6 +47,7 @@ __all__ = [
     "CountsWork",
     "DescribesArrays",
     "Diverged",
+    "DividesGradient",
     "Draft",
     "DraftLine",
     "DraftsStudies",

@@ -30,6 +30,8 @@ class Evaluation:
         gradient: parameter name -> derivative of the tuned metric, per unit of the parameter itself, for those
             differentiable parameters the objective could differentiate. By the envelope theorem this is the
             partial derivative at the fixed, converged reconstruction.
+        gradient_parts: parameter name -> its derivative in each part of the data; empty where it was not asked for
+            (:class:`autotune.objective.DividesGradient`).
         curve: metric name -> its value after each iteration of the solver (index 0 = after the first).
         arrays: name -> array worth keeping (object, probe, ...).
         attributes: scalar facts that a reader of ``arrays`` needs, such as pixel sizes, with the unit in the key.
@@ -47,6 +49,7 @@ class Evaluation:
     seconds: float = 0.0
     reason: str = ""
     resources: Mapping[str, float] = field(default_factory=dict)
+    gradient_parts: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.status is Status.COMPLETE:

@@ -41,6 +41,9 @@ class Parameter:
             are, so that they cannot determine it ("the curvature of the probe"); empty where there is none.
         made_up_while: pairs as in ``idle_while``: that unknown makes up for this parameter only while each of these
             other parameters has one of the values.
+        uncertainty: standard uncertainty of ``default`` in ``unit``, for a quantity of the instrument that is stated
+            but not known exactly (a lens's aperture). Where a study does not tune the parameter, intervals of the
+            others cover it. None where the value is exact, or a study's own choice.
         description: one sentence for people, with the sign convention where there is one.
     """
 
@@ -60,6 +63,7 @@ class Parameter:
     cheaper: Literal["lower", "higher"] | None = None
     made_up_by: str = ""
     made_up_while: tuple[tuple[str, tuple[Value, ...]], ...] = ()
+    uncertainty: float | None = None
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -69,6 +73,10 @@ class Parameter:
             raise ValueError(f"parameter {self.name}: only a float parameter can be differentiable")
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"parameter {self.name}: low {self.low} is not below high {self.high}")
+        if self.uncertainty is not None and not (self.differentiable and self.uncertainty >= 0):
+            raise ValueError(
+                f"parameter {self.name}: only a differentiable parameter has an uncertainty, of 0 at least"
+            )
 
     def with_unit(self, value: float) -> str:
         """A value of this parameter as text, followed by the unit where it has one."""

@@ -134,6 +134,29 @@ class MeasuresAgain(Protocol):
 
 
 @runtime_checkable
+class DividesGradient(Protocol):
+    """An objective whose metric is a sum over parts of the data, which shows the effect of errors of the model.
+
+    Where a model is right, the parts of the gradient at the optimum differ by noise alone. Where it is wrong, each part
+    pulls the parameters its own way, and the scatter of the parts tells how far the answer can be trusted.
+    """
+
+    def evaluate_in_parts(self, values: Mapping[str, Value], *, metric: str, seed: int) -> Evaluation:
+        """Reconstruct at ``values``, as :meth:`Objective.evaluate` does, and divide the gradient.
+
+        Args:
+            values: parameter name -> value; parameters left out take their defaults.
+            metric: the tuned metric.
+            seed: fixes everything random; equal arguments give equal results on one machine.
+
+        Returns:
+            A complete evaluation with :attr:`Evaluation.gradient_parts`: of parts in which errors of the model are
+            about independent, such as the regions of a detector. Their sum is the gradient. Its metrics may hold
+            ``misfit``: by how many standard deviations of the noise the residual exceeds it.
+        """
+
+
+@runtime_checkable
 class Examines(Protocol):
     """An objective with further metrics that are too expensive for every trial (``autotune confirm``)."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from autotune.report.data import StudyData
 from autotune.report.parts import Cell, Table, number
-from autotune.results.document import NOISE_AND_SEARCH, ParameterResult, VerdictKind
+from autotune.results.document import SEARCH, ParameterResult, VerdictKind
 from autotune.text import metric_text, shown_unit, with_unit
 
 _NOT_EXPLAINED = 0.995
@@ -16,11 +16,12 @@ _NOT_EXPLAINED = 0.995
 NOTHING_TUNED = "Nothing was tuned: every parameter has the value that the study file states."
 _IN_WORDS: Mapping[VerdictKind, str] = {
     "identified": "identified",
+    "model_limited": "limited by the model, which does not explain the data",
     "flat": "flat: the data hardly depend on it",
     "at_bound": "at the end of its range",
     "correlated": "known only in combination",
     "sign_not_identifiable": "sign not identifiable",
-    "unsettled": "not settled: the search has not come to an end",
+    "not_found": "not found: the search has not come to an end",
 }
 
 
@@ -58,7 +59,7 @@ def remarks(study: StudyData) -> list[str]:
     result, metric = study.result, study.result.metric
     said = [] if study.space.dimensions else [NOTHING_TUNED]
     covered = {p.interval_of for p in result.parameters.values()} - {None}
-    if covered and covered != {NOISE_AND_SEARCH}:
+    if SEARCH in covered:
         said.append("* Interval of the search alone: what the noise of the measurement does to it is not known.")
     if not covered and metric.best is not None and study.space.dimensions:
         said.append("There are no intervals: they are made when a study ends with at least four finished trials.")
@@ -106,7 +107,7 @@ def _interval(parameter: ParameterResult) -> str:
         return "–"
     low, high = parameter.interval
     digits = digits_of((low, high))
-    star = "" if parameter.interval_of == NOISE_AND_SEARCH else "*"
+    star = "*" if parameter.interval_of == SEARCH else ""
     return f"{low:.{digits}f} … {high:.{digits}f}{star}".replace("-", "−")
 
 

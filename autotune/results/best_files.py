@@ -15,7 +15,7 @@ from ruamel.yaml.comments import CommentedMap
 from autotune.files import whole, write_whole
 from autotune.home import Home
 from autotune.results.document import ParameterResult, StudyResult
-from autotune.study import ParameterSpec, StudyFile
+from autotune.study import HeldSpec, ParameterSpec, StudyFile
 from autotune.text import shown_unit
 
 STUDY, RECONSTRUCTION = "best.yaml", "best.h5"
@@ -100,7 +100,7 @@ def _parameters(file: StudyFile, result: StudyResult) -> CommentedMap:
     values = CommentedMap()
     for name, entry in file.spec.parameters.items():
         if not isinstance(entry, ParameterSpec):
-            values[name] = entry
+            values[name] = entry.model_dump() if isinstance(entry, HeldSpec) else entry
             continue
         parameter = result.parameters[name]
         if parameter.best is not None:

@@ -180,6 +180,7 @@ def _parameter(dimension: Dimension, best: TrialRecord | None, answer: Answer | 
         estimate=posterior.estimate,
         interval=posterior.interval,
         interval_of=posterior.interval_of,
+        half_widths=posterior.half_widths,
         level=None if answer is None or posterior.interval is None else answer.level,
         unit=dimension.unit,
         kind=dimension.kind,

@@ -6,21 +6,27 @@ The descriptions below are those of the JSON Schema that ``autotune schema --res
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from autotune.objective import Kind, Value
 
 SCHEMA = 1
 """Version of the document; it changes when a key is removed or changes its meaning."""
 
-Covers = Literal["noise and search", "search"]
+Covers = Literal["noise, search and model", "noise and search", "search"]
+EVERYTHING: Literal["noise, search and model"] = "noise, search and model"
+"""An interval covers what the noise, an unfinished search and errors of the model leave open, as far as they show."""
 NOISE_AND_SEARCH: Literal["noise and search"] = "noise and search"
 """An interval covers what the noise of the measurement and an unfinished search leave open."""
 SEARCH: Literal["search"] = "search"
 """An interval covers what an unfinished search leaves open; what the noise does is not known."""
-VerdictKind = Literal["identified", "flat", "at_bound", "correlated", "sign_not_identifiable", "unsettled"]
+VerdictKind = Literal[
+    "identified", "model_limited", "flat", "at_bound", "correlated", "sign_not_identifiable", "not_found"
+]
+StoredVerdict = Annotated[VerdictKind, BeforeValidator(lambda kind: "not_found" if kind == "unsettled" else kind)]
+"""A verdict as the store keeps it: earlier versions had another name for one."""
 
 
 class Part(BaseModel):
@@ -115,6 +121,16 @@ class Sensitivity(StoredPart):
     """Share of the metric's variance that it brings about by itself and together with the others."""
 
 
+class HalfWidths(StoredPart):
+    """Half the width of an interval by its sources, in the parameter's unit; they add in quadrature."""
+
+    noise_and_search: float
+    """What the noise of the measurement and an unfinished search leave open."""
+    model: float
+    """What errors of the model leave open: how differently parts of the data are misfitted, and how well the stated
+    values of the instrument are known that the study holds."""
+
+
 class ParameterResult(Part):
     """A tuned parameter; values, estimate and interval are in its unit."""
 
@@ -126,7 +142,9 @@ class ParameterResult(Part):
     interval: tuple[float, float] | None
     """Ends of the central credible interval around the estimate; null for a choice, or where it is not known."""
     interval_of: Covers | None
-    """Sources of uncertainty that the interval covers: noise and search, or search alone; null without interval."""
+    """Sources of uncertainty that the interval covers; null without interval."""
+    half_widths: HalfWidths | None
+    """Half-widths of the interval by source; null where errors of the model are not known."""
     level: float | None
     """Probability of the interval, such as 0.9; null without an interval."""
     unit: str

@@ -11,19 +11,22 @@ from pydantic import Field
 from autotune.objective import Metric, Value
 from autotune.problem.space import Dimension, Space
 from autotune.results.document import (
+    EVERYTHING,
     NOISE_AND_SEARCH,
     SEARCH,
     Covers,
     Document,
+    HalfWidths,
     Noise,
     Sensitivity,
     StoredPart,
-    VerdictKind,
+    StoredVerdict,
 )
 from autotune.store.trials import TrialStore
 from autotune.text import with_unit
 
 if TYPE_CHECKING:
+    from autotune.surrogate.optimum.model_errors import FindModelErrors, ModelErrors
     from autotune.surrogate.optimum.optimum import Optimum
     from autotune.surrogate.optimum.verdicts import Verdict
 
@@ -51,8 +54,10 @@ class AnswerParameter(StoredPart):
     """Ends of the central credible interval."""
     interval_of: Covers | None = None
     """Sources of uncertainty that the interval covers."""
-    verdict: VerdictKind | None = None
+    verdict: StoredVerdict | None = None
     """How well the data determine the parameter."""
+    half_widths: HalfWidths | None = None
+    """Half-widths of the interval by its sources."""
     note: str | None = None
     """A sentence about the verdict."""
     choices: dict[str, float] | None = None
@@ -100,6 +105,7 @@ def find_answer(
     again: Callable[[Mapping[str, Value]], Sequence[Mapping[str, float]]] | None = None,
     ambiguous: Callable[[Mapping[str, Value]], Mapping[str, str]] | None = None,
     check: Callable[[Mapping[str, Value]], tuple[float, Mapping[str, float]] | None] | None = None,
+    errors: FindModelErrors | None = None,
     limits: Limits = MappingProxyType({}),
 ) -> Answer | None:
     """The surrogate's posterior of the optimum; None where too few trials have finished.
@@ -117,6 +123,8 @@ def find_answer(
             that makes up for a change of it.
         check: from parameter values to the metric and its derivatives there, of a full evaluation (None: it failed);
             None where the surrogate's optimum is not evaluated.
+        errors: from parameter values to the effect of errors of the objective's model there; None where they are not
+            known, so that intervals do not cover them.
         limits: values beyond which a parameter has no meaning, or no meaning of its own.
     """
     from autotune.search.trial_history import read_histories, read_history
@@ -140,6 +148,11 @@ def find_answer(
         at = check(values)
         return None if at is None else (sign * at[0], {name: sign * slope for name, slope in at[1].items()})
 
+    def errors_upwards(values: Mapping[str, Value]) -> ModelErrors | None:
+        assert errors is not None  # noqa: S101
+        at = errors(values)
+        return None if at is None else at.times(sign)
+
     with quiet_and_seeded(seed):
         optimum = find_optimum(
             history,
@@ -150,6 +163,7 @@ def find_answer(
             again=None if again is None else upwards,
             ambiguous=ambiguous,
             check=None if check is None else checked,
+            errors=None if errors is None else errors_upwards,
         )
     return Answer(
         trials=finished,
@@ -169,11 +183,13 @@ def _parameter(dimension: Dimension, optimum: Optimum, limits: Limits) -> Answer
     main, total = optimum.sensitivities[name]
     interval = optimum.intervals.get(name)
     verdict = optimum.verdicts.get(name)
-    covers = NOISE_AND_SEARCH if name in optimum.noisy else SEARCH
+    parts = optimum.parts.get(name)
+    covers = SEARCH if name not in optimum.noisy else NOISE_AND_SEARCH if parts is None else EVERYTHING
     return AnswerParameter(
         estimate=optimum.values.get(name),
         interval=interval,
         interval_of=None if interval is None else covers,
+        half_widths=None if parts is None else HalfWidths(noise_and_search=parts[0], model=parts[1]),
         verdict=None if verdict is None else verdict.kind,
         note=None if verdict is None else _note(dimension, verdict, optimum, limits),
         choices=optimum.choices.get(name),
@@ -208,7 +224,12 @@ def _note(dimension: Dimension, verdict: Verdict, optimum: Optimum, limits: Limi
         case "sign_not_identifiable":
             other = f"{-value:.4g}{unit} explains these data as well as {value:.4g}{unit}"
             return f"{other}: its sign has to be known otherwise"
-        case "unsettled":
+        case "not_found":
             return "the search has not come to an end: evaluated, its best guess fell short; give it more trials"
+        case "model_limited":
+            return (
+                f"within {(high - low) / 2:.2g}{unit} (90 %), but the model does not explain these data to within "
+                "their noise: the interval rests on how differently parts of the data are misfitted"
+            )
         case "identified":
             return f"these data fix it to within {(high - low) / 2:.2g}{unit} (90 %)"

@@ -15,7 +15,7 @@ from autotune.home import Home
 from autotune.objective import Value
 from autotune.results.build import build_result
 from autotune.results.document import (
-    NOISE_AND_SEARCH,
+    SEARCH,
     Cost,
     Covers,
     Document,
@@ -207,7 +207,7 @@ def _warnings(results: Sequence[StudyResult], facts: Sequence[StoredFacts]) -> l
     for result in results:
         if result.status != "finished":
             warnings.append(f"{result.study} is {result.status}: its values are not its answer yet.")
-        search_only = [n for n, p in result.parameters.items() if p.interval_of not in (None, NOISE_AND_SEARCH)]
+        search_only = [n for n, p in result.parameters.items() if p.interval_of == SEARCH]
         if search_only:
             names = ", ".join(search_only)
             warnings.append(f"{result.study}: intervals of the search alone, without noise: {names}.")

@@ -228,6 +228,7 @@ def _computed(study: RunningStudy, repeated: RepeatedMeasurements | None) -> _Co
             ambiguous=study.plan.made_up_by,
             limits=study.plan.limits,
             check=None if repeated is None else repeated.check,
+            errors=repeated.model_errors if repeated is not None and repeated.divides else None,
         )
     except MeasurementLost as error:
         return _Computed(error=str(error), lost=True)

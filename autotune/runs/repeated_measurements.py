@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from autotune.errors import AutotuneError, Problem
 from autotune.execution.executor import Ended, Executor, Repetition, Task
 from autotune.execution.retries import Pool
-from autotune.objective import Status, Value
+from autotune.objective import Evaluation, Status, Value
 from autotune.session import Watcher
+
+if TYPE_CHECKING:
+    from autotune.surrogate.optimum.model_errors import ModelErrors
 
 _WAIT_SECONDS = 1.0
 _CHECK = -(10**9)  # numbers of tasks that are no trials are negative
+_IN_PARTS = -2 * 10**9
 TO_LEARN = 4
 """Full evaluations that an objective may spend on learning what to repeat."""
 
@@ -32,6 +38,9 @@ class RepeatedMeasurements:
         count: number of repetitions, each of the cost of a full evaluation; :data:`TO_LEARN` come on top.
         metric: the tuned metric's name.
         retries: how often an evaluation is tried again whose worker was lost.
+        uncertain: name of a held parameter that is not known exactly -> its value, and the one that is a standard
+            uncertainty away.
+        divides: whether the objective divides its gradient, so that errors of the model show.
     """
 
     def __init__(
@@ -44,10 +53,15 @@ class RepeatedMeasurements:
         count: int,
         metric: str,
         retries: int,
+        uncertain: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+        divides: bool = False,
     ) -> None:
         self._watcher, self._held, self._metric = watcher, held, metric
         self._pool: Pool[int] = Pool(executor, retries)
         self._seed, self.count = seed, count
+        self._uncertain = dict(uncertain)
+        self.divides = divides
+        """Whether :meth:`model_errors` can be called."""
         self.evaluated = 0
         """Cost of the evaluations made, in full evaluations, at most: :data:`TO_LEARN` is included."""
 
@@ -58,15 +72,41 @@ class RepeatedMeasurements:
             MeasurementLost: the evaluation's workers were lost.
         """
         self._watcher.repeated(0, self.count)
-        self._pool.begin(Task(_CHECK, {**self._held, **values}, self._seed, None), 0)
+        at = self._once(Task(_CHECK, {**self._held, **values}, self._seed, None))
+        value = math.nan if at is None else at.metrics.get(self._metric, math.nan)
+        return None if at is None or not math.isfinite(value) else (value, at.gradient)
+
+    def model_errors(self, values: Mapping[str, Value]) -> ModelErrors | None:
+        """The effect of errors of the model at tuned ``values``; None where the evaluation in parts fails.
+
+        A held value at which the reconstruction fails when it is moved by its uncertainty is taken as exact.
+
+        Raises:
+            MeasurementLost: the evaluation's workers were lost.
+        """
+        from autotune.surrogate.optimum.model_errors import ModelErrors
+
+        complete = {**self._held, **values}
+        divided = self._once(Task(_IN_PARTS, complete, self._seed, None, in_parts=True))
+        if divided is None or not divided.gradient_parts:
+            return None
+        shifts = []
+        for i, (name, (_, moved)) in enumerate(self._uncertain.items()):
+            at = self._once(Task(_CHECK - 1 - i, {**complete, name: moved}, self._seed, None))
+            if at is not None:
+                shifts.append(
+                    {n: slope - divided.gradient[n] for n, slope in at.gradient.items() if n in divided.gradient}
+                )
+        return ModelErrors.of(divided.gradient_parts, shifts, divided.metrics.get("misfit"))
+
+    def _once(self, task: Task) -> Evaluation | None:
+        """Evaluate; None where that fails."""
+        self._pool.begin(task, 0)
         _, ended = self._next()
         self.evaluated += 1
         if ended.infrastructure:
             raise _lost("the best guess", ended)
-        value = ended.evaluation.metrics.get(self._metric, math.nan)
-        if ended.evaluation.status is not Status.COMPLETE or not math.isfinite(value):
-            return None
-        return value, ended.evaluation.gradient
+        return ended.evaluation if ended.evaluation.status is Status.COMPLETE else None
 
     def __call__(self, values: Mapping[str, Value]) -> list[Mapping[str, float]]:
         """Derivatives at tuned ``values``, by parameter name; a repetition that fails gives none.

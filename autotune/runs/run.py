@@ -12,7 +12,7 @@ from autotune.execution.choose import check_execution, make_executor
 from autotune.execution.executor import Executor
 from autotune.execution.forked_children import ThisProcessOnly
 from autotune.home import Home
-from autotune.objective import KnowsTruth, MeasuresAgain, Objective
+from autotune.objective import DividesGradient, KnowsTruth, MeasuresAgain, Objective
 from autotune.provenance.environment import keep_environment
 from autotune.results.document import StudyResult
 from autotune.retrying import Patience
@@ -99,10 +99,11 @@ def _begin(
         store.keep(status="running", reason="")
     truth = objective.truth() if isinstance(objective, KnowsTruth) else {}
     noise = objective.noise if isinstance(objective, MeasuresAgain) else ""
+    divides = isinstance(objective, DividesGradient)
     earlier = store.facts.seconds
     summary = dict(objective.summary())
     return RunningStudy(
-        file, plan, home, store, tuner, lease, summary, dict(truth), noise, earlier=earlier, watcher=watcher
+        file, plan, home, store, tuner, lease, summary, dict(truth), noise, divides, earlier=earlier, watcher=watcher
     )
 
 
@@ -158,8 +159,17 @@ def _repeated_measurements(study: RunningStudy, executor: Executor, watcher: Wat
     if not count or not study.noise or not any(trial.gradient for trial in study.store.trials()):
         return None
     held, seed = study.plan.held(0), study.tuner.search.seed
-    metric, retries = study.plan.metric.name, study.file.spec.execution.retries
-    return RepeatedMeasurements(executor, watcher, held, seed=seed, count=count, metric=metric, retries=retries)
+    return RepeatedMeasurements(
+        executor,
+        watcher,
+        held,
+        seed=seed,
+        count=count,
+        metric=study.plan.metric.name,
+        retries=study.file.spec.execution.retries,
+        uncertain=study.plan.uncertain,
+        divides=study.divides,
+    )
 
 
 def _stop(study: RunningStudy, executor: Executor, record: Record, status: str, reason: str) -> None:

@@ -125,7 +125,7 @@ def evaluation_of(plain: Mapping[str, Any]) -> Evaluation:
 
 def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     """The evaluation as JSON data, without its arrays and their attributes."""
-    return {
+    plain = {
         "status": str(evaluation.status),
         "metrics": {name: float(value) for name, value in evaluation.metrics.items()},
         "gradient": {name: float(value) for name, value in evaluation.gradient.items()},
@@ -134,6 +134,10 @@ def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
         "reason": evaluation.reason,
         "resources": {name: float(value) for name, value in evaluation.resources.items()},
     }
+    if evaluation.gradient_parts:
+        parts = evaluation.gradient_parts.items()
+        plain["gradient_parts"] = {name: [float(value) for value in values] for name, values in parts}
+    return plain
 
 
 def gradient_of(trial: FrozenTrial) -> Mapping[str, float]:

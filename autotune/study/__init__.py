@@ -11,7 +11,7 @@ from autotune.study.blocks.budget import BudgetSpec
 from autotune.study.blocks.execution import ExecutionSpec
 from autotune.study.blocks.metric import MetricSpec
 from autotune.study.blocks.objective import ObjectiveSpec
-from autotune.study.blocks.parameters import ParameterSpec
+from autotune.study.blocks.parameters import HeldSpec, ParameterSpec
 from autotune.study.blocks.search import SearchSpec
 from autotune.study.blocks.study import StudySpec
 from autotune.study.blocks.tracking import TrackingSpec
@@ -22,6 +22,7 @@ from autotune.study.schema import study_schema
 __all__ = [
     "BudgetSpec",
     "ExecutionSpec",
+    "HeldSpec",
     "MetricSpec",
     "ObjectiveSpec",
     "ParameterSpec",

@@ -11,7 +11,7 @@ from autotune.problem.goals import Aims
 from autotune.problem.space import Conditions, Dimension, Space, describe
 from autotune.search.samplers import KINDS, WITH_MODEL
 from autotune.study.aims import resolve_aims, resolve_metric
-from autotune.study.blocks.parameters import ParameterSpec
+from autotune.study.blocks.parameters import HeldSpec, ParameterSpec
 from autotune.study.conditions import resolve_conditions
 from autotune.study.dimensions import EntryChecker
 from autotune.study.fidelity import Cheap, resolve_fidelity
@@ -47,6 +47,8 @@ class Plan:
         aims: limits, metrics that the tuned one is weighed against, and whether time counts.
         ambiguous: the tuned parameters that another unknown may make up for; see :meth:`made_up_by`.
         limits: name of a tuned parameter -> its hard limits, minimum and maximum, as far as it has any.
+        uncertain: name of a parameter that is held at a value not known exactly -> that value and the one that is one
+            standard uncertainty away.
     """
 
     space: Space
@@ -56,6 +58,7 @@ class Plan:
     aims: Aims = field(default_factory=Aims)
     ambiguous: tuple[Ambiguous, ...] = ()
     limits: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    uncertain: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def warnings(self) -> list[str]:
@@ -117,6 +120,10 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
             before = len(problems)
             dimensions.append(entry_of.dimension(parameters[name], entry))
             sound |= {name} if len(problems) == before else set()
+        elif isinstance(entry, HeldSpec):
+            fixed[name] = entry_of.value("value", parameters[name], entry.value)
+            if not parameters[name].differentiable:
+                entry_of.wrong("uncertainty", f"the metric has no derivative for {name}", "state the value alone")
         else:
             fixed[name] = entry_of.value("", parameters[name], entry)
     held = _held(file, parameters, fixed)
@@ -139,7 +146,23 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
     fidelity = resolve_fidelity(file, objective, space, fixed)
     tuned = [parameters[d.name] for d in dimensions]
     limits = {p.name: tuple(end for end in (p.minimum, p.maximum) if end is not None) for p in tuned}
-    return Plan(space, fixed, metric, fidelity, aims, _ambiguous(tuned, held), limits)
+    uncertain = _uncertain(file, parameters, held)
+    return Plan(space, fixed, metric, fidelity, aims, _ambiguous(tuned, held), limits, uncertain)
+
+
+def _uncertain(
+    file: StudyFile, parameters: Mapping[str, Parameter], held: Mapping[str, Value | None]
+) -> dict[str, tuple[float, float]]:
+    """The held values that are not known exactly; see :attr:`Plan.uncertain`."""
+    uncertain: dict[str, tuple[float, float]] = {}
+    for name, value in held.items():
+        entry, parameter = file.spec.parameters.get(name), parameters[name]
+        uncertainty = entry.uncertainty if isinstance(entry, HeldSpec) else parameter.uncertainty
+        if uncertainty and isinstance(value, int | float) and not parameter.idle(held):
+            above = value + uncertainty
+            inside = parameter.maximum is None or above <= parameter.maximum
+            uncertain[name] = (float(value), float(above if inside else value - uncertainty))
+    return uncertain
 
 
 def _ambiguous(tuned: Sequence[Parameter], held: Mapping[str, Value | None]) -> tuple[Ambiguous, ...]:

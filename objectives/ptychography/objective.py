@@ -19,6 +19,7 @@ from autotune.objective import (
     Parameter,
     Problem,
     Progress,
+    Status,
     Value,
     complete_values,
     near_miss,
@@ -61,8 +62,8 @@ class PtychographyObjective:
         truth: Mapping[str, float] | None = None,
         held_out: HeldOutSettings | None = None,
         specimen: Specimen | None = None,
-    ) -> None:
         true_positions: NDArray[np.float64] | None = None,
+    ) -> None:
         """Bind to ``measurement``; ``truth``, ``specimen`` and ``true_positions`` are known where it was simulated.
 
         ``true_positions`` are (position, 2), (y, x) in angstrom.
@@ -162,17 +163,7 @@ class PtychographyObjective:
 
     def _evaluate(self, values: Mapping[str, Value], metric: str, seed: int, progress: Progress) -> Evaluation:
         started = time.perf_counter()
-        metrics = {reported.name: reported for reported in self.metrics()}
-        if metric not in metrics:
-            raise InputError(Problem("metric.name", f"'{metric}' is not reported", near_miss(metric, metrics)))
-        in_sample = metrics[metric].held_out_of
-        complete = complete_values(self._parameters, values)
-        level = self._levels.at(Fidelity.from_values(complete))
-        if in_sample is not None:
-            _require_counts(level)
-        reconstruction = Reconstruction(
-            level, self._machine, self._parameters, complete, held_out=in_sample is not None
-        )
+        reconstruction, in_sample = self._reconstruction(values, metric)
         planned, misfit = reconstruction.options.iterations, reconstruction.misfit
 
         def report(iteration: int, squared_residual: float) -> bool:
@@ -182,6 +173,38 @@ class PtychographyObjective:
         curve = {"consistency": [misfit.consistency(squared) for squared in state.squared_residuals]}
         evaluation = reconstruction.evaluation(state, in_sample or metric)
         return replace(evaluation, curve=curve, seconds=time.perf_counter() - started)
+
+    def _reconstruction(self, values: Mapping[str, Value], metric: str) -> tuple[Reconstruction, str | None]:
+        """The reconstruction to be made, and the in-sample metric that stands for a held-out one."""
+        metrics = {reported.name: reported for reported in self.metrics()}
+        if metric not in metrics:
+            raise InputError(Problem("metric.name", f"'{metric}' is not reported", near_miss(metric, metrics)))
+        in_sample = metrics[metric].held_out_of
+        complete = complete_values(self._parameters, values)
+        level = self._levels.at(Fidelity.from_values(complete))
+        if in_sample is not None:
+            _require_counts(level)
+        held_out = in_sample is not None
+        return Reconstruction(level, self._machine, self._parameters, complete, held_out=held_out), in_sample
+
+    def evaluate_in_parts(self, values: Mapping[str, Value], *, metric: str, seed: int) -> Evaluation:
+        """See :class:`autotune.objective.DividesGradient`: the parts are regions of the detector.
+
+        The part of a held-out metric's gradient is that of the consistency of the seen counts, as in :meth:`evaluate`.
+        """
+        with self._machine.threads_set():
+            started = time.perf_counter()
+            reconstruction, in_sample = self._reconstruction(values, metric)
+            state = reconstruction.run(lambda iteration, squared: True, seed)
+            evaluation = reconstruction.evaluation(state, in_sample or metric)
+            if evaluation.status is not Status.COMPLETE:
+                return evaluation
+            parts = reconstruction.parts(state, in_sample or metric)
+            metrics = dict(evaluation.metrics)
+            if self._measurement.counted:
+                metrics["misfit"] = parts.misfit
+            seconds = time.perf_counter() - started
+            return replace(evaluation, metrics=metrics, gradient_parts=parts.slopes, arrays={}, seconds=seconds)
 
     def examinations(self) -> Sequence[Metric]:
         """See :class:`autotune.objective.Examines`."""

@@ -1,7 +1,8 @@
-"""The block ``parameters:``, whose entries are tuned (a map) or held fixed (a number or text)."""
+"""The block ``parameters:``: an entry is tuned (a map) or held fixed (a number or text, or a map with ``value``)."""
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import BeforeValidator, Discriminator, Tag, ValidationInfo, field_validator
@@ -74,21 +75,42 @@ class ParameterSpec(Block):
         return initial
 
 
+class HeldSpec(Block):
+    """A parameter that is held at a value which is not known exactly."""
+
+    value: int | float | str
+    """The value it is held at, in its unit."""
+    uncertainty: float
+    """Standard uncertainty of the value, in its unit: 0 for an exact one. Of a value that surely lies within a of the
+    stated one and may be anywhere there, it is a / sqrt(3). The intervals of the tuned parameters cover it."""
+
+    @field_validator("uncertainty")
+    @classmethod
+    def _not_negative(cls, uncertainty: float) -> float:
+        if not 0 <= uncertainty < math.inf:
+            raise ValueError(f"{show(uncertainty)} is no uncertainty; give 0 or more")
+        return uncertainty
+
+
 def _usable_entry(value: object) -> object:
-    if not isinstance(value, (int, float, str, dict, ParameterSpec)) or isinstance(value, bool):
+    if not isinstance(value, (int, float, str, dict, ParameterSpec, HeldSpec)) or isinstance(value, bool):
         raise ValueError(
             f"{show(value)} says neither; give a number or text to hold it fixed, or a map such as "
-            "{low: 0, high: 1} to tune it ({} for its default range)"
+            "{low: 0, high: 1} to tune it ({} for its default range), or {value: 1, uncertainty: 0.1}"
         )
     return value
 
 
 def _fixed_or_tuned(value: object) -> str:
+    if isinstance(value, HeldSpec) or (isinstance(value, dict) and {"value", "uncertainty"} & set(value)):
+        return "uncertain"
     return "tuned" if isinstance(value, (dict, ParameterSpec)) else "fixed"
 
 
 ParameterEntry = Annotated[
-    Annotated[ParameterSpec, Tag("tuned")] | Annotated[int | float | str, Tag("fixed")],
+    Annotated[ParameterSpec, Tag("tuned")]
+    | Annotated[HeldSpec, Tag("uncertain")]
+    | Annotated[int | float | str, Tag("fixed")],
     Discriminator(_fixed_or_tuned),
     BeforeValidator(_usable_entry),
 ]

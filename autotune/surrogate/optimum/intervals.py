@@ -1,12 +1,13 @@
 """Intervals of the optimum's parameters: how they are computed from samples of its location, and what they cover.
 
 An interval is central: as many samples lie below it as above. It is in the parameter's own unit, and it covers the
-uncertainty that the search has left and, where it is known, the noise of the measurement.
+uncertainty that the search has left and, where they are known, the noise of the measurement and errors of the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.stats import norm
@@ -36,6 +37,33 @@ def find_intervals(dimensions: Sequence[Dimension], where: Locations) -> tuple[F
     own_units = np.array(samples).reshape(len(where.samples), len(dimensions))
     intervals = {d.name: _interval(d, own_units[:, i], where.flat[i]) for i, d in enumerate(dimensions)}
     return own_units, intervals
+
+
+def find_parts(
+    dimensions: Sequence[Dimension], where: Locations, intervals: Mapping[str, tuple[float, float]]
+) -> dict[str, tuple[float, float]]:
+    """Half-widths of the intervals by noise and search alone and by errors of the model, which add in quadrature.
+
+    Args:
+        dimensions: the k parameters that are float or int.
+        where: samples of the optimum's location.
+        intervals: name -> central interval.
+
+    Returns:
+        Name -> both, in the parameter's unit; empty where errors of the model are not known. A parameter that the value
+        does not depend on is left out.
+    """
+    if where.without_model is None:
+        return {}
+    parts = {}
+    for i, dimension in enumerate(dimensions):
+        if i not in where.moving:
+            continue
+        own_units = np.array([in_own_unit(dimension, u) for u in where.without_model[:, i]])
+        low, high = np.percentile(own_units, TAILS)
+        rest, whole = float(high - low) / 2, (intervals[dimension.name][1] - intervals[dimension.name][0]) / 2
+        parts[dimension.name] = (min(rest, whole), math.sqrt(max(whole**2 - rest**2, 0.0)))
+    return parts
 
 
 def _interval(dimension: Dimension, samples: Floats, flat: bool) -> tuple[float, float]:

@@ -2,7 +2,8 @@
 
 Near its maximum x0 the posterior of the value is a Gaussian process with mean curvature -H and an uncertain slope of
 covariance C, which is the uncertainty that the search has left. On top of that the measurement is noisy, which moves
-the slope by a score (:mod:`autotune.surrogate.optimum.score_noise`). Either way the maximum is at x0 + H^-1 slope (the
+the slope by a score (:mod:`autotune.surrogate.optimum.score_noise`), and the model is not exact, which moves it by the
+deviations of :mod:`autotune.surrogate.optimum.model_errors`. In each case the maximum is at x0 + H^-1 slope (the
 delta method).
 
 Along a coordinate that the value does not surely depend on, curvature and slope are artefacts of the fit, and their
@@ -50,6 +51,7 @@ class Locations:
         flat: (k,) whether the value does not surely depend on it.
         moving: indices of the coordinates sampled by the delta method; the others are flat, or surely at the edge.
         noise: noise of the measurement along the ``moving`` coordinates; None where it is not known.
+        without_model: the samples without errors of the model; empty where these are not known.
     """
 
     samples: Floats
@@ -58,6 +60,7 @@ class Locations:
     flat: tuple[bool, ...]
     moving: tuple[int, ...]
     noise: ScoreNoise | None = None
+    without_model: Floats | None = None
 
 
 def find_locations(
@@ -69,6 +72,7 @@ def find_locations(
     scores: Floats | None,
     seed: int,
     unknowable: Sequence[bool] = (),
+    deviations: Floats | None = None,
 ) -> Locations:
     """Sample the location of the maximum along the ``free`` columns.
 
@@ -84,6 +88,8 @@ def find_locations(
         scores: (b, k) derivatives of the value at ``top`` on repeated measurements, NaN where not known; or None.
         seed: seed of the samples.
         unknowable: (k,) whether no data determine the coordinate, whatever its curvature; empty for none.
+        deviations: (d, k) independent changes of the derivative by errors of the model, of one standard deviation each;
+            None where they are not known.
     """
     if not free:
         return Locations(np.zeros((SAMPLES, 0)), np.zeros(0), (), (), ())
@@ -94,6 +100,8 @@ def find_locations(
         curvature = _curvature(model, point, free, inside)
     outward = [float(slope[row]) * (1 if top[c] > 0.5 else -1) for row, c in zip(inside, free, strict=True)]
     tilts, certainty = _deviations(scores, len(free)), _certainty(scores)
+    if deviations is not None:
+        tilts = np.sqrt(tilts**2 + np.square(deviations).sum(axis=0))
     unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + tilts**2)
     believed = tilts * np.where(near_edge, certainty, SURE)
     lost = tuple(unknowable) or (False,) * len(free)
@@ -119,7 +127,11 @@ def find_locations(
     adrift = [i for i in range(len(free)) if lost[i]]
     slopes = slopes + (samples[:, adrift] - top[list(free)][adrift]) @ curvature[np.ix_(adrift, moving)]
     samples[:, moving] += slopes @ inverse
-    return Locations(np.clip(samples, 0.0, 1.0), np.clip(centre, 0.0, 1.0), edges, flat, tuple(moving), noise)
+    without = None if deviations is None else np.clip(samples, 0.0, 1.0)
+    if deviations is not None:
+        samples[:, moving] += random.normal(size=(SAMPLES, len(deviations))) @ deviations[:, moving] @ inverse
+    samples, centre = np.clip(samples, 0.0, 1.0), np.clip(centre, 0.0, 1.0)
+    return Locations(samples, centre, edges, flat, tuple(moving), noise, without)
 
 
 def _deviations(scores: Floats | None, k: int) -> Floats:

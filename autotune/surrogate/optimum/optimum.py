@@ -19,8 +19,9 @@ from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.gradient_model import GradientGP
 from autotune.surrogate.model.history import History, slope_to_unit
 from autotune.surrogate.model.value_model import FittedModel, fit_derivatives, fit_history
-from autotune.surrogate.optimum.intervals import covering_noise, find_intervals
-from autotune.surrogate.optimum.locations import SAMPLES, Locations, find_locations
+from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH, covering_noise, find_intervals, find_parts
+from autotune.surrogate.optimum.locations import DEPENDS, SAMPLES, Locations, find_locations
+from autotune.surrogate.optimum.model_errors import FindModelErrors, ModelErrors
 from autotune.surrogate.optimum.sensitivities import find_sensitivities
 from autotune.surrogate.optimum.verdicts import Verdict, find_verdicts
 from autotune.surrogate.propose.incumbent import incumbent
@@ -36,6 +37,8 @@ Check = Callable[[Mapping[str, Value]], tuple[float, Mapping[str, float]] | None
 each parameter; None where that fails."""
 CHECKS = 3
 """Evaluations of the supposed optimum, each after a new fit, before the search is judged not to have come to an end."""
+FAR = (0.1, 0.9)
+"""Unit-cube coordinates at which a parameter that seems not to matter is evaluated."""
 SHORT = 3.0
 """Standard deviations by which such an evaluation may fall short of the posterior mean."""
 Ambiguous = Callable[[Mapping[str, Value]], Mapping[str, str]]
@@ -55,6 +58,8 @@ class Optimum:
             ``names``.
         names: the k float and int parameters that are active.
         intervals: name -> central interval; see :mod:`autotune.surrogate.optimum.intervals`.
+        parts: name -> half-widths of its interval by noise and search, and by errors of the model; empty where these
+            are not known.
         noisy: names of the parameters whose interval covers the noise of the measurement, not the search alone.
         correlations: (k, k) of the samples in unit-cube coordinates; 0 for a parameter at its bound.
         verdicts: name -> verdict of the data on the parameter, where there is one.
@@ -68,6 +73,7 @@ class Optimum:
     samples: Floats
     names: tuple[str, ...]
     intervals: dict[str, tuple[float, float]]
+    parts: dict[str, tuple[float, float]]
     noisy: frozenset[str]
     correlations: Floats
     verdicts: dict[str, Verdict]
@@ -85,6 +91,7 @@ def find_optimum(
     again: Again | None = None,
     ambiguous: Ambiguous | None = None,
     check: Check | None = None,
+    errors: FindModelErrors | None = None,
 ) -> Optimum:
     """Compute the posterior of the optimum, given a study's trials.
 
@@ -97,14 +104,24 @@ def find_optimum(
         again: called once, at the maximum, for the scores of repeated measurements; None where the noise of the
             measurement is not known.
         ambiguous: called once, at the maximum, for the parameters that no data determine; None where there are none.
-        check: evaluates the supposed maximum. Where the value falls short of the posterior mean, it is added to the
-            trials and the model is fitted anew; if that does not settle it, no parameter is called identified. None to
-            trust the model.
+        check: evaluates the supposed maximum; the value and its derivatives are added to the trials and the model is
+            fitted anew. It is done again where the value falls short of the posterior mean; if that does not settle it,
+            no parameter is called identified. A parameter that the value seems not to depend on is evaluated far away,
+            too. None to trust the model.
+        errors: called once, at the maximum, for errors of the objective's model; None where they are not known.
     """
     # Limits and tolerances of the model are absolute (gpytorch treats variances below 1e-10 as zero).
     unit = history.spread
     optimum = _find_optimum(
-        history.divided(unit), space, levels, own_levels, seed, _divided(again, unit), ambiguous, _checked(check, unit)
+        history.divided(unit),
+        space,
+        levels,
+        own_levels,
+        seed,
+        _divided(again, unit),
+        ambiguous,
+        _checked(check, unit),
+        _errors_divided(errors, unit),
     )
     return replace(optimum, metric=unit * optimum.metric, deviation=unit * optimum.deviation)
 
@@ -114,6 +131,18 @@ def _divided(again: Again | None, unit: float) -> Again | None:
     if again is None:
         return None
     return lambda values: [{name: slope / unit for name, slope in score.items()} for score in again(values)]
+
+
+def _errors_divided(errors: FindModelErrors | None, unit: float) -> FindModelErrors | None:
+    """The same function for the metric divided by ``unit``."""
+    if errors is None:
+        return None
+
+    def divided(values: Mapping[str, Value]) -> ModelErrors | None:
+        at = errors(values)
+        return None if at is None else at.times(1 / unit)
+
+    return divided
 
 
 def _checked(check: Check | None, unit: float) -> Check | None:
@@ -135,6 +164,7 @@ def _find_optimum(
     again: Again | None,
     ambiguous: Ambiguous | None,
     check: Check | None,
+    errors: FindModelErrors | None,
 ) -> Optimum:
     """As :func:`find_optimum`, for values whose standard deviation is about 1."""
     coordinates = Coordinates(space)
@@ -149,9 +179,26 @@ def _find_optimum(
     near_edge = [_near_edge(d, top[start]) for d, start in numeric]
     made_up_by = {} if ambiguous is None else ambiguous(values)
     lost = [name in made_up_by for name in names]
-    where = find_locations(model, top, free, near_edge, coordinates.groups.smooth.tolist(), scores, seed, lost)
+    at_model = None if errors is None else errors(values)
+    deviations = None if at_model is None else _per_coordinate(at_model.deviations, values, space, names)
+    smooth = coordinates.groups.smooth.tolist()
+    where = find_locations(model, top, free, near_edge, smooth, scores, seed, lost, deviations)
     samples, intervals = find_intervals(dimensions, where)
     correlations, noisy = _correlations(where.samples), covering_noise(names, where, scores)
+    verdicts = find_verdicts(
+        model,
+        top,
+        dimensions,
+        free,
+        where,
+        correlations,
+        noisy,
+        made_up_by,
+        settled,
+        at_model is None or at_model.explained,
+    )
+    if check is not None and settled:
+        _show_flat(verdicts, check, model, top, dimensions, free, where, space)
     return Optimum(
         _unbiased(values, dimensions, where),
         float(at_top.mean),
@@ -159,12 +206,45 @@ def _find_optimum(
         samples,
         names,
         intervals,
+        find_parts(dimensions, where, intervals),
         noisy,
         correlations,
-        find_verdicts(model, top, dimensions, free, where, correlations, noisy, made_up_by, settled),
+        verdicts,
         _choices(model, top, coordinates, values, seed),
         find_sensitivities(model, coordinates, seed),
     )
+
+
+def _show_flat(
+    verdicts: dict[str, Verdict],
+    check: Check,
+    model: GradientGP,
+    top: Floats,
+    dimensions: Sequence[Dimension],
+    free: Sequence[int],
+    where: Locations,
+    space: Space,
+) -> None:
+    """Evaluate far from the maximum along each coordinate that seems flat, all else held there.
+
+    Where the value falls by more than the noise explains, the coordinate is not flat: the search has not found what it
+    does. (With all else fitted to the other value it could only be higher.)
+    """
+    noise = 0.0 if where.noise is None else where.noise.size
+    with torch.no_grad():
+        at_top = model.posterior(torch.as_tensor(top)[None])
+    unsure = float(at_top.variance) + model.noise_deviation**2
+    allowed = max(DEPENDS * unsure**0.5, NORMAL_HALF_WIDTH**2 * noise / 2)
+    for dimension, column, flat in zip(dimensions, free, where.flat, strict=True):
+        if not flat or verdicts.get(dimension.name) != Verdict("flat"):
+            continue
+        for far in FAR:
+            point = top.copy()
+            point[column] = far
+            at = check(space.from_unit(point))
+            if at is None or float(at_top.mean) - at[0] > allowed:
+                verdicts[dimension.name] = Verdict("not_found")
+                break
 
 
 def _settled(
@@ -183,10 +263,12 @@ def _settled(
         with torch.no_grad():
             expected = model.posterior(torch.as_tensor(top)[None])
         unsure = float(expected.variance) + model.noise_deviation**2
-        if float(expected.mean) - value <= SHORT * unsure**0.5:
-            return model, top, True
+        as_expected = float(expected.mean) - value <= SHORT * unsure**0.5
+        # The slope at the supposed maximum is what tells best where the maximum is.
         history = history.with_evaluation(top, value, slope_to_unit(space, values, gradient))
         model, top = fit_with_maximum(history, space, levels, own_levels)
+        if as_expected:
+            return model, top, True
     return model, top, False
 
 
@@ -219,6 +301,14 @@ def _scores(
         return None
     per_coordinate = [space.gradient_to_unit(values, gradient) for gradient in gradients]
     return np.array([[slopes.get(name, np.nan) for name in names] for slopes in per_coordinate])
+
+
+def _per_coordinate(
+    slopes: Sequence[Mapping[str, float]], values: Mapping[str, Value], space: Space, names: Sequence[str]
+) -> Floats:
+    """Changes of the derivative per unit-cube coordinate, (d, k); 0 where one does not act."""
+    rows = [space.gradient_to_unit(values, {n: s for n, s in each.items() if n in names}) for each in slopes]
+    return np.array([[row.get(name, 0.0) for name in names] for row in rows]).reshape(len(rows), len(names))
 
 
 def _unbiased(values: Mapping[str, Value], dimensions: Sequence[Dimension], where: Locations) -> dict[str, Value]:

@@ -21,7 +21,7 @@ FLAT = 0.8
 CORRELATED = 0.9
 """Correlation from which two parameters can hardly be told apart."""
 
-Kind = Literal["identified", "flat", "at_bound", "correlated", "sign_not_identifiable", "unsettled"]
+Kind = Literal["identified", "model_limited", "flat", "at_bound", "correlated", "sign_not_identifiable", "not_found"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,13 @@ class Verdict:
     """The verdict on one parameter.
 
     Attributes:
-        kind: ``identified``: the data determine it to within its interval; ``flat``: the interval fills the range;
+        kind: ``identified``: the data determine it to within its interval; ``model_limited``: they would, but the model
+            does not explain them, so that the interval rests on what the misfit shows of its errors; ``flat``: the
+            value hardly depends on it, as evaluations far away show where they can be made;
             ``at_bound``: the best value is at an end of the range; ``correlated``: the data determine only a
             combination with another parameter; ``sign_not_identifiable``: the value with the other sign explains the
-            data as well; ``unsettled``: the search has not reached the maximum.
+            data as well; ``not_found``: the search has not reached the maximum, or has not seen that the value
+            depends on the parameter.
         other: the parameter it is correlated with, or another unknown that makes up for it.
         coefficient: the correlation; None where it is known beforehand that no data tell the two apart.
     """
@@ -52,6 +55,7 @@ def find_verdicts(
     noisy: Collection[str],
     made_up_by: Mapping[str, str] = MappingProxyType({}),
     settled: bool = True,
+    explained: bool = True,
 ) -> dict[str, Verdict]:
     """Judge each parameter; where noise is not known, give only the verdicts that the search alone allows.
 
@@ -65,6 +69,7 @@ def find_verdicts(
         noisy: names of the parameters whose interval covers the noise of the measurement.
         made_up_by: names of the parameters that no data determine -> the unknown that makes up for each.
         settled: whether an evaluation has confirmed the maximum.
+        explained: whether the model explains the data, as far as the noise can tell.
 
     Returns:
         Parameter name -> verdict.
@@ -78,7 +83,7 @@ def find_verdicts(
         elif where.edges[i]:
             verdicts[dimension.name] = Verdict("at_bound")
         elif where.flat[i] or (width[i] > FLAT and j is None):
-            verdicts[dimension.name] = Verdict("flat")
+            verdicts[dimension.name] = Verdict("flat" if settled else "not_found")
         elif dimension.name not in noisy and width[i] <= FLAT:
             continue
         elif j is not None:
@@ -86,7 +91,9 @@ def find_verdicts(
         elif _mirrored(model, top, dimension, i, free, where):
             verdicts[dimension.name] = Verdict("sign_not_identifiable")
         else:
-            verdicts[dimension.name] = Verdict("identified" if settled else "unsettled")
+            verdicts[dimension.name] = Verdict(
+                "not_found" if not settled else "identified" if explained else "model_limited"
+            )
     return verdicts
 
 

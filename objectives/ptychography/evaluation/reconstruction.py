@@ -14,6 +14,7 @@ from autotune.objective import Evaluation, Parameter, Status, Value
 from objectives.diffraction.data.measurement import FarField, NearField
 from objectives.ptychography.evaluation.data_share import Level
 from objectives.ptychography.evaluation.gradient import Frozen, frozen_gradient, frozen_metrics, frozen_pass
+from objectives.ptychography.evaluation.parts import Parts, SceneAt, gradient_in_parts
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.forward import ForwardModel, Layout, field_of, spectrum_of, spectrum_seen_as
 from objectives.ptychography.model.kernels.choose import kernels_for
@@ -22,7 +23,6 @@ from objectives.ptychography.model.scene import Scene, build_scene
 from objectives.ptychography.parameters.instrument import acts_through_probe_alone
 from objectives.ptychography.solvers.modes import start_modes
 from objectives.ptychography.solvers.options import SolverOptions
-from objectives.ptychography.solvers.positions import FARTHEST
 from objectives.ptychography.solvers.state import Report, State
 from objectives.ptychography.solvers.table import solve
 
@@ -93,6 +93,23 @@ class Reconstruction:
             attributes=self._attributes(),
         )
 
+    def parts(self, state: State, metric: str) -> Parts:
+        """The gradient of ``metric`` at the final ``state``, divided among regions of the detector."""
+        held = {name: float(value) for name, value in self._scalars().items()}
+        moving = [p for p in self._parameters if p.name in self._differentiated]
+        return gradient_in_parts(self.misfit, state, metric, moving, held, self._scene_at(state))
+
+    def _scene_at(self, state: State) -> SceneAt:
+        """The scene, and the probe that the state has or that follows from the parameters, at other values."""
+
+        def scene_at(changed: Mapping[str, float]) -> tuple[Scene, Tensor]:
+            held = self._scalars()
+            moved = {name: torch.full_like(held[name], value) for name, value in changed.items()}
+            scene = build_scene(self._level.measurement, self._level.scalars({**held, **moved}), self._slices)
+            return scene, state.spectra if self._free else self._start_modes(scene).contiguous()
+
+        return scene_at
+
     def divergence(self, state: State) -> str:
         """Say why the final ``state`` has diverged; empty where it has not."""
         return _divergence(frozen_metrics(self.misfit, state))
@@ -114,7 +131,7 @@ class Reconstruction:
         """The forward model and the data."""
         scene = self._scene.detached()
         rows, columns = self._level.measurement.valid.shape
-        margin = 2 + (math.ceil(FARTHEST) if self.options.position_step > 0 else 0)
+        margin = 2 + (math.ceil(self.options.position_range) if self.options.position_step > 0 else 0)
         layout = Layout.of(scene.positions, (rows, columns), margin)
         return Misfit(ForwardModel(scene, layout, kernels_for(self._machine.device)), self._data)
 

@@ -21,6 +21,10 @@ from objectives.ptychography.parameters.solver import (
 
 _FREE_PROBE: Conditions = (("probe", ("refined",)),)
 _ONE_SLICE: Conditions = (("slices", (1,)),)
+_UNSURE_APERTURE = 0.01 / 3**0.5
+"""Relative standard uncertainty of a stated semi-convergence angle: it surely lies within 1 % of what is stated."""
+_UNSURE_BLUR = 0.3
+"""Blur of a detector, in pixels, where none is stated."""
 _PROBE_SCALE = "the curvature of a free probe"
 """In the far field a larger scan step with a probe of another curvature gives almost the same patterns."""
 
@@ -112,6 +116,7 @@ def _mismatch(
     through_slices: bool = False,
     minimum: float | None = None,
     maximum: float | None = None,
+    uncertainty: float | None = None,
 ) -> InstrumentParameter:
     """A differentiable parameter; ``made_up_by`` holds while the probe is reconstructed, too."""
     if through_lens:
@@ -130,6 +135,7 @@ def _mismatch(
         description=description,
         minimum=minimum,
         maximum=maximum,
+        uncertainty=uncertainty,
         through_lens=through_lens,
         through_slices=through_slices,
     )
@@ -229,6 +235,7 @@ def _lens(geometry: FarField, semi_convergence: float) -> tuple[Parameter, ...]:
             "semi-convergence angle of the aperture",
             through_lens=True,
             minimum=1e-3,
+            uncertainty=_UNSURE_APERTURE * semi_convergence,
         ),
     )
 
@@ -291,6 +298,7 @@ def _pixels() -> tuple[Parameter, ...]:
         "standard deviation of the detector's point spread function, beside the integration over a pixel's area",
         minimum=0,
         maximum=5,
+        uncertainty=_UNSURE_BLUR,
     )
     fill = Parameter(
         "pixel_fill",

@@ -43,5 +43,5 @@ SINCE_THE_FIRST_VERSION = {
 
 
 def test_the_door_offers_what_plug_ins_import() -> None:
-    assert set(door.__all__) == SINCE_THE_FIRST_VERSION | {"Diverged", "IdentifiesMeasurement"}
+    assert set(door.__all__) == SINCE_THE_FIRST_VERSION | {"Diverged", "DividesGradient", "IdentifiesMeasurement"}
     assert all(hasattr(door, name) for name in door.__all__)

@@ -35,20 +35,24 @@ ANSWER: dict[str, Any] = {
     "level": 0.9,
     "parameters": {
         "defocus": {
-            "estimate": 2.04, "interval": [1.7, 2.4], "interval_of": "noise and search", "verdict": "identified",
+            "estimate": 2.04, "interval": [1.7, 2.4], "interval_of": "noise and search",
+            "verdict": "identified", "half_widths": None,
             "note": "these data fix it to within 0.35 angstrom (90 %)", "choices": None,
             "sensitivity": {"main": 0.71, "total": 0.8},
         },
         "passes": {
-            "estimate": 4, "interval": [3.2, 5.1], "interval_of": "search", "verdict": None, "note": None,
+            "estimate": 4, "interval": [3.2, 5.1], "interval_of": "search", "verdict": None,
+            "half_widths": None, "note": None,
             "choices": None, "sensitivity": {"main": 0.1, "total": 0.2},
         },
         "method": {
-            "estimate": "fast", "interval": None, "interval_of": None, "verdict": None, "note": None,
+            "estimate": "fast", "interval": None, "interval_of": None, "verdict": None,
+            "half_widths": None, "note": None,
             "choices": {"plain": 0.25, "fast": 0.75}, "sensitivity": {"main": 0.0, "total": 0.05},
         },
         "step": {
-            "estimate": None, "interval": None, "interval_of": None, "verdict": None, "note": None, "choices": None,
+            "estimate": None, "interval": None, "interval_of": None, "verdict": None,
+            "half_widths": None, "note": None, "choices": None,
             "sensitivity": {"main": 0.01, "total": 0.02},
         },
     },

@@ -72,7 +72,8 @@ def test_null_where_nothing_is_known(home: Home) -> None:
     }  # fmt: skip
     assert result.best_trial is None
     assert result.as_dict()["parameters"]["defocus"] == {
-        "best": None, "estimate": None, "interval": None, "interval_of": None, "level": None, "unit": "angstrom",
+        "best": None, "estimate": None, "interval": None, "interval_of": None,
+        "half_widths": None, "level": None, "unit": "angstrom",
         "kind": "mismatch", "verdict": None, "note": None, "choices": None, "sensitivity": None,
     }  # fmt: skip
     assert result.as_dict()["mlflow"] == {"tracking_uri": None, "experiment": None, "run_id": None}

@@ -56,9 +56,11 @@ def test_the_bytes_of_the_file_are_as_they_were(home: Home) -> None:
 def test_the_schema_describes_it(home: Home) -> None:
     schema, document = result_schema(), build_result(example(home), home, live=False).as_dict()
     assert (schema["$schema"], schema["title"]) == ("https://json-schema.org/draft/2020-12/schema", "result.json")
+    half_widths = {"noise_and_search": 0.3, "model": 0.1}
     parts = {
         "TrialCounts": document["trials"], "MetricResult": document["metric"], "LimitResult": document["limits"][0],
         "FrontTrial": document["pareto"][0], "ParameterResult": document["parameters"]["defocus"],
+        "HalfWidths": half_widths,
         "Sensitivity": document["parameters"]["defocus"]["sensitivity"], "Noise": document["noise"],
         "Confirmation": document["confirmation"], "ConfirmedCandidate": document["confirmation"]["candidates"][0],
         "Behind": document["confirmation"]["candidates"][1]["behind"],

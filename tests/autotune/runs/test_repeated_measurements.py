@@ -202,3 +202,55 @@ def test_with_an_executor_of_trials() -> None:
 def test_an_objective_that_cannot_be_measured_again_gives_nothing() -> None:
     executor = InlineExecutor(Toy(ToySettings()), "error")
     assert RepeatedMeasurements(executor, Watching(), HELD, seed=0, count=2, metric="consistency", retries=1)(AT) == []
+
+
+def in_parts(task: Task) -> Evaluation:
+    """The derivative is that of -(shift - 0.5 gap)^2, where gap is a held value; two parts of it pull apart."""
+    slope = -2 * (float(task.values["shift"]) - 0.5 * float(task.values.get("gap", 0.0)))
+    if not task.in_parts:
+        return Evaluation(Status.COMPLETE, {"consistency": 0.5}, gradient={"shift": slope, "gap": 0.0})
+    parts = {"shift": [slope / 2 + 3.0, slope / 2 - 3.0], "gap": [0.0, 0.0]}
+    metrics = {"consistency": 0.5, "misfit": 4.5}
+    return Evaluation(Status.COMPLETE, metrics, gradient={"shift": slope, "gap": 0.0}, gradient_parts=parts)
+
+
+def divided(evaluate: Callable[[Task], Evaluation], losses: int = 0) -> tuple[RepeatedMeasurements, Crowd]:
+    crowd = Losing(1, evaluate, losses=losses)
+    held: dict[str, Value] = {"gap": 1.0}
+    return RepeatedMeasurements(
+        crowd, Watching(), held, seed=4, count=2, metric="consistency", retries=1, uncertain={"gap": (1.0, 1.2)},
+        divides=True,
+    ), crowd  # fmt: skip
+
+
+@pytest.mark.parametrize("losses", [0, 1])
+def test_model_errors_are_the_scatter_of_parts_and_the_shift_by_what_is_held(losses: int) -> None:
+    made, crowd = divided(in_parts, losses)
+    errors = made.model_errors(AT)
+    assert errors is not None and errors.misfit == 4.5
+    *scatter, shift = errors.deviations
+    assert [each["shift"] for each in scatter] == pytest.approx([3 * 2**0.5, -3 * 2**0.5])
+    assert shift == {"shift": pytest.approx(0.2), "gap": 0.0}
+    assert {(task.in_parts, task.values["gap"]) for task in crowd.tasks} == {(True, 1.0), (False, 1.2)}
+    assert made.evaluated == 2
+
+
+def test_a_held_value_at_which_the_reconstruction_fails_is_taken_as_exact() -> None:
+    def fails(task: Task) -> Evaluation:
+        return in_parts(task) if task.in_parts else Evaluation(Status.DIVERGED, reason="infinite")
+
+    errors = divided(fails)[0].model_errors(AT)
+    assert errors is not None and len(errors.deviations) == 2
+
+
+def test_without_parts_errors_of_the_model_are_not_known() -> None:
+    assert divided(lambda task: Evaluation(Status.FAILED, reason="no memory"))[0].model_errors(AT) is None
+    with pytest.raises(MeasurementLost, match="the best guess"):
+        divided(in_parts, losses=100)[0].model_errors(AT)
+
+
+def test_an_objective_that_cannot_divide_its_gradient_says_so() -> None:
+    executor = InlineExecutor(Toy(ToySettings()), "consistency")
+    executor.submit(Task(-1, AT, 0, None, in_parts=True))
+    ended = executor.wait(Watching(), 1.0)  # type: ignore[arg-type]
+    assert ended is not None and "Toy does not divide its gradient" in ended.evaluation.reason

@@ -1,0 +1,163 @@
+"""The gradient of the metric at a final state, divided among regions of the detector, and a test of the residual.
+
+Errors of the model that all patterns share, such as the exact form of the aperture's edge, a pixel's response or
+scattering beyond the detector, pull the parameters differently in different regions of the detector; the scatter of the
+regions' gradients shows how far. The derivatives are differences of the expected counts at the fixed object, so that
+their sum is the gradient of the envelope theorem (:mod:`objectives.ptychography.evaluation.gradient`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from autotune.objective import Parameter
+from objectives.ptychography.model.forward import ForwardModel
+from objectives.ptychography.model.misfit import Misfit
+from objectives.ptychography.model.scene import Scene
+from objectives.ptychography.solvers.state import State
+
+REGIONS = 6
+"""Regions along each axis of the detector."""
+_STEP = 1e-3
+"""Step of the differences, over a parameter's default range."""
+_FLOOR = 1e-30
+
+SceneAt = Callable[[Mapping[str, float]], tuple[Scene, Tensor]]
+"""From values of mismatch parameters, others as they are, to the scene and the probe's spectra there; no graph."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The divided gradient.
+
+    Attributes:
+        slopes: parameter name -> derivative of the metric in each region, per unit of the parameter.
+        misfit: standard deviations of Poisson noise by which the squared residual exceeds its expectation.
+    """
+
+    slopes: Mapping[str, Sequence[float]]
+    misfit: float
+
+
+def gradient_in_parts(
+    misfit: Misfit,
+    state: State,
+    metric: str,
+    parameters: Sequence[Parameter],
+    values: Mapping[str, float],
+    scene_at: SceneAt,
+) -> Parts:
+    """Divide the gradient of a metric.
+
+    Args:
+        misfit: the data and the model of the final state.
+        state: the final state.
+        metric: ``consistency`` or ``amplitude_consistency``.
+        parameters: the parameters to differentiate with respect to.
+        values: their values.
+        scene_at: makes the scene at other values.
+    """
+    pairs = {p.name: _pair(misfit.model, state, p, values[p.name], scene_at) for p in parameters}
+    of_regions = {name: torch.zeros(REGIONS**2, dtype=torch.float64) for name in pairs}
+    squared = _Sums()
+    labels = _regions(misfit.model.layout.detector_shape)
+    data = misfit.data
+    for indices in torch.arange(len(data.patterns), device=data.patterns.device).split(_size(misfit)):
+        expected = _intensity(misfit.model, state.transmission, state.spectra, indices, state.moved)
+        measured, valid = data.patterns[indices].to(expected.dtype), data.valid[data.mask_of[indices]]
+        squared.add(expected, measured, valid)
+        slope = _slope(expected, measured, metric) * valid
+        for name, (ahead, behind, distance) in pairs.items():
+            change = (ahead.intensity(state, indices) - behind.intensity(state, indices)) / distance
+            of_pixels = (slope * change).sum(0, dtype=torch.float64).ravel().cpu()
+            of_regions[name].index_add_(0, labels, of_pixels)
+    amplitude = metric == "amplitude_consistency"
+    loss, norm = (squared.amplitude, data.total) if amplitude else (squared.intensity, data.norm)
+    factor = -1.0 / (2 * norm * max(math.sqrt(loss / norm), 1e-12))
+    return Parts({name: (factor * sums).tolist() for name, sums in of_regions.items()}, squared.misfit)
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """The model at another value of one parameter, on the object grid of the final state."""
+
+    model: ForwardModel
+    spectra: Tensor
+    shift: Tensor
+
+    def intensity(self, state: State, indices: Tensor) -> Tensor:
+        """Expected counts (b, det_y, det_x) at the fixed object."""
+        return _intensity(self.model, state.transmission, self.spectra, indices, state.moved + self.shift)
+
+
+def _pair(
+    base: ForwardModel, state: State, parameter: Parameter, value: float, scene_at: SceneAt
+) -> tuple[_Moved, _Moved, float]:
+    """The models at a larger and at a smaller value, and the distance of these."""
+    low = value if parameter.low is None else parameter.low
+    high = value + 1.0 if parameter.high is None else parameter.high
+    step = _STEP * abs(high - low) or _STEP
+    least = -math.inf if parameter.minimum is None else parameter.minimum
+    most = math.inf if parameter.maximum is None else parameter.maximum
+    ahead, behind = min(value + step, most), max(value - step, least)
+    models = [_moved(base, state, parameter.name, at, scene_at) for at in (ahead, behind)]
+    return models[0], models[1], ahead - behind
+
+
+def _moved(base: ForwardModel, state: State, name: str, value: float, scene_at: SceneAt) -> _Moved:
+    scene, spectra = scene_at({name: value})
+    shift = scene.positions - base.scene.positions
+    model = ForwardModel(replace(scene, positions=base.scene.positions), base.layout, base.kernels)
+    return _Moved(model, state.spectra if spectra.shape != state.spectra.shape else spectra, shift)
+
+
+def _intensity(model: ForwardModel, transmission: Tensor, spectra: Tensor, indices: Tensor, moved: Tensor) -> Tensor:
+    return model.intensity(transmission, spectra, model.batch(indices, moved))
+
+
+def _slope(expected: Tensor, measured: Tensor, metric: str) -> Tensor:
+    """dL/dI of the metric's summed squares."""
+    if metric == "amplitude_consistency":
+        return torch.where(expected > _FLOOR, 1 - (measured / expected.clamp(min=_FLOOR)).sqrt(), 0.0)
+    return 2 * (expected - measured)
+
+
+class _Sums:
+    """Summed squares of the residual, and what Poisson noise would make of them."""
+
+    def __init__(self) -> None:
+        self.intensity = self.amplitude = 0.0
+        self._expected = self._variance = 0.0
+
+    def add(self, expected: Tensor, measured: Tensor, valid: Tensor) -> None:
+        """Add patterns (b, det_y, det_x)."""
+        positive = expected.clamp(min=0)
+        self.intensity += _total((expected - measured).square() * valid)
+        self.amplitude += _total((positive.sqrt() - measured.sqrt()).square() * valid)
+        self._expected += _total(positive * valid)
+        self._variance += _total((positive + 2 * positive.square()) * valid)
+
+    @property
+    def misfit(self) -> float:
+        """See :attr:`Parts.misfit`: a Poisson deviate of mean I has E (y - I)^2 = I, with the variance I + 2 I^2."""
+        return (self.intensity - self._expected) / math.sqrt(max(self._variance, 1e-300))
+
+
+def _total(values: Tensor) -> float:
+    return float(values.sum(dtype=torch.float64))
+
+
+def _size(misfit: Misfit) -> int:
+    """Patterns at a time."""
+    return max(1, misfit.pixels_per_batch // math.prod(misfit.model.layout.detector_shape))
+
+
+def _regions(shape: tuple[int, int]) -> Tensor:
+    """Index (det_y * det_x,) of every pixel's region."""
+    rows, columns = (torch.arange(n) * REGIONS // n for n in shape)
+    return (rows[:, None] * REGIONS + columns[None, :]).ravel()
