@@ -12,8 +12,9 @@ from unittest import mock
 import torch
 from fft_floor import Transform, TransformsOnly, floor_seconds, recorded_transforms
 from ptychography_data import Scan
+from truth import Region
 
-from autotune.objective import Value
+from autotune.objective import Evaluation, Value
 from objectives.diffraction.data.open.reading import open_measurement
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 from objectives.ptychography.evaluation import reconstruction as reconstruction_module
@@ -25,12 +26,14 @@ Point = dict[str, float]
 
 SETTINGS: dict[str, dict[str, Value]] = {
     "lbfgs": {"preconditioner_floor": 0.01},
-    "lsqml": {"object_step": 0.3, "probe_step": 0.3},
-    "epie": {"object_step": 0.7, "probe_step": 0.7},
-    "rpie": {"object_step": 0.3, "probe_step": 0.3},
-    "adam": {"object_learning_rate": 5e-3, "probe_learning_rate": 3e-2},
+    "lsqml": {},
+    "epie": {"object_step": 1.0},
+    "rpie": {},
+    "adam": {},
 }
 """Solver -> settings that differ from the defaults, chosen like the peers' for a low residual in little time."""
+EARLY = 2
+"""Iterations after which the packages are compared per iteration."""
 
 _ITERATIONS = {"lbfgs": 30}
 _REPEATS = 3
@@ -82,10 +85,23 @@ class Problem:
         self._objective = PtychographyObjective(measurement, Machine(torch.device("cpu"), torch.float32))
 
     def _run(self, solver: str, iterations: int, watch: _Watch) -> float:
+        evaluation = self._evaluate(solver, iterations, watch)
+        return 1 - float(evaluation.metrics.get("consistency", 0.0))
+
+    def _evaluate(self, solver: str, iterations: int, watch: _Watch) -> Evaluation:
         values: dict[str, Value] = {"solver": solver, "iterations": iterations, **SETTINGS[solver]}
         values |= {"probe": "refined", "defocus": self.scan.defocus}
-        evaluation = self._objective.evaluate(values, metric="consistency", seed=0, progress=watch)
-        return 1 - float(evaluation.metrics.get("consistency", 0.0))
+        return self._objective.evaluate(values, metric="consistency", seed=0, progress=watch)
+
+    def region(self, solver: str, iterations: int) -> Region:
+        """The scanned part of the object after some iterations."""
+        evaluation = self._evaluate(solver, iterations, _Watch())
+        rows, columns = (
+            slice(int(evaluation.attributes[f"scan_first_{axis}"]), int(evaluation.attributes[f"scan_last_{axis}"]) + 1)
+            for axis in ("row", "column")
+        )
+        field = evaluation.arrays["object"][0][rows, columns]
+        return Region(field, (-(field.shape[0] - 1) / 2, -(field.shape[1] - 1) / 2))
 
     def pace(self, solver: str, iterations: int = 10) -> Pace:
         """Time ``iterations - 1`` iterations (the first includes the start) and the transforms they contain."""

@@ -1,6 +1,9 @@
-"""Speed of the ptychography solvers, compared with their Fourier transforms alone and with two other packages.
+"""Speed of the ptychography solvers, compared with their Fourier transforms alone and with three other packages.
 
-    python benchmarks/ptychography_speed.py --peers-python PEERS/bin/python --json speed.json
+    python benchmarks/ptychography_speed.py --peers-python PEERS/bin/python --ptychi-python PTYCHI/bin/python
+
+It ends with two tables: what each package has reached after two iterations, and the seconds that each of ours needs for
+the residuals that the peers reached.
 
 One thread. Seconds are processor seconds, which other work on the machine disturbs least; where wall-clock seconds are
 much longer, the machine was busy, and the output says so. Peers run in their own interpreter (benchmarks/README.md says
@@ -18,17 +21,21 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from own_solvers import SETTINGS, Point, seconds_to
+from own_solvers import EARLY, SETTINGS, Point, seconds_to
 from own_solvers import Problem as OwnProblem
 from ptychography_data import SCANS, Scan, common_scan, default_folder
+from truth import Region, Truth
 
 _PEERS: dict[str, dict[int, list[str]]] = {
     "ptyrad_reconstruct.py": {64: ["--iterations", "30"], 128: ["--iterations", "20"]},
     "py4dstem_reconstruct.py": {64: ["--iterations", "30"], 128: ["--iterations", "20"]},
+    "ptychi_reconstruct.py": {64: ["--iterations", "15"], 128: ["--iterations", "15"]},
 }
 """Script -> pixels -> arguments. The scripts' defaults are the settings that did best (benchmarks/README.md)."""
 _NEAR = 1.05
@@ -48,17 +55,24 @@ def machine() -> dict[str, Any]:
     return {"processor": model, "cores": os.cpu_count(), "threads": threads, "load": load, "versions": versions}
 
 
-def run_peer(python: Path, script: str, scan: Scan) -> dict[str, Any]:
+def run_peer(python: Path, script: str, scan: Scan, truth: Truth) -> dict[str, Any]:
     """Run one peer's reconstruction and return its report, or the failure under ``error``."""
     path = Path(__file__).parent / "peers" / script
-    command = [str(python), str(path), str(scan.plain), *_PEERS[script][scan.pixels]]
     alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
+    with tempfile.TemporaryDirectory() as folder:
+        region = Path(folder) / "region.npz"
+        early = ["--early", str(EARLY), "--region", str(region)]
+        command = [str(python), str(path), str(scan.plain), *_PEERS[script][scan.pixels], *early]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
+        phase = None
+        if region.exists():
+            with np.load(region) as stored:
+                phase = truth.correlation(Region(stored["field"], tuple(stored["first"])))
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         said = done.stderr.strip().splitlines() or ["no output"]
         return {"package": script, "error": said[-1]}
-    report: dict[str, Any] = json.loads(lines[-1])
+    report: dict[str, Any] = {**json.loads(lines[-1]), "early_phase": phase}
     return report
 
 
@@ -126,6 +140,26 @@ def print_peer(peer: dict[str, Any], scan: Scan, rows: list[dict[str, Any]]) -> 
         print(f"    to {row['residual']:.4f}: {row['peer']:.2f} s; ours: {ours}{verdict}")
 
 
+def print_early(rows: list[dict[str, Any]]) -> None:
+    """Print what every package has reached after ``EARLY`` iterations."""
+    print(f"\nAfter {EARLY} iterations: consistency, correlation of the phase with the truth; seconds per iteration")
+    for row in rows:
+        print(
+            f"{row['pixels']:>4}x{row['pixels']:<4} {row['name']:<16} {row['consistency']:>7.4f} {row['phase']:>7.4f} "
+            f"{row['seconds']:>8.4f}"
+        )
+
+
+def early_row(scan: Scan, name: str, curve: list[Point], phase: float | None) -> dict[str, Any]:
+    """One row of :func:`print_early`; the seconds are those of the second half of the curve."""
+    half = len(curve) // 2
+    late, middle = curve[-1], curve[half - 1]
+    each = (late["seconds"] - middle["seconds"]) / (late["iteration"] - middle["iteration"])
+    at = next(point["residual"] for point in curve if point["iteration"] == EARLY)
+    reached = {"consistency": 1 - at, "phase": float("nan") if phase is None else phase}
+    return {"pixels": scan.pixels, "name": name, **reached, "seconds": each}
+
+
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure everything, and print each part as it is finished."""
     facts = machine()
@@ -134,7 +168,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     print(versions)
     if facts["load"] > 0.5:
         print("other work is running: read the seconds with care")
-    result: dict[str, Any] = {"machine": facts, "settings": SETTINGS, "pace": [], "scans": []}
+    result: dict[str, Any] = {"machine": facts, "settings": SETTINGS, "pace": [], "scans": [], "early": []}
     problems = {pixels: OwnProblem(common_scan(arguments.folder, pixels)) for pixels in arguments.pixels}
     for pixels, problem in problems.items():
         for solver in SETTINGS:
@@ -142,30 +176,43 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             row = {"pixels": pixels, "solver": solver, "ratio": pace.ratio, **vars(pace)}
             result["pace"].append(row)
     print_pace(result["pace"])
-    python = peers_python(arguments.peers_python)
-    for problem in problems.values():
+    pythons = interpreters(arguments)
+    for pixels, problem in problems.items():
+        truth = Truth(SCANS[pixels])
         own = {solver: problem.curve(solver) for solver in SETTINGS}
         print_own_curves(problem.scan, own)
-        peers = [run_peer(python, script, problem.scan) for script in _PEERS] if python is not None else []
+        for solver, curve in own.items():
+            phase = truth.correlation(problem.region(solver, EARLY))
+            result["early"].append(early_row(problem.scan, f"ours, {solver}", curve, phase))
+        peers = [run_peer(python, script, problem.scan, truth) for script, python in pythons.items()]
         for peer in peers:
             if "error" in peer:
                 print(f"  {peer['package']} failed: {peer['error']}")
                 continue
             peer["comparison"] = compare(peer, own)
             print_peer(peer, problem.scan, peer["comparison"])
+            result["early"].append(early_row(problem.scan, peer["package"], peer["curve"], peer["early_phase"]))
         facts_of_scan = {"pixels": problem.scan.pixels, "positions": problem.scan.positions}
         result["scans"].append({**facts_of_scan, "noise_floor": problem.scan.noise_floor, "ours": own, "peers": peers})
+    print_early(result["early"])
     return result
 
 
-def peers_python(named: Path | None) -> Path | None:
-    """The peers' interpreter; None, with a printed notice, where there is none."""
-    named = named or Path(os.environ.get("AUTOTUNE_PEERS_PYTHON", ""))
-    if named.expanduser().is_file():
-        return named.expanduser()
-    why = "no interpreter named" if named == Path() else f"there is no {named}"
-    print(f"\nPtyRAD and py4DSTEM left out, {why}: see --peers-python and AUTOTUNE_PEERS_PYTHON")
-    return None
+def interpreters(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Script of each peer that has an interpreter -> the interpreter; prints which are left out."""
+    found: dict[str, Path] = {}
+    for option, scripts in (
+        ("peers_python", ("ptyrad_reconstruct.py", "py4dstem_reconstruct.py")),
+        ("ptychi_python", ("ptychi_reconstruct.py",)),
+    ):
+        named = getattr(arguments, option) or Path(os.environ.get(f"AUTOTUNE_{option.upper()}", ""))
+        if named.expanduser().is_file():
+            found |= dict.fromkeys(scripts, named.expanduser())
+            continue
+        why = "no interpreter named" if named == Path() else f"there is no {named}"
+        flag = "--" + option.replace("_", "-")
+        print(f"\n{', '.join(scripts)} left out, {why}: see {flag} and AUTOTUNE_{option.upper()}")
+    return found
 
 
 def main() -> None:
@@ -174,6 +221,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=default_folder(), help="where the data are kept")
     parser.add_argument("--pixels", type=int, nargs="+", choices=sorted(SCANS), default=sorted(SCANS))
     parser.add_argument("--peers-python", type=Path, metavar="PATH", help="python of an environment with both packages")
+    parser.add_argument("--ptychi-python", type=Path, metavar="PATH", help="python of an environment with pty-chi")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every number and curve to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

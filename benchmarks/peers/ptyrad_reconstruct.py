@@ -18,7 +18,6 @@ import importlib.metadata
 import json
 import logging
 import os
-import sys
 import tempfile
 import time
 import warnings
@@ -31,25 +30,7 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import numpy as np
 import torch
-
-_DECLARATIONS = torch.library.Library("torchvision", "FRAGMENT")
-"""Kept as long as the process runs, for its operators vanish with it."""
-
-
-def import_torchvision() -> None:
-    """Import torchvision, which PtyRAD needs, beside a CPU build of torch.
-
-    The wheel on PyPI is built for CUDA. With a CPU build of torch its C++ part does not load, and its Python part then
-    fails to register fakes for two operators. Nothing here uses these, so it is enough to declare them.
-    """
-    try:
-        import torchvision
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        for operator in ("nms", "qnms"):
-            _DECLARATIONS.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision  # noqa: F401
+from cpu_torchvision import import_torchvision
 
 
 def settings(options: argparse.Namespace, data: dict[str, Any], patterns: Path, folder: str) -> dict[str, Any]:
@@ -122,11 +103,21 @@ def intensity_residual(model: Any, batch: int = 32) -> float:
     return float((squared / norm) ** 0.5)
 
 
+def save_region(model: Any, path: Path) -> None:
+    """Write the scanned part of the object and where it begins, in pixels from the middle of the scan."""
+    field = (model.opt_obja.detach() * torch.exp(1j * model.opt_objp.detach()))[0, 0].numpy()
+    pixels = model.get_complex_probe_view().shape[-1]
+    centres = model.crop_pos.numpy() + model.opt_probe_pos_shifts.detach().numpy() + pixels // 2
+    low, high, middle = np.ceil(centres.min(0)), np.floor(centres.max(0)), (centres.min(0) + centres.max(0)) / 2
+    rows, columns = (slice(int(a), int(b) + 1) for a, b in zip(low, high, strict=True))
+    np.savez(path, field=field[rows, columns], first=low - middle)
+
+
 class Clock:
     """Replaces PtyRAD's function of one iteration: times the original, then evaluates the state."""
 
-    def __init__(self, step: Callable[..., Any]) -> None:
-        self._step = step
+    def __init__(self, step: Callable[..., Any], early: int, region: Path | None) -> None:
+        self._step, self._early, self._region = step, early, region
         self.reset()
 
     def reset(self) -> None:
@@ -141,6 +132,8 @@ class Clock:
         self.wall_seconds += time.perf_counter() - started
         residual = intensity_residual(model)
         self.curve.append({"iteration": len(self.curve) + 1, "seconds": self.seconds, "residual": residual})
+        if self._region is not None and len(self.curve) == self._early:
+            save_region(model, self._region)
         return result
 
 
@@ -157,6 +150,8 @@ def main() -> None:
     parser.add_argument("--object-step", type=float, default=1.5e-2)
     parser.add_argument("--probe-step", type=float, default=3e-3, help="0 holds the probe")
     parser.add_argument("--loss-power", type=float, default=1.0, help="0.5 compares amplitudes, 1 intensities")
+    parser.add_argument("--early", type=int, default=2, help="iteration whose object is written")
+    parser.add_argument("--region", type=Path, help="write the scanned part of that object to this .npz")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")  # the packages' own deprecations
     torch.set_num_threads(1)
@@ -167,7 +162,7 @@ def main() -> None:
 
     logging.getLogger("ptyrad").setLevel(logging.ERROR)
     accelerator = Accelerator(cpu=True) if options.optimizer == "LBFGS" else None  # which asks it for its processes
-    clock = Clock(loop.recon_step)
+    clock = Clock(loop.recon_step, options.early, options.region)
     loop.recon_step = clock
     with np.load(options.data) as stored:
         data = dict(stored)
@@ -182,7 +177,7 @@ def main() -> None:
         ).reconstruct()  # torch imports its compiler here, once per process
         clock.reset()
         PtyRADSolver(parameters, device="cpu", seed=0, acc=accelerator).reconstruct()
-    said = {name: value for name, value in vars(options).items() if name != "data"}
+    said = {name: value for name, value in vars(options).items() if name not in ("data", "region")}
     version = importlib.metadata.version("ptyrad")
     report = {"package": "PtyRAD", "version": version, "torch": torch.__version__, "wall_seconds": clock.wall_seconds}
     print(json.dumps({**report, "settings": said, "curve": clock.curve}))

@@ -71,6 +71,15 @@ def intensity_residual(state: Any, patterns: np.ndarray[Any, Any], batch: int = 
     return float((squared / norm) ** 0.5)
 
 
+def save_region(state: Any, path: Path) -> None:
+    """Write the scanned part of the object and where it begins, in pixels from the middle of the scan."""
+    centres = np.asarray(state._positions_px)
+    low, high, middle = np.ceil(centres.min(0)), np.floor(centres.max(0)), (centres.min(0) + centres.max(0)) / 2
+    rows, columns = (slice(int(a), int(b) + 1) for a, b in zip(low, high, strict=True))
+    field = np.exp(1j * state._object) if state._object_type == "potential" else state._object
+    np.savez(path, field=field[rows, columns].astype(np.complex64), first=low - middle)
+
+
 def main() -> None:
     """Reconstruct and print the curve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -81,6 +90,8 @@ def main() -> None:
     parser.add_argument("--normalization-min", type=float, default=0.3)
     parser.add_argument("--object-type", default="complex", choices=("complex", "potential"))
     parser.add_argument("--fix-probe", action="store_true")
+    parser.add_argument("--early", type=int, default=2, help="iteration whose object is written")
+    parser.add_argument("--region", type=Path, help="write the scanned part of that object to this .npz")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")  # the packages' own deprecations
     with np.load(options.data) as stored:
@@ -107,7 +118,9 @@ def main() -> None:
         wall += time.perf_counter() - started
         residual = intensity_residual(state, data["patterns"])
         curve.append({"iteration": iteration, "seconds": seconds, "residual": residual})
-    said = {name: value for name, value in vars(options).items() if name != "data"}
+        if options.region is not None and iteration == options.early:
+            save_region(state, options.region)
+    said = {name: value for name, value in vars(options).items() if name not in ("data", "region")}
     version = importlib.metadata.version("py4DSTEM")
     report = {"package": "py4DSTEM", "version": version, "numpy": np.__version__, "wall_seconds": wall}
     print(json.dumps({**report, "settings": said, "curve": curve}))
