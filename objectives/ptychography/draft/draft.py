@@ -222,6 +222,16 @@ def _parameters(file: Path, inspection: Inspection, reading: _Reading) -> Iterat
         text = "mm, with regime: near field; low and high are an example"
         yield DraftLine("parameters.focus_to_sample", _FOCUS_EXAMPLE, text, "optional")
     yield DraftLine("parameters.iterations", parameters["iterations"].default, "of the solver, held fixed")
+    if "position_step" in parameters:
+        yield from _positions(parameters["position_range"])
+
+
+def _positions(reach: Parameter) -> Iterator[DraftLine]:
+    """Lines that refine scan positions."""
+    text = "refines every scan position together with the object (docs/positions.md)"
+    yield DraftLine("parameters.position_step", 1.0, text, "optional")
+    text = f"{_unit(reach)}{reach.description}; at least twice the rms error"
+    yield DraftLine("parameters.position_range", 6.0, text, "optional")
 
 
 def _unit(parameter: Parameter) -> str:

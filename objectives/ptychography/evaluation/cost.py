@@ -10,6 +10,7 @@ import numpy as np
 from autotune.objective import Value
 from objectives.diffraction.data.measurement import Measurement, NearField
 from objectives.ptychography.evaluation.data_share import Fidelity, middle_positions
+from objectives.ptychography.solvers.options import searches
 
 # Fitted to the processor time of L-BFGS, float32 on one thread: 40 to 256 patterns of 24 x 24 to 128 x 128 pixels, 4
 # and 12 iterations, several slices and modes, within 15 % from 6 to 550 ms. The unit is one pixel of one pattern going
@@ -24,6 +25,8 @@ _FOR_PROBE = 1 / 3
 """A refined probe takes one more transform; a slice takes three."""
 _FOR_POSITIONS = 0.8
 """Refined positions take the same, and their ramps are made anew for each pass."""
+_PER_SEARCH, _PER_CYCLE = 700, 20
+"""Iterations that take as long as a search for positions without its cycles, and as one of its cycles."""
 
 
 def evaluation_cost(measurement: Measurement, values: Mapping[str, Value]) -> float:
@@ -40,6 +43,8 @@ def evaluation_cost(measurement: Measurement, values: Mapping[str, Value]) -> fl
     refined, moved = values["probe"] == "refined", float(values.get("position_step", 0.0)) > 0
     modes, slices = int(values["probe_modes"]) if refined else 1, int(values.get("slices", 1))
     iterations = int(values["iterations"])
+    if moved and searches(float(values["position_range"]), int(values["position_search"])):
+        iterations += _PER_SEARCH + _PER_CYCLE * int(values["position_search"])
     passes = modes * (slices + _FOR_PROBE * refined + _FOR_POSITIONS * moved)
     extent = np.ptp(measurement.positions[middle_positions(measurement.positions, count)], axis=0)
     object_pixels = math.prod(n + e / p for n, e, p in zip(shape, extent, _object_pixel(measurement), strict=True))

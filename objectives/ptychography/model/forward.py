@@ -113,10 +113,20 @@ class ForwardModel:
             indices: (b,) int64.
             moved: (position, 2) displacements (y, x) in object pixels, found by position refinement.
         """
-        layout = self.layout
-        fraction = self._fraction[indices] if moved is None else (self._fraction + moved)[indices]
-        corners = layout.corners[indices].contiguous()
-        sizes = layout.detector_shape
+        return self.batch_at(indices, None if moved is None else moved[indices])
+
+    def batch_at(self, indices: Tensor, moves: Tensor | None) -> Batch:
+        """As :meth:`batch`; ``moves`` (b, 2) belong to ``indices``, which may name a pattern more than once.
+
+        A position is split anew into the nearest pixel and the rest, as one that was stated there would be. So a probe
+        that moves by pixels does not come back at the other side of its window.
+        """
+        layout, sizes = self.layout, self.layout.detector_shape
+        fraction, corners = self._fraction[indices], layout.corners[indices]
+        if moves is not None:
+            whole = (fraction + moves).detach().round()
+            fraction, corners = fraction + moves - whole, corners + whole.to(torch.int64)
+        corners = corners.contiguous()
         low, high = corners.amin(0).tolist(), corners.amax(0).tolist()
         return Batch(
             indices,
@@ -194,10 +204,10 @@ class ForwardModel:
         """Adjoint of the propagation from one slice to the next."""
         return torch.fft.ifft2(torch.fft.fft2(waves) * self._between_slices().conj())
 
-    def illumination(self, spectra: Tensor, pixels: int) -> Tensor:
+    def illumination(self, spectra: Tensor, pixels: int, moved: Tensor | None = None) -> Tensor:
         """Summed probe intensity that each object pixel received in the first slice, real (rows, columns)."""
         total = torch.zeros(self.layout.object_shape, dtype=spectra.real.dtype, device=spectra.device)
-        for batch in self.batches(pixels):
+        for batch in self.batches(pixels, moved):
             wave = self.enter(spectra, batch)
             self.kernels.add_illumination(wave, torch.ones_like(batch.ramp_y[:, 0].real), batch.corners, total)
         return total

@@ -115,6 +115,7 @@ def solver_parameters(probe: str, pixels: int) -> tuple[Parameter, ...]:
 
 def position_parameters() -> tuple[Parameter, ...]:
     """Refinement of scan positions."""
+    unmoved: Conditions = (("position_step", (0.0,)),)
     return (
         step(
             "position_step",
@@ -133,7 +134,30 @@ def position_parameters() -> tuple[Parameter, ...]:
             0,
             10_000,
             "iterations before positions start to move",
-            (("position_step", (0.0,)),),
+            unmoved,
+        ),
+        Parameter(
+            "position_range",
+            "object pixel",
+            "solver",
+            2.0,
+            low=1.0,
+            high=10.0,
+            minimum=0.1,
+            maximum=100.0,
+            log=True,
+            idle_while=unmoved,
+            description="farthest that a scan position moves along either axis; above 2, a search comes first",
+        ),
+        whole(
+            "position_search",
+            40,
+            10,
+            100,
+            0,
+            10_000,
+            "cycles of the search for scan positions that are wrong by pixels; runs where position_range is above 2",
+            unmoved,
         ),
     )
 

@@ -9,10 +9,8 @@ from torch import Tensor
 
 from objectives.ptychography.model.forward import Batch
 from objectives.ptychography.model.misfit import Misfit
+from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.state import State
-
-FARTHEST = 2.0
-"""Largest displacement of a position in object pixels, which the margin around the object allows."""
 
 
 def curvature(spectra: Tensor) -> Tensor:
@@ -26,7 +24,7 @@ def curvature(spectra: Tensor) -> Tensor:
     return torch.stack([along_y, along_x])
 
 
-def move_positions(misfit: Misfit, state: State, batch: Batch, slopes: Tensor, step: float) -> None:
+def move_positions(misfit: Misfit, state: State, batch: Batch, slopes: Tensor, options: SolverOptions) -> None:
     """Make a Gauss-Newton step of each position of the batch.
 
     Args:
@@ -34,8 +32,8 @@ def move_positions(misfit: Misfit, state: State, batch: Batch, slopes: Tensor, s
         state: its ``moved`` is updated in place.
         batch: the patterns whose positions move.
         slopes: (b, mode, det_y, det_x) :meth:`ForwardModel.slopes_of_spectra` of half the amplitude loss's gradient.
-        step: share of the step that is made.
+        options: ``position_step`` is the share of the step that is made, ``position_range`` the largest displacement.
     """
     along = misfit.kernels.shift_slopes(slopes, state.spectra, batch.ramp_y, batch.ramp_x)
-    moved = state.moved[batch.indices] - step * along / curvature(state.spectra)
-    state.moved[batch.indices] = moved.clamp(-FARTHEST, FARTHEST)
+    moved = state.moved[batch.indices] - options.position_step * along / curvature(state.spectra)
+    state.moved[batch.indices] = moved.clamp(-options.position_range, options.position_range)

@@ -102,5 +102,12 @@ SOLVERS: dict[str, Solver] = {
 
 
 def solve(misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
-    """Reconstruct with the solver that ``options`` name; see :class:`Solve`."""
+    """Reconstruct with the solver that ``options`` name; see :class:`Solve`.
+
+    Where positions may be wrong by more than gradients can mend, they are searched for first.
+    """
+    if options.searches_positions:
+        from objectives.ptychography.solvers.position_search import search_positions
+
+        state = search_positions(misfit, state, options, seed)
     return SOLVERS[options.solver].load()(misfit, state, options, report, seed)

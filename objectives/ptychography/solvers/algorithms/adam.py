@@ -15,7 +15,6 @@ from objectives.ptychography.model.forward import Batch
 from objectives.ptychography.model.kernels.protocol import Loss
 from objectives.ptychography.model.misfit import Misfit, loss_scale
 from objectives.ptychography.solvers.options import SolverOptions
-from objectives.ptychography.solvers.positions import FARTHEST
 from objectives.ptychography.solvers.state import Report, State
 from objectives.ptychography.solvers.stepwise import solve_stepwise
 
@@ -112,7 +111,8 @@ class Adam:
         seen = batch.indices
         moments = self._of_positions.setdefault(int(seen[0]), Moments(gradient, self._epsilon))
         step = _PIXELS_PER_STEP * self._options.position_step
-        state.moved[seen] = (state.moved[seen] - step * moments.direction(gradient)).clamp(-FARTHEST, FARTHEST)
+        reach = self._options.position_range
+        state.moved[seen] = (state.moved[seen] - step * moments.direction(gradient)).clamp(-reach, reach)
 
     def share(self, batches: int) -> float:
         """See :class:`objectives.ptychography.solvers.stepwise.Step`."""

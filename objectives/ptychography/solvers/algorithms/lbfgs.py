@@ -45,8 +45,8 @@ def solve_lbfgs(misfit: Misfit, state: State, options: SolverOptions, report: Re
     borders = sorted(change for change in changes if change <= options.iterations)
     for begin, end in pairwise(borders):
         if not (state.stopped or early_stop.ended):
-            unknowns = _Unknowns.at(options, begin)
-            state = _minimise(early_stop.misfit, state, options, end - begin, unknowns, report, early_stop)
+            unknowns = Unknowns.at(options, begin)
+            state = minimise(early_stop.misfit, state, options, end - begin, unknowns, report, early_stop)
     state = early_stop.best(state)
     if options.refine_probe and len(state.spectra) > 1:
         state.spectra = orthogonal(state.spectra)
@@ -54,24 +54,25 @@ def solve_lbfgs(misfit: Misfit, state: State, options: SolverOptions, report: Re
 
 
 @dataclass(frozen=True)
-class _Unknowns:
+class Unknowns:
     """The unknowns besides the object."""
 
     probe: bool
     positions: bool
 
     @classmethod
-    def at(cls, options: SolverOptions, iteration: int) -> _Unknowns:
+    def at(cls, options: SolverOptions, iteration: int) -> Unknowns:
+        """Those of ``iteration``."""
         return cls(options.refines_probe(iteration), options.moves_positions(iteration))
 
 
 class _Variables:
     """The unknowns as one real float64 vector for SciPy, scaled so that its Hessian is near a multiple of 1."""
 
-    def __init__(self, misfit: Misfit, state: State, unknowns: _Unknowns, options: SolverOptions) -> None:
-        self._state, self._unknowns = state, unknowns
+    def __init__(self, misfit: Misfit, state: State, unknowns: Unknowns, options: SolverOptions) -> None:
+        self._state, self._unknowns, self._range = state, unknowns, options.position_range
         mean, floor = misfit.data.mean, options.preconditioner_floor
-        received = misfit.model.illumination(state.spectra, misfit.pixels_per_batch) / mean
+        received = misfit.model.illumination(state.spectra, misfit.pixels_per_batch, state.moved) / mean
         self.illumination = float(received.mean())
         self._scales = [(received + floor * received.max()).rsqrt()[None]]
         self._scales.append(torch.tensor(math.sqrt(mean / len(state.moved)), dtype=received.dtype))
@@ -90,6 +91,13 @@ class _Variables:
     def pack(self, state: State) -> Vector:
         """State -> vector."""
         return _vector([p / s for p, s in zip(self.parts(state), self._scales, strict=True) if p is not None])
+
+    def held_inside(self, state: State, of_positions: Tensor | None) -> Tensor | None:
+        """The gradient of the positions without what would move one beyond its range, where :meth:`unpack` holds it."""
+        if of_positions is None:
+            return None
+        outward = of_positions * state.moved.sign() < 0
+        return of_positions.masked_fill(outward & (state.moved.abs() >= self._range), 0)
 
     def pack_gradient(self, gradients: list[Tensor | None]) -> Vector:
         """Gradients for the parts -> gradient for the vector (chain rule through the scales)."""
@@ -110,7 +118,7 @@ class _Variables:
             if like.is_complex():
                 values = torch.view_as_complex(values.reshape(-1, 2))
             parts.append((values.reshape(like.shape) * scale.to(like.device)).contiguous())
-        return State(parts[0], parts[1], parts[2])
+        return State(parts[0], parts[1], parts[2].clamp(-self._range, self._range))
 
 
 def _vector(parts: list[Tensor]) -> Vector:
@@ -119,7 +127,9 @@ def _vector(parts: list[Tensor]) -> Vector:
     return vector
 
 
-def _loss(misfit: Misfit, state: State, options: SolverOptions, unknowns: _Unknowns) -> tuple[float, float, list[Any]]:
+def loss_and_gradients(
+    misfit: Misfit, state: State, options: SolverOptions, unknowns: Unknowns
+) -> tuple[float, float, list[Any]]:
     """Loss, squared intensity residual, and gradients dL/dRe + i dL/dIm of object, probe and positions."""
     value = squared = 0.0
     loss = options.loss_or(_LOSS)
@@ -148,18 +158,19 @@ def _curvature(misfit: Misfit, options: SolverOptions) -> float:
     return 4.0 * data.norm / data.pixels / data.mean**2
 
 
-def _minimise(
+def minimise(
     misfit: Misfit,
     state: State,
     options: SolverOptions,
     iterations: int,
-    unknowns: _Unknowns,
+    unknowns: Unknowns,
     report: Report,
     early_stop: EarlyStop | None = None,
 ) -> State:
+    """Minimise the loss over the object and the ``unknowns`` from ``state``, which is left as it is."""
     variables = _Variables(misfit, state, unknowns, options)
     # The scaling needs value and gradient at the start; SciPy's first evaluation is there, too, and takes these.
-    start = [_loss(misfit, state, options, unknowns)]
+    start = [loss_and_gradients(misfit, state, options, unknowns)]
     variables.rescale(float(np.linalg.norm(variables.pack_gradient(start[0][2]))) / _curvature(misfit, options))
     done = list(state.squared_residuals)
     latest, stopped = 0.0, False
@@ -169,11 +180,12 @@ def _minimise(
     def evaluate(vector: Vector) -> tuple[float, Vector]:
         nonlocal latest
         at = variables.unpack(vector)
-        value, latest, gradients = start.pop() if start else _loss(misfit, at, options, unknowns)
+        value, latest, gradients = start.pop() if start else loss_and_gradients(misfit, at, options, unknowns)
         if penalised(options):
             weighted, slope = penalty(at.transmission, options)
             value += stiffness * weighted
             gradients[0] = gradients[0] + stiffness * slope
+        gradients[2] = variables.held_inside(at, gradients[2])
         return value, variables.pack_gradient(gradients)
 
     def after_iteration(intermediate_result: OptimizeResult) -> None:

@@ -68,7 +68,7 @@ class LsqMl:
         if refine_probe or move:
             slopes = self._misfit.model.slopes_of_spectra(self._through(0, leaving, state, batch))
             if move:
-                move_positions(self._misfit, state, batch, slopes, options.position_step)
+                move_positions(self._misfit, state, batch, slopes, options)
             if refine_probe:
                 direction = torch.zeros_like(state.spectra)
                 kernels.add_unshifted(slopes, batch.ramp_y, batch.ramp_x, direction)

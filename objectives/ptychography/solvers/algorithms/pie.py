@@ -72,7 +72,7 @@ class Pie:
         if refine_probe or move:
             slopes = model.slopes_of_spectra(leaving)
             if move:
-                move_positions(misfit, state, batch, slopes, self._options.position_step)
+                move_positions(misfit, state, batch, slopes, self._options)
             if refine_probe:
                 total = torch.zeros_like(state.spectra)
                 kernels.add_unshifted(slopes, batch.ramp_y, batch.ramp_x, total)

@@ -209,6 +209,7 @@ def test_an_archive_with_a_focus_is_near_field(tmp_path: Path) -> None:
 
 def test_a_file_that_leaves_the_regime_open(tmp_path: Path) -> None:
     draft = drafted(write_cxi(tmp_path / "scan.cxi"))
+    assert "parameters.position_step" not in lines(draft, "optional")
     assert lines(draft, "optional")["objective.geometry.regime"] == "near field"
     assert "parameters.focus_to_sample" in lines(draft, "optional")
     assert draft.facts["regime"] == "not stated by the file; far field is assumed"
@@ -223,6 +224,8 @@ def test_free_probe_of_our_own_file(tmp_path: Path) -> None:
 
 
 def test_masked_pixels_are_counted_and_not_looked_at(tmp_path: Path) -> None:
+    offered = lines(draft, "optional")
+    assert (offered["parameters.position_step"], offered["parameters.position_range"]) == (1.0, 6.0)
     mask = np.zeros((8, 8), np.uint8)
     mask[0, :3] = 1
     data = counts(3, 4, 8, 8)

@@ -28,7 +28,13 @@ def test_modes_slices_and_free_unknowns_cost_more() -> None:
         for probe, modes in (("refined", 1), ("refined", 2), ("fixed", 2))
     )
     assert three > 1.5 * one and two > refined > one and held == one
-    assert problem.work({"iterations": 12, "position_step": 0.5}) > one
+    moved: dict[str, Value] = {"iterations": 12, "position_step": 0.5}
+    assert problem.work(moved) > one
+    searched = problem.work({**moved, "position_range": 5.0})
+    assert searched > 20 * problem.work(moved) and searched > problem.work(
+        {**moved, "position_range": 5.0, "position_search": 10}
+    )
+    assert problem.work({**moved, "position_range": 5.0, "position_search": 0}) == problem.work(moved)
 
 
 def test_passes_dominate_long_evaluations_of_much_data() -> None:

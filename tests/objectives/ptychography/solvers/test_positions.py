@@ -8,9 +8,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from autotune.objective import Evaluation
-from objectives.ptychography.solvers.positions import FARTHEST, curvature
-from tests.objectives.ptychography.scenes import free, jittered, model_of, objective, random_modes
+from autotune.objective import Evaluation, Value
+from objectives.ptychography.solvers.positions import curvature
+from tests.objectives.ptychography.scenes import free, jittered, model_of, objective, random_modes, specimen
 
 SETTINGS = {
     "lbfgs": {"iterations": 60, "position_step": 1.0, "position_start": 5},
@@ -40,7 +40,7 @@ def test_wrong_positions_are_found_and_mended(solver: str) -> None:
     still, moving = (evaluated(solver, moving=moving) for moving in (False, True))
     assert "position_displacement" not in still.arrays
     moves, truth = moving.arrays["position_displacement"], jittered()[1]
-    assert moves.shape == truth.shape and np.abs(moves).max() <= FARTHEST
+    assert moves.shape == truth.shape and np.abs(moves).max() <= 2.0
     assert moving.metrics["consistency"] > still.metrics["consistency"] + 0.01
     assert likeness(moves, truth) > 0.8, likeness(moves, truth)
     # Not only the direction: what is left is less than what was wrong.
@@ -68,13 +68,18 @@ def test_right_positions_stay_nearly_where_they_are() -> None:
     assert (moves - moves.mean(0)).std() < 0.1 < displacement.std()
 
 
-def test_a_position_moves_as_far_as_the_margin_allows() -> None:
+@pytest.mark.parametrize("solver", ["lbfgs", "lsqml", "adam", "rpie"])
+def test_a_position_moves_as_far_as_its_range(solver: str) -> None:
     """With an absurd step the displacement stops at the limit, inside the object."""
-    for solver in ("lsqml", "adam", "rpie"):
-        values = {"solver": solver, "batch_size": 7, "position_step": 10.0, "iterations": 8}
+
+    def farthest(reach: float) -> float:
+        values: dict[str, Value] = {"solver": solver, "batch_size": 7, "position_step": 10.0, "iterations": 8}
+        values |= {"position_range": reach}
         evaluation = objective(jittered()[0]).evaluate(values, metric="consistency", seed=0)
-        if evaluation.arrays:
-            assert np.abs(evaluation.arrays["position_displacement"]).max() <= FARTHEST
+        return float(np.abs(evaluation.arrays["position_displacement"]).max())
+
+    assert farthest(0.4) == pytest.approx(0.4, rel=1e-6)
+    assert 0.4 < farthest(1.9) <= 1.9
 
 
 def test_curvature_is_that_of_the_shifted_probe() -> None:
@@ -98,3 +103,20 @@ def _around_zero(h: float) -> list[torch.Tensor]:
             moved[:, axis] = sign * h
             displacements.append(moved)
     return displacements
+
+
+def test_a_position_that_moves_by_pixels_is_one_that_was_stated_there() -> None:
+    """The patch of the object moves along, so that nothing comes back at the other side of the probe's window."""
+    m = free()
+    random = np.random.default_rng(5)
+    moves = random.uniform(-4, 4, m.positions.shape)
+    moved, stated = model_of(m, {}, margin=6), model_of(replace(m, positions=m.positions + moves), {}, margin=6)
+    spectra = random_modes((24, 24), random, 2)  # fills its window
+    transmission = specimen((80, 80), random)
+    first = (moved.layout.corners[0] - moved.scene.positions[0].round()).long()
+    there = (stated.layout.corners[0] - stated.scene.positions[0].round()).long()
+    shift = (there - first).tolist()
+    everything = torch.arange(len(m.positions))
+    expected = stated.intensity(transmission.roll(shift, dims=(1, 2)), spectra, stated.batch(everything))
+    batch = moved.batch(everything, torch.as_tensor(moves))
+    torch.testing.assert_close(moved.intensity(transmission, spectra, batch), expected, rtol=1e-9, atol=1e-9)
