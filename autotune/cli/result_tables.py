@@ -132,14 +132,22 @@ def _print_remarks(console: Console, result: StudyResult, covered: Set[str | Non
         )
 
 
+_MODEL_LIMITED = (
+    "model limited: the model does not explain these data to within their noise, and the intervals rest on how differently "
+    "parts of the data are misfitted. Tune more of what the instrument may have wrong, or give the model more freedom."
+)
+
+
 def _print_notes(console: Console, result: StudyResult) -> None:
     """Remarks on single parameters, and the limits."""
     for name, parameter in result.parameters.items():
         if _outside(parameter):
             estimate = _number(parameter.estimate)
             console.print(f"{name}: the interval is of the estimate {estimate}, not of the best trial", soft_wrap=True)
-        if parameter.note and parameter.verdict != "identified":
+        if parameter.note and parameter.verdict not in ("identified", "model_limited"):
             console.print(f"{name}: {parameter.note}", soft_wrap=True)
+    if any(parameter.verdict == "model_limited" for parameter in result.parameters.values()):
+        console.print(_MODEL_LIMITED, soft_wrap=True)
     for limit in result.limits:
         ends = [f"{side} {_number(end)}" for side, end in (("above", limit.above), ("below", limit.below))
                 if end is not None]  # fmt: skip

@@ -111,15 +111,21 @@ def _check_name(name: str) -> None:
         raise InputError(Problem(f"--name {name}", error.errors()[0]["msg"].removeprefix("Value error, "))) from error
 
 
+CONVERGED = "budget.converged"
+"""Key of the line in which an objective says what gain in its metric is not worth another trial."""
+
+
 def draft_text(name: str, objective: str, file: Path, draft: Draft) -> str:
     """The study file's text: keys that are set as YAML, all others as comments."""
     tuned = sum(isinstance(line.value, dict) for line in draft.lines if _is_parameter(line) and line.status == "set")
+    converged = {line.key.removeprefix("budget."): line.value for line in draft.lines if line.key == CONVERGED}
+    budget = {"trials": 5 + 10 * max(tuned, 1), **converged}
     tail = [
         DraftLine("search", {"sampler": "gp", "seed": 0}, "equal study files give equal trials"),
-        DraftLine("budget", {"trials": 5 + 10 * max(tuned, 1)}, "seconds: 3600 would limit the time, too"),
+        DraftLine("budget", budget, "seconds: 3600 would limit the time, too"),
     ]
     head = [DraftLine("name", name), DraftLine("objective.name", objective)]
-    written = _text_of(_tree([*head, *draft.lines, *tail]))
+    written = _text_of(_tree([*head, *(line for line in draft.lines if line.key != CONVERGED), *tail]))
     return "".join(f"{line}\n" for line in [*_preface(file, draft), *written])
 
 

@@ -25,7 +25,7 @@ from autotune.objective import (
     near_miss,
     never_stop,
 )
-from objectives.diffraction.data.measurement import Measurement, NearField
+from objectives.diffraction.data.measurement import FarField, Measurement, NearField
 from objectives.metrics.counts import noise_ceiling
 from objectives.ptychography.evaluation.cost import evaluation_cost
 from objectives.ptychography.evaluation.data_share import Fidelity, Level, Levels
@@ -141,6 +141,8 @@ class PtychographyObjective:
                 f"far field, wavelength {geometry.wavelength_angstrom:.5g} angstrom, "
                 f"{geometry.angular_sampling_mrad[0]:.4g} x {geometry.angular_sampling_mrad[1]:.4g} mrad per pixel"
             )
+        if warning := _aperture_beyond_detector(m):
+            facts["warning"] = warning
         ceiling = m.shot_noise_ceiling
         facts["noise ceiling"] = "unknown (not counted quanta)" if ceiling is None else f"{ceiling:.4f}"
         facts["backend"] = f"autotune, {self._machine.device}, {str(self._machine.real).removeprefix('torch.')}"
@@ -318,6 +320,23 @@ class PtychographyObjective:
         if "object" not in evaluation.arrays:
             return {}
         return {"reconstruction": draw_reconstruction(evaluation)}
+
+
+def _aperture_beyond_detector(measurement: Measurement) -> str:
+    """Say that the bright-field disk does not fit the detector; empty where it does, or where no lens is known."""
+    geometry = measurement.geometry
+    if not isinstance(geometry, FarField) or geometry.semi_convergence_mrad is None:
+        return ""
+    sampling, shape = geometry.angular_sampling_mrad, measurement.valid.shape
+    if sampling is None:
+        return ""
+    reach = min(n / 2 * step for n, step in zip(shape, sampling, strict=True))
+    if geometry.semi_convergence_mrad <= reach:
+        return ""
+    return (
+        f"the semi-convergence angle {geometry.semi_convergence_mrad:g} mrad is beyond the detector, which reaches "
+        f"{reach:.4g} mrad: is objective.geometry.semi_convergence_mrad (or the angular sampling) right?"
+    )
 
 
 def _not_repeatable(reason: str) -> Diverged:

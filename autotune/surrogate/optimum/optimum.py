@@ -191,7 +191,8 @@ def _find_optimum(
         dimensions,
         free,
         where,
-        correlations,
+        # What the data cannot tell apart: a held value that is not known moves several parameters together, too.
+        correlations if where.without_model is None else _correlations(where.without_model),
         noisy,
         made_up_by,
         settled,

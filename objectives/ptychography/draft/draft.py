@@ -37,6 +37,10 @@ _SCALES = {"energy_kev", "wavelength_angstrom", "angular_sampling_mrad", "recipr
 _SCALES |= {"detector_distance_mm", "detector_pixel_um"}
 _LARGE_BYTES = 2**30
 _ELECTRONS_BELOW = 0.1  # angstrom: electrons of more than 15 keV; photons would have more than 120 keV
+_UNSURE_ROTATION = 30.0
+"""Degrees to both sides of a stated scan rotation: in practice it is often wrong by more than ten."""
+_NOT_WORTH_A_TRIAL = 1e-4
+"""Gain in consistency at which a search may end."""
 _FOCUS_EXAMPLE = {"low": 2.5, "high": 5.0}
 
 _GEOMETRY: Mapping[str, tuple[Any, str]] = {
@@ -209,6 +213,9 @@ def _parameters(file: Path, inspection: Inspection, reading: _Reading) -> Iterat
             yield DraftLine(key, _FOCUS_EXAMPLE, f"{text}; the file does not say where to search", "missing")
             continue
         low, high = parameter.low, parameter.high
+        nominal = inspection.geometry.scan_rotation_degree
+        if name == "scan_rotation" and nominal is not None:
+            low, high = nominal - _UNSURE_ROTATION, nominal + _UNSURE_ROTATION
         if name in centres and not low <= centres[name] <= high:
             middle = round(centres[name])
             low, high = middle + low, middle + high
@@ -221,7 +228,15 @@ def _parameters(file: Path, inspection: Inspection, reading: _Reading) -> Iterat
     if _may_be_near(inspection):
         text = "mm, with regime: near field; low and high are an example"
         yield DraftLine("parameters.focus_to_sample", _FOCUS_EXAMPLE, text, "optional")
+    if (aperture := parameters.get("convergence_angle")) is not None and aperture.uncertainty is not None:
+        held = {"value": aperture.default, "uncertainty": float(f"{aperture.uncertainty:.1g}")}
+        text = "mrad, held as stated; intervals cover the standard uncertainty that it is stated with"
+        yield DraftLine("parameters.convergence_angle", held, text, "optional")
+    blur = parameters["detector_blur"]
+    text = f"{_unit(blur)}{blur.description}"
+    yield DraftLine("parameters.detector_blur", {"low": blur.low, "high": blur.high}, text, "optional")
     yield DraftLine("parameters.iterations", parameters["iterations"].default, "of the solver, held fixed")
+    yield DraftLine("budget.converged", _NOT_WORTH_A_TRIAL)
     if "position_step" in parameters:
         yield from _positions(parameters["position_range"])
 

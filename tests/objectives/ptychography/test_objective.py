@@ -255,6 +255,16 @@ def test_summary_names_the_geometry(measured, words: str) -> None:  # type: igno
     assert facts["masked pixels"] == str(int((~measured().valid).sum()))
 
 
+@pytest.mark.parametrize(("aperture", "beyond"), [(24.0, False), (31.0, False), (60.0, True)])
+def test_an_aperture_beyond_the_detector_is_warned_of(aperture: float, beyond: bool) -> None:
+    """The detector of 24 pixels of 2.6 mrad reaches 31.2 mrad."""
+    measured = replace(lens(), geometry=replace(lens().geometry, semi_convergence_mrad=aperture))
+    warning = objective(measured).summary().get("warning", "")
+    assert bool(warning) is beyond
+    if beyond:
+        assert all(part in warning for part in ("60 mrad", "31.2 mrad", "objective.geometry.semi_convergence_mrad"))
+
+
 def test_uncounted_data_have_no_noise_ceiling() -> None:
     problem = objective(replace(lens(), counted=False))
     assert problem.metrics()[0].noise_ceiling is None

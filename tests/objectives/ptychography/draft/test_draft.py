@@ -78,7 +78,11 @@ def test_a_lens_probe_is_tuned_in_all_that_the_instrument_may_have_wrong(tmp_pat
     ranges = tuned(draft)
     assert list(ranges) == [*LENS_PARAMETERS, "scan_rotation"]
     assert ranges["defocus"] == {"low": -180, "high": 420}
-    assert ranges["scan_rotation"] == {"low": 20, "high": 40}
+    assert ranges["scan_rotation"] == {"low": 0, "high": 60}
+    assert lines(draft, "set")["budget.converged"] == 1e-4
+    offered = lines(draft, "optional")
+    assert offered["parameters.convergence_angle"] == {"value": 21.0, "uncertainty": 0.1}
+    assert offered["parameters.detector_blur"] == {"low": 0, "high": 1}
     assert ranges["elliptical_distortion"] == {"low": -0.03, "high": 0.03}
     assert not lines(draft, "missing")
     assert lines(draft, "set")["objective.data.file"] == "scan.npz"
@@ -205,11 +209,11 @@ def test_an_archive_with_a_focus_is_near_field(tmp_path: Path) -> None:
     draft = drafted(file)
     assert lines(draft, "set")["objective.geometry.regime"] == "near field"
     assert list(lines(draft, "missing")) == ["objective.geometry.detector_pixel_um"]
+    assert "parameters.position_step" not in lines(draft, "optional")
 
 
 def test_a_file_that_leaves_the_regime_open(tmp_path: Path) -> None:
     draft = drafted(write_cxi(tmp_path / "scan.cxi"))
-    assert "parameters.position_step" not in lines(draft, "optional")
     assert lines(draft, "optional")["objective.geometry.regime"] == "near field"
     assert "parameters.focus_to_sample" in lines(draft, "optional")
     assert draft.facts["regime"] == "not stated by the file; far field is assumed"
@@ -220,12 +224,12 @@ def test_free_probe_of_our_own_file(tmp_path: Path) -> None:
     write_measurement(tmp_path / "a.h5", made)
     draft = drafted(tmp_path / "a.h5")
     assert list(tuned(draft)) == ["scan_rotation"] and "probe" in draft.facts
+    offered = lines(draft, "optional")
+    assert (offered["parameters.position_step"], offered["parameters.position_range"]) == (1.0, 6.0)
     assert "objective.geometry.semi_convergence_mrad" not in lines(draft, "optional")  # photons: no such lens
 
 
 def test_masked_pixels_are_counted_and_not_looked_at(tmp_path: Path) -> None:
-    offered = lines(draft, "optional")
-    assert (offered["parameters.position_step"], offered["parameters.position_range"]) == (1.0, 6.0)
     mask = np.zeros((8, 8), np.uint8)
     mask[0, :3] = 1
     data = counts(3, 4, 8, 8)
