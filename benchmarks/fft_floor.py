@@ -96,8 +96,8 @@ class TransformsOnly:
     def residual(self, *arguments: Any) -> tuple[float, float]:
         return 1.0, 1.0
 
-    def score(self, *arguments: Any) -> tuple[float, float, float]:
-        return 1.0, 1.0, 1.0
+    def score(self, *arguments: Any) -> tuple[float, float, float, float]:
+        return 1.0, 1.0, 1.0, 1.0
 
     def shift_slopes(self, slopes: torch.Tensor, *rest: Any) -> torch.Tensor:
         return torch.zeros((len(slopes), 2), dtype=slopes.real.dtype)

@@ -133,8 +133,9 @@ def _print_remarks(console: Console, result: StudyResult, covered: Set[str | Non
 
 
 _MODEL_LIMITED = (
-    "model limited: the model does not explain these data to within their noise, and the intervals rest on how differently "
-    "parts of the data are misfitted. Tune more of what the instrument may have wrong, or give the model more freedom."
+    "model limited: the model does not explain these data to within their noise, and the intervals rest on how "
+    "differently parts of the data are misfitted. Tune more of what the instrument may have wrong, or give the model "
+    "more freedom."
 )
 
 

@@ -55,7 +55,10 @@ def test_simulate_check_run_result(place: Place, capsys: pytest.CaptureFixture[s
     row = next(line.split() for line in out.splitlines() if line.strip().startswith("defocus"))
     assert found["interval"][0] - 5 < truth < found["interval"][1] + 5  # angstrom; the model of a few pixels is biased
     assert row[:2] == ["defocus", f"{found['best']:.5g}"] and row[3] == ".."
-    assert row[5:] == [f"{truth:.5g}", f"{found['best'] - truth:.5g}", "angstrom", found["verdict"]]
+    parts = found["half_widths"]
+    assert row[5:7] == [f"±{parts['noise_and_search']:.2g},", f"±{parts['model']:.2g}"]
+    verdict = found["verdict"].split("_")
+    assert row[7:] == [f"{truth:.5g}", f"{found['best'] - truth:.5g}", "angstrom", *verdict]
 
     best = Path(result["artifacts"]) / "trials" / f"{result['best_trial']:05d}"
     assert (best / "reconstruction.png").read_bytes().startswith(b"\x89PNG")

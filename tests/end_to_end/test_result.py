@@ -14,7 +14,8 @@ from tests.end_to_end.studies import STUDY, Place, autotune
 pytestmark = pytest.mark.usefixtures("in_memory")
 
 PARAMETER = {
-    "best", "estimate", "interval", "interval_of", "level", "unit", "kind", "verdict", "note", "choices", "sensitivity",
+    "best", "estimate", "interval", "interval_of", "half_widths", "level", "unit", "kind", "verdict", "note", "choices",
+    "sensitivity",
 }  # fmt: skip
 
 

@@ -55,6 +55,9 @@ class Frozen:
         self.layout = Layout.of(scene.positions, n)  # type: ignore[arg-type]
         spectra = random_modes(n, random, modes) if at is None else at(scene)  # type: ignore[arg-type]
         moved = 0.2 * torch.as_tensor(random.normal(size=(25, 2)))
+        # No position is so near the middle between two pixels that a small step takes it to another one.
+        fraction = scene.positions - scene.positions.round()
+        moved = torch.where(((fraction + moved).abs() - 0.5).abs() < 0.02, 0.5 * moved, moved)
         self.state = State(specimen(self.layout.object_shape, random, slices), spectra, moved)
         self.valid = torch.ones(n, dtype=torch.float64)
         self.valid[3, 4] = self.valid[12, 11] = 0.0

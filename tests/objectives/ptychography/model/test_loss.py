@@ -36,8 +36,8 @@ CASES = {
     "thick": (thick, THICK_VALUES, 3),
 }
 each = pytest.mark.parametrize("case", CASES)
-ALL = lbfgs._Unknowns(probe=True, positions=True)
-OBJECT = lbfgs._Unknowns(probe=False, positions=False)
+ALL = lbfgs.Unknowns(probe=True, positions=True)
+OBJECT = lbfgs.Unknowns(probe=False, positions=False)
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Setting:
     truth: State
     options: SolverOptions
 
-    def loss(self, state: State, unknowns: lbfgs._Unknowns = OBJECT) -> tuple[float, float, list[Tensor | None]]:
-        return lbfgs._loss(self.misfit, state, self.options, unknowns)
+    def loss(self, state: State, unknowns: lbfgs.Unknowns = OBJECT) -> tuple[float, float, list[Tensor | None]]:
+        return lbfgs.loss_and_gradients(self.misfit, state, self.options, unknowns)
 
 
 def setting(case: str, loss: Loss = "intensity", background: float = 0.0, masked: bool = True) -> Setting:
