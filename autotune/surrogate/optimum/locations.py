@@ -100,9 +100,9 @@ def find_locations(
         curvature = _curvature(model, point, free, inside)
     outward = [float(slope[row]) * (1 if top[c] > 0.5 else -1) for row, c in zip(inside, free, strict=True)]
     tilts, certainty = _deviations(scores, len(free)), _certainty(scores)
-    if deviations is not None:
-        tilts = np.sqrt(tilts**2 + np.square(deviations).sum(axis=0))
-    unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + tilts**2)
+    # Errors of the model move a maximum, even over its edge; that the value depends on a coordinate they do not undo.
+    errors = 0.0 if deviations is None else np.square(deviations).sum(axis=0)
+    unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + tilts**2 + errors)
     believed = tilts * np.where(near_edge, certainty, SURE)
     lost = tuple(unknowable) or (False,) * len(free)
     flat = tuple(

@@ -75,7 +75,8 @@ def find_verdicts(
         Parameter name -> verdict.
     """
     verdicts: dict[str, Verdict] = {}
-    width = widths(where.samples) if free else np.zeros(0)
+    # Errors of the model widen an interval, but they do not make the value depend less on the parameter.
+    width = widths(where.samples if where.without_model is None else where.without_model) if free else np.zeros(0)
     for i, dimension in enumerate(dimensions):
         j = _partner(i, correlations)
         if dimension.name in made_up_by:

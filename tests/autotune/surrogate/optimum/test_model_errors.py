@@ -97,3 +97,9 @@ def test_a_dependence_that_is_seen_needs_no_evaluation_far_away() -> None:
     with quiet_and_seeded(0):
         found = find_optimum(history, space, 1, 1, seed=0, again=again, check=checked(hill, asked))
     assert found.verdicts["x"].kind == "identified" and len(asked) == 1
+
+
+def test_errors_of_the_model_do_not_make_a_parameter_flat() -> None:
+    """One that moves the maximum by a third of the range; that the value falls towards both ends is seen all the same."""
+    found = optimum(ModelErrors(({"x": 0.33 * CURVATURE},)))
+    assert found.verdicts["x"].kind != "flat" and found.parts["x"][1] > 0.2

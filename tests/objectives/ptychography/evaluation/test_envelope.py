@@ -44,7 +44,7 @@ def compare(
 
 @pytest.mark.slow
 def test_lens() -> None:
-    """Each within 1 %, or 0.1 % of the largest."""
+    """Each within 1 %, or 0.2 % of the largest."""
     names = ["camera_length", "center_offset_y", "center_offset_x", "elliptical_distortion", "elliptical_angle"]
     names += ["defocus", "astigmatism", "astigmatism_angle", "spherical_aberration", "convergence_angle"]
     names += ["scan_scale", "scan_shear"]
@@ -53,7 +53,7 @@ def test_lens() -> None:
     # fold over at another edge of this small window, and the metric jumps by 4e-5.
     errors = compare(lens(), values, names) | compare(lens(), values, ["scan_rotation"], step=2e-4)
     for name, (relative, of_largest) in errors.items():
-        assert relative < 0.01 or of_largest < 0.001, (name, relative, of_largest)
+        assert relative < 0.01 or of_largest < 0.002, (name, relative, of_largest)
 
 
 @pytest.mark.slow
