@@ -100,6 +100,6 @@ def test_a_dependence_that_is_seen_needs_no_evaluation_far_away() -> None:
 
 
 def test_errors_of_the_model_do_not_make_a_parameter_flat() -> None:
-    """One that moves the maximum by a third of the range; that the value falls towards both ends is seen all the same."""
+    """One that moves the maximum by a third of the range: that the value falls to both ends is seen all the same."""
     found = optimum(ModelErrors(({"x": 0.33 * CURVATURE},)))
     assert found.verdicts["x"].kind != "flat" and found.parts["x"][1] > 0.2
