@@ -78,16 +78,16 @@ def _parameter_table(result: StudyResult, truth: Mapping[str, float], covered: S
     parameters = result.parameters
     revealed = {name: value for name, value in truth.items() if name in parameters}
     parted = any(parameter.half_widths for parameter in parameters.values())
-    table = Table(box=None, padding=(0, 1))
+    table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("parameter", no_wrap=True)
-    table.add_column("best")
+    table.add_column("best", overflow="fold")  # a number that is cut short would be another number
     if covered:
         table.add_column("90 % interval*" if SEARCH in covered else "90 % interval", no_wrap=True)
     if parted:
         table.add_column("noise, model", no_wrap=True)
     if revealed:
-        table.add_column("truth (revealed)")
-        table.add_column("difference")
+        table.add_column("truth (revealed)", overflow="fold")
+        table.add_column("difference", overflow="fold")
     table.add_column("unit")
     if any(parameter.verdict for parameter in parameters.values()):
         table.add_column("verdict", no_wrap=True)
