@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,14 +23,9 @@ from typing import Any
 
 import numpy as np
 import optuna
-import yaml
+from interval_coverage import SEARCHED, TRUTH
+from simulated_study import run_simulated
 
-from autotune.home import Home
-from autotune.objective import Simulates
-from autotune.runs.run import run_study
-from autotune.session import Quiet
-from autotune.study import load_study
-from benchmarks.interval_coverage import SEARCHED, TRUTH
 from objectives.ptychography.simulation.crystals import cut_block
 from objectives.ptychography.simulation.settings import SpecimenSettings
 
@@ -95,19 +89,12 @@ def study(kind: str, seed: int, electrons: float, angle_uncertainty: float | Non
 
 def tuned(kind: str, seed: int, electrons: float, angle_uncertainty: float | None) -> list[Answer]:
     """Simulate a measurement, tune it, and compare the answer with the truth."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "study.yaml"
-        document = study(kind, seed, electrons, angle_uncertainty)
-        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-        file = load_study(path)
-        if not isinstance(file.objective_type, Simulates):
-            raise TypeError("the objective of this study does not simulate")
-        file.objective_type.simulate(file.settings, folder=file.folder, output=None)
-        outcome = run_study(file, home=Home(Path(folder) / "home"), watcher=Quiet())
-        truth = dict(outcome.truth)
-        if kind != "monolayer":
-            truth["defocus"] -= _depth(document)
-    return [_answer(kind, seed, electrons, name, p, truth[name]) for name, p in outcome.result.parameters.items()]
+    document = study(kind, seed, electrons, angle_uncertainty)
+    with run_simulated(document) as (_, outcome):
+        result, truth = outcome.result, dict(outcome.truth)
+    if kind != "monolayer":
+        truth["defocus"] -= _depth(document)
+    return [_answer(kind, seed, electrons, name, p, truth[name]) for name, p in result.parameters.items()]
 
 
 def _depth(document: dict[str, Any]) -> float:

@@ -13,20 +13,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
-
-from autotune.home import Home
-from autotune.objective import Simulates
-from autotune.runs.run import run_study
-from autotune.session import Quiet
-from autotune.study import load_study
+from simulated_study import run_simulated
 
 TRUTH = {
     "camera_length": [-4, 4],
@@ -85,17 +77,11 @@ def study(seed: int, electrons: float, engine: str, replicates: int) -> dict[str
 
 def tuned(document: dict[str, Any]) -> dict[str, Answer]:
     """Simulate a measurement, tune it, and compare the answer with the truth."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "study.yaml"
-        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-        file = load_study(path)
-        if not isinstance(file.objective_type, Simulates):
-            raise TypeError("the objective of this study does not simulate")
-        file.objective_type.simulate(file.settings, folder=file.folder, output=None)
-        outcome = run_study(file, home=Home(Path(folder) / "home"), watcher=Quiet())
+    with run_simulated(document) as (_, outcome):
+        result, truths = outcome.result, outcome.truth
     answers = {}
-    for name, parameter in outcome.result.parameters.items():
-        (low, high), truth = parameter.interval, outcome.truth[name]
+    for name, parameter in result.parameters.items():
+        (low, high), truth = parameter.interval, truths[name]
         half_width, covered = (high - low) / 2, low <= truth <= high
         answers[name] = Answer(parameter.estimate - truth, half_width, covered, parameter.verdict)
     return answers

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,16 +23,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import optuna
-import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from simulated_study import run_simulated
 
-from autotune.home import Home
-from autotune.objective import Evaluation, Simulates, Value
-from autotune.runs.run import run_study
-from autotune.session import Quiet
-from autotune.study import StudyFile, load_study
+from autotune.objective import Evaluation, Value
+from autotune.study import StudyFile
 from objectives.metrics import aligned_phases, correlation
 from objectives.ptychography.settings import PtychographySettings
 from objectives.ptychography.simulation.direct import Specimen, specimen_of
@@ -134,14 +130,7 @@ def study(seed: int, electrons: float, split: Split, trials: int, withheld: With
 
 def tuned(document: dict[str, Any]) -> Choice:
     """Simulate the measurement of a study, tune it, and reconstruct with the chosen values."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "study.yaml"
-        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-        file = load_study(path)
-        if not isinstance(file.objective_type, Simulates):
-            raise TypeError("the objective of this study does not simulate")
-        file.objective_type.simulate(file.settings, folder=file.folder, output=None)
-        outcome = run_study(file, home=Home(Path(folder) / "home"), watcher=Quiet())
+    with run_simulated(document) as (file, outcome):
         chosen = {name: outcome.result.parameters[name].best for name in HYPERPARAMETERS}
         as_tuned = reconstructed(file, chosen, outcome.result.metric.name)
         return Choice(chosen, reconstructed(file, chosen, "consistency"), as_tuned.correlation)
