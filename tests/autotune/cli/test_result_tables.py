@@ -32,8 +32,10 @@ def test_no_number_is_cut_short_where_the_table_is_wide(tmp_path: Path) -> None:
         }
     )
     table = result_tables._parameter_table(
-        result.model_copy(update={"parameters": {"elliptical_distortion": wide}}),
-        {"elliptical_distortion": 0.00090433},
+        result.model_copy(
+            update={"parameters": {"defocus": result.parameters["defocus"], "elliptical_distortion": wide}}
+        ),
+        {"defocus": 2.1, "elliptical_distortion": 0.00090433},
         {"noise, search and model"},
     )
     stream = io.StringIO()
