@@ -145,4 +145,4 @@ def test_siemens_star_scale_is_not_known_and_the_rotation_is(tmp_path: Path, mon
     assert scale["interval"][0] < -8 and scale["interval"][1] > 8
     assert rotation["verdict"] == "model_limited"  # the residual is far above what counting explains
     assert rotation["interval"][0] < 0.0 and rotation["interval"][1] > -0.5
-    assert rotation["interval"][1] - rotation["interval"][0] < 2.0
+    assert rotation["interval"][1] - rotation["interval"][0] < 4.0  # of a range of 30
