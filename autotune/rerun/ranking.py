@@ -261,10 +261,10 @@ def _half_width(parts: Sequence[tuple[float, int]]) -> float | None:
     total = sum(variance for variance, _ in parts)
     if not total > 0:
         return 0.0 if parts else None
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
-    return float(t.ppf(0.5 + LEVEL / 2, freedom)) * math.sqrt(total)
+    return float(stdtrit(freedom, 0.5 + LEVEL / 2)) * math.sqrt(total)
 
 
 def _level(difference: Difference, before: str = " (") -> str:

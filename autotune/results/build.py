@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from typing import Any, TypeVar
 
@@ -201,7 +201,13 @@ def _record(facts: StoredFacts) -> MlflowRecord:
 def software() -> dict[str, str]:
     """Package -> version of what decides the numbers."""
     versions = {"autotune": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
+    return versions | {name: version for name in _PACKAGES if (version := _version(name)) is not None}
+
+
+@cache
+def _version(package: str) -> str | None:
+    """The version that is installed, None where none is; read once, as that of the running code does not change."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from autotune.problem.space import Dimension, Floats
 from autotune.surrogate.optimum.locations import Locations
@@ -19,7 +19,7 @@ LEVEL = 0.9
 """Probability that an interval holds."""
 TAILS = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
 """Percentiles at the ends of an interval."""
-NORMAL_HALF_WIDTH = float(norm.ppf(0.5 + LEVEL / 2))
+NORMAL_HALF_WIDTH = float(ndtri(0.5 + LEVEL / 2))
 """Standard deviations from the middle to the ends of the interval of a normal variate."""
 
 

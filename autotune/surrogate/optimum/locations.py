@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 from torch import Tensor
 
 from autotune.problem.space import Floats
@@ -146,7 +146,7 @@ def _certainty(scores: Floats | None) -> float:
     if scores is None:
         return DEPENDS
     b = len(scores)
-    return float(t.ppf(norm.cdf(DEPENDS), b - 1) * np.sqrt(1 + 1 / b))
+    return float(stdtrit(b - 1, ndtr(DEPENDS)) * np.sqrt(1 + 1 / b))
 
 
 def _depends(model: GradientGP, point: Tensor, column: int, tilt: float) -> bool:
