@@ -87,6 +87,15 @@ class SpecimenSettings(BaseModel):
     frozen_phonons: int = Field(default=0, ge=0, le=1000, strict=True)
     vibration_angstrom: float = Field(default=_VIBRATION, gt=0, le=1)
 
+    @property
+    def mismatch(self) -> frozenset[str]:
+        """Names of the mismatch parameters whose values these settings state: those that differ from the default.
+
+        Settings that were written to a file state every value, so that whether one was given cannot be asked.
+        """
+        fields = type(self).model_fields
+        return frozenset(n for n, field in _STATED_AS.items() if getattr(self, field) != fields[field].default)
+
     @model_validator(mode="after")
     def _one_specimen(self) -> SpecimenSettings:
         if (self.file is None) == (self.builtin is None):
@@ -194,9 +203,8 @@ class SimulationSettings(BaseModel):
             yield f"specimen is missing: the engine '{self.engine}' needs one, as 'specimen: {{builtin: MoS2}}'"
             return
         for name in unknown:
-            stated_as = _STATED_AS[name]
-            if stated_as in self.specimen.model_fields_set and getattr(self.specimen, stated_as) is not None:
-                yield f"mismatch.{name} and specimen.{stated_as} are both stated; keep one of them"
+            if name in self.specimen.mismatch:
+                yield f"mismatch.{name} and specimen.{_STATED_AS[name]} are both stated; keep one of them"
         if self.specimen.builtin in LAYERS and "thickness" in unknown:
             yield f"mismatch.thickness: {self.specimen.builtin} is one layer and has its own thickness; leave it out"
 
@@ -213,10 +221,7 @@ class SimulationSettings(BaseModel):
     @property
     def stated_truth(self) -> set[str]:
         """Parameters whose true value the study states or has drawn, and so may be revealed."""
-        specimen = SpecimenSettings(builtin="SrTiO3") if self.specimen is None else self.specimen
-        defaults = {"thickness": None, "tilt_y": 0.0, "tilt_x": 0.0}
-        of_specimen = {name for name, default in defaults.items() if getattr(specimen, _STATED_AS[name]) != default}
-        return set(self.mismatch) | of_specimen
+        return set(self.mismatch) | (set() if self.specimen is None else self.specimen.mismatch)
 
     def resolved(self, folder: Path) -> SimulationSettings:
         """These settings with the specimen's file made a path that can be opened from anywhere."""
