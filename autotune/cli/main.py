@@ -5,6 +5,7 @@ Exit codes: 0 done, 2 bad input, 3 the study or the program failed, 4 no trial s
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ from autotune.cli.ui import ui
 from autotune.errors import INTERRUPTED, AutotuneError
 
 FAILED = 3
+_FULL_COLLECTION = 100
+"""Collections of young garbage before a full one, of which Python would make ten times as many."""
 
 
 @dataclass
@@ -91,4 +94,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    # Imports make a million objects that stay. Python would look through all of them for garbage again and again.
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, _FULL_COLLECTION)
     sys.exit(run_command_line(sys.argv[1:]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -160,4 +161,10 @@ class _Worker:
 def _open(text: str, path: Path) -> Objective:
     from autotune.study.file import parse_study
 
-    return parse_study(text, path).open()
+    # What opening imports stays; to look through all of it for garbage many times takes as long as half the imports.
+    before = gc.get_threshold()
+    gc.set_threshold(*before[:2], 1000)
+    try:
+        return parse_study(text, path).open()
+    finally:
+        gc.set_threshold(*before)

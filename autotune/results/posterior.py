@@ -128,12 +128,14 @@ def find_answer(
         limits: values beyond which a parameter has no meaning, or no meaning of its own.
     """
     from autotune.search.trial_history import read_histories, read_history
+
+    if len(read_history(store.study, None, space).y) < FEWEST_TRIALS:
+        return None
+    # torch and Numba, which take seconds to import, not before they are needed.
     from autotune.surrogate.numerics import quiet_and_seeded
     from autotune.surrogate.optimum.intervals import LEVEL
     from autotune.surrogate.optimum.optimum import find_optimum
 
-    if len(read_history(store.study, None, space).y) < FEWEST_TRIALS:
-        return None
     # Counted before they are read: where another run adds one meanwhile, the answer is out of date.
     finished = sum(trial.state == "finished" for trial in store.trials())
     history = read_histories(store.study, [source.study for source in sources], space, own_levels)

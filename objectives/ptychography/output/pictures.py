@@ -1,6 +1,7 @@
 """Draw pictures of a reconstruction.
 
-Only Matplotlib's object interface is used, without pyplot's state, so that pictures can be drawn in any thread.
+Only Matplotlib's object interface is used, without pyplot's state, so that pictures can be drawn in any thread. It is
+imported where they are drawn: most of what an objective does needs none.
 """
 
 from __future__ import annotations
@@ -8,15 +9,15 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
 
 from autotune.objective import Evaluation, View
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
 Image = np.ndarray[Any, Any]
 Arrays = Mapping[str, Image]
@@ -29,6 +30,8 @@ _DARK = 0.05
 
 def draw_reconstruction(evaluation: Evaluation) -> bytes:
     """Draw object, probe, and one pattern measured and modelled with their difference; returns a PNG file."""
+    from matplotlib.figure import Figure
+
     arrays, attributes = evaluation.arrays, evaluation.attributes
     phase, amplitude = views_of(arrays, attributes)
     figure = Figure(figsize=(13.2, 5.9), dpi=80)
@@ -159,6 +162,8 @@ def _scale_bar(axes: Axes, columns: int, pixel: float, unit: str) -> None:
 
 
 def _curve(axes: Axes, evaluation: Evaluation) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     curve = evaluation.curve.get("consistency", ())
     axes.plot(range(1, len(curve) + 1), curve, "o-", ms=3, color="#0072B2")
     axes.set_xlabel("iteration")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -104,3 +107,9 @@ def test_cyclic_colours_are_for_phases_of_the_whole_circle_only(figure: Figure) 
     assert bars["probe amplitude (sqrt counts)"] == bars[cyclic[0]] == ["0.5 angstrom"]
     patterns = [texts for title, texts in bars.items() if "modelled" in title or "measured" in title]
     assert patterns == [["2 pixel"]] * 3
+
+
+def test_matplotlib_is_imported_where_something_is_drawn() -> None:
+    program = "import sys, objectives.ptychography.output.pictures; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
