@@ -25,6 +25,8 @@ from tests.objectives.diffraction.data.files import write_cxi, write_npz
 
 DATA = Path(os.environ.get("AUTOTUNE_DATA") or ROOT.parent / "shared" / "data")
 
+QUICKER = ("--set", "execution.executor=inline")  # no worker process that imports torch
+
 
 def data_of(path: Path) -> Any:
     """The study file as plain data."""
@@ -67,7 +69,7 @@ def test_measured_files_give_studies_that_run(place: Place, filename: str) -> No
     (place.folder / study).write_text(  # nine times fewer positions: the study as it is, in a test's time
         (place.folder / study).read_text().replace("  data:\n", "  data:\n    step: 3\n").replace(": 20 ", ": 2 ")
     )
-    assert runs(study, place)["metric"]["best"] > 0.3
+    assert runs(study, place, *QUICKER)["metric"]["best"] > 0.3
 
 
 GAPS = [
@@ -97,8 +99,7 @@ def test_gaps_are_marked_and_asked_for(place: Place, gap: tuple[str, ...], capsy
     lines = text.splitlines(keepends=True)
     taken = [line.replace("# ", "", 1) if "# MISSING: " in line or "# geometry:" in line else line for line in lines]
     path.write_text("".join(taken))
-    quicker = ("--set", "execution.executor=inline")
-    assert runs("scan.yaml", place, *quicker)["trials"]["finished"] == 1
+    assert runs("scan.yaml", place, *QUICKER)["trials"]["finished"] == 1
 
 
 def test_a_near_field_study_is_one_of_the_comments_away(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

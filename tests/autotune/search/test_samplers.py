@@ -15,6 +15,7 @@ import pytest
 
 from autotune.problem.space import Dimension, Space
 from autotune.search.samplers import KINDS, SAMPLERS, TAKES_STARTUP, make_sampler
+from autotune.store.database import database_of
 from autotune.store.records import INTERRUPTED
 
 SPACE = Space(
@@ -43,7 +44,8 @@ def quiet() -> Iterator[None]:
 
 
 def counted(study: optuna.Study) -> int:
-    return sum(not t.user_attrs.get(INTERRUPTED) for t in study.get_trials(states=None) if t.state.is_finished())
+    trials = study.get_trials(deepcopy=False)
+    return sum(not t.user_attrs.get(INTERRUPTED) for t in trials if t.state.is_finished())
 
 
 def ask(study: optuna.Study, name: str, seed: int = 1, space: Space = SPACE) -> optuna.Trial:
@@ -71,10 +73,11 @@ def new_study(storage: str | None = None) -> optuna.Study:
 def test_resuming_gives_the_same_trials(name: str, tmp_path: Path) -> None:
     expected = run(new_study(), name, 7)
     url = f"sqlite:///{tmp_path / 'trials.db'}"
+    database_of(url).open()  # by a copy of an empty one, as `once` has it
     new_study(url)
     resumed = []
     for _ in range(7):
-        storage = optuna.storages.RDBStorage(url)
+        storage = database_of(url).open()
         resumed += run(optuna.load_study(study_name="s", storage=storage), name, 1)
         storage.engine.dispose()
     assert resumed == expected
