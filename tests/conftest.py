@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,16 +22,31 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What comes out the same for every study is done once in each process."""
     with pytest.MonkeyPatch.context() as patch:
         do_once(patch, tmp_path_factory.mktemp("once"))
+        # Python looks for garbage among all that torch, MLflow and Hypothesis imported, half a second at a time, again
+        # and again; a tenth as often does.
+        young, middle, full = gc.get_threshold()
+        gc.set_threshold(young, middle, 10 * full)
         yield
+        gc.set_threshold(young, middle, full)
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database fresh from its migrations, which take seconds; copy it, do not use it."""
+    """An MLflow database fresh from its migrations, which take seconds; copy it, do not use it.
+
+    The processes of pytest-xdist share one.
+    """
+    from filelock import FileLock
     from mlflow import MlflowClient
 
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    path = shared / "migrated.db"
+    with FileLock(shared / "migrated.lock"):
+        if not path.exists():
+            making = own / "mlflow.db"
+            MlflowClient(tracking_uri=f"sqlite:///{making}").search_experiments()
+            making.rename(path)
     return path
 
 
