@@ -35,13 +35,18 @@ SETTINGS = SimulationSettings(
 
 
 @pytest.fixture(scope="module")
-def drawn() -> dict[str, float]:
-    return simulate_patterns(SETTINGS)[1]
+def measured() -> tuple[Measurement, dict[str, float]]:
+    return simulate_patterns(SETTINGS)
 
 
 @pytest.fixture(scope="module")
-def simulated() -> PtychographyObjective:
-    return PtychographyObjective(simulate_patterns(SETTINGS)[0], CPU, specimen=specimen_of(SETTINGS))
+def drawn(measured: tuple[Measurement, dict[str, float]]) -> dict[str, float]:
+    return measured[1]
+
+
+@pytest.fixture(scope="module")
+def simulated(measured: tuple[Measurement, dict[str, float]]) -> PtychographyObjective:
+    return PtychographyObjective(measured[0], CPU, specimen=specimen_of(SETTINGS))
 
 
 def test_the_specimen_without_its_patterns() -> None:

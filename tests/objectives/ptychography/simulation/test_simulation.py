@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from objectives.diffraction.data.measurement import Measurement
 from objectives.ptychography.model.forward import Layout
 from objectives.ptychography.objective import PtychographyObjective
 from objectives.ptychography.simulation.direct import DirectExperiment as Experiment
@@ -47,6 +49,11 @@ def experiment() -> Experiment:
     return expected_patterns(SETTINGS, np.random.default_rng(SETTINGS.seed))
 
 
+@cache
+def _measurement() -> Measurement:
+    return simulate_patterns(SETTINGS)[0]
+
+
 def sampled(specimen: Specimen, layout: Layout, first: NDArray[np.int64], pixel: float, matrix: NDArray[np.float64]):  # type: ignore[no-untyped-def]
     """The true specimen on the affine object grid, r = p A^T u, as one slice."""
     rows, columns = layout.object_shape
@@ -68,8 +75,7 @@ def peak(experiment: Experiment, values: dict[str, float], name: str, h: float) 
 
 def consistency(experiment: Experiment, values: dict[str, float]) -> float:
     """Of the forward model, given the true specimen, with the expected patterns without noise."""
-    measurement = simulate_patterns(SETTINGS)[0]
-    model = model_of(measurement, values)
+    model = model_of(_measurement(), values)
     scene, layout = model.scene, model.layout
     first = scene.positions.round().to(torch.int64).amin(0).numpy()
     matrix = reference.detector_matrix(values)
@@ -228,7 +234,8 @@ def test_written_measurement_and_truth_are_read_again(tmp_path: Path) -> None:
 
 
 def test_position_errors_are_kept_beside_the_measurement(tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"scan_points": 16, "position_error_angstrom": 0.4})
+    coarse = SETTINGS.model_copy(update={"scan_points": 16, "detector_pixels": 16, "angular_sampling_mrad": 4.4})
+    settings = coarse.model_copy(update={"position_error_angstrom": 0.4})
     measurement = write_simulation(settings, tmp_path / "demo.h5")
     document = read_truth(tmp_path / "demo.h5")
     assert document is not None
@@ -236,7 +243,7 @@ def test_position_errors_are_kept_beside_the_measurement(tmp_path: Path) -> None
     off = np.array(document["positions_angstrom"]) - exact
     assert np.sqrt(np.square(off).sum(axis=1).mean()) == pytest.approx(0.4, rel=0.1)
     assert np.abs(np.corrcoef(off.T)[0, 1]) < 0.2
-    right, _ = simulate_patterns(SETTINGS.model_copy(update={"scan_points": 16}))
+    right, _ = simulate_patterns(coarse)
     assert np.array_equal(right.positions, measurement.positions)
     assert not np.array_equal(right.patterns, measurement.patterns)
 
