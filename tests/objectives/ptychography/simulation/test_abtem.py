@@ -141,7 +141,7 @@ def test_the_detector_sees_the_disk_where_it_should(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_abtem")
 def test_tilt_leans_the_columns_towards_plus_down_the_beam(tmp_path: Path) -> None:
     tilt = {"tilt_y": 25.0, "tilt_x": -15.0}
-    slices = {"slice_thickness_angstrom": 1.0}
+    slices = {"slice_thickness_angstrom": 2.0}
     tilted = simulated(xyz(tmp_path / "c.xyz", COLUMNS), slices, mismatch=tilt).expected
 
     def leaning(sign_y: float, sign_x: float) -> Floats:
