@@ -39,7 +39,7 @@ class Converging(ObjectiveConformance):
 
 
 class TestFreeProbe(Converging):
-    converged = 600  # a free probe makes up for most of a blur, but slowly: 120 are too few for its derivative
+    converged = 400  # a free probe makes up for most of a blur, but slowly: 120 are too few for its derivative
     gradient_rtol = 0.1
     gradient_atol = 0.05  # of scale and shear, which a free probe leaves nearly undetermined
     gradient_step = 1e-3
