@@ -151,7 +151,8 @@ class DividesGradient(Protocol):
 
         Returns:
             A complete evaluation with :attr:`Evaluation.gradient_parts`: of parts in which errors of the model are
-            about independent, such as the regions of a detector. Their sum is the gradient. Its metrics may hold
+            about independent, such as the regions of a detector. Their sum is the gradient. It may have
+            :attr:`Evaluation.gradient_noise`, which is then taken off the scatter of the parts. Its metrics may hold
             ``misfit``: by how many standard deviations of the noise the residual exceeds it.
         """
 

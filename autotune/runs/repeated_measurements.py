@@ -97,7 +97,7 @@ class RepeatedMeasurements:
                 shifts.append(
                     {n: slope - divided.gradient[n] for n, slope in at.gradient.items() if n in divided.gradient}
                 )
-        return ModelErrors.of(divided.gradient_parts, shifts, divided.metrics.get("misfit"))
+        return ModelErrors.of(divided.gradient_parts, divided.gradient_noise, shifts, divided.metrics.get("misfit"))
 
     def _once(self, task: Task) -> Evaluation | None:
         """Evaluate; None where that fails."""

@@ -137,6 +137,8 @@ def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.gradient_parts:
         parts = evaluation.gradient_parts.items()
         plain["gradient_parts"] = {name: [float(value) for value in values] for name, values in parts}
+        noise = evaluation.gradient_noise.items()
+        plain["gradient_noise"] = {name: {other: float(value) for other, value in row.items()} for name, row in noise}
     return plain
 
 

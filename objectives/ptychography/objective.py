@@ -33,9 +33,11 @@ from objectives.ptychography.evaluation.examination import Examiner, examination
 from objectives.ptychography.evaluation.noise import explained_by_counting, measured_again
 from objectives.ptychography.evaluation.reconstruction import Reconstruction
 from objectives.ptychography.model.device import Machine
+from objectives.ptychography.model.window import window_shape
 from objectives.ptychography.output.arrays import describe_arrays
 from objectives.ptychography.output.pictures import draw_reconstruction
 from objectives.ptychography.parameters.instrument import parameters_of, why_absent
+from objectives.ptychography.parameters.window import PADDING, share_at_edge
 from objectives.ptychography.settings import HeldOutSettings
 from objectives.ptychography.simulation.direct import Specimen
 from objectives.ptychography.solvers.state import State
@@ -141,6 +143,7 @@ class PtychographyObjective:
                 f"far field, wavelength {geometry.wavelength_angstrom:.5g} angstrom, "
                 f"{geometry.angular_sampling_mrad[0]:.4g} x {geometry.angular_sampling_mrad[1]:.4g} mrad per pixel"
             )
+        facts |= _window(m, self._parameters)
         if warning := _aperture_beyond_detector(m):
             facts["warning"] = warning
         ceiling = m.shot_noise_ceiling
@@ -206,7 +209,14 @@ class PtychographyObjective:
             if self._measurement.counted:
                 metrics["misfit"] = parts.misfit
             seconds = time.perf_counter() - started
-            return replace(evaluation, metrics=metrics, gradient_parts=parts.slopes, arrays={}, seconds=seconds)
+            return replace(
+                evaluation,
+                metrics=metrics,
+                gradient_parts=parts.slopes,
+                gradient_noise=parts.noise,
+                arrays={},
+                seconds=seconds,
+            )
 
     def examinations(self) -> Sequence[Metric]:
         """See :class:`autotune.objective.Examines`."""
@@ -320,6 +330,18 @@ class PtychographyObjective:
         if "object" not in evaluation.arrays:
             return {}
         return {"reconstruction": draw_reconstruction(evaluation)}
+
+
+def _window(measurement: Measurement, parameters: Sequence[Parameter]) -> dict[str, str]:
+    """Say how large the window of the waves is by default, and why; nothing where it is as large as the detector."""
+    padding = next((float(str(p.default)) for p in parameters if p.name == PADDING), 1.0)
+    if padding <= 1:
+        return {}
+    rows, columns = window_shape(measurement.valid.shape, padding)
+    share = 100 * share_at_edge(measurement)
+    return {
+        "window": f"{rows} x {columns} pixels: scattering reaches the detector's edge ({share:.2g} % of the counts)"
+    }
 
 
 def _aperture_beyond_detector(measurement: Measurement) -> str:

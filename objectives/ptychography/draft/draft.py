@@ -21,6 +21,7 @@ from objectives.diffraction.data.geometry import lacking, resolve_geometry
 from objectives.diffraction.data.measurement import Measurement
 from objectives.diffraction.data.open.recognise import recognise
 from objectives.diffraction.data.settings import GeometrySettings
+from objectives.ptychography.draft.depth import depth_lines, disk_variance
 from objectives.ptychography.draft.inspection import DATA, Inspection, look
 from objectives.ptychography.parameters.instrument import parameters_of
 
@@ -201,7 +202,8 @@ def _plain(value: Any) -> Any:
 
 
 def _parameters(file: Path, inspection: Inspection, reading: _Reading) -> Iterator[DraftLine]:
-    parameters = {p.name: p for p in parameters_of(_as_measurement(file, inspection, reading))}
+    measurement = _as_measurement(file, inspection, reading)
+    parameters = {p.name: p for p in parameters_of(measurement)}
     offset = inspection.beam_offset(reading.corner)
     centres = {"center_offset_y": offset[0], "center_offset_x": offset[1]}
     for name in _TUNED:
@@ -235,10 +237,17 @@ def _parameters(file: Path, inspection: Inspection, reading: _Reading) -> Iterat
     blur = parameters["detector_blur"]
     text = f"{_unit(blur)}{blur.description}"
     yield DraftLine("parameters.detector_blur", {"low": blur.low, "high": blur.high}, text, "optional")
+    if "slices" in parameters:
+        yield from depth_lines(_disk_variance(measurement))
     yield DraftLine("parameters.iterations", parameters["iterations"].default, "of the solver, held fixed")
     yield DraftLine("budget.converged", _NOT_WORTH_A_TRIAL)
     if "position_step" in parameters:
         yield from _positions(parameters["position_range"])
+
+
+def _disk_variance(measurement: Measurement) -> float | None:
+    patterns = measurement.patterns.astype(np.float64)
+    return disk_variance(patterns, measurement.geometry, measurement.counted)
 
 
 def _positions(reach: Parameter) -> Iterator[DraftLine]:

@@ -10,6 +10,8 @@ import numpy as np
 from autotune.objective import Value
 from objectives.diffraction.data.measurement import Measurement, NearField
 from objectives.ptychography.evaluation.data_share import Fidelity, middle_positions
+from objectives.ptychography.model.window import window_shape
+from objectives.ptychography.parameters.window import PADDING
 from objectives.ptychography.solvers.options import searches
 
 # Fitted to the processor time of L-BFGS, float32 on one thread: 40 to 256 patterns of 24 x 24 to 128 x 128 pixels, 4
@@ -39,7 +41,8 @@ def evaluation_cost(measurement: Measurement, values: Mapping[str, Value]) -> fl
         values: the value of every parameter that is not idle.
     """
     fidelity = Fidelity.from_values(values)
-    count, shape = fidelity.positions(measurement), fidelity.detector_shape(measurement)
+    count, padding = fidelity.positions(measurement), float(values.get(PADDING, 1.0))
+    shape = window_shape(fidelity.detector_shape(measurement), padding)
     refined, moved = values["probe"] == "refined", float(values.get("position_step", 0.0)) > 0
     modes, slices = int(values["probe_modes"]) if refined else 1, int(values.get("slices", 1))
     iterations = int(values["iterations"])
@@ -47,7 +50,8 @@ def evaluation_cost(measurement: Measurement, values: Mapping[str, Value]) -> fl
         iterations += _PER_SEARCH + _PER_CYCLE * int(values["position_search"])
     passes = modes * (slices + _FOR_PROBE * refined + _FOR_POSITIONS * moved)
     extent = np.ptp(measurement.positions[middle_positions(measurement.positions, count)], axis=0)
-    object_pixels = math.prod(n + e / p for n, e, p in zip(shape, extent, _object_pixel(measurement), strict=True))
+    pixel = [p / padding for p in _object_pixel(measurement)]
+    object_pixels = math.prod(n + e / p for n, e, p in zip(shape, extent, pixel, strict=True))
     per_iteration = count * math.prod(shape) * passes
     beside = iterations * (_PER_OBJECT_PIXEL * object_pixels * slices + _PER_ITERATION) + _PER_EVALUATION
     return float(per_iteration * (iterations + _BESIDE_ITERATIONS) + beside)

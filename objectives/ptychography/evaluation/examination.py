@@ -244,7 +244,7 @@ class Examiner:
         """Positions (y, x) of the object's pixels in angstrom, (rows, columns) each, on the detector's affine grid."""
         model = reconstruction.misfit.model
         layout, scene = model.layout, model.scene
-        middle = np.array([n // 2 for n in layout.detector_shape])
+        middle = np.array([n // 2 for n in layout.window])
         first = (scene.positions[0].round().cpu() - layout.corners[0].cpu()).numpy() - middle
         axes = [start + np.arange(size) for start, size in zip(first, layout.object_shape, strict=True)]
         grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ self._detector().matrix.numpy()

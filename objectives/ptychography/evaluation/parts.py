@@ -4,6 +4,9 @@ Errors of the model that all patterns share, such as the exact form of the apert
 scattering beyond the detector, pull the parameters differently in different regions of the detector; the scatter of the
 regions' gradients shows how far. The derivatives are differences of the expected counts at the fixed object, so that
 their sum is the gradient of the envelope theorem (:mod:`objectives.ptychography.evaluation.gradient`).
+
+Noise scatters the regions' gradients, too. What every pixel of every pattern contributes on its own is noise, and so is
+the sum of the products of such contributions to two parameters' gradients: a model that is right has just this scatter.
 """
 
 from __future__ import annotations
@@ -37,10 +40,12 @@ class Parts:
 
     Attributes:
         slopes: parameter name -> derivative of the metric in each region, per unit of the parameter.
+        noise: parameter name -> parameter name -> covariance of the sums over all regions by independent noise.
         misfit: standard deviations of Poisson noise by which the squared residual exceeds its expectation.
     """
 
     slopes: Mapping[str, Sequence[float]]
+    noise: Mapping[str, Mapping[str, float]]
     misfit: float
 
 
@@ -63,23 +68,30 @@ def gradient_in_parts(
         scene_at: makes the scene at other values.
     """
     pairs = {p.name: _pair(misfit.model, state, p, values[p.name], scene_at) for p in parameters}
-    of_regions = {name: torch.zeros(REGIONS**2, dtype=torch.float64) for name in pairs}
+    of_regions = torch.zeros((REGIONS**2, len(pairs)), dtype=torch.float64)
+    products = torch.zeros((len(pairs), len(pairs)), dtype=torch.float64)
     squared = _Sums()
     labels = _regions(misfit.model.layout.detector_shape)
     data = misfit.data
     for indices in torch.arange(len(data.patterns), device=data.patterns.device).split(_size(misfit)):
-        expected = _intensity(misfit.model, state.transmission, state.spectra, indices, state.moved)
+        batch = misfit.model.batch(indices, state.moved)
+        expected = misfit.model.intensity(state.transmission, state.spectra, batch)
         measured, valid = data.patterns[indices].to(expected.dtype), data.valid[data.mask_of[indices]]
         squared.add(expected, measured, valid)
         slope = _slope(expected, measured, metric) * valid
-        for name, (ahead, behind, distance) in pairs.items():
-            change = (ahead.intensity(state, indices) - behind.intensity(state, indices)) / distance
-            of_pixels = (slope * change).sum(0, dtype=torch.float64).ravel().cpu()
-            of_regions[name].index_add_(0, labels, of_pixels)
+        changes = [
+            (ahead.intensity(state, indices) - behind.intensity(state, indices)) / distance
+            for ahead, behind, distance in pairs.values()
+        ]
+        of_pixels = torch.stack([(slope * change).double().cpu().flatten(1) for change in changes], dim=2)
+        of_regions.index_add_(0, labels, of_pixels.sum(0))
+        products += torch.einsum("bpi,bpj->ij", of_pixels, of_pixels)
     amplitude = metric == "amplitude_consistency"
     loss, norm = (squared.amplitude, data.total) if amplitude else (squared.intensity, data.norm)
     factor = -1.0 / (2 * norm * max(math.sqrt(loss / norm), 1e-12))
-    return Parts({name: (factor * sums).tolist() for name, sums in of_regions.items()}, squared.misfit)
+    slopes = dict(zip(pairs, (factor * of_regions).T.tolist(), strict=True))
+    noise = [dict(zip(pairs, row, strict=True)) for row in (factor**2 * products).tolist()]
+    return Parts(slopes, dict(zip(pairs, noise, strict=True)), squared.misfit)
 
 
 @dataclass(frozen=True)
@@ -91,8 +103,9 @@ class _Moved:
     shift: Tensor
 
     def intensity(self, state: State, indices: Tensor) -> Tensor:
-        """Expected counts (b, det_y, det_x) at the fixed object."""
-        return _intensity(self.model, state.transmission, self.spectra, indices, state.moved + self.shift)
+        """Expected counts (b, det_y, det_x) at the fixed object, every patch where the final state has it."""
+        batch = self.model.batch(indices, state.moved, self.shift)
+        return self.model.intensity(state.transmission, self.spectra, batch)
 
 
 def _pair(
@@ -114,10 +127,6 @@ def _moved(base: ForwardModel, state: State, name: str, value: float, scene_at: 
     shift = scene.positions - base.scene.positions
     model = ForwardModel(replace(scene, positions=base.scene.positions), base.layout, base.kernels)
     return _Moved(model, state.spectra if spectra.shape != state.spectra.shape else spectra, shift)
-
-
-def _intensity(model: ForwardModel, transmission: Tensor, spectra: Tensor, indices: Tensor, moved: Tensor) -> Tensor:
-    return model.intensity(transmission, spectra, model.batch(indices, moved))
 
 
 def _slope(expected: Tensor, measured: Tensor, metric: str) -> Tensor:
@@ -154,7 +163,7 @@ def _total(values: Tensor) -> float:
 
 def _size(misfit: Misfit) -> int:
     """Patterns at a time."""
-    return max(1, misfit.pixels_per_batch // math.prod(misfit.model.layout.detector_shape))
+    return max(1, misfit.pixels_per_batch // math.prod(misfit.model.layout.window))
 
 
 def _regions(shape: tuple[int, int]) -> Tensor:

@@ -15,12 +15,15 @@ from objectives.diffraction.data.measurement import FarField, NearField
 from objectives.ptychography.evaluation.data_share import Level
 from objectives.ptychography.evaluation.gradient import Frozen, frozen_gradient, frozen_metrics, frozen_pass
 from objectives.ptychography.evaluation.parts import Parts, SceneAt, gradient_in_parts
+from objectives.ptychography.model.cropping import seen_part, with_unseen
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.forward import ForwardModel, Layout, field_of, spectrum_of, spectrum_seen_as
 from objectives.ptychography.model.kernels.choose import kernels_for
 from objectives.ptychography.model.misfit import Data, Misfit
 from objectives.ptychography.model.scene import Scene, build_scene
+from objectives.ptychography.model.window import window_shape
 from objectives.ptychography.parameters.instrument import acts_through_probe_alone
+from objectives.ptychography.parameters.window import PADDING
 from objectives.ptychography.solvers.modes import start_modes
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.state import Report, State
@@ -57,6 +60,8 @@ class Reconstruction:
         self._withheld = level.withheld if held_out else None
         self._parameters, self._values = parameters, values
         self._slices = int(values.get("slices", 1))
+        detector_shape: tuple[int, int] = level.measurement.valid.shape
+        self._window = window_shape(detector_shape, float(values.get(PADDING, 1.0)))
         self.options = SolverOptions.from_values(values)
         # A probe whose refinement never starts follows from the parameters, as a fixed one does.
         self._free = self.options.refines_probe(self.options.iterations - 1)
@@ -64,7 +69,7 @@ class Reconstruction:
         self._differentiated = self._with_gradient(held)
         self._theta = torch.stack([held[name] for name in self._differentiated]).requires_grad_(True)
         moving = dict(zip(self._differentiated, self._theta, strict=True))
-        self._scene = build_scene(level.measurement, level.scalars({**held, **moving}), self._slices)
+        self._scene = self._built({**held, **moving})
         self._spectra = self._start_modes(self._scene)
         self.misfit = self._misfit()
 
@@ -105,10 +110,14 @@ class Reconstruction:
         def scene_at(changed: Mapping[str, float]) -> tuple[Scene, Tensor]:
             held = self._scalars()
             moved = {name: torch.full_like(held[name], value) for name, value in changed.items()}
-            scene = build_scene(self._level.measurement, self._level.scalars({**held, **moved}), self._slices)
+            scene = self._built({**held, **moved})
             return scene, state.spectra if self._free else self._start_modes(scene).contiguous()
 
         return scene_at
+
+    def _built(self, stated: Mapping[str, Tensor]) -> Scene:
+        """The scene at mismatch parameters as they are stated, for the unbinned detector."""
+        return build_scene(self._level.measurement, self._level.scalars(stated), self._slices, self._window)
 
     def divergence(self, state: State) -> str:
         """Say why the final ``state`` has diverged; empty where it has not."""
@@ -132,7 +141,7 @@ class Reconstruction:
         scene = self._scene.detached()
         rows, columns = self._level.measurement.valid.shape
         margin = 2 + (math.ceil(self.options.position_range) if self.options.position_step > 0 else 0)
-        layout = Layout.of(scene.positions, (rows, columns), margin)
+        layout = Layout.of(scene.positions, (rows, columns), margin, self._window)
         return Misfit(ForwardModel(scene, layout, kernels_for(self._machine.device)), self._data)
 
     def _start(self) -> State:
@@ -151,7 +160,7 @@ class Reconstruction:
     def _initial_spectra(self, scene: Scene, modes: int | None) -> Tensor:
         """The probe of the lens, of the file, or estimated from the data, scaled to the mean counts of a pattern.
 
-        Shape (mode, det_y, det_x): as many modes as the file holds, at most ``modes``; one from elsewhere.
+        Shape (mode, y, x) on the window: as many modes as the file holds, at most ``modes``; one from elsewhere.
         """
         stored = self._level.measurement.probe
         if scene.spectrum is not None:
@@ -162,8 +171,9 @@ class Reconstruction:
         else:
             # The square root of the mean pattern.
             spectra = spectrum_seen_as(self._data.mean_pattern().sqrt().to(self._machine.complex), scene)[None]
-        spectra = spectra.to(self._machine.complex)
-        intensity = (spectra.real.square() + spectra.imag.square()).sum(0)
+        spectra = with_unseen(spectra.to(self._machine.complex), self._window)
+        at_detector = seen_part(spectra, self._data.share.shape)  # type: ignore[arg-type]
+        intensity = (at_detector.real.square() + at_detector.imag.square()).sum(0)
         # The power of the compared pixels; in the far field the spectrum is what the detector sees without an object.
         share = self._data.share if scene.propagator is None else self._data.share.sum() / self._level.data.share.sum()
         power = (intensity * share).sum(dtype=torch.float64)
@@ -193,7 +203,7 @@ class Reconstruction:
         model = self.misfit.model
         pixel_y, pixel_x = (float(size) for size in model.scene.pixel)
         corners, detector = model.layout.corners, _detector_pixel(self._level.measurement.geometry)
-        half = [n // 2 for n in model.layout.detector_shape]
+        half = [n // 2 for n in model.layout.window]
         return {
             "length_unit": self._level.measurement.position_unit,
             "object_pixel_y": pixel_y,

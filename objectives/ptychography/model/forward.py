@@ -6,8 +6,9 @@
 
 R is the response of the detector's pixels (:mod:`objectives.ptychography.model.response`).
 
-O_s is the patch of the object under the probe (whole pixels). F is the unitary Fourier transform of the N x N window;
-the probe is kept as its spectrum on the detector's pixels, zero frequency at (N//2, N//2), as the patterns are. A shift
+O_s is the patch of the object under the probe (whole pixels). F is the unitary Fourier transform of the N x N window,
+of which a far-field detector sees the middle (:mod:`objectives.ptychography.model.window`); the probe is kept as its
+spectrum on the window's pixels, zero frequency at (N//2, N//2), as the patterns are. A shift
 by N//2 pixels inside the probe's ramp puts every wave's spectrum there, so no pattern is ever rolled. In the near field
 the illumination rests on the detector while the object moves, so the wave is moved back by f_j there; in the far field
 that is a mere phase.
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from objectives.ptychography.model.cropping import seen_part, with_unseen
 from objectives.ptychography.model.kernels.protocol import Kernels
 from objectives.ptychography.model.response import Response, respond, response_taps
 from objectives.ptychography.model.scene import Scene
@@ -36,20 +38,32 @@ class Layout:
     Attributes:
         corners: (position, 2) int64 upper-left corner of the patch of each position.
         object_shape: (rows, columns) of the object.
-        detector_shape: (rows, columns) of a patch, a probe and a pattern.
+        window: (rows, columns) of a patch and of a probe.
+        detector_shape: (rows, columns) of a pattern, at most those of the window.
     """
 
     corners: Tensor
     object_shape: tuple[int, int]
+    window: tuple[int, int]
     detector_shape: tuple[int, int]
 
     @classmethod
-    def of(cls, positions: Tensor, detector_shape: tuple[int, int], margin: int = 2) -> Layout:
-        """Lay patches on the smallest object that holds them all, with ``margin`` pixels around."""
+    def of(
+        cls,
+        positions: Tensor,
+        detector_shape: tuple[int, int],
+        margin: int = 2,
+        window: tuple[int, int] | None = None,
+    ) -> Layout:
+        """Lay patches on the smallest object that holds them all, with ``margin`` pixels around.
+
+        The window is as large as the detector where none is given.
+        """
+        window = window or detector_shape
         whole = positions.detach().round().to(torch.int64)
         low, high = whole.amin(0), whole.amax(0)
-        rows, columns = (int(high[i] - low[i]) + detector_shape[i] + 2 * margin for i in range(2))
-        return cls(whole - low + margin, (rows, columns), detector_shape)
+        rows, columns = (int(high[i] - low[i]) + window[i] + 2 * margin for i in range(2))
+        return cls(whole - low + margin, (rows, columns), window, detector_shape)
 
 
 @dataclass(frozen=True)
@@ -59,7 +73,7 @@ class Batch:
     Attributes:
         indices: (b,) int64, indices of the patterns.
         corners: (b, 2) int64, corners of their patches.
-        ramp_y, ramp_x: (b, det_y), (b, det_x): Fourier ramps that shift the probe, over sqrt(det_y), sqrt(det_x), so
+        ramp_y, ramp_x: (b, y), (b, x): Fourier ramps that shift the probe, over the roots of the window's sides, so
             that the unscaled transforms before and after them are unitary.
         back: both ramps that move the wave back on a near-field detector; empty in the far field.
         box: (first row, end row, first column, end column) of the object that the patches cover.
@@ -75,12 +89,12 @@ class Batch:
 
 @dataclass
 class Waves:
-    """The waves of a batch on their way to the detector, (b, mode, det_y, det_x) each.
+    """The waves of a batch on their way to the detector.
 
     Attributes:
-        entering: the waves that enter each slice.
-        detector: the waves at the detector, in the model's ``detector_unit``: its square times their squared modulus is
-            in counts.
+        entering: the waves that enter each slice, (b, mode, y, x) on the window.
+        detector: (b, mode, det_y, det_x) the waves at the detector, in the model's ``detector_unit``: its square times
+            their squared modulus is in counts.
     """
 
     entering: list[Tensor]
@@ -96,7 +110,7 @@ class ForwardModel:
     """Forward model of one scene.
 
     States are an object, the transmission of every slice (slice, rows, columns), and the probe's spectra
-    (mode, det_y, det_x), complex, scaled so that the summed intensity of the spectra is the counts of a pattern.
+    (mode, y, x) on the window, complex, scaled so that the summed intensity of the spectra is the counts of a pattern.
     """
 
     def __init__(self, scene: Scene, layout: Layout, kernels: Kernels) -> None:
@@ -104,28 +118,33 @@ class ForwardModel:
         self.response = Response.of(scene.blur, scene.pixel_fill)
         self._fraction = scene.positions - scene.positions.detach().round()
         # Transforms stay unscaled where another step can apply the scale: that saves a pass over the arrays each.
-        self.detector_unit = 1.0 if scene.propagator is not None else 1 / math.sqrt(math.prod(layout.detector_shape))
+        self.detector_unit = 1.0 if scene.propagator is not None else 1 / math.sqrt(math.prod(layout.window))
 
-    def batch(self, indices: Tensor, moved: Tensor | None = None) -> Batch:
+    def batch(self, indices: Tensor, moved: Tensor | None = None, within: Tensor | None = None) -> Batch:
         """Prepare a pass over some patterns.
 
         Args:
             indices: (b,) int64.
             moved: (position, 2) displacements (y, x) in object pixels, found by position refinement.
+            within: (position, 2) further, small displacements, which leave every patch where it is: for differences,
+                that a patch of other pixels would disturb.
         """
-        return self.batch_at(indices, None if moved is None else moved[indices])
+        moves, shifts = (None if all_of is None else all_of[indices] for all_of in (moved, within))
+        return self.batch_at(indices, moves, shifts)
 
-    def batch_at(self, indices: Tensor, moves: Tensor | None) -> Batch:
-        """As :meth:`batch`; ``moves`` (b, 2) belong to ``indices``, which may name a pattern more than once.
+    def batch_at(self, indices: Tensor, moves: Tensor | None, within: Tensor | None = None) -> Batch:
+        """As :meth:`batch`; ``moves`` and ``within`` (b, 2) belong to ``indices``, which may name a pattern repeatedly.
 
         A position is split anew into the nearest pixel and the rest, as one that was stated there would be. So a probe
         that moves by pixels does not come back at the other side of its window.
         """
-        layout, sizes = self.layout, self.layout.detector_shape
+        layout, sizes = self.layout, self.layout.window
         fraction, corners = self._fraction[indices], layout.corners[indices]
         if moves is not None:
             whole = (fraction + moves).detach().round()
             fraction, corners = fraction + moves - whole, corners + whole.to(torch.int64)
+        if within is not None:
+            fraction = fraction + within
         corners = corners.contiguous()
         low, high = corners.amin(0).tolist(), corners.amax(0).tolist()
         return Batch(
@@ -138,8 +157,8 @@ class ForwardModel:
         )
 
     def batches(self, pixels: int, moved: Tensor | None = None) -> Iterator[Batch]:
-        """All patterns in order, about ``pixels`` detector pixels at a time."""
-        size = max(1, pixels // math.prod(self.layout.detector_shape))
+        """All patterns in order, about ``pixels`` pixels of windows at a time."""
+        size = max(1, pixels // math.prod(self.layout.window))
         for indices in torch.arange(len(self.layout.corners), device=self.layout.corners.device).split(size):
             yield self.batch(indices, moved)
 
@@ -152,10 +171,13 @@ class ForwardModel:
             wave = self.kernels.transmit(wave, of_slice, batch.corners)
             if index < len(transmission) - 1:
                 wave = torch.fft.ifft2(torch.fft.fft2(wave) * self._between_slices())
-        return Waves(entering, self._to_detector(wave, batch))
+        return Waves(entering, self.to_detector(wave, batch))
 
     def enter(self, spectra: Tensor, batch: Batch) -> Tensor:
-        """The probe at every position of the batch, (b, mode, det_y, det_x), modulated by a phase of modulus 1."""
+        """The probe at every position of the batch, (b, mode, y, x), modulated by a phase of modulus 1."""
+        if spectra.shape[-2:] != self.layout.window:  # compiled kernels would read and write beyond them
+            stated, window = ("{} x {}".format(*shape) for shape in (spectra.shape[-2:], self.layout.window))
+            raise ValueError(f"the probe has spectra of {stated} pixels, a window of {window} needs as many")
         return torch.fft.ifft2(self.kernels.shift(spectra, batch.ramp_y, batch.ramp_x), norm="forward")
 
     def slopes_of_spectra(self, leaving: Tensor) -> Tensor:
@@ -173,10 +195,10 @@ class ForwardModel:
         return self.expected(self.waves(transmission, spectra, batch))
 
     def from_detector(self, waves: Tensor, batch: Batch) -> Tensor:
-        """Adjoint of the propagation from the last slice to the detector, for waves times the squared unit."""
+        """Adjoint of :meth:`to_detector`, for waves times the squared unit."""
         propagator = self.scene.propagator
         if propagator is None:
-            return torch.fft.ifft2(waves, norm="forward")
+            return torch.fft.ifft2(with_unseen(waves, self.layout.window), norm="forward")
         spectra = torch.fft.fft2(waves) * propagator.conj()
         return torch.fft.ifft2(self.kernels.shift(spectra, *(ramp.conj_physical() for ramp in batch.back)))
 
@@ -212,16 +234,17 @@ class ForwardModel:
             self.kernels.add_illumination(wave, torch.ones_like(batch.ramp_y[:, 0].real), batch.corners, total)
         return total
 
+    def to_detector(self, waves: Tensor, batch: Batch) -> Tensor:
+        """Propagate the waves behind the last slice to the detector, see :attr:`Waves.detector`."""
+        if self.scene.propagator is None:
+            return seen_part(torch.fft.fft2(waves), self.layout.detector_shape)
+        return torch.fft.ifft2(self.kernels.shift(torch.fft.fft2(waves) * self.scene.propagator, *batch.back))
+
     def _between_slices(self) -> Tensor:
         propagator = self.scene.slice_propagator
         if propagator is None:
             raise ValueError("an object of several slices needs a scene that was built for them")
         return propagator
-
-    def _to_detector(self, waves: Tensor, batch: Batch) -> Tensor:
-        if self.scene.propagator is None:
-            return torch.fft.fft2(waves)
-        return torch.fft.ifft2(self.kernels.shift(torch.fft.fft2(waves) * self.scene.propagator, *batch.back))
 
 
 def spectrum_seen_as(wave: Tensor, scene: Scene) -> Tensor:

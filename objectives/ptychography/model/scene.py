@@ -31,10 +31,10 @@ class Scene:
         background: scalar, expected counts at every pixel that the specimen does not scatter there.
         blur: scalar, standard deviation of the detector's Gaussian blur in pixels, beside the integration over a pixel.
         pixel_fill: side of the area that a detector pixel integrates over, in pixels.
-        spectrum: (det_y, det_x) complex, the probe as the detector would see it in the far field, zero frequency at
-            (N//2, N//2), unit total intensity; None where the illumination is not given by a lens and starts from the
-            data or the file.
-        propagator: (det_y, det_x) complex Fourier multiplier from the sample to the detector (near field), zero
+        spectrum: (y, x) complex on the window, the probe as a detector of its size would see it in the far field, zero
+            frequency at (N//2, N//2), unit total intensity; None where the illumination is not given by a lens and
+            starts from the data or the file.
+        propagator: (y, x) complex Fourier multiplier from the sample to the detector (near field), zero
             frequency at (N//2, N//2); None for the far field.
         slice_propagator: the multiplier from one slice to the next; None for a single slice.
     """
@@ -55,18 +55,21 @@ class Scene:
         return replace(self, **detached)
 
 
-def build_scene(measurement: Measurement, values: Values, slices: int = 1) -> Scene:
+def build_scene(
+    measurement: Measurement, values: Values, slices: int = 1, window: tuple[int, int] | None = None
+) -> Scene:
     """Build the scene of ``measurement``.
 
     Args:
         measurement: the measurement, for its geometry.
         values: name -> scalar tensor, all of one dtype and device; every mismatch parameter of the measurement.
         slices: number of slices of the object.
+        window: (rows, columns) of the waves in the far field; the detector's where none are given.
     """
     geometry = measurement.geometry
     if isinstance(geometry, NearField):
         return _near_field(measurement, geometry, values)
-    return _far_field(measurement, geometry, values, slices)
+    return _far_field(measurement, geometry, values, slices, window)
 
 
 def scan_positions(measurement: Measurement, values: Values) -> Tensor:
@@ -96,14 +99,19 @@ def _near_field(measurement: Measurement, geometry: NearField, values: Values) -
     return Scene(positions, pixel, *_seen(values), propagator=propagator)
 
 
-def _far_field(measurement: Measurement, geometry: FarField, values: Values, slices: int) -> Scene:
+def _far_field(
+    measurement: Measurement, geometry: FarField, values: Values, slices: int, window: tuple[int, int] | None
+) -> Scene:
     positions, seen = scan_positions(measurement, values), _seen(values)
     like = positions
+    detector_shape: tuple[int, int] = measurement.valid.shape
+    rows, columns = window or detector_shape
     if geometry.angular_sampling_mrad is None or geometry.wavelength_angstrom is None:
-        return Scene(positions, torch.ones(2, dtype=like.dtype, device=like.device), *seen)
+        finer = [d / n for d, n in zip(detector_shape, (rows, columns), strict=True)]
+        pixel = torch.tensor(finer, dtype=like.dtype, device=like.device)
+        return Scene(positions / pixel, pixel, *seen)
     sampling = torch.tensor(geometry.angular_sampling_mrad, dtype=like.dtype, device=like.device)
     reciprocal = sampling * 1e-3 / geometry.wavelength_angstrom
-    rows, columns = measurement.valid.shape
     pixel = 1 / (reciprocal * torch.tensor((rows, columns), dtype=like.dtype, device=like.device))
     if not forms_probe(geometry):
         q = torch.stack(torch.meshgrid(_centred(rows, like), _centred(columns, like), indexing="ij"))
@@ -133,7 +141,7 @@ def _between_slices(k: Tensor, wavelength: float, values: Values, slices: int) -
     displaces by +dz tan(tilt) from slice to slice, stays in its pixel (Ishizuka, Acta Cryst. A38, 773 (1982)).
 
     Args:
-        k: (2, det_y, det_x) spatial frequency (y, x) of every detector pixel in 1/angstrom.
+        k: (2, y, x) spatial frequency (y, x) of every pixel of the window in 1/angstrom.
         wavelength: angstrom.
         values: thickness in angstrom, tilts in mrad.
         slices: their number; None is returned for one.

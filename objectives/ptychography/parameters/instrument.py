@@ -18,6 +18,7 @@ from objectives.ptychography.parameters.solver import (
     weight,
     whole,
 )
+from objectives.ptychography.parameters.window import PADDING, padding_parameter
 
 _FREE_PROBE: Conditions = (("probe", ("refined",)),)
 _ONE_SLICE: Conditions = (("slices", (1,)),)
@@ -66,7 +67,7 @@ def parameters_of(measurement: Measurement) -> tuple[Parameter, ...]:
         )
     nominal = geometry.scan_rotation_degree
     scan = (*_scan(nominal or 0.0, 180.0 if nominal is None else 10.0, _PROBE_SCALE), background, *_pixels())
-    moved = position_parameters()
+    moved = (padding_parameter(measurement), *position_parameters())
     depth = _depth() if knows_lengths(geometry) else ()
     if geometry.semi_convergence_mrad is not None and forms_probe(geometry):
         lens = (*_detector(), *_lens(geometry, geometry.semi_convergence_mrad))
@@ -81,7 +82,7 @@ def why_absent(measurement: Measurement, name: str) -> str:
         if name == BINNING:
             return why_not_binned(None)
         far = (*_detector(), *_lens(FarField(), 1.0), *_depth(), *position_parameters())
-        return "it exists in the far field only" if name in {parameter.name for parameter in far} else ""
+        return "it exists in the far field only" if name in {PADDING, *(parameter.name for parameter in far)} else ""
     if name == "focus_to_sample":
         return "it exists in the near field only: state objective.geometry.regime: near field"
     if name == BINNING:

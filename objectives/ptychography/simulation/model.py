@@ -18,6 +18,7 @@ from objectives.diffraction.data.radiation import wavelength_angstrom
 from objectives.ptychography.model.forward import ForwardModel, Layout
 from objectives.ptychography.model.kernels.choose import kernels_for
 from objectives.ptychography.model.scene import build_scene, detector_map
+from objectives.ptychography.model.window import window_for_lens
 from objectives.ptychography.simulation.direct import Specimen
 from objectives.ptychography.simulation.instrument import (
     Experiment,
@@ -40,13 +41,16 @@ def expected_patterns(settings: SimulationSettings, random: np.random.Generator)
     held = {name: torch.tensor(value, dtype=torch.float64) for name, value in truth.items()}
     # The patterns are fractions of the beam here; the background is added with the counts.
     held |= {"background": torch.zeros((), dtype=torch.float64), "pixel_fill": torch.ones((), dtype=torch.float64)}
-    scene = build_scene(measurement, held, settings.slices)
+    radius = settings.semi_convergence_mrad / settings.angular_sampling_mrad
+    detector_shape = (settings.detector_pixels, settings.detector_pixels)
+    window = window_for_lens(detector_shape, (radius, radius))
+    scene = build_scene(measurement, held, settings.slices, window)
     errors = torch.as_tensor(position_errors(settings))
     scene = replace(scene, positions=scene.positions + detector_map(held).object_pixels(errors, scene.pixel))
     if scene.spectrum is None:
         raise ValueError("a simulated measurement has a lens")  # _empty gives it one
-    layout = Layout.of(scene.positions, (settings.detector_pixels, settings.detector_pixels), _MARGIN)
-    first = scene.positions.round().amin(0).numpy() - settings.detector_pixels // 2 - _MARGIN
+    layout = Layout.of(scene.positions, detector_shape, _MARGIN, window)
+    first = scene.positions.round().amin(0).numpy() - np.array(window) // 2 - _MARGIN
     y, x = _places(first, layout.object_shape, scene.pixel.numpy(), held)
     half_width = float(max(np.abs(y).max(), np.abs(x).max()) + 2)
     slices = [_transmission(Specimen.monolayer(half_width, random), y, x) for _ in range(settings.slices)]

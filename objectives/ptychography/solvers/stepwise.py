@@ -43,7 +43,7 @@ def solve_stepwise(
     state = State(state.transmission.clone(), state.spectra.clone(), state.moved.clone())
     # A withheld pattern has no gradient, but would dilute those of the other patterns in its batch.
     seen = misfit.data.seen
-    positions, footprint = misfit.model.scene.positions.detach()[seen], misfit.model.layout.detector_shape
+    positions, footprint = misfit.model.scene.positions.detach()[seen], misfit.model.layout.window
     groups = [seen[group] for group in batches_of(positions, options.batch_size, options.batches, footprint, seed)]
     batches = [misfit.model.batch(group) for group in groups]
     random = torch.Generator().manual_seed(seed)

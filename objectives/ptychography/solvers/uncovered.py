@@ -55,7 +55,7 @@ class Uncovered:
         batch = model.batch_at(which, moves)
         wave = model.enter(self._spectra, batch)
         intensity = (wave.real.square() + wave.imag.square()).sum(1)
-        window = model.layout.detector_shape
+        window = model.layout.window
         at = batch.corners[:, 0], batch.corners[:, 1]
         patch, known = (
             whole.unfold(0, window[0], 1).unfold(1, window[1], 1)[at] for whole in (self._transmission, self._known)
@@ -64,12 +64,13 @@ class Uncovered:
         step = (1 - known) / intensity.amax((1, 2), keepdim=True)
         measured, valid = data.patterns[which], data.valid[data.mask_of[which]]
         for _ in range(_STEPS):
-            seen = torch.fft.fft2(wave * patch[:, None])
+            seen = model.to_detector(wave * patch[:, None], batch)
             expected = self._expected(seen)
             # The exit wave with the measured amplitude, less the one that there is.
-            change = torch.fft.ifft2(seen * (((measured / (expected + _TINY)).sqrt() - 1) * valid)[:, None])
+            towards = seen * (((measured / (expected + _TINY)).sqrt() - 1) * valid)[:, None]
+            change = model.from_detector(towards * model.detector_unit**2, batch)
             patch = patch + step * (wave.conj() * change).sum(1)
-        difference = self._expected(torch.fft.fft2(wave * patch[:, None])).sqrt() - measured.sqrt()
+        difference = self._expected(model.to_detector(wave * patch[:, None], batch)).sqrt() - measured.sqrt()
         misfits = (difference.square() * valid).sum((1, 2)) / share.clamp(min=_LEAST_KNOWN)
         return torch.where(share < _LEAST_KNOWN, torch.inf, misfits)
 

@@ -19,6 +19,7 @@ from objectives.ptychography.model.kernels.choose import kernels_for
 from objectives.ptychography.model.kernels.protocol import Kernels
 from objectives.ptychography.model.misfit import Data, Misfit
 from objectives.ptychography.model.scene import Scene, build_scene
+from objectives.ptychography.model.window import window_shape
 from objectives.ptychography.objective import PtychographyObjective
 from objectives.ptychography.parameters.instrument import parameters_of
 from objectives.ptychography.simulation.settings import SimulationSettings
@@ -65,7 +66,12 @@ def scalars(measurement: Measurement, values: Mapping[str, Value]) -> dict[str, 
 
 def scene_of(measurement: Measurement, values: Mapping[str, Value], slices: int = 1) -> Scene:
     """The scene at ``values``."""
-    return build_scene(measurement, scalars(measurement, values), slices)
+    return build_scene(measurement, scalars(measurement, values), slices, window_of(measurement, values))
+
+
+def window_of(measurement: Measurement, values: Mapping[str, Value]) -> tuple[int, int]:
+    """The window that a reconstruction at ``values`` has."""
+    return window_shape(measurement.valid.shape, float(all_values(measurement, values).get("window_padding", 1.0)))
 
 
 def model_of(
@@ -77,7 +83,7 @@ def model_of(
 ) -> ForwardModel:
     """The forward model at ``values``, with the processor's kernels where none are given."""
     scene = scene_of(measurement, values, slices)
-    layout = Layout.of(scene.positions, measurement.valid.shape, margin)  # type: ignore[arg-type]
+    layout = Layout.of(scene.positions, measurement.valid.shape, margin, window_of(measurement, values))
     return ForwardModel(scene, layout, kernels or kernels_for(torch.device("cpu")))
 
 

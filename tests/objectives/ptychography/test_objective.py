@@ -310,12 +310,16 @@ def test_arrays_are_slices_and_modes() -> None:
     evaluation = objective(thick()).evaluate(values, metric="consistency", seed=0)
     arrays = evaluation.arrays
     assert arrays["object"].shape[0] == 3 and arrays["object"].ndim == 3
-    assert arrays["probe"].shape == (2, 24, 24) and "position_displacement" not in arrays
+    assert arrays["probe"].shape == (2, 36, 36) and "position_displacement" not in arrays
     # The probe lies in real space, in counts, in the middle of its window.
     weight = np.square(np.abs(arrays["probe"])).sum(axis=0)
     assert weight.sum() == pytest.approx(thick().patterns.sum() / 25, rel=0.05)
-    where = np.mgrid[:24, :24]
-    assert [(weight * axis).sum() / weight.sum() for axis in where] == pytest.approx([12, 12], abs=0.7)
+    where = np.mgrid[:36, :36]
+    assert [(weight * axis).sum() / weight.sum() for axis in where] == pytest.approx([18, 18], abs=1.0)
+    assert evaluation.attributes["object_pixel_y"] == pytest.approx(0.0418 / (36 * 2.6e-3))
+    assert arrays["pattern_measured"].shape == arrays["pattern_modelled"].shape == (24, 24)
+    unpadded = objective(thick()).evaluate({**values, "window_padding": 1.0}, metric="consistency", seed=0)
+    assert unpadded.arrays["probe"].shape == (2, 24, 24)
     assert objective(thick()).pictures(evaluation)["reconstruction"].startswith(b"\x89PNG")
 
 
@@ -333,7 +337,7 @@ def test_modes_are_those_of_a_refined_probe_only() -> None:
         objective(lens()).evaluate({**values, "probe_modes": modes}, metric="consistency", seed=0) for modes in (1, 3)
     )
     assert dict(one.metrics) == dict(three.metrics) and dict(one.gradient) == dict(three.gradient)
-    assert three.arrays["probe"].shape == (1, 24, 24)
+    assert three.arrays["probe"].shape == (1, 36, 36)
 
 
 def test_a_probe_that_never_comes_to_change_follows_from_the_lens() -> None:

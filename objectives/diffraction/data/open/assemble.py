@@ -52,7 +52,7 @@ def assemble(contents: Contents, data: DataSettings, geometry: GeometrySettings)
         positions = _positions(contents, geometry)
     except InputError as error:
         findings.problems.extend(error.problems)
-    findings.add(_probe_problem(contents))
+    findings.add(_probe_problem(contents, isinstance(resolved, FarField)))
     try:
         bad = _bad_pixels(contents, data, selection)
         loaded = load_patterns(contents, selection, bad, data.negative)
@@ -200,13 +200,17 @@ def _bad_pixels(contents: Contents, data: DataSettings, selection: Selection) ->
     return used
 
 
-def _probe_problem(contents: Contents) -> Problem | None:
-    """The problem with the probe; None where it is absent or sound."""
+def _probe_problem(contents: Contents, far: bool) -> Problem | None:
+    """The problem with the probe; None where it is absent or sound.
+
+    In the far field it may have more pixels than the detector, as that of a reconstruction in a padded window has.
+    """
     if contents.probe is None:
         return None
     size = tuple(contents.frames.shape[-2:])
     shape = contents.probe.shape
-    if len(shape) not in (2, 3) or shape[-2:] != size or 0 in shape:
+    padded = far and all(n >= least for n, least in zip(shape[-2:], size, strict=False))
+    if len(shape) not in (2, 3) or (shape[-2:] != size and not padded) or 0 in shape:
         expected = f"the detector's {size} is expected, with the modes in front of it"
         return contents.problem("probe", f"has shape {shape}", expected)
     if not np.isfinite(contents.probe).all():

@@ -49,7 +49,7 @@ class Pie:
         """Find the largest transmitted intensity among the scan positions, by which the probe's step is divided."""
         layout = self._misfit.model.layout
         low, high = layout.corners.amin(0).tolist(), layout.corners.amax(0).tolist()
-        y, x = (slice(low[i] + n // 2, high[i] + n // 2 + 1) for i, n in enumerate(layout.detector_shape))
+        y, x = (slice(low[i] + n // 2, high[i] + n // 2 + 1) for i, n in enumerate(layout.window))
         through = state.transmission[:, y, x].prod(0)
         self._largest = float((through.real.square() + through.imag.square()).max())
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from autotune.objective import Value
 from autotune.surrogate.numerics import quiet_and_seeded
@@ -36,20 +37,38 @@ def optimum(errors: ModelErrors | None) -> Optimum:
 @given(st.lists(st.lists(st.floats(-5, 5), min_size=2, max_size=2), min_size=2, max_size=9))
 def test_deviations_have_the_cluster_robust_covariance_of_the_sum(parts: list[list[float]]) -> None:
     g = np.array(parts)
-    errors = ModelErrors.of({"a": g[:, 0].tolist(), "b": g[:, 1].tolist()}, [], None)
-    deviations = np.array([[each["a"], each["b"]] for each in errors.deviations])
+    errors = ModelErrors.of({"a": g[:, 0].tolist(), "b": g[:, 1].tolist()}, {}, [], None)
+    deviations = np.array([[each["a"], each["b"]] for each in errors.deviations]).reshape(-1, 2)
     expected = len(g) * np.cov(g.T)  # R times the variance of one part
     np.testing.assert_allclose(deviations.T @ deviations, expected, atol=1e-9)
 
 
+def test_noise_is_taken_off_but_for_directions_in_which_it_is_larger() -> None:
+    """Independent sums of noise: the scatter of many parts is N. With a shift of every part's own, that is left."""
+    random, count = np.random.default_rng(3), 4000
+    mix = np.array([[1.0, 0.0], [80.0, 60.0]])  # of correlated parameters in different units
+    noise = random.normal(size=(count, 2)) @ mix.T
+    covariance = count * mix @ mix.T
+    as_mapping = {a: dict(zip("ab", row, strict=True)) for a, row in zip("ab", covariance.tolist(), strict=True)}
+
+    def left(g: NDArray[np.float64]) -> NDArray[np.float64]:
+        errors = ModelErrors.of({"a": g[:, 0].tolist(), "b": g[:, 1].tolist()}, as_mapping, [], None)
+        deviations = np.array([[each["a"], each["b"]] for each in errors.deviations]).reshape(-1, 2)
+        return deviations.T @ deviations / np.sqrt(np.outer(covariance.diagonal(), covariance.diagonal()))
+
+    assert left(noise).max() < 0.1
+    wrong = noise + np.outer(random.normal(size=count), [2.0, 0.0])
+    np.testing.assert_allclose(left(wrong), [[4.0, 0.0], [0.0, 0.0]], atol=0.3)
+
+
 def test_a_held_value_that_is_not_known_is_one_more_deviation() -> None:
-    errors = ModelErrors.of({"x": [1.0, 3.0]}, [{"x": 0.5}], 2.0)
-    assert errors.deviations[-1] == {"x": 0.5} and len(errors.deviations) == 3
+    errors = ModelErrors.of({"x": [1.0, 3.0]}, {}, [{"x": 0.5}], 2.0)
+    assert errors.deviations[-1] == {"x": 0.5} and len(errors.deviations) == 2
     assert errors.times(-2.0).deviations[-1] == {"x": -1.0}
 
 
 def test_one_part_says_nothing_about_their_scatter() -> None:
-    assert all(not any(each.values()) for each in ModelErrors.of({"x": [4.0]}, [], None).deviations)
+    assert all(not any(each.values()) for each in ModelErrors.of({"x": [4.0]}, {}, [], None).deviations)
 
 
 def test_the_interval_has_two_parts_and_the_second_is_the_deviation_over_the_curvature() -> None:

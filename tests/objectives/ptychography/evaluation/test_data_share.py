@@ -166,6 +166,7 @@ def test_binning_moves_no_optimum(size: int, name: str, step: float, tolerance: 
 
 def test_gradient_of_less_data_is_that_of_reconstructing_again() -> None:
     values: dict[str, Value] = {**LENS, "background": 0.5, "detector_binning": 2, "scan_fraction": 0.6}
+    values["window_padding"] = 1.0  # what few counts see converges slowly
     names = ["center_offset_y", "center_offset_x", "camera_length", "defocus", "background"]
     for name, (relative, of_largest) in compare(lens(), {**values, "iterations": 300}, names).items():
         assert relative < 0.02 or of_largest < 0.002, (name, relative, of_largest)

@@ -137,7 +137,7 @@ def test_a_right_model_has_a_deviance_of_one() -> None:
     measurement, truth = simulate_patterns(settings)
     values = {name: value for name, value in truth.items() if name in SETTINGS.mismatch}
     examined = objective(measurement).examine({**values, "iterations": 60}, seed=0)
-    assert examined["poisson_deviance"] == pytest.approx(1.0, abs=0.15)
+    assert examined["poisson_deviance"] == pytest.approx(1.0, abs=0.25)
     assert examined["fraction_of_ceiling"] == pytest.approx(1.0, abs=0.01)
 
 

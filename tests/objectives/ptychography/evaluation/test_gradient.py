@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -31,6 +32,7 @@ from tests.objectives.ptychography.scenes import (
     scene_of,
     specimen,
     thick,
+    window_of,
 )
 from tests.objectives.ptychography.traced import traced_gradient
 
@@ -52,8 +54,9 @@ class Frozen:
         self.widths = {name: known[name].high - known[name].low for name in self.names}  # type: ignore[operator]
         scene = scene_of(measurement, values, slices)
         n = measurement.valid.shape
-        self.layout = Layout.of(scene.positions, n)  # type: ignore[arg-type]
-        spectra = random_modes(n, random, modes) if at is None else at(scene)  # type: ignore[arg-type]
+        self.window = window_of(measurement, values)
+        self.layout = Layout.of(scene.positions, n, window=self.window)
+        spectra = random_modes(self.window, random, modes) if at is None else at(scene)
         moved = 0.2 * torch.as_tensor(random.normal(size=(25, 2)))
         # No position is so near the middle between two pixels that a small step takes it to another one.
         fraction = scene.positions - scene.positions.round()
@@ -74,7 +77,7 @@ class Frozen:
 
     def scene_at(self, vector: Tensor) -> Scene:
         values = {**self._held, **dict(zip(self.names, vector, strict=True))}
-        return build_scene(self._measurement, values, self._slices)
+        return build_scene(self._measurement, values, self._slices, self.window)
 
     @property
     def theta(self) -> Tensor:
@@ -133,6 +136,7 @@ NEAR_AT = {**NEAR_VALUES, "background": 0.1}
 THICK_AT = {"thickness": 120.0, "tilt_y": 8.0, "tilt_x": -5.0}
 CASES = {
     "lens": (lens, LENS_AT, of_the_lens, 1, 1),
+    "lens, unpadded": (lens, {**LENS_AT, "window_padding": 1.0}, of_the_lens, 1, 1),
     "lens, refined probe": (lens, {**LENS_VALUES, "background": 0.1}, None, 1, 2),
     "free": (free, FREE_AT, None, 1, 2),
     "near, refined probe": (near, NEAR_AT, None, 1, 1),
@@ -168,7 +172,7 @@ def test_gradient_agrees_with_finite_differences(case: str, metric: str, monkeyp
     seen_between = {"center_offset_y", "center_offset_x"} if slices > 1 else set()
     acts = len(gradient) - lens_only + (len(seen_between) if lens_only else 0)
     assert moved == acts, {name: slope for name, slope in gradient.items() if slope == 0}
-    monkeypatch.setattr(type(CPU), "pixels_per_batch", 4 * modes * 24 * 24)
+    monkeypatch.setattr(type(CPU), "pixels_per_batch", 4 * modes * math.prod(frozen.window))
     for name, slope in frozen.gradient(metric).items():
         assert slope == pytest.approx(gradient[name], rel=1e-9, abs=1e-14)
 
@@ -213,7 +217,7 @@ def test_metrics_are_those_of_all_patterns_at_once(monkeypatch: pytest.MonkeyPat
     everything = misfit.model.batch(torch.arange(25), frozen.state.moved)
     expected = misfit.model.intensity(frozen.state.transmission, frozen.state.spectra, everything) * frozen.valid
     y, hx = frozen.patterns.numpy(), expected.numpy()
-    monkeypatch.setattr(type(CPU), "pixels_per_batch", 7 * 24 * 24)
+    monkeypatch.setattr(type(CPU), "pixels_per_batch", 7 * math.prod(frozen.window))
     metrics = frozen_metrics(misfit, frozen.state)
     assert metrics["consistency"] == pytest.approx(1 - np.linalg.norm(y - hx) / np.linalg.norm(y), rel=1e-12)
     amplitude = 1 - np.linalg.norm(np.sqrt(y) - np.sqrt(hx)) / np.linalg.norm(np.sqrt(y))

@@ -50,7 +50,7 @@ def test_misfit_tells_a_model_that_explains_the_counts_from_one_that_does_not() 
     """The measurement is made by the forward model with a blur of 0.4 pixel."""
     settings = SimulationSettings(
         engine="model", seed=2, detector_pixels=24, angular_sampling_mrad=2.6, scan_points=8,
-        electrons_per_pattern=1e5, mismatch={"defocus": 80.0, "detector_blur": 0.4},
+        electrons_per_pattern=3e5, mismatch={"defocus": 80.0, "detector_blur": 0.4},
     )  # fmt: skip
     problem = objective(simulate_patterns(settings)[0])
     right = {"defocus": 80.0, "detector_blur": 0.4, "iterations": 40}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from objectives.diffraction.data.measurement import Measurement, NearField
+from objectives.ptychography.model.cropping import with_unseen
 from objectives.ptychography.model.forward import ForwardModel, Layout, field_of, spectrum_of, spectrum_seen_as
 from objectives.ptychography.model.kernels.plain import TorchKernels
 from tests.objectives.ptychography import reference
@@ -33,12 +34,14 @@ LENS_VALUES = {
 }
 SCAN_VALUES = {"scan_rotation": 11.0, "scan_scale": -2.0, "scan_shear": 1.0, "background": 0.0, "detector_blur": 0.3}
 NEAR_VALUES = {"focus_to_sample": 4.3, **SCAN_VALUES}
+UNPADDED = {**LENS_VALUES, "window_padding": 1.0}
 CASES: list[tuple[Callable[[], Measurement], dict[str, float]]] = [
     (lens, LENS_VALUES),
+    (lens, UNPADDED),
     (free, SCAN_VALUES),
     (near, NEAR_VALUES),
 ]
-both = pytest.mark.parametrize(("measured", "values"), CASES, ids=["lens", "free", "near"])
+both = pytest.mark.parametrize(("measured", "values"), CASES, ids=["lens", "unpadded", "free", "near"])
 
 
 def some_object(model: ForwardModel, seed: int = 5, slices: int = 1) -> Tensor:
@@ -46,7 +49,7 @@ def some_object(model: ForwardModel, seed: int = 5, slices: int = 1) -> Tensor:
 
 
 def some_spectra(model: ForwardModel, seed: int = 6, modes: int = 1) -> Tensor:
-    return random_modes(model.layout.detector_shape, np.random.default_rng(seed), modes)
+    return random_modes(model.layout.window, np.random.default_rng(seed), modes)
 
 
 def everything(model: ForwardModel) -> Tensor:
@@ -56,28 +59,32 @@ def everything(model: ForwardModel) -> Tensor:
 def patches(model: ForwardModel, transmission: Tensor, positions: np.ndarray) -> list[np.ndarray]:
     """Object windows cut by hand: the centre of window j lies at the rounded position j on the object grid."""
     whole = np.rint(positions).astype(int)
-    rows, columns = model.layout.detector_shape
+    rows, columns = model.layout.window
     corner = whole - whole.min(axis=0) + 2
     return [transmission.numpy()[..., y : y + rows, x : x + columns] for y, x in corner]
 
 
-def test_far_field_with_a_lens_is_the_explicit_sum() -> None:
+@pytest.mark.parametrize(("values", "n"), [(LENS_VALUES, 36), (UNPADDED, 24)], ids=["padded", "unpadded"])
+def test_far_field_with_a_lens_is_the_explicit_sum(values: dict[str, float], n: int) -> None:
+    """Summed over the whole window, of which the detector sees the middle."""
     m = lens()
-    model, spectrum = model_of(m, LENS_VALUES), scene_of(m, LENS_VALUES).spectrum
-    assert spectrum is not None
+    model, spectrum = model_of(m, values), scene_of(m, values).spectrum
+    assert spectrum is not None and model.layout.window == spectrum.shape == (n, n)
     transmission = some_object(model)
-    sampling, wavelength, n = m.geometry.angular_sampling_mrad[0], m.geometry.wavelength_angstrom, 24  # type: ignore[union-attr,index]
+    sampling, wavelength = m.geometry.angular_sampling_mrad[0], m.geometry.wavelength_angstrom  # type: ignore[union-attr,index]
     by_hand = reference.lens_spectrum(n, sampling, wavelength, LENS_VALUES)
     true = reference.scan_positions(m.positions, LENS_VALUES)
     positions = reference.affine_pixels(true, n, sampling, wavelength, LENS_VALUES)
     intensity = model.intensity(transmission, spectrum[None], model.batch(everything(model))).numpy()
     for j, patch in enumerate(patches(model, transmission[0], positions)):
         wave = reference.shifted(by_hand, positions[j] - np.rint(positions[j])) * patch
-        expected = reference.responded(np.abs(reference.far_field(wave)) ** 2, LENS_VALUES["detector_blur"])
+        expected = reference.responded(
+            reference.on_detector(np.abs(reference.far_field(wave)) ** 2, 24), values["detector_blur"]
+        )
         np.testing.assert_allclose(intensity[j], expected, atol=1e-12)
 
 
-@pytest.mark.parametrize(("measured", "values"), CASES[1:], ids=["free", "near"])
+@pytest.mark.parametrize(("measured", "values"), CASES[2:], ids=["free", "near"])
 @pytest.mark.parametrize("background", [0.0, 0.7])
 def test_free_probe_is_the_explicit_sum(
     measured: Callable[[], Measurement], values: dict[str, float], background: float
@@ -123,17 +130,27 @@ def test_spectrum_and_field_are_the_explicit_sums(n: tuple[int, int]) -> None:
 
 @both
 def test_propagation_is_unitary(measured: Callable[[], Measurement], values: dict[str, float]) -> None:
+    """And its adjoint is exact: a detector in a larger window sees a part of the wave, and the rest is lost."""
     model = model_of(measured(), values)
     random = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(3, 2, 24, 24, dtype=torch.complex128, generator=random) for _ in range(2))
+    x, y = (
+        torch.randn(3, 2, *shape, dtype=torch.complex128, generator=random)
+        for shape in (model.layout.window, model.layout.detector_shape)
+    )
     batch = model.batch(torch.tensor([0, 7, 11]))
     unit = model.detector_unit
-    there = unit * model._to_detector(x, batch)
-    assert float(there.abs().square().sum()) == pytest.approx(float(x.abs().square().sum()), rel=1e-12)
-    left = torch.vdot(y.reshape(-1), there.reshape(-1))
-    right = torch.vdot((unit * model.from_detector(y, batch)).reshape(-1), x.reshape(-1))
-    torch.testing.assert_close(left, right)
-    torch.testing.assert_close(unit * model.from_detector(there, batch), x)
+    there, back = unit * model.to_detector(x, batch), unit * model.from_detector(y, batch)
+    assert there.shape == y.shape and back.shape == x.shape
+    torch.testing.assert_close(
+        torch.vdot(y.reshape(-1), there.reshape(-1)), torch.vdot(back.reshape(-1), x.reshape(-1))
+    )
+    torch.testing.assert_close(unit * model.to_detector(back, batch), y)
+    lost = x - unit * model.from_detector(there, batch)
+    whole, seen, beyond = (float(wave.abs().square().sum()) for wave in (x, there, lost))
+    assert seen + beyond == pytest.approx(whole, rel=1e-12)
+    # 24 of 36 pixels along both axes see 4/9 of a white spectrum.
+    padded = model.layout.window == (36, 36)
+    assert seen / whole == pytest.approx(4 / 9 if padded else 1, rel=0.05 if padded else 1e-12)
 
 
 @both
@@ -148,7 +165,8 @@ def test_illumination_rests_on_the_detector(measured: Callable[[], Measurement],
     torch.testing.assert_close(patterns, patterns[:1].expand_as(patterns), rtol=1e-9, atol=1e-9)
     # and it is the pattern whose wave, taken back, is the probe
     wave = torch.exp(1j * torch.rand(24, 24, dtype=torch.float64)) * patterns[0].sqrt()
-    alone = model.intensity(vacuum, spectrum_seen_as(wave, model.scene)[None], all_patterns)
+    taken_back = with_unseen(spectrum_seen_as(wave, model.scene), model.layout.window)
+    alone = model.intensity(vacuum, taken_back[None], all_patterns)
     torch.testing.assert_close(alone[3], patterns[0], rtol=1e-9, atol=1e-9)
 
 
@@ -189,6 +207,24 @@ def test_displacements_found_on_the_way_are_positions_stated_differently(
 
 
 @both
+def test_small_displacements_leave_the_patches_where_they_are(
+    measured: Callable[[], Measurement], values: dict[str, float]
+) -> None:
+    """And are positions stated differently where none would be rounded to another pixel."""
+    model = model_of(measured(), values)
+    transmission, spectra = some_object(model), some_spectra(model)
+    moved = 0.2 * torch.rand(25, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    within = 0.05 * torch.rand(25, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    together = model.batch(everything(model), moved + within)
+    batch = model.batch(everything(model), moved, within)
+    assert torch.equal(batch.corners, model.batch(everything(model), moved).corners)
+    same = (batch.corners == together.corners).all(1)
+    assert 15 < int(same.sum()) < 25
+    intensity = model.intensity(transmission, spectra, batch)
+    torch.testing.assert_close(intensity[same], model.intensity(transmission, spectra, together)[same])
+
+
+@both
 def test_entering_waves_keep_the_intensity_of_the_probe(
     measured: Callable[[], Measurement], values: dict[str, float]
 ) -> None:
@@ -208,7 +244,7 @@ def test_illumination_is_the_sum_of_the_shifted_probes() -> None:
     total = np.zeros(model.layout.object_shape)
     for (y, x), at in zip(model.layout.corners.tolist(), positions, strict=True):
         for spectrum in spectra.numpy():
-            total[y : y + 24, x : x + 24] += np.abs(reference.shifted(spectrum, at - np.rint(at))) ** 2
+            total[y : y + 36, x : x + 36] += np.abs(reference.shifted(spectrum, at - np.rint(at))) ** 2
     np.testing.assert_allclose(model.illumination(spectra, 7 * 24 * 24).numpy(), total, atol=1e-12 * total.max())
 
 
@@ -218,7 +254,8 @@ def test_batches_are_all_patterns_in_order(
     measured: Callable[[], Measurement], values: dict[str, float], patterns: int
 ) -> None:
     model = model_of(measured(), values)
-    batches = list(model.batches(patterns * 24 * 24))
+    rows, columns = model.layout.window
+    batches = list(model.batches(patterns * rows * columns))
     assert max(len(batch.indices) for batch in batches) == min(patterns, 25)
     assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(25))
     transmission, spectra = some_object(model), some_spectra(model)
@@ -227,9 +264,9 @@ def test_batches_are_all_patterns_in_order(
     for batch in batches:
         covered = torch.zeros(model.layout.object_shape, dtype=torch.bool)
         for y, x in batch.corners.tolist():
-            covered[y : y + 24, x : x + 24] = True
-        rows, columns = covered.any(1).nonzero(), covered.any(0).nonzero()
-        assert batch.box == (int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1)
+            covered[y : y + rows, x : x + columns] = True
+        y, x = covered.any(1).nonzero(), covered.any(0).nonzero()
+        assert batch.box == (int(y.min()), int(y.max()) + 1, int(x.min()), int(x.max()) + 1)
 
 
 def test_positions_a_whole_pixel_apart_see_windows_a_whole_pixel_apart() -> None:
@@ -237,5 +274,20 @@ def test_positions_a_whole_pixel_apart_see_windows_a_whole_pixel_apart() -> None
     layout = Layout.of(positions, (6, 4), margin=3)
     assert (layout.corners[1] - layout.corners[0]).tolist() == [1, 4]
     assert layout.corners.min().item() == 3
-    assert layout.object_shape == (6 + 1 + 6, 4 + 4 + 6)
+    assert layout.object_shape == (6 + 1 + 6, 4 + 4 + 6) and layout.window == layout.detector_shape == (6, 4)
     assert ((layout.corners + torch.tensor([6, 4])).amax(0) <= torch.tensor(layout.object_shape)).all()
+
+
+def test_patches_are_as_large_as_the_window() -> None:
+    positions = torch.tensor([[0.2, -1.4], [1.2, 2.6]], dtype=torch.float64)
+    layout = Layout.of(positions, (6, 4), margin=3, window=(8, 12))
+    assert (layout.window, layout.detector_shape) == ((8, 12), (6, 4))
+    assert layout.object_shape == (8 + 1 + 6, 12 + 4 + 6)
+    assert torch.equal(layout.corners, Layout.of(positions, (6, 4), margin=3).corners)
+
+
+def test_spectra_of_another_shape_than_the_window_are_refused() -> None:
+    """The fused kernels would read beyond them."""
+    model = model_of(lens(), LENS_VALUES)
+    with pytest.raises(ValueError, match=r"spectra of 24 x 24 pixels, a window of 36 x 36"):
+        model.enter(random_modes((24, 24), np.random.default_rng(0)), model.batch(torch.tensor([0])))

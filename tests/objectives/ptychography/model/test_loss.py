@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -22,6 +23,7 @@ from tests.objectives.ptychography.model.test_forward import (
     LENS_VALUES,
     NEAR_VALUES,
     SCAN_VALUES,
+    UNPADDED,
     everything,
     some_object,
     some_spectra,
@@ -33,6 +35,7 @@ CASES = {
     "lens": (lens, LENS_VALUES, 1),
     "free": (free, SCAN_VALUES, 1),
     "near": (near, NEAR_VALUES, 1),
+    "unpadded": (lens, UNPADDED, 1),
     "thick": (thick, THICK_VALUES, 3),
 }
 each = pytest.mark.parametrize("case", CASES)
@@ -134,7 +137,8 @@ def test_batching_changes_nothing_but_rounding(case: str, patterns: int, monkeyp
     problem = setting(case)
     whole = problem.loss(problem.state, ALL)
     # Two modes: half as many patterns go into a batch as pixels would allow.
-    monkeypatch.setattr(type(CPU), "pixels_per_batch", 2 * patterns * 24 * 24)
+    window = math.prod(problem.misfit.model.layout.window)
+    monkeypatch.setattr(type(CPU), "pixels_per_batch", 2 * patterns * window)
     parts = problem.loss(problem.state, ALL)
     assert parts[:2] == pytest.approx(whole[:2], rel=1e-12)
     for part, of_whole in zip(parts[2], whole[2], strict=True):

@@ -40,8 +40,10 @@ def test_positions_agree_with_numpy() -> None:
     wavelength = m.geometry.wavelength_angstrom
     assert wavelength is not None
     true = reference.scan_positions(m.positions, LENS_VALUES)
-    expected = reference.affine_pixels(true, 24, sampling, wavelength, LENS_VALUES)
-    np.testing.assert_allclose(scene_of(m, LENS_VALUES).positions.numpy(), expected, atol=1e-12)
+    for padding, n in ((1.0, 24), (1.5, 36)):
+        values = {**LENS_VALUES, "window_padding": padding}
+        expected = reference.affine_pixels(true, n, sampling, wavelength, LENS_VALUES)
+        np.testing.assert_allclose(scene_of(m, values).positions.numpy(), expected, atol=1e-12)
 
 
 def test_near_field_is_magnified_by_the_cone() -> None:
@@ -71,6 +73,10 @@ def test_without_one_of_its_numbers_a_lens_is_unknown(lacks: str) -> None:
     assert depth & names == (depth if lacks == "semi_convergence_mrad" else set())
     scene = scene_of(m, {})
     assert scene.spectrum is None
+    # Two detectors as one window: pixels of the object half as large.
+    finer = scene_of(m, {"window_padding": 2.0})
+    np.testing.assert_allclose(finer.positions.numpy(), 2 * scene.positions.numpy())
+    np.testing.assert_allclose(finer.pixel.numpy(), scene.pixel.numpy() / 2)
     pixel = 0.0418 / (24 * 2.6e-3) if lacks == "semi_convergence_mrad" else 1.0
     np.testing.assert_allclose(scene.positions.numpy(), m.positions / pixel)
 
@@ -85,16 +91,21 @@ def test_one_slice_has_no_propagator_and_a_near_field_no_slices() -> None:
     assert not {"thickness", "tilt_y", "tilt_x", "slices"} & {p.name for p in parameters_of(near())}
 
 
+@pytest.mark.parametrize("padding", [1.0, 1.5])
 @pytest.mark.parametrize("free_probe", [False, True])
-def test_slice_propagator_is_the_formula(free_probe: bool) -> None:
-    """exp(-i pi lambda dz k^2 + 2 pi i dz k . tan(tilt)), with k where the (distorted) detector's pixels see it."""
+def test_slice_propagator_is_the_formula(free_probe: bool, padding: float) -> None:
+    """exp(-i pi lambda dz k^2 + 2 pi i dz k . tan(tilt)), with k where the (distorted) detector's pixels see it.
+
+    A larger window continues the detector's pixels beyond its edge.
+    """
     m = thick()
     values = {**LENS_VALUES, "thickness": 90.0, "tilt_y": 4.0, "tilt_x": -3.0}
     if free_probe:
         m = replace(m, geometry=replace(m.geometry, semi_convergence_mrad=None))
         values = {**SCAN_VALUES, "thickness": 90.0, "tilt_y": 4.0, "tilt_x": -3.0}
+    values["window_padding"], n = padding, round(24 * padding)
     propagator = scene_of(m, values, slices=3).slice_propagator
     assert propagator is not None
-    ky, kx = reference.frequencies(24, 2.6, 0.0418, {} if free_probe else values)
+    ky, kx = reference.frequencies(n, 2.6, 0.0418, {} if free_probe else values)
     phase = -np.pi * 0.0418 * 30 * (ky**2 + kx**2) + 2 * np.pi * 30 * (ky * np.tan(4e-3) - kx * np.tan(3e-3))
     np.testing.assert_allclose(propagator.numpy(), np.exp(1j * phase), atol=1e-10)

@@ -35,8 +35,10 @@ def test_truth_explains_the_data_to_the_noise() -> None:
 
     at = share()
     assert at > 0.99
-    for wrong in ({"thickness": 20.0}, {"tilt_y": -5.0}, {"background": 0.0}, {"defocus": 90.0}):
+    for wrong in ({"thickness": 20.0}, {"background": 0.0}, {"defocus": 90.0}):
         assert share(**wrong) < at - 0.002, wrong
+    # A tilt shifts the slices against each other, which free slices do as well; the window's edges alone tell.
+    assert share(tilt_y=-5.0) == pytest.approx(at, abs=5e-4)
 
 
 def test_patterns_are_those_of_the_independent_engine_where_both_apply(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,7 @@ def test_near_field_from_the_study(tmp_path: Path) -> None:
         ({"mask": np.ones((4, 4))}, r"mask: has shape \(4, 4\)"),
         ({"mask": np.ones((8, 8))}, "marks every used pixel as bad"),
         ({"probe": np.ones((4, 4), complex)}, r"probe: has shape \(4, 4\)"),
+        ({"probe": np.ones((8, 7), complex)}, r"probe: has shape \(8, 7\)"),
         ({"probe": np.zeros((8, 8), complex)}, "probe: is zero everywhere"),
         ({"nominal_step_A": None}, "geometry.scan_step_angstrom is not in .*a.npz; state it in the study"),
         ({"energy_eV": None}, "geometry.wavelength_angstrom is not in .*a.npz; state it in the study"),
@@ -154,6 +155,17 @@ def test_malformed_arrays(tmp_path: Path, changes: dict[str, object], words: str
         read(write_npz(tmp_path / "a.npz", **changes))
     assert len(caught.value.problems) == 1
     assert str(tmp_path / "a.npz") in str(caught.value)
+
+
+def test_a_probe_of_a_padded_window_keeps_what_the_detector_sees(tmp_path: Path) -> None:
+    """As reconstructions store it: the same field on finer pixels, so its spectrum reaches further."""
+    seen = RNG.normal(size=(8, 8)) + 1j * RNG.normal(size=(8, 8))
+    fields = [
+        np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(spectrum), norm="ortho")) for spectrum in (seen, np.pad(seen, 2))
+    ]
+    probes = [read(write_npz(tmp_path / f"{len(field)}.npz", probe=field)).probe for field in fields]
+    assert probes[0] is not None and probes[1] is not None
+    np.testing.assert_allclose(probes[1], probes[0], atol=1e-6)
 
 
 def test_options_without_effect_are_refused(tmp_path: Path) -> None:
