@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _WAIT_SECONDS = 1.0
 _CHECK = -(10**9)  # numbers of tasks that are no trials are negative
 _IN_PARTS = -2 * 10**9
+_MISFIT = "misfit"
+"""See :class:`autotune.objective.DividesGradient`."""
 TO_LEARN = 4
 """Full evaluations that an objective may spend on learning what to repeat."""
 
@@ -88,7 +90,7 @@ class RepeatedMeasurements:
 
         complete = {**self._held, **values}
         divided = self._once(Task(_IN_PARTS, complete, self._seed, None, in_parts=True))
-        if divided is None or not divided.gradient_parts:
+        if divided is None or not (divided.gradient_parts or _MISFIT in divided.metrics):
             return None
         shifts = []
         for i, (name, (_, moved)) in enumerate(self._uncertain.items()):
@@ -97,7 +99,7 @@ class RepeatedMeasurements:
                 shifts.append(
                     {n: slope - divided.gradient[n] for n, slope in at.gradient.items() if n in divided.gradient}
                 )
-        return ModelErrors.of(divided.gradient_parts, divided.gradient_noise, shifts, divided.metrics.get("misfit"))
+        return ModelErrors.of(divided.gradient_parts, divided.gradient_noise, shifts, divided.metrics.get(_MISFIT))
 
     def _once(self, task: Task) -> Evaluation | None:
         """Evaluate; None where that fails."""

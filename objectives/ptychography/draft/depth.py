@@ -58,6 +58,11 @@ def disk_variance(patterns: NDArray[np.float64], geometry: FarField | NearField,
     return max(0.0, variance - inside * counted) / inside**2
 
 
+def iterations_of(variance: float | None, default: int) -> int:
+    """The iterations to draft: several slices need twice as many as one."""
+    return default if variance is None or variance <= _THICK else 2 * default
+
+
 def depth_lines(variance: float | None) -> Iterator[DraftLine]:
     """The lines of a thick specimen; optional ones where a single slice may do, or where nothing can be told."""
     if variance is None or variance <= _THICK:
@@ -67,5 +72,4 @@ def depth_lines(variance: float | None) -> Iterator[DraftLine]:
         yield DraftLine(f"parameters.{name}", value, text)
     yield DraftLine("parameters.thickness", _THICKNESS, "angstrom: total thickness")
     for axis in ("y", "x"):
-        text = f"mrad: specimen tilt along {axis}; free slices make up for it by shifts, so it needs slice_smoothness"
-        yield DraftLine(f"parameters.tilt_{axis}", _TILT, text, "optional")
+        yield DraftLine(f"parameters.tilt_{axis}", _TILT, f"mrad: specimen tilt along {axis}")

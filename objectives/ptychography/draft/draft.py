@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -21,7 +21,7 @@ from objectives.diffraction.data.geometry import lacking, resolve_geometry
 from objectives.diffraction.data.measurement import Measurement
 from objectives.diffraction.data.open.recognise import recognise
 from objectives.diffraction.data.settings import GeometrySettings
-from objectives.ptychography.draft.depth import depth_lines, disk_variance
+from objectives.ptychography.draft.depth import depth_lines, disk_variance, iterations_of
 from objectives.ptychography.draft.inspection import DATA, Inspection, look
 from objectives.ptychography.parameters.instrument import parameters_of
 
@@ -236,10 +236,13 @@ def _parameters(file: Path, inspection: Inspection, reading: _Reading) -> Iterat
         yield DraftLine("parameters.convergence_angle", held, text, "optional")
     blur = parameters["detector_blur"]
     text = f"{_unit(blur)}{blur.description}"
-    yield DraftLine("parameters.detector_blur", {"low": blur.low, "high": blur.high}, text, "optional")
+    # Held at 0 it would pull the camera length of a lens away: the blurred edge of the disk seems further out or in.
+    status: Literal["set", "optional"] = "set" if "camera_length" in parameters else "optional"
+    yield DraftLine("parameters.detector_blur", {"low": blur.low, "high": blur.high}, text, status)
     if "slices" in parameters:
         yield from depth_lines(_disk_variance(measurement))
-    yield DraftLine("parameters.iterations", parameters["iterations"].default, "of the solver, held fixed")
+    iterations = iterations_of(_disk_variance(measurement), int(str(parameters["iterations"].default)))
+    yield DraftLine("parameters.iterations", iterations, "of the solver, held fixed")
     yield DraftLine("budget.converged", _NOT_WORTH_A_TRIAL)
     if "position_step" in parameters:
         yield from _positions(parameters["position_range"])

@@ -79,6 +79,8 @@ def gradient_in_parts(
         measured, valid = data.patterns[indices].to(expected.dtype), data.valid[data.mask_of[indices]]
         squared.add(expected, measured, valid)
         slope = _slope(expected, measured, metric) * valid
+        if not pairs:
+            continue
         changes = [
             (ahead.intensity(state, indices) - behind.intensity(state, indices)) / distance
             for ahead, behind, distance in pairs.values()

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_SHARPENED = 1 / 12
-"""Twice the share of a pixel's intensity that a pixel's box gives to a neighbour: pixels that the edge cuts are open by
-half on average."""
+INTEGRATED = 0.57
+"""Share of a pixel's side over which the detector still integrates the intensity where a lens forms the probe: the
+aperture's open area has integrated the disk's edge, and only fringes remain. With about 0.57, the blur that best
+explains four measurements of an independent simulator (1e5 electrons) is right to 0.02 pixel and the camera length to
+0.012 %, both free; with 1, the blur comes out 0.14 pixel too small and the camera length 0.05 % too large."""
+_SHARPENED = 1 / 24
+"""Share of the product of two neighbours' intensities, times their difference, that moves to the brighter one: about
+what the detector's response moves back."""
 _SLOPE = 0.01
 """Open share of a pixel's area below which its amplitude falls linearly: that of a square root has no finite slope."""
 _OUTWARDS = 0.09
@@ -82,7 +87,7 @@ class Optics:
         inside = (edge - radius) / pixel + _OUTWARDS * pixel / edge
         inside = inside.clamp(-1, 1)  # no part of a pixel is farther from its middle
         # Seen along the edge's normal, a square is a trapezoid: the convolution of boxes of its sides' projections.
-        sides = (k / radius).abs()
+        sides = (k / radius.clamp(min=pixel)).abs()  # no edge is so near to the middle that it mattered there
         long, short = sides.amax(0).clamp(min=0.5), sides.amin(0).clamp(min=0.01)
         ends = ((long + short, 1), (long - short, -1), (short - long, -1), (-long - short, 1))
         return sum(sign * (inside + end / 2).clamp(min=0).square() for end, sign in ends) / (2 * long * short)

@@ -16,7 +16,7 @@ from torch import Tensor
 from objectives.diffraction.data.measurement import FarField, Measurement, NearField
 from objectives.diffraction.detector import DetectorMap, rotation
 from objectives.ptychography.model.illumination import forms_probe
-from objectives.ptychography.model.probe import Optics
+from objectives.ptychography.model.probe import INTEGRATED, Optics
 
 Values = Mapping[str, Tensor]
 
@@ -120,6 +120,8 @@ def _far_field(
     detector = detector_map(values)
     k = detector.ideal_coordinates((rows, columns)) * reciprocal[:, None, None]
     spectrum = optics(geometry.wavelength_angstrom, values).spectrum(k, float(reciprocal.mean()))
+    background, blur, fill = seen
+    seen = (background, blur, INTEGRATED * fill)
     between = _between_slices(k, geometry.wavelength_angstrom, values, slices)
     return Scene(detector.object_pixels(positions, pixel), pixel, *seen, spectrum, slice_propagator=between)
 

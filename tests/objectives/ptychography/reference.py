@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 Waves = NDArray[np.complex128]
 Values = Mapping[str, float]
 
+INTEGRATED = 0.57
+"""Of a pixel's side, where the aperture is ours."""
+
 
 def detector_matrix(values: Values) -> Floats:
     """A of d = c + A q, (y, x) order, from its entries in (x, y) order where the angle is the usual one."""
@@ -76,7 +79,7 @@ def aperture(qy: Floats, qx: Floats, edge: float) -> Floats:
     """Amplitude that a round aperture of radius ``edge`` passes at the points (qy, qx), all in detector pixels.
 
     Every pixel is open where a straight edge across the line from the middle leaves it so, 0.09 / ``edge`` further out
-    (an edge along a side of the pixel is tilted by 0.01). Of two pixels side by side the brighter takes 1/12 of the
+    (an edge along a side of the pixel is tilted by 0.01). Of two pixels side by side the brighter takes 1/24 of the
     product of the darker one and their difference from the darker one. The amplitude of an intensity I is
     I sqrt(1.01 / (I + 0.01)).
     """
@@ -91,7 +94,7 @@ def aperture(qy: Floats, qx: Floats, edge: float) -> Floats:
     for y, x in np.ndindex(qy.shape):
         for other in ((y + 1, x), (y, x + 1)):
             if other[0] < qy.shape[0] and other[1] < qy.shape[1]:
-                taken = min(area[y, x], area[other]) * (area[y, x] - area[other]) / 12
+                taken = min(area[y, x], area[other]) * (area[y, x] - area[other]) / 24
                 intensity[y, x] += taken
                 intensity[other] -= taken
     return intensity * np.sqrt(1.01 / (intensity + 0.01))

@@ -76,13 +76,13 @@ def test_the_type_says_that_it_drafts() -> None:
 def test_a_lens_probe_is_tuned_in_all_that_the_instrument_may_have_wrong(tmp_path: Path) -> None:
     draft = drafted(write_npz(tmp_path / "scan.npz", nominal_defocus_A=120.0, nominal_rotation_deg=30.0))
     ranges = tuned(draft)
-    assert list(ranges) == [*LENS_PARAMETERS, "scan_rotation"]
+    assert list(ranges) == [*LENS_PARAMETERS, "scan_rotation", "detector_blur"]
+    assert ranges["detector_blur"] == {"low": 0, "high": 1}
     assert ranges["defocus"] == {"low": -180, "high": 420}
     assert ranges["scan_rotation"] == {"low": 0, "high": 60}
     assert lines(draft, "set")["budget.converged"] == 1e-4
     offered = lines(draft, "optional")
     assert offered["parameters.convergence_angle"] == {"value": 21.0, "uncertainty": 0.1}
-    assert offered["parameters.detector_blur"] == {"low": 0, "high": 1}
     assert ranges["elliptical_distortion"] == {"low": -0.03, "high": 0.03}
     assert not lines(draft, "missing")
     assert lines(draft, "set")["objective.data.file"] == "scan.npz"
@@ -122,7 +122,11 @@ GAPS: list[Mapping[str, None]] = [
 def test_what_is_missing_is_what_the_reader_asks_for(tmp_path: Path, gap: Mapping[str, None]) -> None:
     file = write_npz(tmp_path / "scan.npz", **gap)
     _agree(file, drafted(file))
-    assert list(tuned(drafted(file))) == [*LENS_PARAMETERS, "scan_rotation"]  # once the gaps are filled
+    assert list(tuned(drafted(file))) == [
+        *LENS_PARAMETERS,
+        "scan_rotation",
+        "detector_blur",
+    ]  # once the gaps are filled
 
 
 @pytest.mark.parametrize("gap", ["distance", "x_pixel_size", "energy", "wavelength"])

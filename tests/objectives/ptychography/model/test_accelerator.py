@@ -40,7 +40,8 @@ def assert_close(one: Evaluation, other: Evaluation, tolerance: float) -> None:
     np.testing.assert_allclose(one.curve["consistency"], other.curve["consistency"], atol=tolerance)
     expected = other.arrays["pattern_modelled"]
     np.testing.assert_allclose(one.arrays["pattern_modelled"], expected, atol=30 * tolerance * expected.max())
-    largest = max(abs(slope) for slope in other.gradient.values())
+    largest = max((abs(slope) for slope in other.gradient.values()), default=0.0)
+    assert one.gradient.keys() == other.gradient.keys()
     for name, slope in other.gradient.items():
         assert one.gradient[name] == pytest.approx(slope, rel=1e3 * tolerance, abs=1e2 * tolerance * largest), name
 

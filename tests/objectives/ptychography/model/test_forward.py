@@ -78,9 +78,8 @@ def test_far_field_with_a_lens_is_the_explicit_sum(values: dict[str, float], n: 
     intensity = model.intensity(transmission, spectrum[None], model.batch(everything(model))).numpy()
     for j, patch in enumerate(patches(model, transmission[0], positions)):
         wave = reference.shifted(by_hand, positions[j] - np.rint(positions[j])) * patch
-        expected = reference.responded(
-            reference.on_detector(np.abs(reference.far_field(wave)) ** 2, 24), values["detector_blur"]
-        )
+        seen = reference.on_detector(np.abs(reference.far_field(wave)) ** 2, 24)
+        expected = reference.responded(seen, values["detector_blur"], reference.INTEGRATED)
         np.testing.assert_allclose(intensity[j], expected, atol=1e-12)
 
 

@@ -38,7 +38,7 @@ def test_expected_counts_are_the_explicit_multislice(slices: int, padding: float
             wave = reference.shifted(spectrum, positions[j] - np.rint(positions[j]))
             exit_wave = reference.multislice(wave, patch, ky, kx, WAVELENGTH, 120.0 / slices, (8.0, -5.0))
             expected += reference.on_detector(np.abs(reference.far_field(exit_wave)) ** 2, N)
-        expected = reference.responded(expected, VALUES["detector_blur"])
+        expected = reference.responded(expected, VALUES["detector_blur"], reference.INTEGRATED)
         np.testing.assert_allclose(intensity[j], expected, atol=1e-10 * expected.max())
 
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from objectives.ptychography.model.forward import field_of
-from objectives.ptychography.model.probe import Optics
+from objectives.ptychography.model.probe import INTEGRATED, Optics
 from objectives.ptychography.model.response import respond, response_taps
 from tests.objectives.ptychography import reference
 
@@ -103,16 +103,16 @@ def test_probe_is_centred_has_unit_intensity_and_its_aperture() -> None:
 
 
 def test_aperture_of_an_edge_in_the_middle_of_a_pixel() -> None:
-    """A little more than half is open; 1/12 of its product with what is closed goes to the neighbour."""
+    """A little more than half is open; 1/24 of its product with what is closed goes to the neighbour."""
     edge = 0.020 / WAVELENGTH
     radii = edge + PIXEL * torch.arange(-3, 4, dtype=torch.float64)
     passed = optics().aperture(torch.stack([torch.zeros(1, 7, dtype=torch.float64), radii[None]]), PIXEL).square()
     area = 0.5 + 0.09 * PIXEL / edge
-    moved = area * (1 - area) / 12
+    moved = area * (1 - area) / 24
     brighter, cut = (part**2 * 1.01 / (part + 0.01) for part in (1 + moved, area - moved))
     assert passed[0].tolist() == pytest.approx([1, 1, brighter, cut, 0, 0, 0], abs=1e-3)
     # The detector sees that edge as it is: pixels beside the one that it cuts count all and nothing.
-    counted = respond(passed.expand(7, 7), response_taps(torch.tensor(0.0, dtype=torch.float64), 1.0))[3]
+    counted = respond(passed.expand(7, 7), response_taps(torch.tensor(0.0, dtype=torch.float64), INTEGRATED))[3]
     assert counted[1:-1].tolist() == pytest.approx([1, 1, 0.5, 0, 0], abs=0.021)
     assert counted[2].item() == pytest.approx(1, abs=0.004)
 
@@ -160,7 +160,7 @@ def test_pixels_that_a_straight_edge_cuts_count_their_open_area(angle: float, of
     """After the detector's response, at most 0.058 of a pixel wrong; away from the border of the window."""
     radius = 2000.0
     centre = (offset - radius) * np.array([math.sin(angle), math.cos(angle)])
-    taps = response_taps(torch.tensor(0.0, dtype=torch.float64), 1.0)
+    taps = response_taps(torch.tensor(0.0, dtype=torch.float64), INTEGRATED)
     counted = respond(lens_of(radius).aperture(displaced(centre), PIXEL).square(), taps).numpy()
     wrong = (counted - counted_disk(radius, centre, 0.0))[4:-4, 4:-4]
     assert np.abs(wrong).max() < 0.06
@@ -204,7 +204,7 @@ def test_an_empty_disk_ends_where_the_angle_puts_it(blur: float) -> None:
     random, off = np.random.default_rng(0), []
     for _ in range(12):
         radius, centre = random.uniform(7, 15), random.uniform(-0.5, 0.5, 2)
-        taps = response_taps(torch.tensor(blur, dtype=torch.float64), 1.0)
+        taps = response_taps(torch.tensor(blur, dtype=torch.float64), INTEGRATED)
         disk = respond(lens_of(radius).aperture(displaced(centre), PIXEL).square(), taps).numpy()
         wider, narrower = (counted_disk(radius + side * 0.02, centre, blur) for side in (1, -1))
         slope = (wider - narrower) / 0.04

@@ -60,7 +60,7 @@ def test_modes_and_background_add_up() -> None:
     assert np.abs(mixed - single).max() > 0.01 * single.max()
     bright, _ = simulate_patterns(settings(mismatch={"background": 7.0}))
     dark, _ = simulate_patterns(settings(mismatch={}))
-    assert bright.patterns.mean() - dark.patterns.mean() == pytest.approx(7.0, abs=0.2)
+    assert bright.patterns.mean() - dark.patterns.mean() == pytest.approx(7.0, abs=0.4)
 
 
 def test_phase_at_any_points_is_the_phase_on_a_grid() -> None:
