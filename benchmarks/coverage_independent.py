@@ -4,13 +4,18 @@
     python benchmarks/coverage_independent.py --kinds monolayer --measurements 6 --electrons 1e4
     python benchmarks/coverage_independent.py --kinds demo --measurements 20
 
-Kinds: `demo`: `studies/demo.yaml`, another instrument for every seed, with the demo's own dose and parameters;
-`monolayer`: the explicit simulator (engine `direct`: area-exact aperture, a pattern four times finer than the detector,
-pixels integrated by area); `atoms`: monolayers of MoS2, WS2 and MoSe2 by abTEM (`pip install '.[sim]'`). Measurements of
-the latter two have 256 patterns of 48 x 48, random mismatch in six parameters, a semi-convergence angle up to 1 % off
-what is stated, a detector's blur of 0 to 0.5 pixel, and one of the doses. Each is tuned as `autotune run` does it, with
-the blur among the parameters, as `autotune init` drafts it. The angle is not tuned: the intervals must cover its
-uncertainty. The defocus of abTEM counts from the cell's entrance and is compared at the middle of the layer.
+Kinds:
+
+- `demo`: `studies/demo.yaml`, another instrument for every seed, with the demo's own dose and parameters;
+- `monolayer`: the explicit simulator (engine `direct`: area-exact aperture, a pattern four times finer than the
+  detector, pixels integrated by area);
+- `atoms`: monolayers of MoS2, WS2 and MoSe2 by abTEM (`pip install '.[sim]'`). The defocus of abTEM counts from the
+  cell's entrance and is compared at the middle of the layer.
+
+Measurements of the latter two have 256 patterns of 48 x 48, random mismatch in six parameters, a semi-convergence angle
+up to 1 % off what is stated, a detector's blur of 0 to 0.5 pixel, and one of the doses. Each is tuned as `autotune run`
+does it, with the blur among the parameters, as `autotune init` drafts it. The angle is not tuned: the intervals must
+cover its uncertainty.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from autotune.objective import Evaluation
 from objectives.ptychography.evaluation.parts import REGIONS
 from objectives.ptychography.simulation.settings import SimulationSettings
 from objectives.ptychography.simulation.simulate import simulate_patterns
@@ -37,6 +38,18 @@ def test_they_do_so_where_the_probe_is_reconstructed(measurement) -> None:  # ty
         assert abs(sum(parts) - divided.gradient[name]) < 2e-3 * float(np.abs(parts).sum()) + 1e-12, name
 
 
+def test_the_noise_of_the_background_is_in_closed_form() -> None:
+    """Its derivative is 1 in every pixel. With S = sum (I - y)^2 and n = sum y^2 it is 4 S / (4 S n), or 1 / n."""
+    divided = objective(lens()).evaluate_in_parts(BLURRED, metric="consistency", seed=0)
+    squares = float(np.square(lens().patterns * lens().valid, dtype=np.float64).sum())
+    assert divided.gradient_noise["background"]["background"] == pytest.approx(1 / squares, rel=1e-6)
+    assert divided.gradient_noise.keys() == divided.gradient_parts.keys()
+    matrix = np.array([list(row.values()) for row in divided.gradient_noise.values()])
+    np.testing.assert_allclose(matrix, matrix.T)
+    scale = np.sqrt(matrix.diagonal().clip(1e-300))
+    assert np.linalg.eigvalsh(matrix / np.outer(scale, scale)).min() > -1e-9
+
+
 def test_a_region_without_light_pulls_nothing() -> None:
     dark = lens()
     n = dark.valid.shape[0] // REGIONS
@@ -54,9 +67,19 @@ def test_misfit_tells_a_model_that_explains_the_counts_from_one_that_does_not() 
     )  # fmt: skip
     problem = objective(simulate_patterns(settings)[0])
     right = {"defocus": 80.0, "detector_blur": 0.4, "iterations": 40}
-    assert problem.evaluate_in_parts(right, metric="consistency", seed=0).metrics["misfit"] < 3
-    wrong = {**right, "detector_blur": 0.0}
-    assert problem.evaluate_in_parts(wrong, metric="consistency", seed=0).metrics["misfit"] > 20
+    explains = problem.evaluate_in_parts(right, metric="consistency", seed=0)
+    fails = problem.evaluate_in_parts({**right, "detector_blur": 0.0}, metric="consistency", seed=0)
+    assert explains.metrics["misfit"] < 3 and fails.metrics["misfit"] > 20
+    # Where the model is right, the regions scatter as noise lets them.
+    names = ("camera_length", "center_offset_y", "center_offset_x", "defocus", "scan_rotation")
+    of_right, of_wrong = (np.array([_over_noise(of, name) for name in names]) for of in (explains, fails))
+    assert 0.5 < np.median(of_right) < 1.4 and np.median(of_wrong) > 1.5 * np.median(of_right)
+
+
+def _over_noise(divided: Evaluation, name: str) -> float:
+    """Scatter of the regions' gradients over what noise makes of it."""
+    parts = np.array(divided.gradient_parts[name])
+    return float(np.sqrt(len(parts) * parts.var(ddof=1) / divided.gradient_noise[name][name]))
 
 
 def test_intensities_that_are_no_counts_have_no_misfit() -> None:
