@@ -99,7 +99,9 @@ class RepeatedMeasurements:
                 shifts.append(
                     {n: slope - divided.gradient[n] for n, slope in at.gradient.items() if n in divided.gradient}
                 )
-        return ModelErrors.of(divided.gradient_parts, divided.gradient_noise, shifts, divided.metrics.get(_MISFIT))
+        # Of a few parts, noise alone makes some directions of many parameters stand out: those held do not matter.
+        parts = {name: slopes for name, slopes in divided.gradient_parts.items() if name in values}
+        return ModelErrors.of(parts, divided.gradient_noise, shifts, divided.metrics.get(_MISFIT))
 
     def _once(self, task: Task) -> Evaluation | None:
         """Evaluate; None where that fails."""
