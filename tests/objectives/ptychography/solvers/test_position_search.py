@@ -19,7 +19,7 @@ from objectives.ptychography.simulation.settings import SimulationSettings
 from objectives.ptychography.simulation.simulate import simulate_patterns
 from tests.objectives.ptychography.scenes import SINGLE, model_of
 
-OPTICS: dict[str, Value] = {"defocus": 400.0}
+OPTICS: dict[str, Value] = {"defocus": 400.0, "window_padding": 1.0}  # so that pixels are those of the detector
 STEPS = {"lbfgs": 1.0, "lsqml": 0.5, "epie": 0.5}
 
 
