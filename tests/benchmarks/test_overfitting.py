@@ -47,8 +47,8 @@ def test_a_reconstruction_of_many_electrons_lies_where_the_truth_does(tmp_path: 
     assert picture.correlation == pytest.approx(examined["truth_correlation"], abs=1e-5)
     assert picture.rms_error < 0.06
     assert picture.contrast == pytest.approx(1, abs=0.15)
-    # Angstrom, 1 / (32 pixels of 2 mrad) at 80 kV.
-    assert picture.pixel == pytest.approx((0.6525, 0.6525), abs=1e-3)
+    # Angstrom, 1 / (48 pixels of 2 mrad) at 80 kV: the window is padded from 32.
+    assert picture.pixel == pytest.approx((0.435, 0.435), abs=1e-3)
     for shift in ((1, 0), (0, 1), (-1, 0), (0, -1)):
         moved, inner = np.roll(picture.phase, shift, (0, 1)), (slice(1, -1), slice(1, -1))
         assert np.corrcoef(moved[inner].ravel(), picture.truth[inner].ravel())[0, 1] < 0.9

@@ -53,8 +53,9 @@ def test_a_simulated_measurement_gives_a_study_that_runs(place: Place, capsys: p
     study = data_of(place.folder / "small.yaml")
     assert study["name"] == "small" and study["objective"]["data"] == {"file": "small.h5"}
     assert list(study["parameters"]) == ["camera_length", "center_offset_y", "center_offset_x",
-                                         "elliptical_distortion", "defocus", "scan_rotation", "iterations"]  # fmt: skip
-    assert study["budget"] == {"trials": 65, "converged": 1e-4}
+                                         "elliptical_distortion", "defocus", "scan_rotation", "detector_blur",
+                                         "iterations"]  # fmt: skip
+    assert study["budget"] == {"trials": 75, "converged": 1e-4}
     assert runs("small.yaml", place)["trials"]["finished"] == 1
 
 
