@@ -1,6 +1,6 @@
 """Coverage on measurements that the reconstruction's forward model did not make.
 
-    python benchmarks/coverage_independent.py                            # 24 + 16 measurements, about 40 minutes
+    python benchmarks/coverage_independent.py                            # 20 + 20 measurements, about an hour
     python benchmarks/coverage_independent.py --kinds monolayer --measurements 6 --electrons 1e4
     python benchmarks/coverage_independent.py --kinds demo --measurements 20
 

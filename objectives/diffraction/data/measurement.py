@@ -42,6 +42,18 @@ class FarField:
     defocus_angstrom: float | None = None
     scan_rotation_degree: float | None = None
 
+    def object_pixel_angstrom(self, shape: tuple[int, int]) -> tuple[float, float] | None:
+        """Nominal size (y, x) of the object's pixel that a detector of ``shape`` (rows, columns) gives in angstrom.
+
+        None where wavelength or angular sampling are not known.
+        """
+        if self.wavelength_angstrom is None or self.angular_sampling_mrad is None:
+            return None
+        y, x = (
+            1e3 * self.wavelength_angstrom / (n * a) for n, a in zip(shape, self.angular_sampling_mrad, strict=True)
+        )
+        return y, x
+
 
 @dataclass(frozen=True)
 class NearField:

@@ -60,12 +60,12 @@ def disk_variance(patterns: NDArray[np.float64], geometry: FarField | NearField,
 
 def iterations_of(variance: float | None, default: int) -> int:
     """The iterations to draft: several slices need twice as many as one."""
-    return default if variance is None or variance <= _THICK else 2 * default
+    return 2 * default if _is_thick(variance) else default
 
 
 def depth_lines(variance: float | None) -> Iterator[DraftLine]:
     """The lines of a thick specimen; optional ones where a single slice may do, or where nothing can be told."""
-    if variance is None or variance <= _THICK:
+    if not _is_thick(variance):
         yield DraftLine("parameters.slices", 6, "of a thick specimen, with thickness: docs/solvers.md", "optional")
         return
     for name, value, text in _SETTINGS:
@@ -73,3 +73,7 @@ def depth_lines(variance: float | None) -> Iterator[DraftLine]:
     yield DraftLine("parameters.thickness", _THICKNESS, "angstrom: total thickness")
     for axis in ("y", "x"):
         yield DraftLine(f"parameters.tilt_{axis}", _TILT, f"mrad: specimen tilt along {axis}")
+
+
+def _is_thick(variance: float | None) -> bool:
+    return variance is not None and variance > _THICK

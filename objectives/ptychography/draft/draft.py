@@ -239,18 +239,15 @@ def _parameters(file: Path, inspection: Inspection, reading: _Reading) -> Iterat
     # Held at 0 it would pull the camera length of a lens away: the blurred edge of the disk seems further out or in.
     status: Literal["set", "optional"] = "set" if "camera_length" in parameters else "optional"
     yield DraftLine("parameters.detector_blur", {"low": blur.low, "high": blur.high}, text, status)
+    patterns = measurement.patterns.astype(np.float64)
+    variance = disk_variance(patterns, measurement.geometry, measurement.counted)
     if "slices" in parameters:
-        yield from depth_lines(_disk_variance(measurement))
-    iterations = iterations_of(_disk_variance(measurement), int(str(parameters["iterations"].default)))
+        yield from depth_lines(variance)
+    iterations = iterations_of(variance, int(str(parameters["iterations"].default)))
     yield DraftLine("parameters.iterations", iterations, "of the solver, held fixed")
     yield DraftLine("budget.converged", _NOT_WORTH_A_TRIAL)
     if "position_step" in parameters:
         yield from _positions(parameters["position_range"])
-
-
-def _disk_variance(measurement: Measurement) -> float | None:
-    patterns = measurement.patterns.astype(np.float64)
-    return disk_variance(patterns, measurement.geometry, measurement.counted)
 
 
 def _positions(reach: Parameter) -> Iterator[DraftLine]:

@@ -65,8 +65,4 @@ def _object_pixel(measurement: Measurement) -> tuple[float, float]:
         nominal = geometry.focus_to_sample_mm or geometry.detector_distance_mm / 2
         y, x = (1e4 * pitch * nominal / geometry.detector_distance_mm for pitch in geometry.detector_pixel_um)
         return y, x
-    if geometry.wavelength_angstrom is None or geometry.angular_sampling_mrad is None:
-        return 1.0, 1.0
-    rows, columns = measurement.valid.shape
-    y, x = geometry.angular_sampling_mrad
-    return geometry.wavelength_angstrom / (rows * y * 1e-3), geometry.wavelength_angstrom / (columns * x * 1e-3)
+    return geometry.object_pixel_angstrom(measurement.valid.shape) or (1.0, 1.0)

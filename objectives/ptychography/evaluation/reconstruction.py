@@ -27,7 +27,7 @@ from objectives.ptychography.parameters.window import PADDING
 from objectives.ptychography.solvers.modes import start_modes
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.state import Report, State
-from objectives.ptychography.solvers.table import solve
+from objectives.ptychography.solvers.table import SOLVERS, solve
 
 _DIVERGED = -1.0
 """Consistency below which a reconstruction has diverged: a model without any counts reaches 0."""
@@ -140,7 +140,7 @@ class Reconstruction:
         metric, and leads a search away (60 angstrom of SrTiO3, 20 iterations of LSQ-ML, at the truth: 7e-4 per
         angstrom of thickness at constant focus of its middle, where differences give 0.2e-4).
         """
-        if self._slices > 1 and self.options.solver != "lbfgs":
+        if self._slices > 1 and SOLVERS[self.options.solver].on_batches:
             return []
         acting = [p for p in self._parameters if p.differentiable and p.name in held and not p.idle(self._values)]
         return [p.name for p in acting if not (self._free and acts_through_probe_alone(p, self._slices))]

@@ -120,15 +120,14 @@ def _far_field(
     detector = detector_map(values)
     k = detector.ideal_coordinates((rows, columns)) * reciprocal[:, None, None]
     spectrum = optics(geometry.wavelength_angstrom, values).spectrum(k, float(reciprocal.mean()))
-    background, blur, fill = seen
-    seen = (background, blur, INTEGRATED * fill)
+    seen = _seen(values, INTEGRATED)
     between = _between_slices(k, geometry.wavelength_angstrom, values, slices)
     return Scene(detector.object_pixels(positions, pixel), pixel, *seen, spectrum, slice_propagator=between)
 
 
-def _seen(values: Values) -> tuple[Tensor, Tensor, float]:
-    """Background, blur and fill of the detector's pixels."""
-    return values["background"], values["detector_blur"], float(values["pixel_fill"])
+def _seen(values: Values, integrated: float = 1.0) -> tuple[Tensor, Tensor, float]:
+    """Background, blur and fill of the detector's pixels, of which the response integrates a share of the side."""
+    return values["background"], values["detector_blur"], integrated * float(values["pixel_fill"])
 
 
 def _centred(n: int, like: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autotune.objective import Parameter
 from objectives.diffraction.data.measurement import FarField, Measurement
-from objectives.ptychography.model.illumination import forms_probe
 from objectives.ptychography.model.window import window_for_lens
 
 PADDING = "window_padding"
@@ -46,42 +46,38 @@ def default_padding(measurement: Measurement) -> float:
     data do not say how wide the illumination is then.
     """
     geometry = measurement.geometry
-    share = share_at_edge(measurement)
-    if not isinstance(geometry, FarField) or not forms_probe(geometry) or share < _AT_EDGE:
+    if not isinstance(geometry, FarField):
         return 1.0
-    detector_shape: tuple[int, int] = measurement.valid.shape
+    shape: tuple[int, int] = measurement.valid.shape
     sampling, angle = geometry.angular_sampling_mrad, geometry.semi_convergence_mrad
-    if sampling is None or angle is None:  # a lens that forms the probe has both
+    pixel = geometry.object_pixel_angstrom(shape)
+    if sampling is None or angle is None or pixel is None:  # no lens that forms the probe
         return 1.0
-    window = window_for_lens(detector_shape, (angle / sampling[0], angle / sampling[1]))
-    padding = min(w / n for w, n in zip(window, detector_shape, strict=True))
-    if measurement.counted and share * _counts(measurement) < _PER_UNKNOWN * _added_unknowns(measurement, padding):
+    window = window_for_lens(shape, (angle / sampling[0], angle / sampling[1]))
+    padding = min(w / n for w, n in zip(window, shape, strict=True))
+    mean = _mean_pattern(measurement)
+    share, counts = _share_at_edge(mean), float(mean.sum()) * len(measurement.patterns)
+    illuminated = np.ptp(measurement.positions, axis=0) / pixel + _BESIDE_SCAN * np.array(shape)
+    added = float(np.prod(illuminated)) * (padding**2 - 1)
+    if share < _AT_EDGE or (measurement.counted and share * counts < _PER_UNKNOWN * added):
         return 1.0
     # Cut, not rounded: more than the window needs would make it the next larger one.
     return math.floor(1e4 * padding) / 1e4
 
 
-def _counts(measurement: Measurement) -> float:
-    """Counts in the valid pixels of all patterns."""
-    step = max(1, len(measurement.patterns) // _PATTERNS)
-    some = measurement.patterns[::step]
-    return float((some.sum(axis=0, dtype=np.float64) * measurement.valid).sum()) * len(measurement.patterns) / len(some)
-
-
-def _added_unknowns(measurement: Measurement, padding: float) -> float:
-    """Pixels of the illuminated part of the object that padding adds to those of the detector's window."""
-    geometry = measurement.geometry
-    assert isinstance(geometry, FarField) and geometry.wavelength_angstrom and geometry.angular_sampling_mrad  # noqa: S101
-    extent = np.ptp(measurement.positions, axis=0)
-    shape, sampling = np.array(measurement.valid.shape), np.array(geometry.angular_sampling_mrad)
-    pixel = geometry.wavelength_angstrom / (shape * sampling * 1e-3)
-    return float(np.prod(extent / pixel + _BESIDE_SCAN * shape)) * (padding**2 - 1)
-
-
 def share_at_edge(measurement: Measurement) -> float:
     """Share of the counts in the outermost sixteenth of the detector along each side, from some of the patterns."""
+    return _share_at_edge(_mean_pattern(measurement))
+
+
+def _mean_pattern(measurement: Measurement) -> NDArray[np.float64]:
+    """Mean (det_y, det_x) of some of the patterns, 0 in masked pixels."""
     step = max(1, len(measurement.patterns) // _PATTERNS)
-    mean = measurement.patterns[::step].mean(axis=0, dtype=np.float64) * measurement.valid
+    mean: NDArray[np.float64] = measurement.patterns[::step].mean(axis=0, dtype=np.float64) * measurement.valid
+    return mean
+
+
+def _share_at_edge(mean: NDArray[np.float64]) -> float:
     rows, columns = (max(1, math.ceil(n / 16)) for n in mean.shape)
     total, inside = float(mean.sum()), float(mean[rows:-rows, columns:-columns].sum())
     return 1 - inside / total if total > 0 else 0.0

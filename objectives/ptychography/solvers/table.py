@@ -52,6 +52,11 @@ class Solver:
     uses: frozenset[str]
     description: str
 
+    @property
+    def on_batches(self) -> bool:
+        """Whether every update sees a batch of the patterns."""
+        return "batch_size" in self.uses
+
     def load(self) -> Solve:
         """Import the solver's module and return its function."""
         module, _, function = self.place.partition(":")

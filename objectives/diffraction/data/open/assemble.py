@@ -77,10 +77,8 @@ def _finish(
     size = oriented_size(selection.size, selection.orientation)
     probe = contents.probe
     if isinstance(geometry, FarField):
-        wavelength, sampling = geometry.wavelength_angstrom, geometry.angular_sampling_mrad
-        if unit == "object pixel" and wavelength is not None and sampling is not None:
-            pixels = [1e3 * wavelength / (n * angle) for n, angle in zip(size, sampling, strict=True)]
-            positions, unit = positions * np.array(pixels), "angstrom"
+        if unit == "object pixel" and (pixel := geometry.object_pixel_angstrom(size)) is not None:
+            positions, unit = positions * np.array(pixel), "angstrom"
         elif unit == "object pixel":  # a narrower detector makes larger object pixels
             positions = positions * (np.array(selection.crop) / np.array(size))
     if probe is not None:

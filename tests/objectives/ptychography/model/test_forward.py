@@ -187,13 +187,18 @@ def test_nothing_jumps_where_a_position_is_rounded_the_other_way(measured: Calla
     torch.testing.assert_close(intensities[0], intensities[1], rtol=0, atol=1e-5 * float(intensities[0].max()))
 
 
+def displaced(measurement: Measurement, values: dict[str, float]) -> tuple[ForwardModel, Tensor, Tensor, Tensor]:
+    """A model, an object, a probe, and displacements of the scan positions (25, 2) by up to 0.2 pixel."""
+    model = model_of(measurement, values)
+    moved = 0.2 * torch.rand(25, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    return model, some_object(model), some_spectra(model), moved
+
+
 @both
 def test_displacements_found_on_the_way_are_positions_stated_differently(
     measured: Callable[[], Measurement], values: dict[str, float]
 ) -> None:
-    model = model_of(measured(), values)
-    transmission, spectra = some_object(model), some_spectra(model)
-    moved = 0.2 * torch.rand(25, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    model, transmission, spectra, moved = displaced(measured(), values)
     scene = replace(model.scene, positions=model.scene.positions + moved)
     crossed = (scene.positions.round() - model.scene.positions.round()).long()
     assert crossed.any()
@@ -210,9 +215,7 @@ def test_small_displacements_leave_the_patches_where_they_are(
     measured: Callable[[], Measurement], values: dict[str, float]
 ) -> None:
     """And are positions stated differently where none would be rounded to another pixel."""
-    model = model_of(measured(), values)
-    transmission, spectra = some_object(model), some_spectra(model)
-    moved = 0.2 * torch.rand(25, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    model, transmission, spectra, moved = displaced(measured(), values)
     within = 0.05 * torch.rand(25, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     together = model.batch(everything(model), moved + within)
     batch = model.batch(everything(model), moved, within)
