@@ -12,6 +12,7 @@ from autotune.problem.space import Dimension, Floats, Space
 from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.history import History
 from autotune.surrogate.model.value_model import FittedModel, fit
+from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.propose.acquisition_optimisation import Proposal, maximise
 from autotune.surrogate.propose.acquisitions.protocol import Situation
 from autotune.surrogate.propose.first_points import sobol
@@ -43,8 +44,9 @@ def plane_history(pending: Floats | None = None) -> History:
 
 
 def propose(fitted: FittedModel, history: History, space: Space, *, seed: int) -> Proposal:
-    improvement = acquisition_function(Situation(fitted, history, space, seed))
-    return maximise(improvement, history, space, seed=seed)
+    with quiet_and_seeded(seed):
+        improvement = acquisition_function(Situation(fitted, history, space, seed))
+        return maximise(improvement, history, space, seed=seed)
 
 
 def evaluate(acquisition: Any, points: Floats) -> Floats:
