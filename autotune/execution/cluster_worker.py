@@ -49,7 +49,7 @@ def task_of(plain: Mapping[str, Any]) -> Task:
         None if folder is None else Path(folder),
         None if repetition is None else Repetition(**repetition),
         plain["examine"],
-        plain["in_parts"],
+        tuple(plain["in_parts"]),
     )
 
 

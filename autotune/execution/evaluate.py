@@ -107,7 +107,7 @@ def _evaluated(objective: Objective, task: Task, metric: str, progress: Progress
     if task.in_parts:
         if not isinstance(measured, DividesGradient):
             raise TypeError(f"{type(objective).__name__} does not divide its gradient")
-        return measured.evaluate_in_parts(task.values, metric=metric, seed=task.seed)
+        return measured.evaluate_in_parts(task.values, metric=metric, seed=task.seed, names=task.in_parts)
     return measured.evaluate(task.values, metric=metric, seed=task.seed, progress=progress)
 
 

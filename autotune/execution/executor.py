@@ -38,7 +38,8 @@ class Task:
         repetition: the repeated measurement to evaluate on; None for the measurement itself.
         examine: whether to examine instead (:class:`autotune.objective.Examines`): the metrics of the evaluation that
             comes back are those of the examination.
-        in_parts: whether to divide the gradient (:class:`autotune.objective.DividesGradient`).
+        in_parts: names of the parameters whose derivatives are divided (:class:`autotune.objective.DividesGradient`);
+            none for an evaluation as usual.
     """
 
     number: int
@@ -47,7 +48,7 @@ class Task:
     folder: Path | None
     repetition: Repetition | None = None
     examine: bool = False
-    in_parts: bool = False
+    in_parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

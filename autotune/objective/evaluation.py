@@ -32,6 +32,8 @@ class Evaluation:
             partial derivative at the fixed, converged reconstruction.
         gradient_parts: parameter name -> its derivative in each part of the data; empty where it was not asked for
             (:class:`autotune.objective.DividesGradient`).
+        gradient_changes: parameter name -> parameter name -> change of the first one's derivative, in each part of the
+            data, per unit of the second, at the fixed reconstruction; empty where not known.
         gradient_noise: parameter name -> parameter name -> covariance of the gradient by noise alone that is
             independent from one value of the data to the next, at the fixed reconstruction; empty where not known.
         curve: metric name -> its value after each iteration of the solver (index 0 = after the first).
@@ -52,6 +54,7 @@ class Evaluation:
     reason: str = ""
     resources: Mapping[str, float] = field(default_factory=dict)
     gradient_parts: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    gradient_changes: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     gradient_noise: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -73,10 +73,8 @@ class Parameter:
             raise ValueError(f"parameter {self.name}: only a float parameter can be differentiable")
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"parameter {self.name}: low {self.low} is not below high {self.high}")
-        if self.uncertainty is not None and not (self.differentiable and self.uncertainty >= 0):
-            raise ValueError(
-                f"parameter {self.name}: only a differentiable parameter has an uncertainty, of 0 at least"
-            )
+        if self.uncertainty is not None and not (self.type == "float" and self.uncertainty >= 0):
+            raise ValueError(f"parameter {self.name}: only a float parameter has an uncertainty, of 0 at least")
 
     def with_unit(self, value: float) -> str:
         """A value of this parameter as text, followed by the unit where it has one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -141,19 +141,24 @@ class DividesGradient(Protocol):
     pulls the parameters its own way, and the scatter of the parts tells how far the answer can be trusted.
     """
 
-    def evaluate_in_parts(self, values: Mapping[str, Value], *, metric: str, seed: int) -> Evaluation:
+    def evaluate_in_parts(
+        self, values: Mapping[str, Value], *, metric: str, seed: int, names: Collection[str]
+    ) -> Evaluation:
         """Reconstruct at ``values``, as :meth:`Objective.evaluate` does, and divide the gradient.
 
         Args:
             values: parameter name -> value; parameters left out take their defaults.
             metric: the tuned metric.
             seed: fixes everything random; equal arguments give equal results on one machine.
+            names: the parameters whose derivatives are divided: those that are tuned, and those held at a value that
+                is not known exactly. One that cannot be differentiated is left out.
 
         Returns:
             A complete evaluation with :attr:`Evaluation.gradient_parts`: of parts in which errors of the model are
-            about independent, such as the regions of a detector. Their sum is the gradient. It may have
-            :attr:`Evaluation.gradient_noise`, which is then taken off the scatter of the parts. Its metrics may hold
-            ``misfit``: by how many standard deviations of the noise the residual exceeds it.
+            about independent, such as the regions of a detector. Their sum is the gradient. With
+            :attr:`Evaluation.gradient_changes`, what is due to the values of the parameters is taken off the parts;
+            with :attr:`Evaluation.gradient_noise`, noise is taken off their scatter. Its metrics may hold ``misfit``:
+            by how many standard deviations of the noise the residual exceeds it.
         """
 
 

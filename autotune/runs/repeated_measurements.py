@@ -89,7 +89,8 @@ class RepeatedMeasurements:
         from autotune.surrogate.optimum.model_errors import ModelErrors
 
         complete = {**self._held, **values}
-        divided = self._once(Task(_IN_PARTS, complete, self._seed, None, in_parts=True))
+        names = (*values, *self._uncertain)
+        divided = self._once(Task(_IN_PARTS, complete, self._seed, None, in_parts=names))
         if divided is None or not (divided.gradient_parts or _MISFIT in divided.metrics):
             return None
         shifts = []
@@ -99,9 +100,8 @@ class RepeatedMeasurements:
                 shifts.append(
                     {n: slope - divided.gradient[n] for n, slope in at.gradient.items() if n in divided.gradient}
                 )
-        # Of a few parts, noise alone makes some directions of many parameters stand out: those held do not matter.
-        parts = {name: slopes for name, slopes in divided.gradient_parts.items() if name in values}
-        return ModelErrors.of(parts, divided.gradient_noise, shifts, divided.metrics.get(_MISFIT))
+        uncertainties = {name: abs(moved - at) for name, (at, moved) in self._uncertain.items()}
+        return ModelErrors.of(divided, values.keys(), uncertainties, shifts, divided.metrics.get(_MISFIT))
 
     def _once(self, task: Task) -> Evaluation | None:
         """Evaluate; None where that fails."""

@@ -137,6 +137,10 @@ def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.gradient_parts:
         parts = evaluation.gradient_parts.items()
         plain["gradient_parts"] = {name: [float(value) for value in values] for name, values in parts}
+        changes = evaluation.gradient_changes.items()
+        plain["gradient_changes"] = {
+            name: {other: [float(value) for value in values] for other, values in row.items()} for name, row in changes
+        }
         noise = evaluation.gradient_noise.items()
         plain["gradient_noise"] = {name: {other: float(value) for other, value in row.items()} for name, row in noise}
     return plain

@@ -122,8 +122,8 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
             sound |= {name} if len(problems) == before else set()
         elif isinstance(entry, HeldSpec):
             fixed[name] = entry_of.value("value", parameters[name], entry.value)
-            if not parameters[name].differentiable:
-                entry_of.wrong("uncertainty", f"the metric has no derivative for {name}", "state the value alone")
+            if parameters[name].type != "float":
+                entry_of.wrong("uncertainty", f"{name} is not a quantity that is measured", "state the value alone")
         else:
             fixed[name] = entry_of.value("", parameters[name], entry)
     held = _held(file, parameters, fixed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -192,7 +192,9 @@ class PtychographyObjective:
         held_out = in_sample is not None
         return Reconstruction(level, self._machine, self._parameters, complete, held_out=held_out), in_sample
 
-    def evaluate_in_parts(self, values: Mapping[str, Value], *, metric: str, seed: int) -> Evaluation:
+    def evaluate_in_parts(
+        self, values: Mapping[str, Value], *, metric: str, seed: int, names: Collection[str]
+    ) -> Evaluation:
         """See :class:`autotune.objective.DividesGradient`: the parts are regions of the detector.
 
         The part of a held-out metric's gradient is that of the consistency of the seen counts, as in :meth:`evaluate`.
@@ -204,7 +206,7 @@ class PtychographyObjective:
             evaluation = reconstruction.evaluation(state, in_sample or metric)
             if evaluation.status is not Status.COMPLETE:
                 return evaluation
-            parts = reconstruction.parts(state, in_sample or metric)
+            parts = reconstruction.parts(state, in_sample or metric, names)
             metrics = dict(evaluation.metrics)
             if self._measurement.counted:
                 metrics["misfit"] = parts.misfit
@@ -213,6 +215,7 @@ class PtychographyObjective:
                 evaluation,
                 metrics=metrics,
                 gradient_parts=parts.slopes,
+                gradient_changes=parts.changes,
                 gradient_noise=parts.noise,
                 arrays={},
                 seconds=seconds,

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from autotune.problem.space import Floats
 from autotune.surrogate.model.gradient_model import GradientGP
+from autotune.surrogate.optimum.model_errors import Deviations
 from autotune.surrogate.optimum.score_noise import ScoreNoise
 
 STEP = 1e-3
@@ -72,7 +73,7 @@ def find_locations(
     scores: Floats | None,
     seed: int,
     unknowable: Sequence[bool] = (),
-    deviations: Floats | None = None,
+    errors: Deviations | None = None,
 ) -> Locations:
     """Sample the location of the maximum along the ``free`` columns.
 
@@ -88,8 +89,7 @@ def find_locations(
         scores: (b, k) derivatives of the value at ``top`` on repeated measurements, NaN where not known; or None.
         seed: seed of the samples.
         unknowable: (k,) whether no data determine the coordinate, whatever its curvature; empty for none.
-        deviations: (d, k) independent changes of the derivative by errors of the model, of one standard deviation each;
-            None where they are not known.
+        errors: errors of the model along the ``free`` columns; None where they are not known.
     """
     if not free:
         return Locations(np.zeros((SAMPLES, 0)), np.zeros(0), (), (), ())
@@ -101,8 +101,8 @@ def find_locations(
     outward = [float(slope[row]) * (1 if top[c] > 0.5 else -1) for row, c in zip(inside, free, strict=True)]
     tilts, certainty = _deviations(scores, len(free)), _certainty(scores)
     # Errors of the model move a maximum, even over its edge; that the value depends on a coordinate they do not undo.
-    errors = 0.0 if deviations is None else np.square(deviations).sum(axis=0)
-    unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + tilts**2 + errors)
+    pulled = 0.0 if errors is None else np.square(errors.along(range(len(free)), None)).sum(axis=0)
+    unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + tilts**2 + pulled)
     believed = tilts * np.where(near_edge, certainty, SURE)
     lost = tuple(unknowable) or (False,) * len(free)
     flat = tuple(
@@ -127,9 +127,10 @@ def find_locations(
     adrift = [i for i in range(len(free)) if lost[i]]
     slopes = slopes + (samples[:, adrift] - top[list(free)][adrift]) @ curvature[np.ix_(adrift, moving)]
     samples[:, moving] += slopes @ inverse
-    without = None if deviations is None else np.clip(samples, 0.0, 1.0)
-    if deviations is not None:
-        samples[:, moving] += random.normal(size=(SAMPLES, len(deviations))) @ deviations[:, moving] @ inverse
+    without = None if errors is None else np.clip(samples, 0.0, 1.0)
+    if errors is not None:
+        deviations = errors.along(moving, None if noise is None else noise.covariance)
+        samples[:, moving] += random.normal(size=(SAMPLES, len(deviations))) @ deviations @ inverse
     samples, centre = np.clip(samples, 0.0, 1.0), np.clip(centre, 0.0, 1.0)
     return Locations(samples, centre, edges, flat, tuple(moving), noise, without)
 

@@ -6,26 +6,38 @@ sum is. If errors of different parts are independent, the covariance of the sum 
 
     J = R / (R - 1) sum_r (g_r - g) (g_r - g)^T,    g = sum_r g_r / R
 
-(the cluster-robust covariance: Liang and Zeger, Biometrika 73, 13 (1986)). Noise is in it, too, and as the derivatives
-of the parts are those at a fixed reconstruction, far more of it than in the optimum, where the reconstruction follows.
-So the covariance N that independent noise gives the sum is taken off where it is known: what is left of J - N, without
-the directions in which N is the larger, is due to errors that a part's values have in common. A quantity that is stated
-and held, but not known exactly, moves the derivative too, by some shift for one standard uncertainty of the quantity.
-Both are given as deviations e_i, of which the covariance is sum_i e_i e_i^T.
+(the cluster-robust covariance: Liang and Zeger, Biometrika 73, 13 (1986)). Three things are no errors of the model, or
+are counted elsewhere:
+
+- What a quantity pulls that is stated and held, but not known exactly. It moves the derivative by some shift for one
+  standard uncertainty of the quantity, which is one more deviation. Its pulls on the parts are taken off: g_r is that
+  after all values, tuned and uncertain ones (these under their uncertainty), have been fitted to all data.
+- Noise. The covariance N that independent noise gives the sum is taken off J where it is known: what is left, without
+  the directions in which N is the larger, is due to errors that a part's values have in common.
+- What the reconstruction takes up. The derivatives of the parts are those at a fixed reconstruction; in the optimum it
+  follows, and both noise and errors pull less. Repeated measurements show how much less for noise: its covariance there
+  is C in place of N. The same linear map, T with T N T^T = C, is applied to errors. It is the one that is symmetric in
+  units in which N has a diagonal of ones, and so changes no more than it must (the optimal transport of normal
+  distributions).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from autotune.objective import Value
+from autotune.objective import Evaluation, Value
+from autotune.problem.space import Floats
 
 MISFIT = 3.0
 """Standard deviations of the noise by which a residual may exceed it before the model is said not to explain it."""
+_ALIKE = 1e-10
+"""Share of the largest singular value below which parameters are taken to act alike."""
+
+Slopes = Mapping[str, float]
+"""Parameter name -> derivative of the metric, or a change of it, per unit of the parameter."""
 
 
 @dataclass(frozen=True)
@@ -33,34 +45,47 @@ class ModelErrors:
     """The effect of errors of the model at one set of parameter values.
 
     Attributes:
-        deviations: parameter name -> change of the metric's derivative, per unit; one mapping for each error that is
-            independent of the others, of one standard deviation.
+        pulls: what the parts pull the parameters, such that the sum of p p^T is J.
+        noise: vectors n of which the sum of n n^T is N, as far as it is known.
+        shifts: changes of the derivative by one standard uncertainty of each value that is held and not known exactly.
         misfit: standard deviations of the noise by which the residual exceeds it; None where that is not known.
     """
 
-    deviations: Sequence[Mapping[str, float]]
+    pulls: Sequence[Slopes] = ()
+    noise: Sequence[Slopes] = ()
+    shifts: Sequence[Slopes] = ()
     misfit: float | None = None
 
     @classmethod
     def of(
         cls,
-        parts: Mapping[str, Sequence[float]],
-        noise: Mapping[str, Mapping[str, float]],
-        shifts: Sequence[Mapping[str, float]],
+        divided: Evaluation,
+        tuned: Collection[str],
+        uncertain: Mapping[str, float],
+        shifts: Sequence[Slopes],
         misfit: float | None,
     ) -> ModelErrors:
-        """From the parts of the gradient and N, and from its shifts by one standard uncertainty of each held value.
+        """From an evaluation with parts.
 
-        Where ``noise`` is empty, all scatter of the parts counts.
+        Args:
+            divided: the evaluation.
+            tuned: names of the tuned parameters.
+            uncertain: name of a held parameter that is not known exactly -> standard uncertainty.
+            shifts: as for the class.
+            misfit: as for the class.
         """
-        names = list(parts)
-        gradients = np.array([parts[name] for name in names], dtype=np.float64)
-        count = gradients.shape[1] if gradients.size else 0
+        names = [name for name in divided.gradient_parts if name in tuned]
+        held = [name for name in divided.gradient_parts if name in uncertain and name not in tuned]
+        parts = np.array([divided.gradient_parts[name] for name in [*names, *held]], dtype=np.float64)
+        count = parts.shape[1] if names else 0
         if count < 2:
-            return cls(tuple(shifts), misfit)
-        of_noise = np.array([[noise.get(a, {}).get(b, 0.0) for b in names] for a in names])
-        scatter = np.cov(gradients).reshape(len(names), -1) * count
-        return cls((*_deviations(names, scatter, of_noise), *shifts), misfit)
+            return cls(shifts=tuple(shifts), misfit=misfit)
+        noise = _matrix(divided.gradient_noise, names)
+        changes = np.array([[divided.gradient_changes.get(a, {}).get(b, np.zeros(count)) for b in [*names, *held]]
+                            for a in [*names, *held]])  # fmt: skip
+        own = _fitted(parts, changes, noise, [uncertain[name] for name in held])[: len(names)]
+        scattered = (own - own.mean(axis=1, keepdims=True)) * np.sqrt(count / (count - 1))
+        return cls(_slopes(names, scattered.T), _slopes(names, _root(noise).T), tuple(shifts), misfit)
 
     @property
     def explained(self) -> bool:
@@ -69,19 +94,102 @@ class ModelErrors:
 
     def times(self, factor: float) -> ModelErrors:
         """The same for the metric times ``factor``."""
-        scaled = tuple({name: factor * slope for name, slope in each.items()} for each in self.deviations)
-        return replace(self, deviations=scaled)
+        parts = (self.pulls, self.noise, self.shifts)
+        pulls, noise, shifts = (
+            tuple({name: factor * slope for name, slope in each.items()} for each in part) for part in parts
+        )
+        return replace(self, pulls=pulls, noise=noise, shifts=shifts)
 
 
-def _deviations(
-    names: Sequence[str], scatter: NDArray[np.float64], of_noise: NDArray[np.float64]
-) -> list[Mapping[str, float]]:
-    """The deviations that make up the positive part of ``scatter`` less ``of_noise``, covariances (name, name)."""
-    units = np.sqrt(scatter.diagonal())
+@dataclass(frozen=True)
+class Deviations:
+    """Errors of the model along k coordinates: arrays (any, k) of what :class:`ModelErrors` has."""
+
+    pulls: Floats
+    noise: Floats
+    shifts: Floats
+
+    def along(self, columns: Sequence[int], of_answer: Floats | None) -> Floats:
+        """Independent deviations (d, p) of the derivative, of one standard deviation each.
+
+        Args:
+            columns: p of the coordinates.
+            of_answer: (p, p) covariance of the derivative by the noise, of the metric with its reconstruction; None
+                where it is not known.
+        """
+        pulls, noise = self.pulls[:, columns], self.noise[:, columns]
+        J, N = pulls.T @ pulls, noise.T @ noise
+        known = np.flatnonzero((J.diagonal() > 0) & (N.diagonal() > 0))
+        found = np.zeros((len(J), len(columns)))
+        block = np.ix_(known, known)
+        if len(known) == 0:  # all scatter counts
+            return np.concatenate([_root(J).T, self.shifts[:, columns]])
+        units = np.sqrt(N.diagonal()[known])
+        scaled = np.outer(units, units)
+        left = _excess(J[block] / scaled, N[block] / scaled)
+        if of_answer is not None:
+            left = _transport(N[block] / scaled, of_answer[block] / scaled) @ left
+        found[: len(known), known] = (units[:, None] * left).T
+        return np.concatenate([found, self.shifts[:, columns]])
+
+
+def _matrix(of: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> Floats:
+    """Square array of a mapping of mappings, 0 where it has nothing."""
+    return np.array([[of.get(a, {}).get(b, 0.0) for b in names] for a in names])
+
+
+def _slopes(names: Sequence[str], rows: Floats) -> tuple[Slopes, ...]:
+    return tuple(dict(zip(names, row, strict=True)) for row in rows.tolist())
+
+
+def _fitted(parts: Floats, changes: Floats, noise: Floats, uncertainties: Sequence[float]) -> Floats:
+    """The parts (n, R) after all n values have been moved, to first order, to where the sum of the parts vanishes.
+
+    The last of them, with ``uncertainties``, are held back by these: a metric that is lower by half of ``size`` is one
+    standard deviation away, where noise (k, k) is near ``size`` times the curvature.
+    """
+    curvature = -changes.sum(axis=2)
+    bent, known = curvature.diagonal()[: len(noise)], noise.diagonal()
+    if not (bent > 0).any():
+        return parts
+    size = float(np.median(known[bent > 0] / bent[bent > 0]))
+    free = len(curvature) - len(uncertainties)
+    held_back = np.concatenate([np.zeros(free), size / np.square(uncertainties)])
+    units = np.sqrt(np.maximum(curvature.diagonal() + held_back, 0.0))
     units[units == 0] = 1.0
-    variances, directions = np.linalg.eigh((scatter - of_noise) / np.outer(units, units))
-    found = directions * np.sqrt(np.clip(variances, 0.0, None))
-    return [dict(zip(names, (units * found[:, i]).tolist(), strict=True)) for i in np.flatnonzero(variances > 0)]
+    scaled = (curvature + np.diag(held_back)) / np.outer(units, units)
+    moved = np.linalg.lstsq(scaled, parts.sum(axis=1) / units, rcond=_ALIKE)[0] / units
+    fitted: Floats = parts + np.einsum("abr,b->ar", changes, moved)
+    return fitted
+
+
+def _excess(J: Floats, N: Floats) -> Floats:
+    """E (p, p) with E E^T = J - N, without the directions in which N is the larger."""
+    root = _root(N)
+    inverse = np.linalg.pinv(root, rcond=_ALIKE**0.5)
+    variances, directions = np.linalg.eigh(inverse @ J @ inverse.T)
+    excess: Floats = root @ (directions * np.sqrt(np.clip(variances - 1.0, 0.0, None)))
+    return excess
+
+
+def _transport(N: Floats, C: Floats) -> Floats:
+    """The symmetric T (p, p) with T N T = C."""
+    root = _symmetric_root(N)
+    inverse = np.linalg.pinv(root, rcond=_ALIKE**0.5, hermitian=True)
+    return inverse @ _symmetric_root(root @ C @ root) @ inverse
+
+
+def _root(matrix: Floats) -> Floats:
+    """R (p, p) with R R^T = matrix, of which negative eigenvalues are taken to be 0."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    root: Floats = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root
+
+
+def _symmetric_root(matrix: Floats) -> Floats:
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    root: Floats = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    return root
 
 
 FindModelErrors = Callable[[Mapping[str, Value]], ModelErrors | None]

@@ -21,7 +21,7 @@ from autotune.surrogate.model.history import History, slope_to_unit
 from autotune.surrogate.model.value_model import FittedModel, fit_derivatives, fit_history
 from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH, covering_noise, find_intervals, find_parts
 from autotune.surrogate.optimum.locations import DEPENDS, SAMPLES, Locations, find_locations
-from autotune.surrogate.optimum.model_errors import FindModelErrors, ModelErrors
+from autotune.surrogate.optimum.model_errors import Deviations, FindModelErrors, ModelErrors
 from autotune.surrogate.optimum.sensitivities import find_sensitivities
 from autotune.surrogate.optimum.verdicts import Verdict, find_verdicts
 from autotune.surrogate.propose.incumbent import incumbent
@@ -180,7 +180,7 @@ def _find_optimum(
     made_up_by = {} if ambiguous is None else ambiguous(values)
     lost = [name in made_up_by for name in names]
     at_model = None if errors is None else errors(values)
-    deviations = None if at_model is None else _per_coordinate(at_model.deviations, values, space, names)
+    deviations = None if at_model is None else _per_coordinate(at_model, values, space, names)
     smooth = coordinates.groups.smooth.tolist()
     where = find_locations(model, top, free, near_edge, smooth, scores, seed, lost, deviations)
     samples, intervals = find_intervals(dimensions, where)
@@ -304,12 +304,14 @@ def _scores(
     return np.array([[slopes.get(name, np.nan) for name in names] for slopes in per_coordinate])
 
 
-def _per_coordinate(
-    slopes: Sequence[Mapping[str, float]], values: Mapping[str, Value], space: Space, names: Sequence[str]
-) -> Floats:
-    """Changes of the derivative per unit-cube coordinate, (d, k); 0 where one does not act."""
-    rows = [space.gradient_to_unit(values, {n: s for n, s in each.items() if n in names}) for each in slopes]
-    return np.array([[row.get(name, 0.0) for name in names] for row in rows]).reshape(len(rows), len(names))
+def _per_coordinate(errors: ModelErrors, values: Mapping[str, Value], space: Space, names: Sequence[str]) -> Deviations:
+    """Errors of the model per unit-cube coordinate; 0 where one does not act."""
+
+    def rows(slopes: Sequence[Mapping[str, float]]) -> Floats:
+        found = [space.gradient_to_unit(values, {n: s for n, s in each.items() if n in names}) for each in slopes]
+        return np.array([[row.get(name, 0.0) for name in names] for row in found]).reshape(len(found), len(names))
+
+    return Deviations(rows(errors.pulls), rows(errors.noise), rows(errors.shifts))
 
 
 def _unbiased(values: Mapping[str, Value], dimensions: Sequence[Dimension], where: Locations) -> dict[str, Value]:

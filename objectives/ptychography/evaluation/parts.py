@@ -5,6 +5,10 @@ scattering beyond the detector, pull the parameters differently in different reg
 regions' gradients shows how far. The derivatives are differences of the expected counts at the fixed object, so that
 their sum is the gradient of the envelope theorem (:mod:`objectives.ptychography.evaluation.gradient`).
 
+A value that is not exact also pulls differently in different regions. How each region's gradient changes with each
+value is given along with it (by Gauss and Newton: what these changes are but for noise), so that such pulls
+can be told from errors of the model.
+
 Noise scatters the regions' gradients, too. What every pixel of every pattern contributes on its own is noise, and so is
 the sum of the products of such contributions to two parameters' gradients: a model that is right has just this scatter.
 """
@@ -40,11 +44,14 @@ class Parts:
 
     Attributes:
         slopes: parameter name -> derivative of the metric in each region, per unit of the parameter.
+        changes: parameter name -> parameter name -> change of the first one's derivative in each region, per unit of
+            the second.
         noise: parameter name -> parameter name -> covariance of the sums over all regions by independent noise.
         misfit: standard deviations of Poisson noise by which the squared residual exceeds its expectation.
     """
 
     slopes: Mapping[str, Sequence[float]]
+    changes: Mapping[str, Mapping[str, Sequence[float]]]
     noise: Mapping[str, Mapping[str, float]]
     misfit: float
 
@@ -69,6 +76,7 @@ def gradient_in_parts(
     """
     pairs = {p.name: _pair(misfit.model, state, p, values[p.name], scene_at) for p in parameters}
     of_regions = torch.zeros((REGIONS**2, len(pairs)), dtype=torch.float64)
+    curvatures = torch.zeros((REGIONS**2, len(pairs), len(pairs)), dtype=torch.float64)
     products = torch.zeros((len(pairs), len(pairs)), dtype=torch.float64)
     squared = _Sums()
     labels = _regions(misfit.model.layout.detector_shape)
@@ -81,19 +89,23 @@ def gradient_in_parts(
         slope = _slope(expected, measured, metric) * valid
         if not pairs:
             continue
-        changes = [
+        differences = [
             (ahead.intensity(state, indices) - behind.intensity(state, indices)) / distance
             for ahead, behind, distance in pairs.values()
         ]
-        of_pixels = torch.stack([(slope * change).double().cpu().flatten(1) for change in changes], dim=2)
+        stacked = torch.stack([change.double().flatten(1) for change in differences], dim=2).cpu()
+        of_pixels = slope.double().cpu().flatten(1)[:, :, None] * stacked
         of_regions.index_add_(0, labels, of_pixels.sum(0))
         products += torch.einsum("bpi,bpj->ij", of_pixels, of_pixels)
+        bent = (_curvature(expected, data.mean, metric) * valid).double().cpu().flatten(1)
+        curvatures.index_add_(0, labels, torch.einsum("bp,bpi,bpj->pij", bent, stacked, stacked))
     amplitude = metric == "amplitude_consistency"
     loss, norm = (squared.amplitude, data.total) if amplitude else (squared.intensity, data.norm)
     factor = -1.0 / (2 * norm * max(math.sqrt(loss / norm), 1e-12))
     slopes = dict(zip(pairs, (factor * of_regions).T.tolist(), strict=True))
     noise = [dict(zip(pairs, row, strict=True)) for row in (factor**2 * products).tolist()]
-    return Parts(slopes, dict(zip(pairs, noise, strict=True)), squared.misfit)
+    changes = [dict(zip(pairs, row, strict=True)) for row in (factor * curvatures).permute(1, 2, 0).tolist()]
+    return Parts(slopes, dict(zip(pairs, changes, strict=True)), dict(zip(pairs, noise, strict=True)), squared.misfit)
 
 
 @dataclass(frozen=True)
@@ -136,6 +148,17 @@ def _slope(expected: Tensor, measured: Tensor, metric: str) -> Tensor:
     if metric == "amplitude_consistency":
         return torch.where(expected > _FLOOR, 1 - (measured / expected.clamp(min=_FLOOR)).sqrt(), 0.0)
     return 2 * (expected - measured)
+
+
+def _curvature(expected: Tensor, mean: float, metric: str) -> Tensor:
+    """Expectation of d2L/dI2 of the metric's summed squares, where counting explains the data.
+
+    That of amplitudes is 1/(2 I); below a thousandth of the mean counts of a pixel, where it would run away, it is
+    taken to be what it is there.
+    """
+    if metric == "amplitude_consistency":
+        return 0.5 / expected.clamp(min=max(1e-3 * mean, _FLOOR))
+    return torch.full_like(expected, 2.0)
 
 
 class _Sums:

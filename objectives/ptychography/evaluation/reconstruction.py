@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,10 +99,16 @@ class Reconstruction:
             attributes=self._attributes(),
         )
 
-    def parts(self, state: State, metric: str) -> Parts:
-        """The gradient of ``metric`` at the final ``state``, divided among regions of the detector."""
+    def parts(self, state: State, metric: str, names: Collection[str]) -> Parts:
+        """The gradient of ``metric`` at the final ``state``, divided among regions of the detector.
+
+        Args:
+            state: the final state.
+            metric: one of the counts that are seen.
+            names: the parameters to differentiate with respect to, as far as that is possible.
+        """
         held = {name: float(value) for name, value in self._scalars().items()}
-        moving = [p for p in self._parameters if p.name in self._differentiated]
+        moving = [p for p in self._parameters if p.name in self._differentiated and p.name in names]
         return gradient_in_parts(self.misfit, state, metric, moving, held, self._scene_at(state))
 
     def _scene_at(self, state: State) -> SceneAt:

@@ -26,6 +26,9 @@ _UNSURE_APERTURE = 0.01 / 3**0.5
 """Relative standard uncertainty of a stated semi-convergence angle: it surely lies within 1 % of what is stated."""
 _UNSURE_BLUR = 0.3
 """Blur of a detector, in pixels, where none is stated."""
+_UNSURE_FILL = 0.5
+"""Of a pixel's side: with a lens about 0.02 squared pixels of blur, which is what is approximate about the edge of its
+aperture and about a pixel's response (`benchmarks/coverage_independent.py`)."""
 _PROBE_SCALE = "the curvature of a free probe"
 """In the far field a larger scan step with a probe of another curvature gives almost the same patterns."""
 
@@ -310,6 +313,7 @@ def _pixels() -> tuple[Parameter, ...]:
         high=1,
         minimum=0,
         maximum=1,
+        uncertainty=_UNSURE_FILL,
         description="side of the area that a pixel counts over its pitch: 1 for all of it, 0 for a simulated point",
     )
     return blur, fill

@@ -228,10 +228,9 @@ def test_model_errors_are_the_scatter_of_parts_and_the_shift_by_what_is_held(los
     made, crowd = divided(in_parts, losses)
     errors = made.model_errors(AT)
     assert errors is not None and errors.misfit == 4.5
-    *scatter, shift = errors.deviations
-    assert [abs(each["shift"]) for each in scatter] == pytest.approx([6.0])
-    assert shift == {"shift": pytest.approx(0.2), "gap": 0.0}
-    assert {(task.in_parts, task.values["gap"]) for task in crowd.tasks} == {(True, 1.0), (False, 1.2)}
+    assert sum(each["shift"] ** 2 for each in errors.pulls) == pytest.approx(36.0)
+    assert errors.shifts == ({"shift": pytest.approx(0.2), "gap": 0.0},)
+    assert {(task.in_parts, task.values["gap"]) for task in crowd.tasks} == {(("shift", "gap"), 1.0), ((), 1.2)}
     assert made.evaluated == 2
 
 
@@ -240,7 +239,7 @@ def test_a_held_value_at_which_the_reconstruction_fails_is_taken_as_exact() -> N
         return in_parts(task) if task.in_parts else Evaluation(Status.DIVERGED, reason="infinite")
 
     errors = divided(fails)[0].model_errors(AT)
-    assert errors is not None and len(errors.deviations) == 1
+    assert errors is not None and errors.pulls and not errors.shifts
 
 
 def test_without_parts_errors_of_the_model_are_not_known() -> None:
@@ -251,6 +250,6 @@ def test_without_parts_errors_of_the_model_are_not_known() -> None:
 
 def test_an_objective_that_cannot_divide_its_gradient_says_so() -> None:
     executor = InlineExecutor(Toy(ToySettings()), "consistency")
-    executor.submit(Task(-1, AT, 0, None, in_parts=True))
+    executor.submit(Task(-1, AT, 0, None, in_parts=("shift",)))
     ended = executor.wait(Watching(), 1.0)  # type: ignore[arg-type]
     assert ended is not None and "Toy does not divide its gradient" in ended.evaluation.reason

@@ -66,7 +66,7 @@ def test_a_study_states_it(entry: str, expected: dict[str, tuple[float, float]],
         ("aperture: {value: 23.0, uncertainty: -1}", ["uncertainty", "-1", "0 or more"]),
         ("aperture: {value: 23.0}", ["aperture", "uncertainty"]),
         ("aperture: {value: 23.0, uncertainty: 0.1, low: 1}", ["low"]),
-        ("passes: {value: 3, uncertainty: 0.1}", ["passes", "derivative"]),
+        ("passes: {value: 3, uncertainty: 0.1}", ["passes", "not a quantity"]),
         ("aperture: {value: 99.0, uncertainty: 0.1}", ["99", "24.1"]),
     ],
 )
@@ -77,8 +77,8 @@ def test_mistakes_are_named(entry: str, quoted: list[str], tmp_path: Path) -> No
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize("changes", [{"uncertainty": -0.1}, {"uncertainty": 0.1, "differentiable": False}])
+@pytest.mark.parametrize("changes", [{"uncertainty": -0.1}, {"uncertainty": 0.1, "type": "int"}])
 def test_a_parameter_whose_uncertainty_makes_no_sense_is_refused(changes: dict[str, object]) -> None:
-    stated: dict[str, object] = {"differentiable": True, **changes}
-    with pytest.raises(ValueError, match="only a differentiable parameter has an uncertainty, of 0 at least"):
+    stated = changes
+    with pytest.raises(ValueError, match="only a float parameter has an uncertainty, of 0 at least"):
         Parameter("a", "1", "mismatch", 1.0, **stated)  # type: ignore[arg-type]

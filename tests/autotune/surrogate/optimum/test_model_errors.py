@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from autotune.objective import Value
+from autotune.objective import Evaluation, Status, Value
+from autotune.problem.space import Floats
 from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH
-from autotune.surrogate.optimum.model_errors import MISFIT, ModelErrors
+from autotune.surrogate.optimum.model_errors import MISFIT, Deviations, ModelErrors
 from autotune.surrogate.optimum.optimum import FAR, Optimum, find_optimum
 from tests.autotune.surrogate.optimum.test_settled import checked, hill, on_a_line
 
@@ -34,46 +35,99 @@ def optimum(errors: ModelErrors | None) -> Optimum:
         return find_optimum(history, space, 1, 1, seed=0, again=again, errors=lambda values: errors)
 
 
+def divided(parts: Floats, names: str = "ab", changes: Floats | None = None, noise: Floats | None = None) -> Evaluation:
+    """An evaluation with parts (k, R), their changes (k, k, R) and the covariance (k, k) of the noise."""
+
+    def by_name(square: Floats | None) -> dict[str, dict[str, Any]]:
+        rows = [] if square is None else square.tolist()
+        return {name: dict(zip(names, row, strict=True)) for name, row in zip(names, rows, strict=False)}
+
+    return Evaluation(
+        Status.COMPLETE,
+        {"value": 1.0},
+        gradient_parts=dict(zip(names, parts.tolist(), strict=True)),
+        gradient_changes=by_name(changes),
+        gradient_noise=by_name(noise),
+    )
+
+
+def covariance(found: ModelErrors, names: str = "ab", of_answer: Floats | None = None) -> Floats:
+    """What errors of the model give the derivatives, with the coordinates the parameters' own."""
+    pulls, noise, shifts = (
+        np.array([[each[name] for name in names] for each in part]).reshape(-1, len(names))
+        for part in (found.pulls, found.noise, found.shifts)
+    )
+    deviations = Deviations(pulls, noise, shifts).along(range(len(names)), of_answer)
+    return deviations.T @ deviations
+
+
+MIX = np.array([[1.0, 0.0], [80.0, 60.0]])
+"""Noise of two correlated parameters in different units is this times white noise."""
+
+
 @given(st.lists(st.lists(st.floats(-5, 5), min_size=2, max_size=2), min_size=2, max_size=9))
-def test_deviations_have_the_cluster_robust_covariance_of_the_sum(parts: list[list[float]]) -> None:
-    g = np.array(parts)
-    errors = ModelErrors.of({"a": g[:, 0].tolist(), "b": g[:, 1].tolist()}, {}, [], None)
-    deviations = np.array([[each["a"], each["b"]] for each in errors.deviations]).reshape(-1, 2)
-    expected = len(g) * np.cov(g.T)  # R times the variance of one part
-    np.testing.assert_allclose(deviations.T @ deviations, expected, atol=1e-9)
+def test_without_noise_all_scatter_counts(parts: list[list[float]]) -> None:
+    """Its covariance is the cluster-robust one of the sum: R times the variance of one part."""
+    g = np.array(parts).T
+    found = ModelErrors.of(divided(g), "ab", {}, [], None)
+    np.testing.assert_allclose(covariance(found), g.shape[1] * np.cov(g), atol=1e-9)
 
 
 def test_noise_is_taken_off_but_for_directions_in_which_it_is_larger() -> None:
     """Independent sums of noise: the scatter of many parts is N. With a shift of every part's own, that is left."""
     random, count = np.random.default_rng(3), 4000
-    mix = np.array([[1.0, 0.0], [80.0, 60.0]])  # of correlated parameters in different units
-    noise = random.normal(size=(count, 2)) @ mix.T
-    covariance = count * mix @ mix.T
-    as_mapping = {a: dict(zip("ab", row, strict=True)) for a, row in zip("ab", covariance.tolist(), strict=True)}
+    noise, expected = MIX @ random.normal(size=(2, count)), count * MIX @ MIX.T
+    units = np.sqrt(np.outer(expected.diagonal(), expected.diagonal()))
+    right = ModelErrors.of(divided(noise, noise=expected), "ab", {}, [], None)
+    assert (covariance(right) / units).max() < 0.1
+    wrong = noise + np.outer([2.0, 0.0], random.normal(size=count))
+    found = ModelErrors.of(divided(wrong, noise=expected), "ab", {}, [], None)
+    np.testing.assert_allclose(covariance(found) / units, [[4.0, 0.0], [0.0, 0.0]], atol=0.3)
 
-    def left(g: NDArray[np.float64]) -> NDArray[np.float64]:
-        errors = ModelErrors.of({"a": g[:, 0].tolist(), "b": g[:, 1].tolist()}, as_mapping, [], None)
-        deviations = np.array([[each["a"], each["b"]] for each in errors.deviations]).reshape(-1, 2)
-        return deviations.T @ deviations / np.sqrt(np.outer(covariance.diagonal(), covariance.diagonal()))
 
-    assert left(noise).max() < 0.1
-    wrong = noise + np.outer(random.normal(size=count), [2.0, 0.0])
-    np.testing.assert_allclose(left(wrong), [[4.0, 0.0], [0.0, 0.0]], atol=0.3)
+@given(st.lists(st.floats(0.01, 3), min_size=2, max_size=2), st.floats(-0.95, 0.95))
+def test_errors_are_taken_up_by_the_reconstruction_as_noise_is(smaller: list[float], correlation: float) -> None:
+    """Errors with the covariance of the noise times 3 stay 3 times the noise of the answer, whatever that is."""
+    N = MIX @ MIX.T
+    answer = np.outer(smaller, smaller) * [[1, correlation], [correlation, 1]] * [[1.0, 90.0], [90.0, 8100.0]]
+    along = tuple({"a": float(p), "b": float(q)} for p, q in 2 * MIX.T)
+    of_noise = tuple({"a": float(p), "b": float(q)} for p, q in MIX.T)
+    found = covariance(ModelErrors(along, of_noise), of_answer=answer)
+    scale = np.sqrt(np.outer(answer.diagonal(), answer.diagonal()))
+    np.testing.assert_allclose(found / scale, 3 * answer / scale, atol=1e-5)
+    np.testing.assert_allclose(covariance(ModelErrors(along, of_noise)), 3 * N, rtol=1e-9)
+
+
+def test_what_a_value_pulls_that_is_not_exact_is_no_error_of_the_model() -> None:
+    """Parts that a tuned and a held value leave no residual in, once they are at their best values."""
+    random = np.random.default_rng(5)
+    factors = random.normal(size=(2, 6, 40))  # of the derivatives of 40 values in 6 parts
+    changes = -np.einsum("arp,brp->abr", factors, factors)
+    off = np.array([0.4, 0.7])
+    parts = -np.einsum("abr,b->ar", changes, off) + 1e-3 * random.normal(size=(2, 6))
+    noise = np.diag([1e-4, 1e-4])
+    raw = covariance(ModelErrors.of(divided(parts, noise=noise), "a", {}, [], None), "a")
+    alone = covariance(ModelErrors.of(divided(parts, changes=changes, noise=noise), "a", {}, [], None), "a")
+    sure, unsure = (
+        covariance(ModelErrors.of(divided(parts, changes=changes, noise=noise), "a", {"b": sigma}, [], None), "a")
+        for sigma in (1e-6, 1.0)
+    )
+    assert unsure[0, 0] < 0.01 * alone[0, 0] < 0.1 * raw[0, 0]
+    assert sure[0, 0] == pytest.approx(alone[0, 0], rel=0.01)
 
 
 def test_a_held_value_that_is_not_known_is_one_more_deviation() -> None:
-    errors = ModelErrors.of({"x": [1.0, 3.0]}, {}, [{"x": 0.5}], 2.0)
-    assert errors.deviations[-1] == {"x": 0.5} and len(errors.deviations) == 2
-    assert errors.times(-2.0).deviations[-1] == {"x": -1.0}
+    errors = ModelErrors.of(divided(np.array([[1.0, 3.0]]), "x"), "x", {}, [{"x": 0.5}], 2.0)
+    assert errors.shifts == ({"x": 0.5},) and covariance(errors, "x")[0, 0] == pytest.approx(2 * 2 + 0.25)
+    assert covariance(errors.times(-2.0), "x")[0, 0] == pytest.approx(4 * (2 * 2 + 0.25))
 
 
 def test_one_part_says_nothing_about_their_scatter() -> None:
-    assert all(not any(each.values()) for each in ModelErrors.of({"x": [4.0]}, {}, [], None).deviations)
+    assert covariance(ModelErrors.of(divided(np.array([[4.0]]), "x"), "x", {}, [], None), "x")[0, 0] == 0.0
 
 
 def test_the_interval_has_two_parts_and_the_second_is_the_deviation_over_the_curvature() -> None:
-    deviations = ({"x": 0.06}, {"x": 0.08})
-    found = optimum(ModelErrors(deviations))
+    found = optimum(ModelErrors(shifts=({"x": 0.06}, {"x": 0.08})))
     noise, model = found.parts["x"]
     assert model == pytest.approx(NORMAL_HALF_WIDTH * 0.1 / CURVATURE, rel=0.15)
     low, high = found.intervals["x"]
@@ -88,7 +142,7 @@ def test_the_interval_has_two_parts_and_the_second_is_the_deviation_over_the_cur
     ("misfit", "kind"), [(None, "identified"), (MISFIT - 0.1, "identified"), (MISFIT + 0.1, "model_limited")]
 )
 def test_nothing_is_identified_where_the_model_does_not_explain_the_data(misfit: float | None, kind: str) -> None:
-    assert optimum(ModelErrors(({"x": 1e-3},), misfit)).verdicts["x"].kind == kind
+    assert optimum(ModelErrors(shifts=({"x": 1e-3},), misfit=misfit)).verdicts["x"].kind == kind
 
 
 @pytest.mark.parametrize(("depends", "kind"), [(False, "flat"), (True, "not_found")])
@@ -120,5 +174,5 @@ def test_a_dependence_that_is_seen_needs_no_evaluation_far_away() -> None:
 
 def test_errors_of_the_model_do_not_make_a_parameter_flat() -> None:
     """One that moves the maximum by a third of the range: that the value falls to both ends is seen all the same."""
-    found = optimum(ModelErrors(({"x": 0.33 * CURVATURE},)))
+    found = optimum(ModelErrors(shifts=({"x": 0.33 * CURVATURE},)))
     assert found.verdicts["x"].kind != "flat" and found.parts["x"][1] > 0.2
