@@ -44,6 +44,8 @@ class Parameter:
         uncertainty: standard uncertainty of ``default`` in ``unit``, for a quantity of the instrument that is stated
             but not known exactly (a lens's aperture). Where a study does not tune the parameter, intervals of the
             others cover it. None where the value is exact, or a study's own choice.
+        in_quadrature: size, in ``unit``, of an unknown that adds to a tuned value in quadrature whatever the data are:
+            an effect of the same kind that the model approximates. The parameter's interval covers it. None for none.
         description: one sentence for people, with the sign convention where there is one.
     """
 
@@ -64,6 +66,7 @@ class Parameter:
     made_up_by: str = ""
     made_up_while: tuple[tuple[str, tuple[Value, ...]], ...] = ()
     uncertainty: float | None = None
+    in_quadrature: float | None = None
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -75,6 +78,11 @@ class Parameter:
             raise ValueError(f"parameter {self.name}: low {self.low} is not below high {self.high}")
         if self.uncertainty is not None and not (self.type == "float" and self.uncertainty >= 0):
             raise ValueError(f"parameter {self.name}: only a float parameter has an uncertainty, of 0 at least")
+
+        if self.in_quadrature is not None and not (self.minimum == 0 and self.in_quadrature > 0):
+            raise ValueError(
+                f"parameter {self.name}: what adds in quadrature is above 0, and to a parameter whose minimum is 0"
+            )
 
     def with_unit(self, value: float) -> str:
         """A value of this parameter as text, followed by the unit where it has one."""

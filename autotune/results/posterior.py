@@ -107,6 +107,7 @@ def find_answer(
     check: Callable[[Mapping[str, Value]], tuple[float, Mapping[str, float]] | None] | None = None,
     errors: FindModelErrors | None = None,
     limits: Limits = MappingProxyType({}),
+    in_quadrature: Mapping[str, float] = MappingProxyType({}),
 ) -> Answer | None:
     """The surrogate's posterior of the optimum; None where too few trials have finished.
 
@@ -126,6 +127,7 @@ def find_answer(
         errors: from parameter values to the effect of errors of the objective's model there; None where they are not
             known, so that intervals do not cover them.
         limits: values beyond which a parameter has no meaning, or no meaning of its own.
+        in_quadrature: parameter name -> size of an unknown that adds to its value in quadrature.
     """
     from autotune.search.trial_history import read_histories, read_history
 
@@ -166,6 +168,7 @@ def find_answer(
             ambiguous=ambiguous,
             check=None if check is None else checked,
             errors=None if errors is None else errors_upwards,
+            in_quadrature=in_quadrature,
         )
     return Answer(
         trials=finished,

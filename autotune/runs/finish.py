@@ -227,6 +227,7 @@ def _computed(study: RunningStudy, repeated: RepeatedMeasurements | None) -> _Co
             again=repeated,
             ambiguous=study.plan.made_up_by,
             limits=study.plan.limits,
+            in_quadrature=study.plan.in_quadrature,
             check=None if repeated is None else repeated.check,
             errors=repeated.model_errors if repeated is not None and repeated.divides else None,
         )

@@ -47,6 +47,8 @@ class Plan:
         aims: limits, metrics that the tuned one is weighed against, and whether time counts.
         ambiguous: the tuned parameters that another unknown may make up for; see :meth:`made_up_by`.
         limits: name of a tuned parameter -> its hard limits, minimum and maximum, as far as it has any.
+        in_quadrature: name of a tuned parameter -> size of an unknown that adds to it in quadrature; see
+            :class:`autotune.objective.Parameter`.
         uncertain: name of a parameter that is held at a value not known exactly -> that value and the one that is one
             standard uncertainty away.
     """
@@ -58,6 +60,7 @@ class Plan:
     aims: Aims = field(default_factory=Aims)
     ambiguous: tuple[Ambiguous, ...] = ()
     limits: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    in_quadrature: Mapping[str, float] = field(default_factory=dict)
     uncertain: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
@@ -147,7 +150,8 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
     tuned = [parameters[d.name] for d in dimensions]
     limits = {p.name: tuple(end for end in (p.minimum, p.maximum) if end is not None) for p in tuned}
     uncertain = _uncertain(file, parameters, held)
-    return Plan(space, fixed, metric, fidelity, aims, _ambiguous(tuned, held), limits, uncertain)
+    adds = {p.name: p.in_quadrature for p in tuned if p.in_quadrature is not None}
+    return Plan(space, fixed, metric, fidelity, aims, _ambiguous(tuned, held), limits, adds, uncertain)
 
 
 def _uncertain(

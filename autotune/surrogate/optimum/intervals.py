@@ -23,18 +23,28 @@ NORMAL_HALF_WIDTH = float(ndtri(0.5 + LEVEL / 2))
 """Standard deviations from the middle to the ends of the interval of a normal variate."""
 
 
-def find_intervals(dimensions: Sequence[Dimension], where: Locations) -> tuple[Floats, dict[str, tuple[float, float]]]:
+def find_intervals(
+    dimensions: Sequence[Dimension], where: Locations, in_quadrature: Mapping[str, float], seed: int
+) -> tuple[Floats, dict[str, tuple[float, float]]]:
     """Samples of the location in the parameters' own units, and the central interval of each parameter.
 
     Args:
         dimensions: the k parameters that are float or int.
         where: samples (s, k) of the optimum's location.
+        in_quadrature: name -> size, in the parameter's unit, of an unknown that adds to its value in quadrature.
+        seed: seed of the samples of that.
 
     Returns:
         The samples, (s, k), and name -> interval: the whole range of a parameter that the value does not depend on.
     """
     samples = [[in_own_unit(d, u) for d, u in zip(dimensions, row, strict=True)] for row in where.samples]
     own_units = np.array(samples).reshape(len(where.samples), len(dimensions))
+    random = np.random.default_rng([seed, 1])
+    for i, dimension in enumerate(dimensions):
+        if dimension.name in in_quadrature and not where.flat[i]:
+            unknown = in_quadrature[dimension.name] ** 2 * random.normal(size=len(own_units))
+            values = np.sqrt(np.maximum(np.square(own_units[:, i]) + unknown, 0.0))
+            own_units[:, i] = np.clip(values, float(dimension.low), float(dimension.high))
     intervals = {d.name: _interval(d, own_units[:, i], where.flat[i]) for i, d in enumerate(dimensions)}
     return own_units, intervals
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -92,6 +93,7 @@ def find_optimum(
     ambiguous: Ambiguous | None = None,
     check: Check | None = None,
     errors: FindModelErrors | None = None,
+    in_quadrature: Mapping[str, float] = MappingProxyType({}),
 ) -> Optimum:
     """Compute the posterior of the optimum, given a study's trials.
 
@@ -109,6 +111,7 @@ def find_optimum(
             no parameter is called identified. A parameter that the value seems not to depend on is evaluated far away,
             too. None to trust the model.
         errors: called once, at the maximum, for errors of the objective's model; None where they are not known.
+        in_quadrature: parameter name -> size, in its unit, of an unknown that adds to its value in quadrature.
     """
     # Limits and tolerances of the model are absolute (gpytorch treats variances below 1e-10 as zero).
     unit = history.spread
@@ -122,6 +125,7 @@ def find_optimum(
         ambiguous,
         _checked(check, unit),
         _errors_divided(errors, unit),
+        in_quadrature,
     )
     return replace(optimum, metric=unit * optimum.metric, deviation=unit * optimum.deviation)
 
@@ -165,6 +169,7 @@ def _find_optimum(
     ambiguous: Ambiguous | None,
     check: Check | None,
     errors: FindModelErrors | None,
+    in_quadrature: Mapping[str, float],
 ) -> Optimum:
     """As :func:`find_optimum`, for values whose standard deviation is about 1."""
     coordinates = Coordinates(space)
@@ -183,7 +188,7 @@ def _find_optimum(
     deviations = None if at_model is None else _per_coordinate(at_model, values, space, names)
     smooth = coordinates.groups.smooth.tolist()
     where = find_locations(model, top, free, near_edge, smooth, scores, seed, lost, deviations)
-    samples, intervals = find_intervals(dimensions, where)
+    samples, intervals = find_intervals(dimensions, where, in_quadrature, seed)
     correlations, noisy = _correlations(where.samples), covering_noise(names, where, scores)
     verdicts = find_verdicts(
         model,

@@ -5,7 +5,7 @@ Names, units, meanings and default ranges are the project's one definition for e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autotune.objective import Parameter
 from objectives.diffraction.data.measurement import FarField, Measurement, NearField
@@ -26,9 +26,9 @@ _UNSURE_APERTURE = 0.01 / 3**0.5
 """Relative standard uncertainty of a stated semi-convergence angle: it surely lies within 1 % of what is stated."""
 _UNSURE_BLUR = 0.3
 """Blur of a detector, in pixels, where none is stated."""
-_UNSURE_FILL = 0.5
-"""Of a pixel's side: with a lens about 0.02 squared pixels of blur, which is what is approximate about the edge of its
-aperture and about a pixel's response (`benchmarks/coverage_independent.py`)."""
+_APPROXIMATE_BLUR = 0.14
+"""Blur, in pixels, of what is approximate about the edge of an aperture and about a pixel's response: on measurements
+by independent simulators the square of the blur that fits is off by 0.02 squared pixels."""
 _PROBE_SCALE = "the curvature of a free probe"
 """In the far field a larger scan step with a probe of another curvature gives almost the same patterns."""
 
@@ -313,10 +313,9 @@ def _pixels() -> tuple[Parameter, ...]:
         high=1,
         minimum=0,
         maximum=1,
-        uncertainty=_UNSURE_FILL,
         description="side of the area that a pixel counts over its pitch: 1 for all of it, 0 for a simulated point",
     )
-    return blur, fill
+    return replace(blur, in_quadrature=_APPROXIMATE_BLUR), fill
 
 
 def _depth() -> tuple[Parameter, ...]:

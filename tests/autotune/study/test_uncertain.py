@@ -77,6 +77,12 @@ def test_mistakes_are_named(entry: str, quoted: list[str], tmp_path: Path) -> No
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize("changes", [{"in_quadrature": 0.0}, {"in_quadrature": 0.1, "minimum": -1.0}])
+def test_what_adds_in_quadrature_adds_to_what_is_not_negative(changes: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="what adds in quadrature is above 0"):
+        Parameter("a", "1", "mismatch", 1.0, **{"minimum": 0.0, **changes})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("changes", [{"uncertainty": -0.1}, {"uncertainty": 0.1, "type": "int"}])
 def test_a_parameter_whose_uncertainty_makes_no_sense_is_refused(changes: dict[str, object]) -> None:
     stated = changes

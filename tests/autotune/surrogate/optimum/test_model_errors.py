@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.objective import Evaluation, Status, Value
-from autotune.problem.space import Floats
+from autotune.problem.space import Dimension, Floats
 from autotune.surrogate.numerics import quiet_and_seeded
-from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH
+from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH, find_intervals
+from autotune.surrogate.optimum.locations import Locations
 from autotune.surrogate.optimum.model_errors import MISFIT, Deviations, ModelErrors
 from autotune.surrogate.optimum.optimum import FAR, Optimum, find_optimum
 from tests.autotune.surrogate.optimum.test_settled import checked, hill, on_a_line
@@ -176,3 +177,26 @@ def test_errors_of_the_model_do_not_make_a_parameter_flat() -> None:
     """One that moves the maximum by a third of the range: that the value falls to both ends is seen all the same."""
     found = optimum(ModelErrors(shifts=({"x": 0.33 * CURVATURE},)))
     assert found.verdicts["x"].kind != "flat" and found.parts["x"][1] > 0.2
+
+
+@pytest.mark.parametrize(("best", "unknown"), [(0.0, 0.3), (0.05, 0.3), (0.6, 0.3), (0.6, 0.05)])
+def test_what_adds_in_quadrature_widens_the_interval_of_the_square(best: float, unknown: float) -> None:
+    """A value v that is otherwise known has the ends sqrt(v^2 +- z u^2), or 0, for an unknown u."""
+    dimension = Dimension("blur", low=0.0, high=1.0)
+    where = Locations(np.full((2048, 1), best), np.array([best]), (False,), (False,), (0,))
+    samples, intervals = find_intervals([dimension], where, {"blur": unknown}, seed=0)
+    change = NORMAL_HALF_WIDTH * unknown**2
+    ends = (max(best**2 - change, 0.0) ** 0.5, (best**2 + change) ** 0.5)
+    assert intervals["blur"] == pytest.approx(ends, abs=0.02)
+    assert samples.min() >= 0.0 and find_intervals([dimension], where, {}, 0)[1]["blur"] == (best, best)
+
+
+def test_it_is_part_of_the_model() -> None:
+    history, space = on_a_line(LINE)
+    with quiet_and_seeded(0):
+        found = find_optimum(
+            history, space, 1, 1, seed=0, again=again, errors=lambda values: ModelErrors(), in_quadrature={"x": 0.3}
+        )
+    noise, model = found.parts["x"]
+    low, high = found.intervals["x"]
+    assert model > 5 * noise and (high - low) / 2 == pytest.approx(model, rel=0.05)
