@@ -19,6 +19,8 @@ are counted elsewhere:
   is C in place of N. The same linear map, T with T N T^T = C, is applied to errors. It is the one that is symmetric in
   units in which N has a diagonal of ones, and so changes no more than it must (the optimal transport of normal
   distributions).
+
+Few parts may make up most of J, so that it is not well known; intervals are widened as by Student's t.
 """
 
 from __future__ import annotations
@@ -27,12 +29,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 from autotune.objective import Evaluation, Value
 from autotune.problem.space import Floats
 
 MISFIT = 3.0
 """Standard deviations of the noise by which a residual may exceed it before the model is said not to explain it."""
+_UPPER = 0.95
+"""Probability below the upper end of a 90 % interval."""
 _ALIKE = 1e-10
 """Share of the largest singular value below which parameters are taken to act alike."""
 
@@ -127,6 +132,7 @@ class Deviations:
         units = np.sqrt(N.diagonal()[known])
         scaled = np.outer(units, units)
         left = _excess(J[block] / scaled, N[block] / scaled)
+        left = left * _of_few(pulls[:, known], N[block])
         if of_answer is not None:
             left = _transport(N[block] / scaled, of_answer[block] / scaled) @ left
         found[: len(known), known] = (units[:, None] * left).T
@@ -170,6 +176,17 @@ def _excess(J: Floats, N: Floats) -> Floats:
     variances, directions = np.linalg.eigh(inverse @ J @ inverse.T)
     excess: Floats = root @ (directions * np.sqrt(np.clip(variances - 1.0, 0.0, None)))
     return excess
+
+
+def _of_few(pulls: Floats, N: Floats) -> float:
+    """How much wider a 90 % interval is for pulls (R, p) that few of the parts make up.
+
+    Of independent vectors of which few are long, the sum of squares has as many degrees of freedom as the effective
+    number of them, (sum q)^2 / sum q^2 with squared lengths q in units of the noise; Student's t allows for that.
+    """
+    squares = np.square(np.linalg.pinv(_root(N), rcond=_ALIKE**0.5) @ pulls.T).sum(axis=0)
+    freedom = max(float(squares.sum() ** 2 / np.square(squares).sum()) - 1.0, 1.0)
+    return float(stdtrit(freedom, _UPPER) / ndtri(_UPPER))
 
 
 def _transport(N: Floats, C: Floats) -> Floats:
