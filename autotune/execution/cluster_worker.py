@@ -36,7 +36,8 @@ _stopped: set[str] = set()
 def plain_task(task: Task) -> dict[str, Any]:
     """The task as JSON data."""
     folder = None if task.folder is None else str(task.folder)
-    return asdict(task) | {"folder": folder, "values": dict(task.values)}
+    in_parts = None if task.in_parts is None else dict(task.in_parts)
+    return asdict(task) | {"folder": folder, "values": dict(task.values), "in_parts": in_parts}
 
 
 def task_of(plain: Mapping[str, Any]) -> Task:
@@ -49,7 +50,7 @@ def task_of(plain: Mapping[str, Any]) -> Task:
         None if folder is None else Path(folder),
         None if repetition is None else Repetition(**repetition),
         plain["examine"],
-        tuple(plain["in_parts"]),
+        plain["in_parts"],
     )
 
 

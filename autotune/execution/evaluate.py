@@ -104,10 +104,10 @@ def _evaluated(objective: Objective, task: Task, metric: str, progress: Progress
     measured = _measured(objective, task.repetition)
     if task.examine:
         return _examined(measured, task)
-    if task.in_parts:
+    if task.in_parts is not None:
         if not isinstance(measured, DividesGradient):
             raise TypeError(f"{type(objective).__name__} does not divide its gradient")
-        return measured.evaluate_in_parts(task.values, metric=metric, seed=task.seed, names=task.in_parts)
+        return measured.evaluate_in_parts(task.values, metric=metric, seed=task.seed, moved=task.in_parts)
     return measured.evaluate(task.values, metric=metric, seed=task.seed, progress=progress)
 
 

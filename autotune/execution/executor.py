@@ -38,8 +38,8 @@ class Task:
         repetition: the repeated measurement to evaluate on; None for the measurement itself.
         examine: whether to examine instead (:class:`autotune.objective.Examines`): the metrics of the evaluation that
             comes back are those of the examination.
-        in_parts: names of the parameters whose derivatives are divided (:class:`autotune.objective.DividesGradient`);
-            none for an evaluation as usual.
+        in_parts: to divide the gradient (:class:`autotune.objective.DividesGradient`): parameter name -> another value
+            of it; None for an evaluation as usual.
     """
 
     number: int
@@ -48,7 +48,12 @@ class Task:
     folder: Path | None
     repetition: Repetition | None = None
     examine: bool = False
-    in_parts: tuple[str, ...] = ()
+    in_parts: Mapping[str, float] | None = None
+
+    @property
+    def reconstructions(self) -> int:
+        """How many times as long as a trial it may take."""
+        return 1 + len(self.in_parts or {})
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class _Worker:
                 "folder": None if task.folder is None else str(task.folder),
                 "repetition": None if task.repetition is None else asdict(task.repetition),
                 "examine": task.examine,
-                "in_parts": task.in_parts,
+                "in_parts": None if task.in_parts is None else dict(task.in_parts),
             }
         )
 
@@ -231,8 +231,13 @@ class ProcessExecutor:
             return _LOOK_SECONDS
         if self._spec.timeout is None:
             return math.inf
-        running = [worker.seconds() for worker in self._alive if worker.began is not None]
-        return max(0.0, self._spec.timeout - max(running, default=0.0)) + 0.001
+        left = [self._allowed(w.task, self._spec.timeout) - w.seconds() for w in self._alive if w.began is not None]
+        return max(0.0, min(left, default=self._spec.timeout)) + 0.001
+
+    @staticmethod
+    def _allowed(task: Task | None, timeout: float) -> float:
+        """Seconds that an evaluation may take."""
+        return timeout * (1 if task is None else task.reconstructions)
 
     def _enforce_limits(self) -> None:
         """Kill the workers whose evaluation takes too long or too much."""
@@ -244,8 +249,8 @@ class ProcessExecutor:
         for worker in list(self._alive):
             if worker.task is None:
                 continue
-            if timeout is not None and worker.seconds() > timeout:
-                self._kill(worker, f"took longer than {timeout:g} s")
+            if timeout is not None and worker.seconds() > (allowed := self._allowed(worker.task, timeout)):
+                self._kill(worker, f"took longer than {allowed:g} s")
             elif memory is not None and worker.process.memory() > memory:
                 self._kill(worker, f"used more than {self._spec.memory}")
 

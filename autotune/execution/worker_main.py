@@ -128,7 +128,7 @@ class _Worker:
             None if folder is None else Path(folder),
             None if repetition is None else Repetition(**repetition),
             request["examine"],
-            tuple(request["in_parts"]),
+            request["in_parts"],
         )
         patience = Patience(lambda reason: self._send({"paused": reason}), lambda: self._send({"resumed": True}))
         try:

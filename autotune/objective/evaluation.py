@@ -30,12 +30,15 @@ class Evaluation:
         gradient: parameter name -> derivative of the tuned metric, per unit of the parameter itself, for those
             differentiable parameters the objective could differentiate. By the envelope theorem this is the
             partial derivative at the fixed, converged reconstruction.
-        gradient_parts: parameter name -> its derivative in each part of the data; empty where it was not asked for
+        gradient_parts: parameter name -> derivative of the tuned metric in each part of the data, per unit, by the
+            difference of two reconstructions; this and the following three are empty where it was not asked for
             (:class:`autotune.objective.DividesGradient`).
         gradient_changes: parameter name -> parameter name -> change of the first one's derivative, in each part of the
-            data, per unit of the second, at the fixed reconstruction; empty where not known.
-        gradient_noise: parameter name -> parameter name -> covariance of the gradient by noise alone that is
-            independent from one value of the data to the next, at the fixed reconstruction; empty where not known.
+            data, per unit of the second.
+        gradient_noise: parameter name -> parameter name -> covariance of the sum of the parts by noise alone that is
+            independent from one value of the data to the next.
+        gradient_shifts: parameter name -> parameter name -> change of the second one's ``gradient`` where the first
+            one was moved.
         curve: metric name -> its value after each iteration of the solver (index 0 = after the first).
         arrays: name -> array worth keeping (object, probe, ...).
         attributes: scalar facts that a reader of ``arrays`` needs, such as pixel sizes, with the unit in the key.
@@ -56,6 +59,7 @@ class Evaluation:
     gradient_parts: Mapping[str, Sequence[float]] = field(default_factory=dict)
     gradient_changes: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     gradient_noise: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    gradient_shifts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.status is Status.COMPLETE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -142,7 +142,7 @@ class DividesGradient(Protocol):
     """
 
     def evaluate_in_parts(
-        self, values: Mapping[str, Value], *, metric: str, seed: int, names: Collection[str]
+        self, values: Mapping[str, Value], *, metric: str, seed: int, moved: Mapping[str, float]
     ) -> Evaluation:
         """Reconstruct at ``values``, as :meth:`Objective.evaluate` does, and divide the gradient.
 
@@ -150,14 +150,15 @@ class DividesGradient(Protocol):
             values: parameter name -> value; parameters left out take their defaults.
             metric: the tuned metric.
             seed: fixes everything random; equal arguments give equal results on one machine.
-            names: the parameters whose derivatives are divided: those that are tuned, and those held at a value that
-                is not known exactly. One that cannot be differentiated is left out.
+            moved: name of a parameter that is a number -> another value of it, at which the objective reconstructs
+                anew, all else as before: of those that are tuned, and of those held at a value not known exactly.
 
         Returns:
-            A complete evaluation with :attr:`Evaluation.gradient_parts`: of parts in which errors of the model are
-            about independent, such as the regions of a detector. Their sum is the gradient. With
-            :attr:`Evaluation.gradient_changes`, what is due to the values of the parameters is taken off the parts;
-            with :attr:`Evaluation.gradient_noise`, noise is taken off their scatter. Its metrics may hold ``misfit``:
+            A complete evaluation with :attr:`Evaluation.gradient_parts` of each of ``moved``, without those at which
+            the reconstruction fails: of parts in which errors of the model are about independent, such as the regions
+            of a detector. With :attr:`Evaluation.gradient_changes`, what is due to the values of the parameters is
+            taken off the parts; with :attr:`Evaluation.gradient_noise`, noise is taken off their scatter;
+            :attr:`Evaluation.gradient_shifts` tells what held values do to the answer. Its metrics may hold ``misfit``:
             by how many standard deviations of the noise the residual exceeds it.
         """
 

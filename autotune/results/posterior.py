@@ -124,8 +124,8 @@ def find_answer(
             that makes up for a change of it.
         check: from parameter values to the metric and its derivatives there, of a full evaluation (None: it failed);
             None where the surrogate's optimum is not evaluated.
-        errors: from parameter values to the effect of errors of the objective's model there; None where they are not
-            known, so that intervals do not cover them.
+        errors: from parameter values, and steps for derivatives along them, to the effect of errors of the objective's
+            model there; None where they are not known, so that intervals do not cover them.
         limits: values beyond which a parameter has no meaning, or no meaning of its own.
         in_quadrature: parameter name -> size of an unknown that adds to its value in quadrature.
     """
@@ -152,9 +152,9 @@ def find_answer(
         at = check(values)
         return None if at is None else (sign * at[0], {name: sign * slope for name, slope in at[1].items()})
 
-    def errors_upwards(values: Mapping[str, Value]) -> ModelErrors | None:
+    def errors_upwards(values: Mapping[str, Value], steps: Mapping[str, float]) -> ModelErrors | None:
         assert errors is not None  # noqa: S101
-        at = errors(values)
+        at = errors(values, steps)
         return None if at is None else at.times(sign)
 
     with quiet_and_seeded(seed):

@@ -78,30 +78,29 @@ class RepeatedMeasurements:
         value = math.nan if at is None else at.metrics.get(self._metric, math.nan)
         return None if at is None or not math.isfinite(value) else (value, at.gradient)
 
-    def model_errors(self, values: Mapping[str, Value]) -> ModelErrors | None:
+    def model_errors(self, values: Mapping[str, Value], steps: Mapping[str, float]) -> ModelErrors | None:
         """The effect of errors of the model at tuned ``values``; None where the evaluation in parts fails.
 
         A held value at which the reconstruction fails when it is moved by its uncertainty is taken as exact.
+
+        Args:
+            values: the tuned values.
+            steps: tuned parameter -> step by which it is moved for its derivative.
 
         Raises:
             MeasurementLost: the evaluation's workers were lost.
         """
         from autotune.surrogate.optimum.model_errors import ModelErrors
 
-        complete = {**self._held, **values}
-        names = (*values, *self._uncertain)
-        divided = self._once(Task(_IN_PARTS, complete, self._seed, None, in_parts=names))
+        uncertain = {name: moved for name, (_, moved) in self._uncertain.items()}
+        moved = {name: float(values[name]) + step for name, step in steps.items()} | uncertain
+        task = Task(_IN_PARTS, {**self._held, **values}, self._seed, None, in_parts=moved)
+        divided = self._once(task)
+        self.evaluated += task.reconstructions - 1
         if divided is None or not (divided.gradient_parts or _MISFIT in divided.metrics):
             return None
-        shifts = []
-        for i, (name, (_, moved)) in enumerate(self._uncertain.items()):
-            at = self._once(Task(_CHECK - 1 - i, {**complete, name: moved}, self._seed, None))
-            if at is not None:
-                shifts.append(
-                    {n: slope - divided.gradient[n] for n, slope in at.gradient.items() if n in divided.gradient}
-                )
         uncertainties = {name: abs(moved - at) for name, (at, moved) in self._uncertain.items()}
-        return ModelErrors.of(divided, values.keys(), uncertainties, shifts, divided.metrics.get(_MISFIT))
+        return ModelErrors.of(divided, values.keys(), uncertainties, divided.metrics.get(_MISFIT))
 
     def _once(self, task: Task) -> Evaluation | None:
         """Evaluate; None where that fails."""

@@ -141,8 +141,9 @@ def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
         plain["gradient_changes"] = {
             name: {other: [float(value) for value in values] for other, values in row.items()} for name, row in changes
         }
-        noise = evaluation.gradient_noise.items()
-        plain["gradient_noise"] = {name: {other: float(value) for other, value in row.items()} for name, row in noise}
+        for key in ("gradient_noise", "gradient_shifts"):
+            rows: Mapping[str, Mapping[str, float]] = getattr(evaluation, key)
+            plain[key] = {name: {other: float(value) for other, value in row.items()} for name, row in rows.items()}
     return plain
 
 

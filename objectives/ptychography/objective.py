@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,6 @@ from autotune.objective import (
     Parameter,
     Problem,
     Progress,
-    Status,
     Value,
     complete_values,
     near_miss,
@@ -29,6 +28,7 @@ from objectives.diffraction.data.measurement import FarField, Measurement, NearF
 from objectives.metrics.counts import noise_ceiling
 from objectives.ptychography.evaluation.cost import evaluation_cost
 from objectives.ptychography.evaluation.data_share import Fidelity, Level, Levels
+from objectives.ptychography.evaluation.division import divided
 from objectives.ptychography.evaluation.examination import Examiner, examinations
 from objectives.ptychography.evaluation.noise import explained_by_counting, measured_again
 from objectives.ptychography.evaluation.reconstruction import Reconstruction
@@ -193,7 +193,7 @@ class PtychographyObjective:
         return Reconstruction(level, self._machine, self._parameters, complete, held_out=held_out), in_sample
 
     def evaluate_in_parts(
-        self, values: Mapping[str, Value], *, metric: str, seed: int, names: Collection[str]
+        self, values: Mapping[str, Value], *, metric: str, seed: int, moved: Mapping[str, float]
     ) -> Evaluation:
         """See :class:`autotune.objective.DividesGradient`: the parts are regions of the detector.
 
@@ -201,25 +201,16 @@ class PtychographyObjective:
         """
         with self._machine.threads_set():
             started = time.perf_counter()
-            reconstruction, in_sample = self._reconstruction(values, metric)
-            state = reconstruction.run(lambda iteration, squared: True, seed)
-            evaluation = reconstruction.evaluation(state, in_sample or metric)
-            if evaluation.status is not Status.COMPLETE:
-                return evaluation
-            parts = reconstruction.parts(state, in_sample or metric, names)
-            metrics = dict(evaluation.metrics)
-            if self._measurement.counted:
-                metrics["misfit"] = parts.misfit
-            seconds = time.perf_counter() - started
-            return replace(
-                evaluation,
-                metrics=metrics,
-                gradient_parts=parts.slopes,
-                gradient_changes=parts.changes,
-                gradient_noise=parts.noise,
-                arrays={},
-                seconds=seconds,
+            in_sample = self._reconstruction(values, metric)[1]
+            start = complete_values(self._parameters, values)
+            evaluation = divided(
+                lambda at: self._reconstruction({**start, **at}, metric)[0],
+                in_sample or metric,
+                {name: (float(start[name]), value) for name, value in moved.items()},
+                seed,
+                counted=self._measurement.counted,
             )
+            return replace(evaluation, seconds=time.perf_counter() - started)
 
     def examinations(self) -> Sequence[Metric]:
         """See :class:`autotune.objective.Examines`."""

@@ -101,7 +101,7 @@ def find_locations(
     outward = [float(slope[row]) * (1 if top[c] > 0.5 else -1) for row, c in zip(inside, free, strict=True)]
     tilts, certainty = _deviations(scores, len(free)), _certainty(scores)
     # Errors of the model move a maximum, even over its edge; that the value depends on a coordinate they do not undo.
-    pulled = 0.0 if errors is None else np.square(errors.along(range(len(free)), None)).sum(axis=0)
+    pulled = 0.0 if errors is None else np.square(errors.along(range(len(free)))).sum(axis=0)
     unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + tilts**2 + pulled)
     believed = tilts * np.where(near_edge, certainty, SURE)
     lost = tuple(unknowable) or (False,) * len(free)
@@ -129,7 +129,7 @@ def find_locations(
     samples[:, moving] += slopes @ inverse
     without = None if errors is None else np.clip(samples, 0.0, 1.0)
     if errors is not None:
-        deviations = errors.along(moving, None if noise is None else noise.covariance)
+        deviations = errors.along(moving)
         samples[:, moving] += random.normal(size=(SAMPLES, len(deviations))) @ deviations @ inverse
     samples, centre = np.clip(samples, 0.0, 1.0), np.clip(centre, 0.0, 1.0)
     return Locations(samples, centre, edges, flat, tuple(moving), noise, without)
@@ -179,6 +179,13 @@ def _curvature(model: GradientGP, point: Tensor, free: Sequence[int], rows: Sequ
         ahead, behind = (model.slopes(point + sign * step)[0] for sign in (1, -1))
         curvature[:, j] = ((ahead - behind) / (2 * STEP))[list(rows)].numpy()
     return curvature
+
+
+def curvatures(model: GradientGP, top: Floats, columns: Sequence[int], smooth: Sequence[int]) -> Floats:
+    """Second derivatives (k,) of the posterior mean at ``top`` (D,) along k of the ``smooth`` columns."""
+    with torch.no_grad():
+        found = _curvature(model, torch.as_tensor(top), columns, [smooth.index(column) for column in columns])
+    return found.diagonal()
 
 
 def _positive(matrix: Floats) -> tuple[Floats, Floats]:

@@ -6,7 +6,7 @@ sum is. If errors of different parts are independent, the covariance of the sum 
 
     J = R / (R - 1) sum_r (g_r - g) (g_r - g)^T,    g = sum_r g_r / R
 
-(the cluster-robust covariance: Liang and Zeger, Biometrika 73, 13 (1986)). Three things are no errors of the model, or
+(the cluster-robust covariance: Liang and Zeger, Biometrika 73, 13 (1986)). Two things are no errors of the model, or
 are counted elsewhere:
 
 - What a quantity pulls that is stated and held, but not known exactly. It moves the derivative by some shift for one
@@ -14,12 +14,6 @@ are counted elsewhere:
   after all values, tuned and uncertain ones (these under their uncertainty), have been fitted to all data.
 - Noise. The covariance N that independent noise gives the sum is taken off J where it is known: what is left, without
   the directions in which N is the larger, is due to errors that a part's values have in common.
-- What the reconstruction takes up. The derivatives of the parts are those at a fixed reconstruction; in the optimum it
-  follows, and both noise and errors pull less. Repeated measurements show how much less for noise: its covariance there
-  is C in place of N. The same linear map, T with T N T^T = C, is applied to errors. It is the one that is symmetric in
-  units in which N has a diagonal of ones, and so changes no more than it must (the optimal transport of normal
-  distributions).
-
 Few parts may make up most of J, so that it is not well known; intervals are widened as by Student's t.
 """
 
@@ -67,30 +61,29 @@ class ModelErrors:
         divided: Evaluation,
         tuned: Collection[str],
         uncertain: Mapping[str, float],
-        shifts: Sequence[Slopes],
         misfit: float | None,
     ) -> ModelErrors:
         """From an evaluation with parts.
 
         Args:
-            divided: the evaluation.
+            divided: the evaluation, for which each of ``uncertain`` was moved by its standard uncertainty.
             tuned: names of the tuned parameters.
             uncertain: name of a held parameter that is not known exactly -> standard uncertainty.
-            shifts: as for the class.
             misfit: as for the class.
         """
+        shifts = tuple(slopes for name, slopes in divided.gradient_shifts.items() if name in uncertain)
         names = [name for name in divided.gradient_parts if name in tuned]
         held = [name for name in divided.gradient_parts if name in uncertain and name not in tuned]
         parts = np.array([divided.gradient_parts[name] for name in [*names, *held]], dtype=np.float64)
         count = parts.shape[1] if names else 0
         if count < 2:
-            return cls(shifts=tuple(shifts), misfit=misfit)
+            return cls(shifts=shifts, misfit=misfit)
         noise = _matrix(divided.gradient_noise, names)
         changes = np.array([[divided.gradient_changes.get(a, {}).get(b, np.zeros(count)) for b in [*names, *held]]
                             for a in [*names, *held]])  # fmt: skip
         own = _fitted(parts, changes, noise, [uncertain[name] for name in held])[: len(names)]
         scattered = (own - own.mean(axis=1, keepdims=True)) * np.sqrt(count / (count - 1))
-        return cls(_slopes(names, scattered.T), _slopes(names, _root(noise).T), tuple(shifts), misfit)
+        return cls(_slopes(names, scattered.T), _slopes(names, _root(noise).T), shifts, misfit)
 
     @property
     def explained(self) -> bool:
@@ -114,28 +107,19 @@ class Deviations:
     noise: Floats
     shifts: Floats
 
-    def along(self, columns: Sequence[int], of_answer: Floats | None) -> Floats:
-        """Independent deviations (d, p) of the derivative, of one standard deviation each.
-
-        Args:
-            columns: p of the coordinates.
-            of_answer: (p, p) covariance of the derivative by the noise, of the metric with its reconstruction; None
-                where it is not known.
-        """
+    def along(self, columns: Sequence[int]) -> Floats:
+        """Independent deviations (d, p) of the derivative along p of the coordinates, one standard deviation each."""
         pulls, noise = self.pulls[:, columns], self.noise[:, columns]
         J, N = pulls.T @ pulls, noise.T @ noise
         known = np.flatnonzero((J.diagonal() > 0) & (N.diagonal() > 0))
-        found = np.zeros((len(J), len(columns)))
-        block = np.ix_(known, known)
         if len(known) == 0:  # all scatter counts
             return np.concatenate([_root(J).T, self.shifts[:, columns]])
+        found = np.zeros((len(known), len(columns)))
+        block = np.ix_(known, known)
         units = np.sqrt(N.diagonal()[known])
         scaled = np.outer(units, units)
-        left = _excess(J[block] / scaled, N[block] / scaled)
-        left = left * _of_few(pulls[:, known], N[block])
-        if of_answer is not None:
-            left = _transport(N[block] / scaled, of_answer[block] / scaled) @ left
-        found[: len(known), known] = (units[:, None] * left).T
+        left = _excess(J[block] / scaled, N[block] / scaled) * _of_few(pulls[:, known] / units, N[block] / scaled)
+        found[:, known] = (units[:, None] * left).T
         return np.concatenate([found, self.shifts[:, columns]])
 
 
@@ -189,13 +173,6 @@ def _of_few(pulls: Floats, N: Floats) -> float:
     return float(stdtrit(freedom, _UPPER) / ndtri(_UPPER))
 
 
-def _transport(N: Floats, C: Floats) -> Floats:
-    """The symmetric T (p, p) with T N T = C."""
-    root = _symmetric_root(N)
-    inverse = np.linalg.pinv(root, rcond=_ALIKE**0.5, hermitian=True)
-    return inverse @ _symmetric_root(root @ C @ root) @ inverse
-
-
 def _root(matrix: Floats) -> Floats:
     """R (p, p) with R R^T = matrix, of which negative eigenvalues are taken to be 0."""
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
@@ -203,11 +180,6 @@ def _root(matrix: Floats) -> Floats:
     return root
 
 
-def _symmetric_root(matrix: Floats) -> Floats:
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    root: Floats = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    return root
-
-
-FindModelErrors = Callable[[Mapping[str, Value]], ModelErrors | None]
-"""From parameter values to the effect of errors of the model there; None where they cannot be evaluated."""
+FindModelErrors = Callable[[Mapping[str, Value], Mapping[str, float]], ModelErrors | None]
+"""From parameter values, and a step for each of those along which derivatives are wanted, to the effect of errors of
+the model there; None where they cannot be evaluated."""

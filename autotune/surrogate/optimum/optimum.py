@@ -20,9 +20,15 @@ from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.gradient_model import GradientGP
 from autotune.surrogate.model.history import History, slope_to_unit
 from autotune.surrogate.model.value_model import FittedModel, fit_derivatives, fit_history
-from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH, covering_noise, find_intervals, find_parts
+from autotune.surrogate.optimum.intervals import (
+    NORMAL_HALF_WIDTH,
+    covering_noise,
+    find_intervals,
+    find_parts,
+)
 from autotune.surrogate.optimum.locations import DEPENDS, SAMPLES, Locations, find_locations
-from autotune.surrogate.optimum.model_errors import Deviations, FindModelErrors, ModelErrors
+from autotune.surrogate.optimum.model_errors import FindModelErrors, ModelErrors
+from autotune.surrogate.optimum.per_coordinate import errors_of, find_steps, scores_of
 from autotune.surrogate.optimum.sensitivities import find_sensitivities
 from autotune.surrogate.optimum.verdicts import Verdict, find_verdicts
 from autotune.surrogate.propose.incumbent import incumbent
@@ -142,8 +148,8 @@ def _errors_divided(errors: FindModelErrors | None, unit: float) -> FindModelErr
     if errors is None:
         return None
 
-    def divided(values: Mapping[str, Value]) -> ModelErrors | None:
-        at = errors(values)
+    def divided(values: Mapping[str, Value], steps: Mapping[str, float]) -> ModelErrors | None:
+        at = errors(values, steps)
         return None if at is None else at.times(1 / unit)
 
     return divided
@@ -180,13 +186,13 @@ def _find_optimum(
     numeric = [(d, start) for d, start in coordinates.columns if d.type != "categorical" and d.name in values]
     dimensions, free = [d for d, _ in numeric], [start for _, start in numeric]
     names = tuple(d.name for d in dimensions)
-    scores = None if again is None else _scores(again(values), values, space, names)
+    scores = None if again is None else scores_of(again(values), values, space, names)
     near_edge = [_near_edge(d, top[start]) for d, start in numeric]
     made_up_by = {} if ambiguous is None else ambiguous(values)
     lost = [name in made_up_by for name in names]
-    at_model = None if errors is None else errors(values)
-    deviations = None if at_model is None else _per_coordinate(at_model, values, space, names)
     smooth = coordinates.groups.smooth.tolist()
+    at_model = None if errors is None else errors(values, find_steps(model, top, numeric, smooth, scores))
+    deviations = None if at_model is None else errors_of(at_model, values, space, names)
     where = find_locations(model, top, free, near_edge, smooth, scores, seed, lost, deviations)
     samples, intervals = find_intervals(dimensions, where, in_quadrature, seed)
     correlations, noisy = _correlations(where.samples), covering_noise(names, where, scores)
@@ -297,26 +303,6 @@ def _fit(history: History, space: Space, levels: int) -> tuple[GradientGP, float
     # Without derivatives, as the search does where they mislead.
     model, hyperparameters = fit_derivatives(replace(history, gradient=None), space, levels)
     return model, hyperparameters.noise
-
-
-def _scores(
-    gradients: Sequence[Mapping[str, float]], values: Mapping[str, Value], space: Space, names: Sequence[str]
-) -> Floats | None:
-    """Derivatives per unit-cube coordinate, (b, k), NaN where not known; None for fewer than two repetitions."""
-    if len(gradients) < 2:
-        return None
-    per_coordinate = [space.gradient_to_unit(values, gradient) for gradient in gradients]
-    return np.array([[slopes.get(name, np.nan) for name in names] for slopes in per_coordinate])
-
-
-def _per_coordinate(errors: ModelErrors, values: Mapping[str, Value], space: Space, names: Sequence[str]) -> Deviations:
-    """Errors of the model per unit-cube coordinate; 0 where one does not act."""
-
-    def rows(slopes: Sequence[Mapping[str, float]]) -> Floats:
-        found = [space.gradient_to_unit(values, {n: s for n, s in each.items() if n in names}) for each in slopes]
-        return np.array([[row.get(name, 0.0) for name in names] for row in found]).reshape(len(found), len(names))
-
-    return Deviations(rows(errors.pulls), rows(errors.noise), rows(errors.shifts))
 
 
 def _unbiased(values: Mapping[str, Value], dimensions: Sequence[Dimension], where: Locations) -> dict[str, Value]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from autotune.objective import Evaluation, Parameter, Status, Value
 from objectives.diffraction.data.measurement import FarField, NearField
 from objectives.ptychography.evaluation.data_share import Level
 from objectives.ptychography.evaluation.gradient import Frozen, frozen_gradient, frozen_metrics, frozen_pass
-from objectives.ptychography.evaluation.parts import Parts, SceneAt, gradient_in_parts
 from objectives.ptychography.model.cropping import seen_part, with_unseen
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.forward import ForwardModel, Layout, field_of, spectrum_of, spectrum_seen_as
@@ -98,29 +97,6 @@ class Reconstruction:
             arrays=self._arrays(state),
             attributes=self._attributes(),
         )
-
-    def parts(self, state: State, metric: str, names: Collection[str]) -> Parts:
-        """The gradient of ``metric`` at the final ``state``, divided among regions of the detector.
-
-        Args:
-            state: the final state.
-            metric: one of the counts that are seen.
-            names: the parameters to differentiate with respect to, as far as that is possible.
-        """
-        held = {name: float(value) for name, value in self._scalars().items()}
-        moving = [p for p in self._parameters if p.name in self._differentiated and p.name in names]
-        return gradient_in_parts(self.misfit, state, metric, moving, held, self._scene_at(state))
-
-    def _scene_at(self, state: State) -> SceneAt:
-        """The scene, and the probe that the state has or that follows from the parameters, at other values."""
-
-        def scene_at(changed: Mapping[str, float]) -> tuple[Scene, Tensor]:
-            held = self._scalars()
-            moved = {name: torch.full_like(held[name], value) for name, value in changed.items()}
-            scene = self._built({**held, **moved})
-            return scene, state.spectra if self._free else self._start_modes(scene).contiguous()
-
-        return scene_at
 
     def _built(self, stated: Mapping[str, Tensor]) -> Scene:
         """The scene at mismatch parameters as they are stated, for the unbinned detector."""

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.objective import Evaluation, Status, Value
-from autotune.problem.space import Dimension, Floats
+from autotune.problem.space import Dimension, Floats, Space
 from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH, find_intervals
 from autotune.surrogate.optimum.locations import Locations
 from autotune.surrogate.optimum.model_errors import MISFIT, Deviations, ModelErrors
-from autotune.surrogate.optimum.optimum import FAR, Optimum, find_optimum
+from autotune.surrogate.optimum.optimum import FAR, Optimum, find_optimum, fit_with_maximum
+from autotune.surrogate.optimum.per_coordinate import DEVIATIONS, STEPS, find_steps
 from tests.autotune.surrogate.optimum.test_settled import checked, hill, on_a_line
 
 LINE = [0.0, 0.2, 0.35, 0.5, 0.75, 1.0]
@@ -33,7 +34,7 @@ def again(values: Mapping[str, Value]) -> list[dict[str, float]]:
 def optimum(errors: ModelErrors | None) -> Optimum:
     history, space = on_a_line(LINE)
     with quiet_and_seeded(0):
-        return find_optimum(history, space, 1, 1, seed=0, again=again, errors=lambda values: errors)
+        return find_optimum(history, space, 1, 1, seed=0, again=again, errors=lambda values, steps: errors)
 
 
 def divided(parts: Floats, names: str = "ab", changes: Floats | None = None, noise: Floats | None = None) -> Evaluation:
@@ -52,13 +53,13 @@ def divided(parts: Floats, names: str = "ab", changes: Floats | None = None, noi
     )
 
 
-def covariance(found: ModelErrors, names: str = "ab", of_answer: Floats | None = None) -> Floats:
+def covariance(found: ModelErrors, names: str = "ab") -> Floats:
     """What errors of the model give the derivatives, with the coordinates the parameters' own."""
     pulls, noise, shifts = (
         np.array([[each[name] for name in names] for each in part]).reshape(-1, len(names))
         for part in (found.pulls, found.noise, found.shifts)
     )
-    deviations = Deviations(pulls, noise, shifts).along(range(len(names)), of_answer)
+    deviations = Deviations(pulls, noise, shifts).along(range(len(names)))
     return deviations.T @ deviations
 
 
@@ -70,7 +71,7 @@ MIX = np.array([[1.0, 0.0], [80.0, 60.0]])
 def test_without_noise_all_scatter_counts(parts: list[list[float]]) -> None:
     """Its covariance is the cluster-robust one of the sum: R times the variance of one part."""
     g = np.array(parts).T
-    found = ModelErrors.of(divided(g), "ab", {}, [], None)
+    found = ModelErrors.of(divided(g), "ab", {}, None)
     np.testing.assert_allclose(covariance(found), g.shape[1] * np.cov(g), atol=1e-9)
 
 
@@ -79,26 +80,11 @@ def test_noise_is_taken_off_but_for_directions_in_which_it_is_larger() -> None:
     random, count = np.random.default_rng(3), 4000
     noise, expected = MIX @ random.normal(size=(2, count)), count * MIX @ MIX.T
     units = np.sqrt(np.outer(expected.diagonal(), expected.diagonal()))
-    right = ModelErrors.of(divided(noise, noise=expected), "ab", {}, [], None)
+    right = ModelErrors.of(divided(noise, noise=expected), "ab", {}, None)
     assert (covariance(right) / units).max() < 0.1
     wrong = noise + np.outer([2.0, 0.0], random.normal(size=count))
-    found = ModelErrors.of(divided(wrong, noise=expected), "ab", {}, [], None)
+    found = ModelErrors.of(divided(wrong, noise=expected), "ab", {}, None)
     np.testing.assert_allclose(covariance(found) / units, [[4.0, 0.0], [0.0, 0.0]], atol=0.3)
-
-
-@given(st.lists(st.floats(0.01, 3), min_size=2, max_size=2), st.floats(-0.95, 0.95))
-def test_errors_are_taken_up_by_the_reconstruction_as_noise_is(smaller: list[float], correlation: float) -> None:
-    """Errors with the covariance of the noise times 3 stay 3 times the noise of the answer, whatever that is."""
-    N = MIX @ MIX.T
-    answer = np.outer(smaller, smaller) * [[1, correlation], [correlation, 1]] * [[1.0, 90.0], [90.0, 8100.0]]
-    many = np.random.default_rng(0).choice([-1.0, 1.0], size=4000)
-    split = np.concatenate([many[:2000, None] * MIX[:, 0], many[2000:, None] * MIX[:, 1]]) * 2 / 2000**0.5
-    along = tuple({"a": float(p), "b": float(q)} for p, q in split)
-    of_noise = tuple({"a": float(p), "b": float(q)} for p, q in MIX.T)
-    found = covariance(ModelErrors(along, of_noise), of_answer=answer)
-    scale = np.sqrt(np.outer(answer.diagonal(), answer.diagonal()))
-    np.testing.assert_allclose(found / scale, 3 * answer / scale, atol=0.01)
-    np.testing.assert_allclose(covariance(ModelErrors(along, of_noise)), 3 * N, rtol=2e-3)
 
 
 @pytest.mark.parametrize(("long", "factor"), [(1, 3.84), (2, 3.84), (9, 1.13), (400, 1.0)])
@@ -117,10 +103,10 @@ def test_what_a_value_pulls_that_is_not_exact_is_no_error_of_the_model() -> None
     off = np.array([0.4, 0.7])
     parts = -np.einsum("abr,b->ar", changes, off) + 1e-3 * random.normal(size=(2, 6))
     noise = np.diag([1e-4, 1e-4])
-    raw = covariance(ModelErrors.of(divided(parts, noise=noise), "a", {}, [], None), "a")
-    alone = covariance(ModelErrors.of(divided(parts, changes=changes, noise=noise), "a", {}, [], None), "a")
+    raw = covariance(ModelErrors.of(divided(parts, noise=noise), "a", {}, None), "a")
+    alone = covariance(ModelErrors.of(divided(parts, changes=changes, noise=noise), "a", {}, None), "a")
     sure, unsure = (
-        covariance(ModelErrors.of(divided(parts, changes=changes, noise=noise), "a", {"b": sigma}, [], None), "a")
+        covariance(ModelErrors.of(divided(parts, changes=changes, noise=noise), "a", {"b": sigma}, None), "a")
         for sigma in (1e-6, 1.0)
     )
     assert unsure[0, 0] < 0.01 * alone[0, 0] < 0.1 * raw[0, 0]
@@ -128,13 +114,16 @@ def test_what_a_value_pulls_that_is_not_exact_is_no_error_of_the_model() -> None
 
 
 def test_a_held_value_that_is_not_known_is_one_more_deviation() -> None:
-    errors = ModelErrors.of(divided(np.array([[1.0, 3.0]]), "x"), "x", {}, [{"x": 0.5}], 2.0)
+    asked = dataclasses.replace(
+        divided(np.array([[1.0, 3.0]]), "x"), gradient_shifts={"x": {"x": 7.0}, "held": {"x": 0.5}}
+    )
+    errors = ModelErrors.of(asked, "x", {"held": 0.1}, 2.0)
     assert errors.shifts == ({"x": 0.5},) and covariance(errors, "x")[0, 0] == pytest.approx(2 * 2 + 0.25)
     assert covariance(errors.times(-2.0), "x")[0, 0] == pytest.approx(4 * (2 * 2 + 0.25))
 
 
 def test_one_part_says_nothing_about_their_scatter() -> None:
-    assert covariance(ModelErrors.of(divided(np.array([[4.0]]), "x"), "x", {}, [], None), "x")[0, 0] == 0.0
+    assert covariance(ModelErrors.of(divided(np.array([[4.0]]), "x"), "x", {}, None), "x")[0, 0] == 0.0
 
 
 def test_the_interval_has_two_parts_and_the_second_is_the_deviation_over_the_curvature() -> None:
@@ -205,8 +194,35 @@ def test_it_is_part_of_the_model() -> None:
     history, space = on_a_line(LINE)
     with quiet_and_seeded(0):
         found = find_optimum(
-            history, space, 1, 1, seed=0, again=again, errors=lambda values: ModelErrors(), in_quadrature={"x": 0.3}
+            history,
+            space,
+            1,
+            1,
+            seed=0,
+            again=again,
+            errors=lambda values, steps: ModelErrors(),
+            in_quadrature={"x": 0.3},
         )
     noise, model = found.parts["x"]
     low, high = found.intervals["x"]
     assert model > 5 * noise and (high - low) / 2 == pytest.approx(model, rel=0.05)
+
+
+@pytest.mark.parametrize(("best", "direction"), [(0.3, 1), (1.0, -1)])
+@pytest.mark.parametrize("noise", [1e-9, 0.01, 10.0])
+def test_steps_are_a_few_deviations_of_the_noise_within_limits_and_the_range(
+    best: float, direction: int, noise: float
+) -> None:
+    """The hill has its maximum at ``best`` or beyond; one step for every float, none for an int."""
+    values = [*LINE[:-1], 0.98]
+    history, _ = on_a_line(values)
+    history = dataclasses.replace(history, y=np.array([-((u - best) ** 2) for u in values]))
+    space = Space((Dimension("x", low=2.0, high=6.0),))
+    with quiet_and_seeded(0):
+        model, top = fit_with_maximum(history, space, 1, 1)
+    steps = find_steps(model, top, [(space.dimensions[0], 0)], [0], noise * np.array([[1.0], [-1.0]]))
+    deviation = noise * 2**0.5 / CURVATURE
+    expected = min(max(DEVIATIONS * deviation, STEPS[0]), STEPS[1])
+    assert steps["x"] == pytest.approx(direction * 4.0 * expected, rel=0.2)
+    whole = Dimension("x", type="int", low=2, high=6)
+    assert find_steps(model, top, [(whole, 0)], [0], None) == {}

@@ -1,0 +1,69 @@
+"""What an objective tells of its gradient, per unit of its parameters, in coordinates of the unit cube; and back.
+
+The steps that it is asked to take are found in the cube and given in the parameters' units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from autotune.objective import Value
+from autotune.problem.space import Dimension, Floats, Space
+from autotune.surrogate.model.gradient_model import GradientGP
+from autotune.surrogate.optimum.intervals import in_own_unit
+from autotune.surrogate.optimum.locations import curvatures
+from autotune.surrogate.optimum.model_errors import Deviations, ModelErrors
+
+STEPS = (5e-4, 1e-2)
+"""Shortest and longest step, in unit-cube coordinates, of the differences that derivatives of errors are taken by."""
+DEVIATIONS = 3.0
+"""Length of such a step in standard deviations of the noise."""
+
+
+def scores_of(
+    gradients: Sequence[Mapping[str, float]], values: Mapping[str, Value], space: Space, names: Sequence[str]
+) -> Floats | None:
+    """Derivatives per unit-cube coordinate, (b, k), NaN where not known; None for fewer than two repetitions."""
+    if len(gradients) < 2:
+        return None
+    per_coordinate = [space.gradient_to_unit(values, gradient) for gradient in gradients]
+    return np.array([[slopes.get(name, np.nan) for name in names] for slopes in per_coordinate])
+
+
+def errors_of(errors: ModelErrors, values: Mapping[str, Value], space: Space, names: Sequence[str]) -> Deviations:
+    """Errors of the model per unit-cube coordinate; 0 where one does not act."""
+
+    def rows(slopes: Sequence[Mapping[str, float]]) -> Floats:
+        found = [space.gradient_to_unit(values, {n: s for n, s in each.items() if n in names}) for each in slopes]
+        return np.array([[row.get(name, 0.0) for name in names] for row in found]).reshape(len(found), len(names))
+
+    return Deviations(rows(errors.pulls), rows(errors.noise), rows(errors.shifts))
+
+
+def find_steps(
+    model: GradientGP,
+    top: Floats,
+    numeric: Sequence[tuple[Dimension, int]],
+    smooth: Sequence[int],
+    scores: Floats | None,
+) -> dict[str, float]:
+    """A step for the difference of two reconstructions along each float parameter, in its unit, into its range.
+
+    It is so large that the change of the counts expected stands out from what two reconstructions of one measurement
+    differ by anyhow, and so small that it is nearly linear: a few standard deviations of the noise, within the limits
+    of :data:`STEPS`.
+    """
+    curvature = curvatures(model, top, [start for _, start in numeric], smooth)
+    noise = np.full(len(numeric), np.nan) if scores is None else scores.std(axis=0, ddof=1)
+    steps: dict[str, float] = {}
+    for i, (dimension, column) in enumerate(numeric):
+        if dimension.type != "float":
+            continue
+        deviation = noise[i] / -curvature[i] if curvature[i] < 0 else np.nan
+        length = min(max(DEVIATIONS * deviation, STEPS[0]), STEPS[1]) if np.isfinite(deviation) else STEPS[1]
+        u = top[column]
+        there = u + length if u + length <= 1.0 else u - length
+        steps[dimension.name] = in_own_unit(dimension, float(there)) - in_own_unit(dimension, float(u))
+    return steps

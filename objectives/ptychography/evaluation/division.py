@@ -1,0 +1,62 @@
+"""An evaluation whose gradient is divided: one reconstruction, and one more for each parameter that is moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from autotune.objective import Evaluation, Status
+from objectives.ptychography.evaluation.parts import Other, gradient_in_parts
+from objectives.ptychography.evaluation.reconstruction import Reconstruction
+
+
+def divided(
+    reconstruction_at: Callable[[Mapping[str, float]], Reconstruction],
+    metric: str,
+    moved: Mapping[str, tuple[float, float]],
+    seed: int,
+    *,
+    counted: bool,
+) -> Evaluation:
+    """Evaluate, and divide the gradient among regions of the detector.
+
+    Args:
+        reconstruction_at: from other values of some parameters to the reconstruction to be made there.
+        metric: one of the counts that are seen.
+        moved: parameter name -> its value, and another one.
+        seed: seed of every reconstruction.
+        counted: whether the values are counted quanta, so that the noise, and with it the misfit, is known.
+
+    Returns:
+        What :class:`autotune.objective.DividesGradient` returns, without seconds and arrays; an evaluation that has
+        failed where the reconstruction at the values themselves has.
+    """
+    reconstruction = reconstruction_at({})
+    state = reconstruction.run(_to_the_end, seed)
+    evaluation = replace(reconstruction.evaluation(state, metric), arrays={})
+    if evaluation.status is not Status.COMPLETE:
+        return evaluation
+    others: dict[str, Other] = {}
+    shifts: dict[str, dict[str, float]] = {}
+    for name, (here, there) in moved.items():
+        elsewhere = reconstruction_at({name: there})
+        end = elsewhere.run(_to_the_end, seed)
+        at_end = elsewhere.evaluation(end, metric)
+        if at_end.status is Status.COMPLETE:
+            others[name] = Other(elsewhere.misfit.model, end, there - here)
+            shifts[name] = {
+                n: s - evaluation.gradient[n] for n, s in at_end.gradient.items() if n in evaluation.gradient
+            }
+    parts = gradient_in_parts(reconstruction.misfit, state, metric, others)
+    return replace(
+        evaluation,
+        metrics={**evaluation.metrics, **({"misfit": parts.misfit} if counted else {})},
+        gradient_parts=parts.slopes,
+        gradient_changes=parts.changes,
+        gradient_noise=parts.noise,
+        gradient_shifts=shifts,
+    )
+
+
+def _to_the_end(iteration: int, squared_residual: float) -> bool:
+    return True
