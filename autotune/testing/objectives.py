@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from autotune.objective import (
+    DividesGradient,
     DrawsPictures,
     Evaluation,
     Examines,
@@ -261,6 +262,49 @@ class ObjectiveConformance(ObjectiveHooks):
         per = with_unit(" per", parameter.unit) if shown_unit(parameter.unit) else ""
         if error > self.gradient_rtol * abs(difference) * scale + self.gradient_atol:
             yield f"{name}: derivative {derivative:.8g}{per}, finite difference {difference:.8g}"
+
+    def test_a_divided_gradient_adds_up(self) -> None:
+        """Where the gradient is divided, parts and their changes add up to the difference of two evaluations."""
+        objective = self.objective()
+        if not isinstance(objective, DividesGradient):
+            skip("the objective does not divide its gradient")
+        metric, whole = self.tuned_metric(objective), self.evaluate(objective)
+        if metric.held_out_of is not None:
+            skip("the parts are those of the metric that the solver sees")
+        moved = dict(self._moved(objective))
+        divided = objective.evaluate_in_parts(dict(self.values()), metric=metric.name, seed=self.seed, moved=moved)
+        require(divided.metrics[metric.name] == whole.metrics[metric.name], "the metric is another one when divided")
+        require(bool(divided.gradient_parts), f"nothing is divided of {', '.join(moved)}")
+        for parameter in objective.parameters():
+            if parameter.name in divided.gradient_parts:
+                self._check_parts(objective, parameter, moved[parameter.name], whole, divided)
+
+    def _moved(self, objective: Objective) -> Iterator[tuple[str, float]]:
+        """Another value of every float parameter that is not idle."""
+        held = {**{parameter.name: parameter.default for parameter in objective.parameters()}, **self.values()}
+        for parameter in objective.parameters():
+            if parameter.type == "float" and not parameter.idle(held):
+                value = self.value(parameter)
+                step = self.step_sizes.get(parameter.name, 10 * self.gradient_step * self.scale(parameter, value))
+                if step > 0:
+                    yield parameter.name, value + step if value + step <= limits(parameter)[1] else value - step
+
+    def _check_parts(
+        self, objective: Objective, parameter: Parameter, there: float, whole: Evaluation, divided: Evaluation
+    ) -> None:
+        name, metric = parameter.name, self.tuned_metric(objective).name
+        moved = self.evaluate(objective, values={**self.values(), name: there})
+        step = there - self.value(parameter)
+        change = sum(divided.gradient_parts[name]) * step
+        change += sum(divided.gradient_changes.get(name, {}).get(name, ())) * step**2 / 2
+        difference = moved.metrics[metric] - whole.metrics[metric]
+        require(
+            abs(change - difference) <= 0.05 * abs(difference) + self.gradient_atol,
+            f"{name}: the parts change the metric by {change:.8g}, two evaluations by {difference:.8g}",
+        )
+        for other, shift in divided.gradient_shifts.get(name, {}).items():
+            due = moved.gradient[other] - whole.gradient[other]
+            require(shift == due, f"{name}: the derivative by {other} shifts by {shift:.8g}, evaluations by {due:.8g}")
 
     def test_examination_reports_what_is_announced(self) -> None:
         """An examination, where there is one, reports finite values of announced metrics, equal for equal arguments."""

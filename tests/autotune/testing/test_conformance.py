@@ -450,6 +450,54 @@ class TestExamined(TestToyObjective):
         return Examined(ToySettings())
 
 
+class Divided(Toy):
+    """Two parts, which are a third and two thirds of the whole."""
+
+    def evaluate_in_parts(self, values: Any, *, metric: str, seed: int, moved: Mapping[str, float]) -> Evaluation:
+        whole = self.evaluate(values, metric=metric, seed=seed)
+        others = {name: self.evaluate({**values, name: at}, metric=metric, seed=seed) for name, at in moved.items()}
+        start = {parameter.name: parameter.default for parameter in self.parameters()} | dict(values)
+        parts = {
+            name: (other.metrics[metric] - whole.metrics[metric]) / (moved[name] - float(start[name]))  # type: ignore[arg-type]
+            for name, other in others.items()
+        }
+        shifts = {
+            name: {n: other.gradient[n] - slope for n, slope in whole.gradient.items()}
+            for name, other in others.items()
+        }
+        return dataclasses.replace(
+            whole,
+            gradient_parts={name: self.split(slope) for name, slope in parts.items()},
+            gradient_shifts=self.shifted(shifts),
+        )
+
+    def split(self, slope: float) -> tuple[float, ...]:
+        return slope / 3, slope * 2 / 3
+
+    def shifted(self, shifts: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        return shifts
+
+
+class TestDivided(TestToyObjective):
+    def objective(self) -> Objective:
+        return Divided(ToySettings())
+
+
+class Incomplete(Divided):
+    def split(self, slope: float) -> tuple[float, ...]:
+        return slope / 3, slope / 3
+
+
+class Unshifted(Divided):
+    def shifted(self, shifts: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        return {name: dict.fromkeys(row, 0.0) for name, row in shifts.items()}
+
+
+class Undivided(Divided):
+    def evaluate_in_parts(self, values: Any, *, metric: str, seed: int, moved: Mapping[str, float]) -> Evaluation:
+        return self.evaluate(values, metric=metric, seed=seed)
+
+
 class Guessing(Required):
     def evaluate(self, values: Any, **options: Any) -> Evaluation:
         return Toy(self.settings).evaluate(values, **options)
@@ -464,6 +512,9 @@ class Guessing(Required):
         ("pictures_are_png", Scribbler, "picture object is not PNG"),
         ("pictures_are_png", Blank, "drew none"),
         ("required_values_are_asked_for", Guessing, "tilt left out: accepted"),
+        ("a_divided_gradient_adds_up", Incomplete, "the parts change the metric by"),
+        ("a_divided_gradient_adds_up", Unshifted, "shifts by 0, evaluations by"),
+        ("a_divided_gradient_adds_up", Undivided, "nothing is divided"),
         ("examination_reports_what_is_announced", Unannounced, "bluntness"),
         ("examination_reports_what_is_announced", NotFinite, "not finite"),
         ("examination_reports_what_is_announced", Forgetful, "differ between equal ones"),
