@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,12 @@ def test_time_is_limited(executors: Any, tmp_path: Path) -> None:
     (ended,) = finish(executor, Hears())
     assert (ended.evaluation.status, ended.evaluation.reason) == (Status.FAILED, "took longer than 0.3 s")
     assert not ended.infrastructure
+
+
+def test_several_reconstructions_may_take_several_times_as_long(tmp_path: Path) -> None:
+    one, three = task(tmp_path, 0), replace(task(tmp_path, 1), in_parts={"shift": 0.1, "tilt": 1.0})
+    assert (one.reconstructions, three.reconstructions) == (1, 3)
+    assert ProcessExecutor._allowed(three, 5.0) == 15.0 and ProcessExecutor._allowed(None, 5.0) == 5.0
 
 
 def test_what_runs_is_ended_at_once(executors: Any, tmp_path: Path) -> None:
