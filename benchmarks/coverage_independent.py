@@ -15,9 +15,9 @@ Kinds:
   does not know.
 
 Measurements of the latter three have 256 patterns of 48 x 48, random mismatch in six parameters, a semi-convergence
-angle up to 1 % off what is stated, a detector's blur of 0 to 0.5 pixel, and one of the doses. Each is tuned as `autotune run`
-does it, with the blur among the parameters, as `autotune init` drafts it. The angle is not tuned: the intervals must
-cover its uncertainty.
+angle up to 1 % off what is stated, a detector's blur of 0 to 0.5 pixel, and one of the doses. Each is tuned as
+`autotune run` does it, with the blur among the parameters, as `autotune init` drafts it. The angle is not tuned: the
+intervals must cover its uncertainty.
 """
 
 from __future__ import annotations

@@ -16,10 +16,14 @@ from autotune.surrogate.optimum.intervals import in_own_unit
 from autotune.surrogate.optimum.locations import curvatures
 from autotune.surrogate.optimum.model_errors import Deviations, ModelErrors
 
-STEPS = (5e-4, 1e-2)
+STEPS = (5e-4, 2e-2)
 """Shortest and longest step, in unit-cube coordinates, of the differences that derivatives of errors are taken by."""
 DEVIATIONS = 3.0
-"""Length of such a step in standard deviations of the noise."""
+"""Length of such a step in standard deviations of the noise, at least."""
+DROP = 3e-4
+"""Drop of the value over such a step, in standard deviations of all values, at least. Two reconstructions that were
+given almost the same values differ by more than these values do, since rounding errors grow; at 1e5 electrons a
+pattern the noise is smaller than that."""
 
 
 def scores_of(
@@ -52,8 +56,8 @@ def find_steps(
     """A step for the difference of two reconstructions along each float parameter, in its unit, into its range.
 
     It is so large that the change of the counts expected stands out from what two reconstructions of one measurement
-    differ by anyhow, and so small that it is nearly linear: a few standard deviations of the noise, within the limits
-    of :data:`STEPS`.
+    differ by anyhow, and so small that it is nearly linear: a few standard deviations of the noise or, if that is more,
+    what lowers the value by :data:`DROP`; within the limits of :data:`STEPS`.
     """
     curvature = curvatures(model, top, [start for _, start in numeric], smooth)
     noise = np.full(len(numeric), np.nan) if scores is None else scores.std(axis=0, ddof=1)
@@ -61,8 +65,9 @@ def find_steps(
     for i, (dimension, column) in enumerate(numeric):
         if dimension.type != "float":
             continue
-        deviation = noise[i] / -curvature[i] if curvature[i] < 0 else np.nan
-        length = min(max(DEVIATIONS * deviation, STEPS[0]), STEPS[1]) if np.isfinite(deviation) else STEPS[1]
+        bent = max(-float(curvature[i]), 1e-300)
+        length = max(DEVIATIONS * float(np.nan_to_num(noise[i])) / bent, (2 * DROP / bent) ** 0.5)
+        length = min(max(length, STEPS[0]), STEPS[1])
         u = top[column]
         there = u + length if u + length <= 1.0 else u - length
         steps[dimension.name] = in_own_unit(dimension, float(there)) - in_own_unit(dimension, float(u))

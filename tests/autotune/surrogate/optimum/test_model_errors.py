@@ -19,7 +19,7 @@ from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH, find_interva
 from autotune.surrogate.optimum.locations import Locations
 from autotune.surrogate.optimum.model_errors import MISFIT, Deviations, ModelErrors
 from autotune.surrogate.optimum.optimum import FAR, Optimum, find_optimum, fit_with_maximum
-from autotune.surrogate.optimum.per_coordinate import DEVIATIONS, STEPS, find_steps
+from autotune.surrogate.optimum.per_coordinate import DEVIATIONS, DROP, STEPS, find_steps
 from tests.autotune.surrogate.optimum.test_settled import checked, hill, on_a_line
 
 LINE = [0.0, 0.2, 0.35, 0.5, 0.75, 1.0]
@@ -209,20 +209,21 @@ def test_it_is_part_of_the_model() -> None:
 
 
 @pytest.mark.parametrize(("best", "direction"), [(0.3, 1), (1.0, -1)])
-@pytest.mark.parametrize("noise", [1e-9, 0.01, 10.0])
-def test_steps_are_a_few_deviations_of_the_noise_within_limits_and_the_range(
-    best: float, direction: int, noise: float
+@pytest.mark.parametrize("noise", [1e-9, 0.004, 10.0])
+@pytest.mark.parametrize("steepness", [1.0, 1e6])
+def test_steps_stand_out_from_noise_and_rounding_within_limits_and_the_range(
+    best: float, direction: int, noise: float, steepness: float
 ) -> None:
     """The hill has its maximum at ``best`` or beyond; one step for every float, none for an int."""
-    values = [*LINE[:-1], 0.98]
-    history, _ = on_a_line(values)
-    history = dataclasses.replace(history, y=np.array([-((u - best) ** 2) for u in values]))
+    history, _ = on_a_line([*LINE[:-1], 0.98])
+    history = dataclasses.replace(history, y=np.array([-steepness * (u - best) ** 2 for u in history.X[:, 0]]))
     space = Space((Dimension("x", low=2.0, high=6.0),))
     with quiet_and_seeded(0):
         model, top = fit_with_maximum(history, space, 1, 1)
-    steps = find_steps(model, top, [(space.dimensions[0], 0)], [0], noise * np.array([[1.0], [-1.0]]))
-    deviation = noise * 2**0.5 / CURVATURE
-    expected = min(max(DEVIATIONS * deviation, STEPS[0]), STEPS[1])
-    assert steps["x"] == pytest.approx(direction * 4.0 * expected, rel=0.2)
+    curvature = CURVATURE * steepness
+    scores = noise * curvature / 2**0.5 * np.array([[1.0], [-1.0]])
+    steps = find_steps(model, top, [(space.dimensions[0], 0)], [0], scores)
+    expected = max(DEVIATIONS * noise, (2 * DROP / curvature) ** 0.5)
+    assert steps["x"] == pytest.approx(direction * 4.0 * min(max(expected, STEPS[0]), STEPS[1]), rel=0.35)
     whole = Dimension("x", type="int", low=2, high=6)
     assert find_steps(model, top, [(whole, 0)], [0], None) == {}
