@@ -100,7 +100,7 @@ class RepeatedMeasurements:
         if divided is None or not (divided.gradient_parts or _MISFIT in divided.metrics):
             return None
         uncertainties = {name: abs(moved - at) for name, (at, moved) in self._uncertain.items()}
-        return ModelErrors.of(divided, values.keys(), uncertainties, divided.metrics.get(_MISFIT))
+        return ModelErrors.of(divided, steps, uncertainties, divided.metrics.get(_MISFIT))
 
     def _once(self, task: Task) -> Evaluation | None:
         """Evaluate; None where that fails."""

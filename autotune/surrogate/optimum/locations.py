@@ -116,7 +116,9 @@ def find_locations(
     moving = [i for i in range(len(free)) if not flat[i] and not stays[i]]
     if not moving:
         return Locations(samples, centre, edges, flat, ())
-    H, inverse = _positive(-curvature[np.ix_(moving, moving)])
+    # The surrogate's curvature is also that of values farther away; differences of derivatives at the maximum are not.
+    measured = None if errors is None else errors.curvature_along(moving)
+    H, inverse = _positive(-(curvature[np.ix_(moving, moving)] if measured is None else measured))
     rows = [inside[i] for i in moving]
     slopes = random.normal(size=(SAMPLES, len(moving))) @ _root(covariance.numpy()[np.ix_(rows, rows)]).T
     noise = None

@@ -19,8 +19,8 @@ Few parts may make up most of J, so that it is not well known; intervals are wid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
@@ -30,6 +30,8 @@ from autotune.problem.space import Floats
 
 MISFIT = 3.0
 """Standard deviations of the noise by which a residual may exceed it before the model is said not to explain it."""
+_CURVED = 1e-3
+"""Least eigenvalue of a measured curvature, scaled to a diagonal of ones: below it, errors of it run away."""
 _UPPER = 0.95
 """Probability below the upper end of a 90 % interval."""
 _ALIKE = 1e-10
@@ -47,19 +49,22 @@ class ModelErrors:
         pulls: what the parts pull the parameters, such that the sum of p p^T is J.
         noise: vectors n of which the sum of n n^T is N, as far as it is known.
         shifts: changes of the derivative by one standard uncertainty of each value that is held and not known exactly.
+        curvature: parameter name -> parameter name -> change of the second one's derivative per unit of the first, as
+            measured; empty where it was not.
         misfit: standard deviations of the noise by which the residual exceeds it; None where that is not known.
     """
 
     pulls: Sequence[Slopes] = ()
     noise: Sequence[Slopes] = ()
     shifts: Sequence[Slopes] = ()
+    curvature: Mapping[str, Slopes] = field(default_factory=dict)
     misfit: float | None = None
 
     @classmethod
     def of(
         cls,
         divided: Evaluation,
-        tuned: Collection[str],
+        steps: Mapping[str, float],
         uncertain: Mapping[str, float],
         misfit: float | None,
     ) -> ModelErrors:
@@ -67,23 +72,28 @@ class ModelErrors:
 
         Args:
             divided: the evaluation, for which each of ``uncertain`` was moved by its standard uncertainty.
-            tuned: names of the tuned parameters.
+            steps: name of a tuned parameter -> by how much it was moved.
             uncertain: name of a held parameter that is not known exactly -> standard uncertainty.
             misfit: as for the class.
         """
         shifts = tuple(slopes for name, slopes in divided.gradient_shifts.items() if name in uncertain)
-        names = [name for name in divided.gradient_parts if name in tuned]
-        held = [name for name in divided.gradient_parts if name in uncertain and name not in tuned]
+        curvature = {
+            name: {other: slope / steps[name] for other, slope in slopes.items()}
+            for name, slopes in divided.gradient_shifts.items()
+            if name in steps
+        }
+        names = [name for name in divided.gradient_parts if name in steps]
+        held = [name for name in divided.gradient_parts if name in uncertain and name not in steps]
         parts = np.array([divided.gradient_parts[name] for name in [*names, *held]], dtype=np.float64)
         count = parts.shape[1] if names else 0
         if count < 2:
-            return cls(shifts=shifts, misfit=misfit)
+            return cls(shifts=shifts, curvature=curvature, misfit=misfit)
         noise = _matrix(divided.gradient_noise, names)
         changes = np.array([[divided.gradient_changes.get(a, {}).get(b, np.zeros(count)) for b in [*names, *held]]
                             for a in [*names, *held]])  # fmt: skip
         own = _fitted(parts, changes, noise, [uncertain[name] for name in held])[: len(names)]
         scattered = (own - own.mean(axis=1, keepdims=True)) * np.sqrt(count / (count - 1))
-        return cls(_slopes(names, scattered.T), _slopes(names, _root(noise).T), shifts, misfit)
+        return cls(_slopes(names, scattered.T), _slopes(names, _root(noise).T), shifts, curvature, misfit)
 
     @property
     def explained(self) -> bool:
@@ -96,16 +106,36 @@ class ModelErrors:
         pulls, noise, shifts = (
             tuple({name: factor * slope for name, slope in each.items()} for each in part) for part in parts
         )
-        return replace(self, pulls=pulls, noise=noise, shifts=shifts)
+        curvature = {a: {b: factor * change for b, change in row.items()} for a, row in self.curvature.items()}
+        return replace(self, pulls=pulls, noise=noise, shifts=shifts, curvature=curvature)
 
 
 @dataclass(frozen=True)
 class Deviations:
-    """Errors of the model along k coordinates: arrays (any, k) of what :class:`ModelErrors` has."""
+    """Errors of the model along k coordinates: arrays (any, k) of what :class:`ModelErrors` has.
+
+    Attributes:
+        pulls, noise, shifts: see there.
+        curvature: (k, k) second derivatives of the metric, NaN where they were not measured; None for none.
+    """
 
     pulls: Floats
     noise: Floats
     shifts: Floats
+    curvature: Floats | None = None
+
+    def curvature_along(self, columns: Sequence[int]) -> Floats | None:
+        """The measured second derivatives (p, p) along p of the coordinates; None where one is not known, or where they
+        do not curve down in every direction, as they do at a maximum.
+        """
+        if self.curvature is None:
+            return None
+        block = self.curvature[np.ix_(columns, columns)]
+        symmetric: Floats = (block + block.T) / 2
+        units = np.sqrt(np.maximum(-symmetric.diagonal(), 0.0))
+        if not np.isfinite(symmetric).all() or not units.all():
+            return None
+        return symmetric if np.linalg.eigvalsh(-symmetric / np.outer(units, units)).min() > _CURVED else None
 
     def along(self, columns: Sequence[int]) -> Floats:
         """Independent deviations (d, p) of the derivative along p of the coordinates, one standard deviation each."""

@@ -43,7 +43,13 @@ def errors_of(errors: ModelErrors, values: Mapping[str, Value], space: Space, na
         found = [space.gradient_to_unit(values, {n: s for n, s in each.items() if n in names}) for each in slopes]
         return np.array([[row.get(name, 0.0) for name in names] for row in found]).reshape(len(found), len(names))
 
-    return Deviations(rows(errors.pulls), rows(errors.noise), rows(errors.shifts))
+    curvature = None
+    if errors.curvature:
+        # Both the derivative and the step are per unit of a parameter.
+        per_unit = space.gradient_to_unit(values, dict.fromkeys(names, 1.0))
+        bent = {name: errors.curvature.get(name, {}) for name in names}
+        curvature = np.array([[bent[a].get(b, np.nan) * per_unit[a] * per_unit[b] for b in names] for a in names])
+    return Deviations(rows(errors.pulls), rows(errors.noise), rows(errors.shifts), curvature)
 
 
 def find_steps(

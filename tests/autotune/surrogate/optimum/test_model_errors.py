@@ -19,7 +19,7 @@ from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH, find_interva
 from autotune.surrogate.optimum.locations import Locations
 from autotune.surrogate.optimum.model_errors import MISFIT, Deviations, ModelErrors
 from autotune.surrogate.optimum.optimum import FAR, Optimum, find_optimum, fit_with_maximum
-from autotune.surrogate.optimum.per_coordinate import DEVIATIONS, DROP, STEPS, find_steps
+from autotune.surrogate.optimum.per_coordinate import DEVIATIONS, DROP, STEPS, errors_of, find_steps
 from tests.autotune.surrogate.optimum.test_settled import checked, hill, on_a_line
 
 LINE = [0.0, 0.2, 0.35, 0.5, 0.75, 1.0]
@@ -71,7 +71,7 @@ MIX = np.array([[1.0, 0.0], [80.0, 60.0]])
 def test_without_noise_all_scatter_counts(parts: list[list[float]]) -> None:
     """Its covariance is the cluster-robust one of the sum: R times the variance of one part."""
     g = np.array(parts).T
-    found = ModelErrors.of(divided(g), "ab", {}, None)
+    found = ModelErrors.of(divided(g), {"a": 1.0, "b": 1.0}, {}, None)
     np.testing.assert_allclose(covariance(found), g.shape[1] * np.cov(g), atol=1e-9)
 
 
@@ -80,10 +80,10 @@ def test_noise_is_taken_off_but_for_directions_in_which_it_is_larger() -> None:
     random, count = np.random.default_rng(3), 4000
     noise, expected = MIX @ random.normal(size=(2, count)), count * MIX @ MIX.T
     units = np.sqrt(np.outer(expected.diagonal(), expected.diagonal()))
-    right = ModelErrors.of(divided(noise, noise=expected), "ab", {}, None)
+    right = ModelErrors.of(divided(noise, noise=expected), {"a": 1.0, "b": 1.0}, {}, None)
     assert (covariance(right) / units).max() < 0.1
     wrong = noise + np.outer([2.0, 0.0], random.normal(size=count))
-    found = ModelErrors.of(divided(wrong, noise=expected), "ab", {}, None)
+    found = ModelErrors.of(divided(wrong, noise=expected), {"a": 1.0, "b": 1.0}, {}, None)
     np.testing.assert_allclose(covariance(found) / units, [[4.0, 0.0], [0.0, 0.0]], atol=0.3)
 
 
@@ -103,10 +103,10 @@ def test_what_a_value_pulls_that_is_not_exact_is_no_error_of_the_model() -> None
     off = np.array([0.4, 0.7])
     parts = -np.einsum("abr,b->ar", changes, off) + 1e-3 * random.normal(size=(2, 6))
     noise = np.diag([1e-4, 1e-4])
-    raw = covariance(ModelErrors.of(divided(parts, noise=noise), "a", {}, None), "a")
-    alone = covariance(ModelErrors.of(divided(parts, changes=changes, noise=noise), "a", {}, None), "a")
+    raw = covariance(ModelErrors.of(divided(parts, noise=noise), {"a": 1.0}, {}, None), "a")
+    alone = covariance(ModelErrors.of(divided(parts, changes=changes, noise=noise), {"a": 1.0}, {}, None), "a")
     sure, unsure = (
-        covariance(ModelErrors.of(divided(parts, changes=changes, noise=noise), "a", {"b": sigma}, None), "a")
+        covariance(ModelErrors.of(divided(parts, changes=changes, noise=noise), {"a": 1.0}, {"b": sigma}, None), "a")
         for sigma in (1e-6, 1.0)
     )
     assert unsure[0, 0] < 0.01 * alone[0, 0] < 0.1 * raw[0, 0]
@@ -117,13 +117,13 @@ def test_a_held_value_that_is_not_known_is_one_more_deviation() -> None:
     asked = dataclasses.replace(
         divided(np.array([[1.0, 3.0]]), "x"), gradient_shifts={"x": {"x": 7.0}, "held": {"x": 0.5}}
     )
-    errors = ModelErrors.of(asked, "x", {"held": 0.1}, 2.0)
+    errors = ModelErrors.of(asked, {"x": 1.0}, {"held": 0.1}, 2.0)
     assert errors.shifts == ({"x": 0.5},) and covariance(errors, "x")[0, 0] == pytest.approx(2 * 2 + 0.25)
     assert covariance(errors.times(-2.0), "x")[0, 0] == pytest.approx(4 * (2 * 2 + 0.25))
 
 
 def test_one_part_says_nothing_about_their_scatter() -> None:
-    assert covariance(ModelErrors.of(divided(np.array([[4.0]]), "x"), "x", {}, None), "x")[0, 0] == 0.0
+    assert covariance(ModelErrors.of(divided(np.array([[4.0]]), "x"), {"x": 1.0}, {}, None), "x")[0, 0] == 0.0
 
 
 def test_the_interval_has_two_parts_and_the_second_is_the_deviation_over_the_curvature() -> None:
@@ -227,3 +227,30 @@ def test_steps_stand_out_from_noise_and_rounding_within_limits_and_the_range(
     assert steps["x"] == pytest.approx(direction * 4.0 * min(max(expected, STEPS[0]), STEPS[1]), rel=0.35)
     whole = Dimension("x", type="int", low=2, high=6)
     assert find_steps(model, top, [(whole, 0)], [0], None) == {}
+
+
+@pytest.mark.parametrize(
+    ("slope", "times"),
+    [(-2 * CURVATURE, 0.5), (-CURVATURE / 4, 4.0), (CURVATURE, 1.0), (math.nan, 1.0)],
+    ids=["steeper", "flatter", "no maximum", "not known"],
+)
+def test_a_measured_curvature_says_how_far_a_pull_moves_the_answer(slope: float, times: float) -> None:
+    """Where it curves up, or is not known, that of the surrogate does."""
+    errors = ModelErrors(shifts=({"x": 0.05},), curvature={"x": {} if math.isnan(slope) else {"x": slope}})
+    assert optimum(errors).parts["x"][1] == pytest.approx(times * NORMAL_HALF_WIDTH * 0.05 / CURVATURE, rel=0.15)
+
+
+def test_the_curvature_is_that_of_two_gradients_per_unit() -> None:
+    """In the cube a parameter of range 4 has derivatives 4 times, and a curvature 16 times, as large."""
+    asked = dataclasses.replace(divided(np.ones((1, 3)), "x"), gradient_shifts={"x": {"x": -0.06}, "held": {"x": 0.5}})
+    errors = ModelErrors.of(asked, {"x": 0.02}, {"held": 0.1}, None)
+    space = Space((Dimension("x", low=2.0, high=6.0),))
+    along = errors_of(errors.times(2.0), {"x": 3.0}, space, ["x"]).curvature_along([0])
+    assert along is not None and along[0, 0] == pytest.approx(-3.0 * 2 * 16)
+
+
+def test_coordinates_that_can_hardly_be_told_apart_keep_the_surrogates_curvature() -> None:
+    nearly = np.array([[-1.0, -0.9999], [-0.9999, -1.0]])
+    none = np.zeros((0, 2))
+    assert Deviations(none, none, none, nearly).curvature_along([0, 1]) is None
+    assert Deviations(none, none, none, nearly).curvature_along([1]) == -1.0
