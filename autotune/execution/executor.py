@@ -26,6 +26,11 @@ class Repetition:
     seed: int
 
 
+TO_LEARN = 4
+"""Full evaluations that an objective may spend on learning what to repeat, before it repeats a measurement."""
+_TO_EXAMINE = 4
+
+
 @dataclass(frozen=True)
 class Task:
     """One evaluation to make.
@@ -53,7 +58,8 @@ class Task:
     @property
     def reconstructions(self) -> int:
         """How many times as long as a trial it may take."""
-        return 1 + len(self.in_parts or {})
+        learned = TO_LEARN if self.repetition is not None else _TO_EXAMINE - 1 if self.examine else 0
+        return 1 + len(self.in_parts or {}) + learned
 
 
 @dataclass(frozen=True)

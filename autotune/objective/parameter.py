@@ -78,7 +78,6 @@ class Parameter:
             raise ValueError(f"parameter {self.name}: low {self.low} is not below high {self.high}")
         if self.uncertainty is not None and not (self.type == "float" and self.uncertainty >= 0):
             raise ValueError(f"parameter {self.name}: only a float parameter has an uncertainty, of 0 at least")
-
         if self.in_quadrature is not None and not (self.minimum == 0 and self.in_quadrature > 0):
             raise ValueError(
                 f"parameter {self.name}: what adds in quadrature is above 0, and to a parameter whose minimum is 0"

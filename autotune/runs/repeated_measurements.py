@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from autotune.errors import AutotuneError, Problem
-from autotune.execution.executor import Ended, Executor, Repetition, Task
+from autotune.execution.executor import TO_LEARN, Ended, Executor, Repetition, Task
 from autotune.execution.retries import Pool
 from autotune.objective import Evaluation, Status, Value
 from autotune.session import Watcher
@@ -21,8 +21,6 @@ _CHECK = -(10**9)  # numbers of tasks that are no trials are negative
 _IN_PARTS = -2 * 10**9
 _MISFIT = "misfit"
 """See :class:`autotune.objective.DividesGradient`."""
-TO_LEARN = 4
-"""Full evaluations that an objective may spend on learning what to repeat."""
 
 
 class MeasurementLost(AutotuneError):

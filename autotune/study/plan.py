@@ -125,7 +125,7 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
             sound |= {name} if len(problems) == before else set()
         elif isinstance(entry, HeldSpec):
             fixed[name] = entry_of.value("value", parameters[name], entry.value)
-            if parameters[name].type != "float":
+            if parameters[name].type != "float" or parameters[name].kind != "mismatch":
                 entry_of.wrong("uncertainty", f"{name} is not a quantity that is measured", "state the value alone")
         else:
             fixed[name] = entry_of.value("", parameters[name], entry)

@@ -33,6 +33,7 @@ from objectives.ptychography.evaluation.examination import Examiner, examination
 from objectives.ptychography.evaluation.noise import explained_by_counting, measured_again
 from objectives.ptychography.evaluation.reconstruction import Reconstruction
 from objectives.ptychography.model.device import Machine
+from objectives.ptychography.model.forward import Layout
 from objectives.ptychography.model.window import window_shape
 from objectives.ptychography.output.arrays import describe_arrays
 from objectives.ptychography.output.pictures import draw_reconstruction
@@ -179,7 +180,9 @@ class PtychographyObjective:
         evaluation = reconstruction.evaluation(state, in_sample or metric)
         return replace(evaluation, curve=curve, seconds=time.perf_counter() - started)
 
-    def _reconstruction(self, values: Mapping[str, Value], metric: str) -> tuple[Reconstruction, str | None]:
+    def _reconstruction(
+        self, values: Mapping[str, Value], metric: str, layout: Layout | None = None
+    ) -> tuple[Reconstruction, str | None]:
         """The reconstruction to be made, and the in-sample metric that stands for a held-out one."""
         metrics = {reported.name: reported for reported in self.metrics()}
         if metric not in metrics:
@@ -190,7 +193,8 @@ class PtychographyObjective:
         if in_sample is not None:
             _require_counts(level)
         held_out = in_sample is not None
-        return Reconstruction(level, self._machine, self._parameters, complete, held_out=held_out), in_sample
+        made = Reconstruction(level, self._machine, self._parameters, complete, held_out=held_out, layout=layout)
+        return made, in_sample
 
     def evaluate_in_parts(
         self, values: Mapping[str, Value], *, metric: str, seed: int, moved: Mapping[str, float]
@@ -201,10 +205,12 @@ class PtychographyObjective:
         """
         with self._machine.threads_set():
             started = time.perf_counter()
-            in_sample = self._reconstruction(values, metric)[1]
+            reconstruction, in_sample = self._reconstruction(values, metric)
             start = complete_values(self._parameters, values)
+            layout = reconstruction.misfit.model.layout
             evaluation = divided(
-                lambda at: self._reconstruction({**start, **at}, metric)[0],
+                reconstruction,
+                lambda at: self._reconstruction({**start, **at}, metric, layout)[0],
                 in_sample or metric,
                 {name: (float(start[name]), value) for name, value in moved.items()},
                 seed,

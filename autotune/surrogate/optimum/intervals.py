@@ -31,7 +31,8 @@ def find_intervals(
     Args:
         dimensions: the k parameters that are float or int.
         where: samples (s, k) of the optimum's location.
-        in_quadrature: name -> size, in the parameter's unit, of an unknown that adds to its value in quadrature.
+        in_quadrature: name -> size, in the parameter's unit, of an unknown that adds to its value in quadrature. It is
+            an error of the model, and left out where these are not known.
         seed: seed of the samples of that.
 
     Returns:
@@ -41,7 +42,7 @@ def find_intervals(
     own_units = np.array(samples).reshape(len(where.samples), len(dimensions))
     random = np.random.default_rng([seed, 1])
     for i, dimension in enumerate(dimensions):
-        if dimension.name in in_quadrature and not where.flat[i]:
+        if dimension.name in in_quadrature and not where.flat[i] and where.without_model is not None:
             unknown = in_quadrature[dimension.name] ** 2 * random.normal(size=len(own_units))
             values = np.sqrt(np.maximum(np.square(own_units[:, i]) + unknown, 0.0))
             own_units[:, i] = np.clip(values, float(dimension.low), float(dimension.high))

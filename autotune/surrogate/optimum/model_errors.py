@@ -100,6 +100,11 @@ class ModelErrors:
         """Whether the model explains the data, as far as the noise can tell."""
         return self.misfit is None or self.misfit <= MISFIT
 
+    def knows(self, name: str) -> bool:
+        """Whether errors along a parameter are known; where nothing pulls at all, none are there."""
+        known = {n for each in (*self.pulls, *self.shifts) for n in each}
+        return name in known or not known
+
     def times(self, factor: float) -> ModelErrors:
         """The same for the metric times ``factor``."""
         parts = (self.pulls, self.noise, self.shifts)
@@ -168,10 +173,12 @@ def _fitted(parts: Floats, changes: Floats, noise: Floats, uncertainties: Sequen
     The last of them, with ``uncertainties``, are held back by these: a metric that is lower by half of ``size`` is one
     standard deviation away, where noise (k, k) is near ``size`` times the curvature.
     """
+    sign = 1.0 if np.trace(changes.sum(axis=2)) <= 0 else -1.0  # of a metric that is minimised
+    parts, changes = sign * parts, sign * changes
     curvature = -changes.sum(axis=2)
     bent, known = curvature.diagonal()[: len(noise)], noise.diagonal()
     if not (bent > 0).any():
-        return parts
+        return sign * parts
     size = float(np.median(known[bent > 0] / bent[bent > 0]))
     free = len(curvature) - len(uncertainties)
     held_back = np.concatenate([np.zeros(free), size / np.square(uncertainties)])
@@ -179,7 +186,7 @@ def _fitted(parts: Floats, changes: Floats, noise: Floats, uncertainties: Sequen
     units[units == 0] = 1.0
     scaled = (curvature + np.diag(held_back)) / np.outer(units, units)
     moved = np.linalg.lstsq(scaled, parts.sum(axis=1) / units, rcond=_ALIKE)[0] / units
-    fitted: Floats = parts + np.einsum("abr,b->ar", changes, moved)
+    fitted: Floats = sign * (parts + np.einsum("abr,b->ar", changes, moved))
     return fitted
 
 

@@ -195,6 +195,7 @@ def _find_optimum(
     deviations = None if at_model is None else errors_of(at_model, values, space, names)
     where = find_locations(model, top, free, near_edge, smooth, scores, seed, lost, deviations)
     samples, intervals = find_intervals(dimensions, where, in_quadrature, seed)
+    parts = find_parts(dimensions, where, intervals)
     correlations, noisy = _correlations(where.samples), covering_noise(names, where, scores)
     verdicts = find_verdicts(
         model,
@@ -218,7 +219,7 @@ def _find_optimum(
         samples,
         names,
         intervals,
-        find_parts(dimensions, where, intervals),
+        {name: part for name, part in parts.items() if at_model is None or at_model.knows(name)},
         noisy,
         correlations,
         verdicts,

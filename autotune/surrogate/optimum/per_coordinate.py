@@ -48,7 +48,8 @@ def errors_of(errors: ModelErrors, values: Mapping[str, Value], space: Space, na
         # Both the derivative and the step are per unit of a parameter.
         per_unit = space.gradient_to_unit(values, dict.fromkeys(names, 1.0))
         bent = {name: errors.curvature.get(name, {}) for name in names}
-        curvature = np.array([[bent[a].get(b, np.nan) * per_unit[a] * per_unit[b] for b in names] for a in names])
+        units = np.array([per_unit.get(name, np.nan) for name in names])
+        curvature = np.array([[bent[a].get(b, np.nan) for b in names] for a in names]) * np.outer(units, units)
     return Deviations(rows(errors.pulls), rows(errors.noise), rows(errors.shifts), curvature)
 
 
@@ -59,7 +60,7 @@ def find_steps(
     smooth: Sequence[int],
     scores: Floats | None,
 ) -> dict[str, float]:
-    """A step for the difference of two reconstructions along each float parameter, in its unit, into its range.
+    """A step for the difference of two reconstructions along each mismatch, in its unit, into its range.
 
     It is so large that the change of the counts expected stands out from what two reconstructions of one measurement
     differ by anyhow, and so small that it is nearly linear: a few standard deviations of the noise or, if that is more,
@@ -69,7 +70,7 @@ def find_steps(
     noise = np.full(len(numeric), np.nan) if scores is None else scores.std(axis=0, ddof=1)
     steps: dict[str, float] = {}
     for i, (dimension, column) in enumerate(numeric):
-        if dimension.type != "float":
+        if dimension.type != "float" or dimension.kind != "mismatch":
             continue
         bent = max(-float(curvature[i]), 1e-300)
         length = max(DEVIATIONS * float(np.nan_to_num(noise[i])) / bent, (2 * DROP / bent) ** 0.5)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from autotune.objective import Evaluation, Status
+from autotune.objective import Evaluation, InputError, Status
 from objectives.ptychography.evaluation.parts import Other, gradient_in_parts
 from objectives.ptychography.evaluation.reconstruction import Reconstruction
 
 
 def divided(
+    reconstruction: Reconstruction,
     reconstruction_at: Callable[[Mapping[str, float]], Reconstruction],
     metric: str,
     moved: Mapping[str, tuple[float, float]],
@@ -21,6 +22,7 @@ def divided(
     """Evaluate, and divide the gradient among regions of the detector.
 
     Args:
+        reconstruction: the one to divide.
         reconstruction_at: from other values of some parameters to the reconstruction to be made there.
         metric: one of the counts that are seen.
         moved: parameter name -> its value, and another one.
@@ -31,7 +33,6 @@ def divided(
         What :class:`autotune.objective.DividesGradient` returns, without seconds and arrays; an evaluation that has
         failed where the reconstruction at the values themselves has.
     """
-    reconstruction = reconstruction_at({})
     state = reconstruction.run(_to_the_end, seed)
     evaluation = replace(reconstruction.evaluation(state, metric), arrays={})
     if evaluation.status is not Status.COMPLETE:
@@ -39,7 +40,10 @@ def divided(
     others: dict[str, Other] = {}
     shifts: dict[str, dict[str, float]] = {}
     for name, (here, there) in moved.items():
-        elsewhere = reconstruction_at({name: there})
+        try:
+            elsewhere = reconstruction_at({name: there})
+        except InputError:  # beyond a hard limit
+            continue
         end = elsewhere.run(_to_the_end, seed)
         at_end = elsewhere.evaluation(end, metric)
         if at_end.status is Status.COMPLETE:

@@ -101,7 +101,10 @@ def gradient_in_parts(misfit: Misfit, state: State, metric: str, moved: Mapping[
         of_regions.index_add_(0, labels, of_pixels.sum(0))
         products += torch.einsum("bpi,bpj->ij", of_pixels, of_pixels)
         bent = (_curvature(expected, data.mean, metric) * valid).double().cpu().flatten(1)
-        curvatures.index_add_(0, labels, torch.einsum("bp,bpi,bpj->pij", bent, stacked, stacked))
+        for region in range(REGIONS**2):  # all at once would be an array of pixels x parameters x parameters
+            seen = labels == region
+            changes_there = stacked[:, seen].flatten(0, 1)
+            curvatures[region] += changes_there.T @ (bent[:, seen].flatten()[:, None] * changes_there)
     amplitude = metric == "amplitude_consistency"
     loss, norm = (squared.amplitude, data.total) if amplitude else (squared.intensity, data.norm)
     factor = -1.0 / (2 * norm * max(math.sqrt(loss / norm), 1e-12))

@@ -42,6 +42,8 @@ class Reconstruction:
         values: the value of every parameter that is not idle.
         held_out: whether counts are withheld from the solver.
         data: the counts that the solver sees, where these are another part of the level's.
+        layout: the patches of a reconstruction at nearby values, where the two are compared: a position that is rounded
+            to another pixel changes the counts by more than its movement does. Left alone where it does not fit.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class Reconstruction:
         *,
         held_out: bool = False,
         data: Data | None = None,
+        layout: Layout | None = None,
     ) -> None:
         self._level, self._machine = level, machine
         self._data = data or (level.seen if held_out else level.data)
+        self._layout = layout
         self._withheld = level.withheld if held_out else None
         self._parameters, self._values = parameters, values
         self._slices = int(values.get("slices", 1))
@@ -132,7 +136,9 @@ class Reconstruction:
         scene = self._scene.detached()
         rows, columns = self._level.measurement.valid.shape
         margin = 2 + (math.ceil(self.options.position_range) if self.options.position_step > 0 else 0)
-        layout = Layout.of(scene.positions, (rows, columns), margin, self._window)
+        layout = self._layout
+        if layout is None or layout.window != self._window or len(layout.corners) != len(scene.positions):
+            layout = Layout.of(scene.positions, (rows, columns), margin, self._window)
         return Misfit(ForwardModel(scene, layout, kernels_for(self._machine.device)), self._data)
 
     def _start(self) -> State:

@@ -40,12 +40,14 @@ class Layout:
         object_shape: (rows, columns) of the object.
         window: (rows, columns) of a patch and of a probe.
         detector_shape: (rows, columns) of a pattern, at most those of the window.
+        origin: (2,) int64, added to a corner gives the pixel nearest to the position.
     """
 
     corners: Tensor
     object_shape: tuple[int, int]
     window: tuple[int, int]
     detector_shape: tuple[int, int]
+    origin: Tensor
 
     @classmethod
     def of(
@@ -63,7 +65,7 @@ class Layout:
         whole = positions.detach().round().to(torch.int64)
         low, high = whole.amin(0), whole.amax(0)
         rows, columns = (int(high[i] - low[i]) + window[i] + 2 * margin for i in range(2))
-        return cls(whole - low + margin, (rows, columns), window, detector_shape)
+        return cls(whole - low + margin, (rows, columns), window, detector_shape, low - margin)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Waves:
 
 
 class ForwardModel:
-    """Forward model of one scene.
+    """Forward model of one scene; the layout may be that of a scene whose positions are less than a few pixels off.
 
     States are an object, the transmission of every slice (slice, rows, columns), and the probe's spectra
     (mode, y, x) on the window, complex, scaled so that the summed intensity of the spectra is the counts of a pattern.
@@ -116,24 +118,21 @@ class ForwardModel:
     def __init__(self, scene: Scene, layout: Layout, kernels: Kernels) -> None:
         self.scene, self.layout, self.kernels = scene, layout, kernels
         self.response = Response.of(scene.blur, scene.pixel_fill)
-        self._fraction = scene.positions - scene.positions.detach().round()
+        self._fraction = scene.positions - (layout.corners + layout.origin)
         # Transforms stay unscaled where another step can apply the scale: that saves a pass over the arrays each.
         self.detector_unit = 1.0 if scene.propagator is not None else 1 / math.sqrt(math.prod(layout.window))
 
-    def batch(self, indices: Tensor, moved: Tensor | None = None, within: Tensor | None = None) -> Batch:
+    def batch(self, indices: Tensor, moved: Tensor | None = None) -> Batch:
         """Prepare a pass over some patterns.
 
         Args:
             indices: (b,) int64.
             moved: (position, 2) displacements (y, x) in object pixels, found by position refinement.
-            within: (position, 2) further, small displacements, which leave every patch where it is: for differences,
-                that a patch of other pixels would disturb.
         """
-        moves, shifts = (None if all_of is None else all_of[indices] for all_of in (moved, within))
-        return self.batch_at(indices, moves, shifts)
+        return self.batch_at(indices, None if moved is None else moved[indices])
 
-    def batch_at(self, indices: Tensor, moves: Tensor | None, within: Tensor | None = None) -> Batch:
-        """As :meth:`batch`; ``moves`` and ``within`` (b, 2) belong to ``indices``, which may name a pattern repeatedly.
+    def batch_at(self, indices: Tensor, moves: Tensor | None) -> Batch:
+        """As :meth:`batch`; ``moves`` (b, 2) belong to ``indices``, which may name a pattern repeatedly.
 
         A position is split anew into the nearest pixel and the rest, as one that was stated there would be. So a probe
         that moves by pixels does not come back at the other side of its window.
@@ -143,8 +142,6 @@ class ForwardModel:
         if moves is not None:
             whole = (fraction + moves).detach().round()
             fraction, corners = fraction + moves - whole, corners + whole.to(torch.int64)
-        if within is not None:
-            fraction = fraction + within
         corners = corners.contiguous()
         low, high = corners.amin(0).tolist(), corners.amax(0).tolist()
         return Batch(

@@ -67,6 +67,7 @@ def test_a_study_states_it(entry: str, expected: dict[str, tuple[float, float]],
         ("aperture: {value: 23.0}", ["aperture", "uncertainty"]),
         ("aperture: {value: 23.0, uncertainty: 0.1, low: 1}", ["low"]),
         ("passes: {value: 3, uncertainty: 0.1}", ["passes", "not a quantity"]),
+        ("rate: {value: 0.1, uncertainty: 0.1}", ["rate", "not a quantity"]),
         ("aperture: {value: 99.0, uncertainty: 0.1}", ["99", "24.1"]),
     ],
 )

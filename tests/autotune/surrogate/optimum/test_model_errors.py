@@ -182,12 +182,15 @@ def test_errors_of_the_model_do_not_make_a_parameter_flat() -> None:
 def test_what_adds_in_quadrature_widens_the_interval_of_the_square(best: float, unknown: float) -> None:
     """A value v that is otherwise known has the ends sqrt(v^2 +- z u^2), or 0, for an unknown u."""
     dimension = Dimension("blur", low=0.0, high=1.0)
-    where = Locations(np.full((2048, 1), best), np.array([best]), (False,), (False,), (0,))
+    there = np.full((2048, 1), best)
+    where = Locations(there, there[0], (False,), (False,), (0,), without_model=there)
     samples, intervals = find_intervals([dimension], where, {"blur": unknown}, seed=0)
     change = NORMAL_HALF_WIDTH * unknown**2
     ends = (max(best**2 - change, 0.0) ** 0.5, (best**2 + change) ** 0.5)
     assert intervals["blur"] == pytest.approx(ends, abs=0.02)
     assert samples.min() >= 0.0 and find_intervals([dimension], where, {}, 0)[1]["blur"] == (best, best)
+    search_alone = dataclasses.replace(where, without_model=None)
+    assert find_intervals([dimension], search_alone, {"blur": unknown}, 0)[1]["blur"] == (best, best)
 
 
 def test_it_is_part_of_the_model() -> None:
@@ -254,3 +257,29 @@ def test_coordinates_that_can_hardly_be_told_apart_keep_the_surrogates_curvature
     none = np.zeros((0, 2))
     assert Deviations(none, none, none, nearly).curvature_along([0, 1]) is None
     assert Deviations(none, none, none, nearly).curvature_along([1]) == -1.0
+
+
+def test_an_int_beside_a_float_leaves_the_surrogates_curvature() -> None:
+    """An int has no derivative, and so no measured curvature."""
+    space = Space((Dimension("x", low=0.0, high=1.0), Dimension("n", type="int", low=1, high=9)))
+    errors = ModelErrors(shifts=({"x": 0.1},), curvature={"x": {"x": -2.0}})
+    along = errors_of(errors, {"x": 0.5, "n": 3}, space, ["x", "n"])
+    assert along.curvature_along([0, 1]) is None and along.curvature_along([0]) == -2.0
+
+
+def test_a_metric_that_is_minimised_has_the_same_errors() -> None:
+    random = np.random.default_rng(8)
+    factors = random.normal(size=(2, 6, 40))
+    changes, parts = -np.einsum("arp,brp->abr", factors, factors), random.normal(size=(2, 6))
+    noise = np.diag([1e-4, 1e-4])
+    up, down = (
+        ModelErrors.of(divided(sign * parts, changes=sign * changes, noise=noise), {"a": 1.0}, {"b": 1.0}, None)
+        for sign in (1.0, -1.0)
+    )
+    assert covariance(down.times(-1.0), "a")[0, 0] == pytest.approx(covariance(up, "a")[0, 0])
+
+
+def test_a_parameter_whose_reconstruction_failed_has_no_model_part() -> None:
+    known = ModelErrors(pulls=({"y": 1.0},), shifts=({"y": 0.1},))
+    assert not known.knows("x") and known.knows("y") and ModelErrors().knows("x")
+    assert optimum(known).parts == {} and optimum(ModelErrors(shifts=({"x": 0.01},))).parts.keys() == {"x"}

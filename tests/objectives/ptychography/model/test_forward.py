@@ -211,19 +211,29 @@ def test_displacements_found_on_the_way_are_positions_stated_differently(
 
 
 @both
-def test_small_displacements_leave_the_patches_where_they_are(
+def test_a_layout_of_nearby_positions_leaves_the_patches_where_they_are(
     measured: Callable[[], Measurement], values: dict[str, float]
 ) -> None:
-    """And are positions stated differently where none would be rounded to another pixel."""
+    """The counts are those of the positions themselves, where none is rounded to another pixel."""
     model, transmission, spectra, moved = displaced(measured(), values)
     within = 0.05 * torch.rand(25, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
-    together = model.batch(everything(model), moved + within)
-    batch = model.batch(everything(model), moved, within)
-    assert torch.equal(batch.corners, model.batch(everything(model), moved).corners)
-    same = (batch.corners == together.corners).all(1)
+    scene = replace(model.scene, positions=model.scene.positions + moved + within)
+    there = Layout.of(scene.positions, model.layout.detector_shape, window=model.layout.window)
+    here = Layout.of(model.scene.positions + moved, model.layout.detector_shape, window=model.layout.window)
+    same = (there.corners + there.origin == here.corners + here.origin).all(1)
     assert 15 < int(same.sum()) < 25
-    intensity = model.intensity(transmission, spectra, batch)
-    torch.testing.assert_close(intensity[same], model.intensity(transmission, spectra, together)[same])
+    wide = torch.zeros((1, *(n + 8 for n in here.object_shape)), dtype=transmission.dtype) + 1
+    inner = wide[:, 4 : 4 + transmission.shape[1], 4 : 4 + transmission.shape[2]]
+    inner[:] = transmission[:, : inner.shape[1], : inner.shape[2]]
+    counts = []
+    for layout in (here, there):
+        row, column = (4 + layout.origin - here.origin).tolist()
+        part = wide[:, row : row + layout.object_shape[0], column : column + layout.object_shape[1]].contiguous()
+        of_layout = ForwardModel(scene, layout, model.kernels)
+        batch = of_layout.batch(everything(of_layout))
+        assert torch.equal(batch.corners, layout.corners)
+        counts.append(of_layout.intensity(part, spectra, batch))
+    torch.testing.assert_close(counts[0][same], counts[1][same])
 
 
 @both
