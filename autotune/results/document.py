@@ -169,7 +169,7 @@ class Noise(StoredPart):
     replicates: int
     """Repetitions of the measurement that were simulated and evaluated."""
     equivalents: int
-    """Cost of these evaluations, in full evaluations."""
+    """Cost of these and of all else that the intervals come from, in full evaluations."""
 
 
 class Behind(StoredPart):
@@ -262,7 +262,7 @@ class Cost(Part):
     reconstruction_equivalents: float
     """Cost of all trials, in units of one full evaluation."""
     interval_equivalents: float
-    """Cost of the repeated measurements that the intervals come from, in units of one full evaluation."""
+    """Cost of all that the intervals come from, in units of one full evaluation."""
 
 
 class MlflowRecord(Part):
