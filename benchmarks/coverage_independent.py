@@ -192,9 +192,7 @@ def show(answers: Sequence[Answer], title: str) -> None:
 def main() -> None:
     """Run the studies and print how often the intervals hold the truth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--kinds", nargs="+", choices=("demo", "monolayer", "atoms", "bilayer"), default=["monolayer", "atoms"]
-    )
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["monolayer", "atoms"])
     parser.add_argument("--measurements", type=int, default=20, help="of each kind")
     parser.add_argument("--first", type=int, default=0, help="seed of the first")
     parser.add_argument("--electrons", type=float, nargs="+", default=[1e3, 1e4, 1e5], help="per pattern, in turn")

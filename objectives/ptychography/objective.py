@@ -41,7 +41,7 @@ from objectives.ptychography.parameters.instrument import parameters_of, why_abs
 from objectives.ptychography.parameters.window import PADDING, share_at_edge
 from objectives.ptychography.settings import HeldOutSettings
 from objectives.ptychography.simulation.direct import Specimen
-from objectives.ptychography.solvers.state import State
+from objectives.ptychography.solvers.state import State, to_the_end
 
 HELD_OUT = "held_out_consistency"
 
@@ -289,7 +289,7 @@ class PtychographyObjective:
 
     def _reconstructed(self, complete: Mapping[str, Value]) -> _Repeatable:
         reconstruction = Reconstruction(self._levels.whole, self._machine, self._parameters, complete)
-        state = reconstruction.run(lambda iteration, squared: True, seed=0)
+        state = reconstruction.run(to_the_end, seed=0)
         if reason := reconstruction.divergence(state):
             raise _not_repeatable(reason)
         return _Repeatable(

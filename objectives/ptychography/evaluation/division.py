@@ -8,6 +8,7 @@ from dataclasses import replace
 from autotune.objective import Evaluation, InputError, Status
 from objectives.ptychography.evaluation.parts import Other, gradient_in_parts
 from objectives.ptychography.evaluation.reconstruction import Reconstruction
+from objectives.ptychography.solvers.state import to_the_end
 
 
 def divided(
@@ -33,7 +34,7 @@ def divided(
         What :class:`autotune.objective.DividesGradient` returns, without seconds and arrays; an evaluation that has
         failed where the reconstruction at the values themselves has.
     """
-    state = reconstruction.run(_to_the_end, seed)
+    state = reconstruction.run(to_the_end, seed)
     evaluation = replace(reconstruction.evaluation(state, metric), arrays={})
     if evaluation.status is not Status.COMPLETE:
         return evaluation
@@ -44,7 +45,7 @@ def divided(
             elsewhere = reconstruction_at({name: there})
         except InputError:  # beyond a hard limit
             continue
-        end = elsewhere.run(_to_the_end, seed)
+        end = elsewhere.run(to_the_end, seed)
         at_end = elsewhere.evaluation(end, metric)
         if at_end.status is Status.COMPLETE:
             others[name] = Other(elsewhere.misfit.model, end, there - here)
@@ -60,7 +61,3 @@ def divided(
         gradient_noise=parts.noise,
         gradient_shifts=shifts,
     )
-
-
-def _to_the_end(iteration: int, squared_residual: float) -> bool:
-    return True

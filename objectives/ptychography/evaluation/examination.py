@@ -38,7 +38,7 @@ from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.misfit import Data
 from objectives.ptychography.model.scene import detector_map
 from objectives.ptychography.simulation.direct import Specimen
-from objectives.ptychography.solvers.state import State
+from objectives.ptychography.solvers.state import State, to_the_end
 
 _SMALLEST = 11
 """Least number of pixels along either side of the scanned region for resolution and similarity."""
@@ -150,7 +150,7 @@ class Examiner:
         return Reconstruction(self.level, self.machine, self.parameters, self.values, held_out=held_out, data=data)
 
     def _run(self, reconstruction: Reconstruction) -> State:
-        return reconstruction.run(lambda iteration, squared: True, self.seed)
+        return reconstruction.run(to_the_end, self.seed)
 
     def _held_out(self) -> dict[str, float | None]:
         """Consistency of the held-out counts, and its ratio to their own noise ceiling."""

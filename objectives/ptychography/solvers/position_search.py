@@ -30,7 +30,7 @@ from torch import Tensor
 from objectives.ptychography.model.misfit import Data, Misfit
 from objectives.ptychography.solvers.algorithms.lbfgs import Unknowns, loss_and_gradients, minimise
 from objectives.ptychography.solvers.options import SolverOptions
-from objectives.ptychography.solvers.state import State
+from objectives.ptychography.solvers.state import State, to_the_end
 from objectives.ptychography.solvers.uncovered import Uncovered
 
 _FIRST_RADIUS = 1 / 3
@@ -188,7 +188,7 @@ class _Search:
 
     def _fit(self, state: State, iterations: int, misfit: Misfit, *, positions: bool = False) -> State:
         unknowns = Unknowns(self._options.refine_probe, positions)
-        return minimise(misfit, state, self._options, iterations, unknowns, lambda iteration, squared: True)
+        return minimise(misfit, state, self._options, iterations, unknowns, to_the_end)
 
     def _state(self, transmission: Tensor) -> State:
         return State(transmission, self.spectra, self.moved)

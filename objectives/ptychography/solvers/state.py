@@ -30,3 +30,8 @@ class State:
 
 Report = Callable[[int, float], bool]
 """Called after every iteration with (iterations done, squared residual); returns False to stop."""
+
+
+def to_the_end(iteration: int, squared_residual: float) -> bool:
+    """The :data:`Report` that never stops."""
+    return True

@@ -11,10 +11,12 @@ import torch
 
 from autotune.objective import Evaluation, Value, complete_values
 from objectives.diffraction.data.measurement import Measurement
-from objectives.ptychography.evaluation.parts import REGIONS
+from objectives.ptychography.evaluation.parts import REGIONS, Other, gradient_in_parts
+from objectives.ptychography.model.forward import ForwardModel
 from objectives.ptychography.objective import PtychographyObjective
 from objectives.ptychography.simulation.settings import SimulationSettings
 from objectives.ptychography.simulation.simulate import simulate_patterns
+from objectives.ptychography.solvers.state import to_the_end
 from tests.objectives.ptychography.scenes import THICK_TRUTH, TRUTH, free, lens, near, objective, thick
 
 BLURRED = {**TRUTH, "detector_blur": 0.3, "iterations": 12}
@@ -78,6 +80,26 @@ def test_a_solver_whose_derivatives_are_not_known_is_divided_all_the_same() -> N
     )
     assert not divided.gradient and divided.gradient_parts.keys() == {"thickness", "slices"}
     assert not any(divided.gradient_shifts.values()) and "misfit" in divided.metrics
+
+
+def test_noise_and_changes_of_a_background_are_in_closed_form() -> None:
+    """Added to a fixed state, its derivative is 1 in every pixel. With S = sum (I - y)^2, n = sum y^2 and p
+    pixels in a region of N patterns, the noise is 4 S / (4 S n) = 1 / n, and the change -N p / sqrt(S n).
+    """
+    reconstruction, _ = objective(free())._reconstruction({"iterations": 3, "detector_blur": 0.3}, "consistency")
+    state, misfit = reconstruction.run(to_the_end, 0), reconstruction.misfit
+    scene = misfit.model.scene
+    brighter = replace(scene, background=scene.background + 0.5).detached()
+    there = ForwardModel(brighter, misfit.model.layout, misfit.model.kernels)
+    parts = gradient_in_parts(misfit, state, "consistency", {"background": Other(there, state, 0.5)})
+    valid = np.broadcast_to(free().valid, free().patterns.shape)
+    squares = float(np.square(free().patterns * valid, dtype=np.float64).sum())
+    assert parts.noise["background"]["background"] == pytest.approx(1 / squares, rel=1e-5, abs=0)
+    rows, columns = (np.arange(n) * REGIONS // n for n in free().valid.shape)
+    pixels = np.bincount((rows[:, None] * REGIONS + columns).ravel(), valid.sum(0).ravel())
+    consistency = reconstruction.evaluation(state, "consistency").metrics["consistency"]
+    expected = -pixels / ((1 - consistency) * squares)
+    np.testing.assert_allclose(parts.changes["background"]["background"], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("metric", ["consistency", "amplitude_consistency"])
