@@ -157,15 +157,19 @@ def test_size_and_shape_of_the_disk_do_not_depend_on_where_it_falls(radius: floa
 @few
 @given(st.floats(-math.pi, math.pi), st.floats(-0.5, 0.5))
 def test_pixels_that_a_straight_edge_cuts_count_their_open_area(angle: float, offset: float) -> None:
-    """After the detector's response, at most 0.058 of a pixel wrong; away from the border of the window."""
+    """After the detector's response, at most 0.058 of a pixel wrong; away from the border of the window.
+
+    Its bounds hold with a margin over 1600 angles and offsets, half of them near the diagonals, where both are largest.
+    """
     radius = 2000.0
     centre = (offset - radius) * np.array([math.sin(angle), math.cos(angle)])
     taps = response_taps(torch.tensor(0.0, dtype=torch.float64), INTEGRATED)
     counted = respond(lens_of(radius).aperture(displaced(centre), PIXEL).square(), taps).numpy()
     wrong = (counted - counted_disk(radius, centre, 0.0))[4:-4, 4:-4]
     assert np.abs(wrong).max() < 0.06
-    # The edge is 0.005 pixels further in over its length: the amplitude of little open area is less than its root.
-    assert abs(wrong.sum()) < 0.006 * (N - 8) * math.sqrt(2)
+    # The edge is 0.005 pixels further in over its length, 0.007 along a diagonal: the amplitude of little open area is
+    # less than its root.
+    assert abs(wrong.sum()) < 0.009 * (N - 8) * math.sqrt(2)
 
 
 @pytest.mark.parametrize("radius", [3.0, 9.0, 9.23, 9.5, 30.0])
