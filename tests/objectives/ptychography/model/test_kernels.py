@@ -175,7 +175,7 @@ def assert_equal(c: Case, real: torch.dtype) -> None:
         error = float((fused[name] - expected).abs().max())
         # Inner products may cancel: their error is that of their terms, which are about 1.
         terms = 1.0 if name.startswith("shift_slopes") or "steps" in name else 1e-30
-        terms = float(c.patterns.square().sum()) if name.endswith("by blur") else terms
+        terms = 1.0 + float(c.patterns.square().sum()) if name.endswith("by blur") else terms
         assert error <= TOLERANCE[real] * max(scale, terms), (name, error, scale)
 
 
