@@ -99,7 +99,7 @@ def find_locations(
         slope, covariance = model.slopes(point)
         curvature = _curvature(model, point, free, inside)
     outward = [float(slope[row]) * (1 if top[c] > 0.5 else -1) for row, c in zip(inside, free, strict=True)]
-    tilts, certainty = _deviations(scores, len(free)), _certainty(scores)
+    tilts, certainty = deviations_of(scores, len(free)), _certainty(scores)
     # Errors of the model move a maximum, even over its edge; that the value depends on a coordinate they do not undo.
     pulled = 0.0 if errors is None else np.square(errors.along(range(len(free)))).sum(axis=0)
     unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + tilts**2 + pulled)
@@ -137,7 +137,7 @@ def find_locations(
     return Locations(samples, centre, edges, flat, tuple(moving), noise, without)
 
 
-def _deviations(scores: Floats | None, k: int) -> Floats:
+def deviations_of(scores: Floats | None, k: int) -> Floats:
     """Standard deviations (k,) of scores; 0 where they are not known."""
     return np.zeros(k) if scores is None else np.nan_to_num(scores.std(axis=0, ddof=1))
 

@@ -20,13 +20,9 @@ from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.gradient_model import GradientGP
 from autotune.surrogate.model.history import History, slope_to_unit
 from autotune.surrogate.model.value_model import FittedModel, fit_derivatives, fit_history
-from autotune.surrogate.optimum.intervals import (
-    NORMAL_HALF_WIDTH,
-    covering_noise,
-    find_intervals,
-    find_parts,
-)
-from autotune.surrogate.optimum.locations import DEPENDS, SAMPLES, Locations, find_locations
+from autotune.surrogate.optimum.flatness import Check, show_flat
+from autotune.surrogate.optimum.intervals import covering_noise, find_intervals, find_parts
+from autotune.surrogate.optimum.locations import SAMPLES, Locations, deviations_of, find_locations
 from autotune.surrogate.optimum.model_errors import FindModelErrors, ModelErrors
 from autotune.surrogate.optimum.per_coordinate import errors_of, find_steps, scores_of
 from autotune.surrogate.optimum.sensitivities import find_sensitivities
@@ -39,13 +35,8 @@ EDGE = 2e-3
 Again = Callable[[Mapping[str, Value]], Sequence[Mapping[str, float]]]
 """From parameter values to derivatives of the metric there, larger is better, on measurements repeated with other
 noise: parameter name -> derivative per unit of the parameter, once for each repetition."""
-Check = Callable[[Mapping[str, Value]], tuple[float, Mapping[str, float]] | None]
-"""From parameter values to the metric of a full evaluation there, larger is better, and its derivatives per unit of
-each parameter; None where that fails."""
 CHECKS = 3
 """Evaluations of the supposed optimum, each after a new fit, before the search is judged not to have come to an end."""
-FAR = (0.1, 0.9)
-"""Unit-cube coordinates at which a parameter that seems not to matter is evaluated."""
 SHORT = 3.0
 """Standard deviations by which such an evaluation may fall short of the posterior mean."""
 Ambiguous = Callable[[Mapping[str, Value]], Mapping[str, str]]
@@ -211,7 +202,9 @@ def _find_optimum(
         at_model is None or at_model.explained,
     )
     if check is not None and settled:
-        _show_flat(verdicts, check, model, top, dimensions, free, where, space)
+        seem = [pair for pair, flat in zip(numeric, where.flat, strict=True) if flat and _is_flat(verdicts, pair[0])]
+        tilts = None if scores is None else dict(zip(names, deviations_of(scores, len(names)).tolist(), strict=True))
+        show_flat(verdicts, check, model, top, seem, tilts, space)
     return Optimum(
         _unbiased(values, dimensions, where),
         float(at_top.mean),
@@ -228,36 +221,8 @@ def _find_optimum(
     )
 
 
-def _show_flat(
-    verdicts: dict[str, Verdict],
-    check: Check,
-    model: GradientGP,
-    top: Floats,
-    dimensions: Sequence[Dimension],
-    free: Sequence[int],
-    where: Locations,
-    space: Space,
-) -> None:
-    """Evaluate far from the maximum along each coordinate that seems flat, all else held there.
-
-    Where the value falls by more than the noise explains, the coordinate is not flat: the search has not found what it
-    does. (With all else fitted to the other value it could only be higher.)
-    """
-    noise = 0.0 if where.noise is None else where.noise.size
-    with torch.no_grad():
-        at_top = model.posterior(torch.as_tensor(top)[None])
-    unsure = float(at_top.variance) + model.noise_deviation**2
-    allowed = max(DEPENDS * unsure**0.5, NORMAL_HALF_WIDTH**2 * noise / 2)
-    for dimension, column, flat in zip(dimensions, free, where.flat, strict=True):
-        if not flat or verdicts.get(dimension.name) != Verdict("flat"):
-            continue
-        for far in FAR:
-            point = top.copy()
-            point[column] = far
-            at = check(space.from_unit(point))
-            if at is None or float(at_top.mean) - at[0] > allowed:
-                verdicts[dimension.name] = Verdict("not_found")
-                break
+def _is_flat(verdicts: Mapping[str, Verdict], dimension: Dimension) -> bool:
+    return verdicts.get(dimension.name) == Verdict("flat")
 
 
 def _settled(

@@ -37,6 +37,7 @@ from autotune.surrogate.propose.choice_of_level import most_telling
 from autotune.surrogate.propose.first_points import default_startup_trials, startup_point, startup_value
 from autotune.surrogate.propose.incumbent import incumbent
 from autotune.surrogate.propose.known_points import is_known
+from autotune.surrogate.propose.probing import probe
 from autotune.surrogate.propose.steering import steer
 
 if TYPE_CHECKING:
@@ -157,7 +158,9 @@ class Proposer:
                 again = is_known(answer, own.at_level(0), 0)
                 return Asked(proposal.point if again else answer, 0, improvement, finish=True)
             if self._probes(own, improvement, unit):
-                return Asked(elsewhere(), self._levels.cheapest, improvement)
+                answer = incumbent(fitted, own, self._space, steering.chances)
+                tests = probe(fitted, own, self._space, answer)
+                return Asked(elsewhere() if tests is None else tests, self._levels.cheapest, improvement)
             return Asked(proposal.point, self._level(fitted, own, proposal.point), improvement)
 
     def _level(self, fitted: FittedModel, history: History, point: Floats) -> int:
@@ -167,7 +170,7 @@ class Proposer:
         return most_telling(cast("GradientGP", fitted.model), point, history, self._levels.costs)
 
     def _probes(self, history: History, expected_improvement: float | None, unit: float) -> bool:
-        """Whether to probe: to take the next point of the starting sequence instead of the model's.
+        """Whether to probe: to test the answer where no trial has, instead of taking the model's point.
 
         Always once the model expects no improvement that matters, and every other trial once it expects little.
         Gradients along all dimensions make a model sure of its basin, and too sure of places it has never seen. Where

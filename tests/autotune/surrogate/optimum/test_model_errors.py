@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from autotune.objective import Evaluation, Status, Value
 from autotune.problem.space import Dimension, Floats, Space
 from autotune.surrogate.numerics import quiet_and_seeded
+from autotune.surrogate.optimum.flatness import FAR
 from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH, find_intervals
 from autotune.surrogate.optimum.locations import Locations
 from autotune.surrogate.optimum.model_errors import MISFIT, Deviations, ModelErrors
-from autotune.surrogate.optimum.optimum import FAR, Optimum, find_optimum, fit_with_maximum
+from autotune.surrogate.optimum.optimum import Optimum, find_optimum, fit_with_maximum
 from autotune.surrogate.optimum.per_coordinate import DEVIATIONS, DROP, STEPS, errors_of, find_steps
 from tests.autotune.surrogate.optimum.test_settled import checked, hill, on_a_line
 
@@ -145,9 +146,21 @@ def test_nothing_is_identified_where_the_model_does_not_explain_the_data(misfit:
     assert optimum(ModelErrors(shifts=({"x": 1e-3},), misfit=misfit)).verdicts["x"].kind == kind
 
 
-@pytest.mark.parametrize(("depends", "kind"), [(False, "flat"), (True, "not_found")])
-def test_what_seems_flat_is_evaluated_far_away(depends: bool, kind: str) -> None:
-    """All trials lie where the value is the same but for scatter; elsewhere it falls, or not."""
+@pytest.mark.parametrize(
+    ("fall", "rough", "kind"),
+    [
+        (0.0, 0.0, "flat"),
+        (100.0, 0.0, "not_found"),
+        (0.1, 0.0, "not_found"),
+        (0.1, 0.1, "flat"),
+        (-9.0, 0.0, "not_found"),
+    ],
+)
+def test_what_seems_flat_is_evaluated_far_away(fall: float, rough: float, kind: str) -> None:
+    """All trials lie where the value is the same but for scatter; elsewhere it falls (or rises), or not.
+
+    A fall far smaller than what the surrogate takes for scatter counts too, unless evaluations do scatter as much.
+    """
     points = np.linspace(0.3, 0.7, 14).tolist()
     history, space = on_a_line(points)
     scatter = np.random.default_rng(2).normal(size=len(points))
@@ -155,7 +168,8 @@ def test_what_seems_flat_is_evaluated_far_away(depends: bool, kind: str) -> None
     asked: list[dict[str, Value]] = []
 
     def plateau(values: Mapping[str, Value]) -> float:
-        return -100.0 if depends and abs(float(values["x"]) - 0.5) > 0.2 else 0.0
+        x = float(values["x"])
+        return rough * math.sin(1e3 * x) - (fall if abs(x - 0.5) > 0.2 else 0.0)
 
     with quiet_and_seeded(0):
         found = find_optimum(history, space, 1, 1, seed=0, again=lambda v: [{"x": 1e-9}, {"x": -1e-9}] * 2,

@@ -11,7 +11,8 @@ from autotune.objective import Value
 from autotune.problem.space import Dimension, Space
 from autotune.surrogate.model.history import History
 from autotune.surrogate.numerics import quiet_and_seeded
-from autotune.surrogate.optimum.optimum import CHECKS, Check, find_optimum
+from autotune.surrogate.optimum.flatness import Check
+from autotune.surrogate.optimum.optimum import CHECKS, find_optimum
 
 
 def checked(values_at: Callable[[Mapping[str, Value]], float], asked: list[dict[str, Value]]) -> Check:

@@ -1,0 +1,82 @@
+"""Whether a value that seems not to depend on a parameter really does not: evaluations far away show it.
+
+Where the surrogate takes what it does not understand for scatter, a dependence hides in that. Evaluations close to the
+maximum show how much of it is scatter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from autotune.objective import Value
+from autotune.problem.space import Dimension, Floats, Space
+from autotune.surrogate.model.gradient_model import GradientGP
+from autotune.surrogate.optimum.locations import DEPENDS
+from autotune.surrogate.optimum.verdicts import Verdict
+
+Check = Callable[[Mapping[str, Value]], tuple[float, Mapping[str, float]] | None]
+"""From parameter values to the metric of a full evaluation there, larger is better, and its derivatives per unit of
+each parameter; None where that fails."""
+FAR = (0.1, 0.9)
+"""Unit-cube coordinates at which a parameter that seems not to matter is evaluated."""
+NEAR = 2e-3
+"""How far all of these are moved from the maximum, up and down, to see how evaluations scatter."""
+
+
+def show_flat(
+    verdicts: dict[str, Verdict],
+    check: Check,
+    model: GradientGP,
+    top: Floats,
+    seems: Sequence[tuple[Dimension, int]],
+    tilts: Mapping[str, float] | None,
+    space: Space,
+) -> None:
+    """Evaluate far from the maximum along each coordinate that seems flat, all else held there.
+
+    Where the value there differs by more than noise and scatter explain, the coordinate is not flat: the search has not
+    found what it does. (With all else fitted to the other value it could only be higher.)
+
+    Args:
+        verdicts: name -> verdict; ``flat`` becomes ``not_found`` where that is so.
+        check: makes the evaluations.
+        model: the model of the value.
+        top: (D,) the maximum of its mean.
+        seems: the dimensions that seem flat, each with its column.
+        tilts: name -> standard deviation, by the measurement's noise, of the value's slope along the unit coordinate;
+            None where noise is not known, and all that the surrogate takes for scatter is allowed for.
+        space: the search space.
+    """
+    if not seems:
+        return
+    columns = [column for _, column in seems]
+    at_top = _value(check, space, top)
+    if tilts is None:
+        scatter: float = model.noise_deviation
+    else:
+        near = [
+            _value(check, space, _moved(top, columns, np.clip(top[columns] + by, 0.0, 1.0))) for by in (-NEAR, NEAR)
+        ]
+        scatter = float(np.abs(np.array(near) - at_top).max())
+    for dimension, column in seems:
+        tilt = 0.0 if tilts is None else tilts[dimension.name]
+        for far in FAR:
+            allowed = DEPENDS * (scatter + tilt * abs(far - top[column]))
+            if not abs(_value(check, space, _moved(top, [column], far)) - at_top) <= allowed:  # so is one that failed
+                verdicts[dimension.name] = Verdict("not_found")
+                break
+
+
+def _value(check: Check, space: Space, point: Floats) -> float:
+    """The value of a full evaluation at a point, (D,); NaN where it fails."""
+    at = check(space.from_unit(point))
+    return math.nan if at is None else at[0]
+
+
+def _moved(top: Floats, columns: Sequence[int], to: float | Floats) -> Floats:
+    point: Floats = top.copy()
+    point[list(columns)] = to
+    return point
