@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from autotune.errors import AutotuneError, Problem
 from autotune.execution.executor import TO_LEARN, Ended, Executor, Repetition, Task
 from autotune.execution.retries import Pool
@@ -40,6 +42,7 @@ class RepeatedMeasurements:
         retries: how often an evaluation is tried again whose worker was lost.
         uncertain: name of a held parameter that is not known exactly -> its value, and the one that is a standard
             uncertainty away.
+        limits: name of a tuned parameter -> its hard limits, as far as it has any.
         divides: whether the objective divides its gradient, so that errors of the model show.
     """
 
@@ -54,12 +57,13 @@ class RepeatedMeasurements:
         metric: str,
         retries: int,
         uncertain: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+        limits: Mapping[str, tuple[float, ...]] = MappingProxyType({}),
         divides: bool = False,
     ) -> None:
         self._watcher, self._held, self._metric = watcher, held, metric
         self._pool: Pool[int] = Pool(executor, retries)
         self._seed, self.count = seed, count
-        self._uncertain = dict(uncertain)
+        self._uncertain, self._limits = dict(uncertain), limits
         self.divides = divides
         """Whether :meth:`model_errors` can be called."""
         self.evaluated = 0
@@ -98,7 +102,22 @@ class RepeatedMeasurements:
         if divided is None or not (divided.gradient_parts or _MISFIT in divided.metrics):
             return None
         uncertainties = {name: abs(moved - at) for name, (at, moved) in self._uncertain.items()}
-        return ModelErrors.of(divided, steps, uncertainties, divided.metrics.get(_MISFIT))
+        errors = ModelErrors.of(divided, steps, uncertainties, divided.metrics.get(_MISFIT))
+        held = [name for name in divided.gradient_shifts if name in uncertain]
+
+        def change_at(shift: int, move: Mapping[str, float]) -> Mapping[str, float] | None:
+            there = {n: float(values[n]) + by for n, by in move.items()} | {held[shift]: uncertain[held[shift]]}
+            at = self._once(Task(_CHECK, {**self._held, **values, **there}, self._seed, None))
+            return None if at is None else {n: s - divided.gradient[n] for n, s in at.gradient.items()}
+
+        return errors.followed({name: self._moves(name, float(values[name])) for name in steps}, change_at)
+
+    def _moves(self, name: str, value: float) -> tuple[float, float]:
+        """The least and the largest move of a parameter that is not beyond its hard limits: none from a limit."""
+        ends = np.array(self._limits.get(name, ())) - value
+        if (ends == 0).any():
+            return 0.0, 0.0
+        return max(ends[ends < 0], default=-math.inf), min(ends[ends > 0], default=math.inf)
 
     def _once(self, task: Task) -> Evaluation | None:
         """Evaluate; None where that fails."""

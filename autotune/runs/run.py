@@ -168,6 +168,7 @@ def _repeated_measurements(study: RunningStudy, executor: Executor, watcher: Wat
         metric=study.plan.metric.name,
         retries=study.file.spec.execution.retries,
         uncertain=study.plan.uncertain,
+        limits=study.plan.limits,
         divides=study.divides,
     )
 

@@ -27,18 +27,14 @@ from scipy.special import ndtri, stdtrit
 
 from autotune.objective import Evaluation, Value
 from autotune.problem.space import Floats
+from autotune.surrogate.optimum.held_values import Slopes, corrected, definite, first_step
 
 MISFIT = 3.0
 """Standard deviations of the noise by which a residual may exceed it before the model is said not to explain it."""
-_CURVED = 1e-3
-"""Least eigenvalue of a measured curvature, scaled to a diagonal of ones: below it, errors of it run away."""
 _UPPER = 0.95
 """Probability below the upper end of a 90 % interval."""
 _ALIKE = 1e-10
 """Share of the largest singular value below which parameters are taken to act alike."""
-
-Slopes = Mapping[str, float]
-"""Parameter name -> derivative of the metric, or a change of it, per unit of the parameter."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +96,24 @@ class ModelErrors:
         """Whether the model explains the data, as far as the noise can tell."""
         return self.misfit is None or self.misfit <= MISFIT
 
+    def followed(
+        self, limits: Mapping[str, tuple[float, float]], change_at: Callable[[int, Slopes], Slopes | None]
+    ) -> ModelErrors:
+        """The same, with shifts that account for how far the best values go: see
+        :mod:`autotune.surrogate.optimum.held_values`.
+
+        Args:
+            limits: parameter name -> least and largest move from the values.
+            change_at: from the index of a shift and a move of the parameters to the change of the derivatives there,
+                with the held value moved too; None where that is not known, and the shift stays as it is.
+        """
+        shifts = []
+        for i, shift in enumerate(self.shifts):
+            step = first_step(shift, self.curvature, limits)
+            left = change_at(i, step) if step else None
+            shifts.append(corrected(shift, self.curvature, step, left) if left and set(step) <= set(left) else shift)
+        return replace(self, shifts=tuple(shifts))
+
     def knows(self, name: str) -> bool:
         """Whether errors along a parameter are known; where nothing pulls at all, none are there."""
         known = {n for each in (*self.pulls, *self.shifts) for n in each}
@@ -135,12 +149,8 @@ class Deviations:
         """
         if self.curvature is None:
             return None
-        block = self.curvature[np.ix_(columns, columns)]
-        symmetric: Floats = (block + block.T) / 2
-        units = np.sqrt(np.maximum(-symmetric.diagonal(), 0.0))
-        if not np.isfinite(symmetric).all() or not units.all():
-            return None
-        return symmetric if np.linalg.eigvalsh(-symmetric / np.outer(units, units)).min() > _CURVED else None
+        found = definite(self.curvature[np.ix_(columns, columns)])
+        return None if found is None or (found.diagonal() > 0).any() else found
 
     def along(self, columns: Sequence[int]) -> Floats:
         """Independent deviations (d, p) of the derivative along p of the coordinates, one standard deviation each."""

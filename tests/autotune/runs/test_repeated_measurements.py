@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import pytest
 
@@ -214,13 +216,48 @@ def in_parts(task: Task) -> Evaluation:
     return Evaluation(Status.COMPLETE, metrics, gradient={"shift": slope}, gradient_parts=parts, gradient_shifts=shifts)
 
 
-def divided(evaluate: Callable[[Task], Evaluation], losses: int = 0) -> tuple[RepeatedMeasurements, Crowd]:
+def divided(
+    evaluate: Callable[[Task], Evaluation],
+    losses: int = 0,
+    limits: Mapping[str, tuple[float, ...]] = MappingProxyType({}),
+) -> tuple[RepeatedMeasurements, Crowd]:
     crowd = Losing(1, evaluate, losses=losses)
     held: dict[str, Value] = {"gap": 1.0}
     return RepeatedMeasurements(
         crowd, Watching(), held, seed=4, count=2, metric="consistency", retries=1, uncertain={"gap": (1.0, 1.2)},
-        divides=True,
+        limits=limits, divides=True,
     ), crowd  # fmt: skip
+
+
+def bent(task: Task) -> Evaluation:
+    """As :func:`in_parts`, with the derivative -2 tanh(shift - 0.5 gap^2), and its change by the shift."""
+    slope = -2 * math.tanh(float(task.values["shift"]) - 0.5 * float(task.values["gap"]) ** 2)
+    there = -2 * math.tanh(float(task.values["shift"]) - 0.5 * 1.2**2)
+    shifts = {"shift": {"shift": -2 * 0.01}, "gap": {"shift": there - slope}}
+    parts = {"shift": [0.1, -0.1], "gap": [0.0, 0.0]} if task.in_parts is not None else {}
+    metrics = {"consistency": 0.5}
+    return Evaluation(Status.COMPLETE, metrics, gradient={"shift": slope}, gradient_parts=parts, gradient_shifts=shifts)
+
+
+@pytest.mark.parametrize(
+    ("at", "limits", "then"),
+    [
+        (0.5, {}, 0.72),
+        (0.5, {"shift": (0.6, 9.0)}, 0.6),  # not beyond a hard limit
+        (0.5, {"shift": (0.5,)}, 0.5),  # at one, it stays
+    ],
+)
+def test_the_best_values_are_followed_when_a_held_one_is_moved(
+    at: float, limits: dict[str, tuple[float, ...]], then: float
+) -> None:
+    """To where a first step leads, and from there as far as the derivative says."""
+    made, crowd = divided(bent, limits=limits)
+    errors = made.model_errors({**AT, "shift": at}, {"shift": 0.01})
+    last = crowd.tasks[-1]
+    assert last.in_parts is None and last.values["gap"] == 1.2
+    assert float(last.values["shift"]) == pytest.approx(then, abs=0.005)
+    assert errors is not None and errors.shifts[0]["shift"] / 2 == pytest.approx(0.22, abs=0.004)
+    assert made.evaluated == 4
 
 
 @pytest.mark.parametrize("losses", [0, 1])
