@@ -29,6 +29,7 @@ from autotune.objective.protocols import (
     ObjectiveType,
     Simulates,
 )
+from autotune.objective.twin import HasTwin, Twin
 from autotune.objective.views import (
     ArrayAxis,
     ArrayDescription,
@@ -55,6 +56,7 @@ __all__ = [
     "Evaluation",
     "Examines",
     "ExplainsAbsence",
+    "HasTwin",
     "IdentifiesMeasurement",
     "InputError",
     "Kind",
@@ -70,6 +72,7 @@ __all__ = [
     "ShowsReconstructions",
     "Simulates",
     "Status",
+    "Twin",
     "Value",
     "View",
     "complete_values",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.objective import Metric
+from autotune.objective import Metric, Twin
 
 SECONDS = Metric("seconds", "minimize", "s", description="wall-clock time of an evaluation")
 """The time that every trial reports beside its metrics; a limit or a weighed metric may be this."""
@@ -22,6 +22,8 @@ class Limit:
     Attributes:
         metric: name of a metric that evaluations report, or ``seconds``.
         below, above: largest and smallest value allowed; None for no such limit.
+        of_twins: whether it only says which of two equally good answers is right (:class:`autotune.objective.Twin`): a
+            trial that misses it may be the answer where none as good keeps it.
 
     Raises:
         ValueError: neither is given, or no value is between them.
@@ -30,6 +32,7 @@ class Limit:
     metric: str
     below: float | None = None
     above: float | None = None
+    of_twins: bool = False
 
     def __post_init__(self) -> None:
         if self.below is None and self.above is None:
@@ -63,11 +66,18 @@ class Aims:
         against: metrics that the tuned one is weighed against.
         limits: limits that an answer must keep.
         per_second: whether an improvement counts per second of evaluation.
+        twin: the twin that answers may have in the space; of the two the right one is the answer.
     """
 
     against: tuple[Metric, ...] = ()
     limits: tuple[Limit, ...] = ()
     per_second: bool = False
+    twin: Twin | None = None
+
+    @property
+    def of_answers(self) -> tuple[Limit, ...]:
+        """What a trial must keep to be the answer: the limits, and that it is not the wrong one of two twins."""
+        return self.limits if self.twin is None else (*self.limits, Limit(self.twin.metric, above=0.0, of_twins=True))
 
 
 def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -115,10 +115,10 @@ def _candidates(store: TrialStore, plan: Plan, count: int) -> list[Candidate]:
     Raises:
         InputError: no full trial has finished, or none keeps the limits.
     """
-    trials, metric, limits = store.trials(), plan.metric, plan.aims.limits
+    trials, metric, limits = store.trials(), plan.metric, plan.aims.of_answers
     best = best_of(trials, metric, limits)
     if best is None:
-        what = "has no finished full trial" + (" that keeps the limits" if limits else "")
+        what = "has no finished full trial" + (" that keeps the limits" if plan.aims.limits else "")
         raise InputError(Problem(f"study {store.study.study_name}", what, "run it until it has one"))
     others = [trial for trial in trials if trial.answers(limits) or (trial.state == "finished" and trial.level > 0)]
     others.sort(key=lambda trial: (trial.level, -metric.sign * trial.metrics[metric.name]))

@@ -65,7 +65,7 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> StudyResult:
         reason=reason,
         trials=_counts(trials),
         metric=_metric(metric, best, answer),
-        limits=tuple(_limit(limit, trials) for limit in limits),
+        limits=tuple(_limit(limit, trials) for limit in limits if not limit.of_twins),
         pareto=_pareto([metric, *facts.against], trials, limits),
         parameters={d.name: _parameter(d, best, answer) for d in facts.space.dimensions},
         correlations=None if answer is None else answer.correlations,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from autotune.objective import Metric, Value
+from autotune.objective import Metric, Twin, Value
 from autotune.problem.space import Dimension, Space
 from autotune.results.document import (
     EVERYTHING,
@@ -22,6 +22,7 @@ from autotune.results.document import (
     StoredPart,
     StoredVerdict,
 )
+from autotune.store.records import best_of
 from autotune.store.trials import TrialStore
 from autotune.text import with_unit
 
@@ -108,6 +109,7 @@ def find_answer(
     errors: FindModelErrors | None = None,
     limits: Limits = MappingProxyType({}),
     in_quadrature: Mapping[str, float] = MappingProxyType({}),
+    twin: Twin | None = None,
 ) -> Answer | None:
     """The surrogate's posterior of the optimum; None where too few trials have finished.
 
@@ -128,8 +130,9 @@ def find_answer(
             model there; None where they are not known, so that intervals do not cover them.
         limits: values beyond which a parameter has no meaning, or no meaning of its own.
         in_quadrature: parameter name -> size of an unknown that adds to its value in quadrature.
+        twin: the twin that answers may have; every trial counts on the side of the best one.
     """
-    from autotune.search.trial_history import read_histories, read_history
+    from autotune.search.trial_history import on_side_of, read_histories, read_history
 
     if len(read_history(store.study, None, space).y) < FEWEST_TRIALS:
         return None
@@ -141,6 +144,9 @@ def find_answer(
     # Counted before they are read: where another run adds one meanwhile, the answer is out of date.
     finished = sum(trial.state == "finished" for trial in store.trials())
     history = read_histories(store.study, [source.study for source in sources], space, own_levels)
+    best = best_of(store.trials(), metric, store.facts.limits)
+    if twin is not None and best is not None:
+        history = on_side_of(best.values, history, twin, space)
     sign = metric.sign
 
     def upwards(values: Mapping[str, Value]) -> list[dict[str, float]]:

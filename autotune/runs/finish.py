@@ -140,7 +140,7 @@ def _claim(study: RunningStudy, reason: str, repeated: RepeatedMeasurements | No
         other = facts.concluding
         if other is not None and _same_end(other, own) and other.owner in study.others():
             return other
-        if best_of(trials, study.plan.metric, study.plan.aims.limits) is None:
+        if best_of(trials, study.plan.metric, study.plan.aims.of_answers) is None:
             return _keep_end(study, Conclusion(own.trials, own.replicates, "failed", _why_none_finished(study, reason)))
         study.store.keep(concluding=own, status="finished", reason=reason)
         study.keep_seconds()
@@ -228,6 +228,7 @@ def _computed(study: RunningStudy, repeated: RepeatedMeasurements | None) -> _Co
             ambiguous=study.plan.made_up_by,
             limits=study.plan.limits,
             in_quadrature=study.plan.in_quadrature,
+            twin=search.aims.twin,
             check=None if repeated is None else repeated.check,
             errors=repeated.model_errors if repeated is not None and repeated.divides else None,
         )

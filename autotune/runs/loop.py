@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from autotune.errors import Problem, StudyFailed
 from autotune.execution.executor import Ended, Executor, Task
 from autotune.execution.retries import Pool
+from autotune.problem.twins import twin_of
 from autotune.retrying import Patience
 from autotune.runs.stopping import Ending
 from autotune.search.samplers import WITH_MODEL
@@ -53,7 +54,7 @@ class Loop:
         self._study, self._watcher, self._record = study, watcher, record
         self._metric, self._spec = study.plan.metric.name, study.file.spec
         cheap, by_model = max(study.plan.costs[1:], default=None), self._spec.search.sampler in WITH_MODEL
-        self._ending = Ending(self._spec.budget, self._metric, cheap, by_model)
+        self._ending = Ending(self._spec.budget, self._metric, cheap, by_model, self._is_wrong_twin)
         self._patience = Patience(watcher.paused, watcher.resumed)
         self._pool: Pool[_Evaluating] = Pool(executor, self._spec.execution.retries)
         self._waited_at = (-1, -1)
@@ -127,6 +128,12 @@ class Loop:
                 study.store.keep(status="running", reason="")
             trial = study.tuner.ask(finish=step.finish, owner=study.lease.owner)
             return _Next(trial, step.finish)
+
+    def _is_wrong_twin(self, trial: TrialRecord) -> bool:
+        twin = self._study.plan.aims.twin
+        if twin is None or trial.metrics.get(twin.metric, 0.0) >= 0:
+            return False
+        return twin_of(twin, trial.values, self._study.plan.space) is not None
 
     def _without_lost(self, trials: list[TrialRecord]) -> list[TrialRecord]:
         """The trials, less those of this run that a store in trouble kept without answering; these are released."""

@@ -70,7 +70,7 @@ def resume_or_create(file: StudyFile, objective: Objective, plan: Plan, home: Ho
             study_id=uuid.uuid4().hex,
             identity=_identity(file, objective),
             metric=plan.metric,
-            limits=plan.aims.limits,
+            limits=plan.aims.of_answers,
             against=plan.aims.against,
             space=plan.space,
             seed=file.spec.search.seed,

@@ -41,12 +41,14 @@ class Ending:
         metric: name of the tuned metric, for the reason.
         cheap: cost of the dearest cheap evaluation as a fraction of a full one; None where every evaluation is full.
         by_model: whether the sampler has a model that proposes an answer.
+        wrong: whether a trial's values are the wrong one of two twins, so that the other one is to be evaluated.
     """
 
     budget: BudgetSpec
     metric: str
     cheap: float | None = None
     by_model: bool = False
+    wrong: Callable[[TrialRecord], bool] = lambda trial: False
 
     def after(self, trials: Sequence[TrialRecord], seconds: float, expects: Callable[[], float | None]) -> Next:
         """The next step.
@@ -106,4 +108,4 @@ class Ending:
         if self.cheap is None:
             return self.by_model and len(trials) >= FEWEST and (more > 0 or not trials[-1].finish)
         latest = trials[-(IN_A_ROW - more) :]
-        return not any(t.level == 0 for t in latest)
+        return not any(t.level == 0 and (t.finish or not self.wrong(t)) for t in latest)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autotune.objective import Twin, Value
 from autotune.problem.space import Floats, Space
+from autotune.problem.twins import twin_at
 from autotune.store.records import (
     ASKED,
     EXPECTED_IMPROVEMENT,
@@ -107,3 +110,17 @@ def _slope(trial: FrozenTrial, space: Space) -> Floats:
 
 def _matrix(points: list[Floats], width: int) -> Floats:
     return np.array(points, dtype=np.float64).reshape(len(points), width)
+
+
+def on_side_of(values: Mapping[str, Value], history: History, twin: Twin, space: Space) -> History:
+    """The history with every trial at its own values or at its twin's, whichever are nearer to ``values``."""
+    to = space.to_unit(values)
+    sign = np.concatenate([np.full(d.width, -1.0 if d.name in twin.negated else 1.0) for d in space.dimensions])
+    X, gradient = history.X.copy(), None if history.gradient is None else history.gradient.copy()
+    for i, point in enumerate(history.X):
+        there = twin_at(twin, point, space)
+        if there is not None and np.sum((there - to) ** 2) < np.sum((point - to) ** 2):
+            X[i] = there
+            if gradient is not None:
+                gradient[i] *= sign
+    return replace(history, X=X, gradient=gradient)

@@ -228,7 +228,7 @@ class Tuner:
     @property
     def best(self) -> TrialRecord | None:
         """The finished trial with the best tuned metric that keeps the limits; None where there is none."""
-        return best_of(self.store.trials(), self.metric, self.search.aims.limits)
+        return best_of(self.store.trials(), self.metric, self.search.aims.of_answers)
 
     def _queued(self) -> bool:
         from optuna.trial import TrialState

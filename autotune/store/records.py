@@ -35,6 +35,10 @@ EVALUATION = "autotune:evaluation"
 """Attribute of a trial that has ended: its evaluation as plain data, and what it cost."""
 
 
+AS_GOOD = 1e-3
+"""Share of a value by which two trials with twins as values may differ: the metric is the same but for rounding."""
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """One trial, as the store has it.
@@ -91,16 +95,27 @@ class TrialRecord:
 
     def answers(self, limits: Sequence[Limit] = ()) -> bool:
         """Whether it may be a study's answer: it is a full evaluation, has finished, and keeps the limits."""
-        return self.state == "finished" and self.level == 0 and all(limit.kept_by(self.reported) for limit in limits)
+        hard = (limit for limit in limits if not limit.of_twins)
+        return self.state == "finished" and self.level == 0 and all(limit.kept_by(self.reported) for limit in hard)
 
 
 def best_of(trials: Sequence[TrialRecord], metric: Metric, limits: Sequence[Limit] = ()) -> TrialRecord | None:
     """The trial with the best ``metric`` among those that may be the answer, the earliest of equals.
 
-    None where no finished full trial keeps the limits.
+    None where no finished full trial keeps the limits. A wrong twin gives way to a right one that is as good, to within
+    :data:`AS_GOOD`.
     """
+
+    def value(trial: TrialRecord) -> float:
+        return metric.sign * trial.metrics[metric.name]
+
     answers = [trial for trial in trials if trial.answers(limits)]
-    return max(answers, key=lambda trial: metric.sign * trial.metrics[metric.name], default=None)
+    best = max(answers, key=value, default=None)
+    if best is None:
+        return None
+    right = [trial for trial in answers if all(limit.kept_by(trial.reported) for limit in limits if limit.of_twins)]
+    of_right = max(right, key=value, default=best)
+    return of_right if value(of_right) >= value(best) - AS_GOOD * abs(value(best)) else best
 
 
 def front_of(

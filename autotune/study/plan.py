@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from autotune.errors import InputError, Problem, near_miss
-from autotune.objective import ExplainsAbsence, Metric, Objective, Parameter, Value
+from autotune.objective import ExplainsAbsence, HasTwin, Metric, Objective, Parameter, Twin, Value
 from autotune.problem.goals import Aims
 from autotune.problem.space import Conditions, Dimension, Space, describe
+from autotune.problem.twins import reaches
 from autotune.search.samplers import KINDS, WITH_MODEL
 from autotune.study.aims import resolve_aims, resolve_metric
 from autotune.study.blocks.parameters import HeldSpec, ParameterSpec
@@ -17,7 +18,7 @@ from autotune.study.dimensions import EntryChecker
 from autotune.study.fidelity import Cheap, resolve_fidelity
 from autotune.study.file import StudyFile
 from autotune.study.value_text import show
-from autotune.text import unit_label
+from autotune.text import unit_label, with_unit
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class Plan:
                 f"{parameter.name} is tuned{condition}, but {parameter.by} makes up for it, so that its value cannot "
                 "be known from these data: hold it at a value known otherwise"
             )
+        if self.aims.twin is not None:
+            warnings.append(_of_twin(self.aims.twin, self.space))
         return warnings
 
     def made_up_by(self, values: Mapping[str, Value]) -> dict[str, str]:
@@ -146,12 +149,19 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
     if problems or metric is None:
         raise InputError(problems)
     space = Space(tuple(replace(d, when=conditions[d.name]) for d in dimensions))
+    aims = replace(aims, twin=_twin(objective, held, space))
     fidelity = resolve_fidelity(file, objective, space, fixed)
     tuned = [parameters[d.name] for d in dimensions]
     limits = {p.name: tuple(end for end in (p.minimum, p.maximum) if end is not None) for p in tuned}
     uncertain = _uncertain(file, parameters, held)
     adds = {p.name: p.in_quadrature for p in tuned if p.in_quadrature is not None}
     return Plan(space, fixed, metric, fidelity, aims, _ambiguous(tuned, held), limits, adds, uncertain)
+
+
+def _twin(objective: Objective, held: Mapping[str, Value | None], space: Space) -> Twin | None:
+    """The twin that answers may have in the space; None where they have none there."""
+    twin = objective.twin(held) if isinstance(objective, HasTwin) else None
+    return twin if twin is not None and reaches(twin, space) else None
 
 
 def _uncertain(
@@ -227,3 +237,14 @@ def _undescended(file: StudyFile, dimensions: Sequence[Dimension]) -> list[Probl
         what = f"{sampler} moves numbers with a fraction, and none is tuned"
         problems.append(file.problem("search.sampler", what, "take another sampler"))
     return problems
+
+
+def _of_twin(twin: Twin, space: Space) -> str:
+    """What a user should know of the twin, in a sentence."""
+    units = {d.name: d.unit for d in space.dimensions}
+    changes = [f"{name} of the other sign" for name in twin.negated]
+    changes += [f"{name} {with_unit(f'{by:g}', units[name])} further" for name, by in twin.added.items()]
+    return (
+        f"every answer has a twin that explains any data alike, with {' and '.join(changes)}; "
+        f"the one taken is that of {twin.metric} above 0: {twin.why}"
+    )

@@ -113,7 +113,7 @@ class Record:
         own, theirs = self._divide(trials)
         if not last:
             own = [trial for trial in own if trial.owner == self._own]
-        summary = study_summary(study.plan.metric, trials, study.plan.aims.limits)
+        summary = study_summary(study.plan.metric, trials, study.plan.aims.of_answers)
         closing = Closing(PARENT_STATUS[status] if last else None, summary, artifacts_of(study.folder))
         report = self._recorder.finish(closing, own, theirs, _SHORT_TIMEOUT if hurry else _TIMEOUT)
         self._store_run_id()

@@ -94,7 +94,7 @@ def facts_of(study: RunningStudy, experiment: str) -> StudyFacts:
         experiment=experiment,
         study_text=study.file.text,
         metric=plan.metric,
-        limits=plan.aims.limits,
+        limits=plan.aims.of_answers,
         parameters=_ranges(plan),
         units={d.name: d.unit for d in plan.space.dimensions},
         log_parameters=frozenset(d.name for d in plan.space.dimensions if d.log),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from objectives.metrics.phase_plane import aligned, flattened
+
+_LEAST_PHASE = 1e-6
+"""Standard deviation of a phase, radians, below which it does not vary but for rounding."""
 
 
 def phase_contrast(field: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -27,6 +31,22 @@ def phase_contrast(field: ArrayLike, weights: ArrayLike | None = None) -> float:
     phase = np.angle(flat)
     mean = np.average(phase, weights=w)
     return float(np.sqrt(np.average((phase - mean) ** 2, weights=w)))
+
+
+def phase_skewness(field: ArrayLike) -> float:
+    """Skewness of the phase of an object, without its offset and ramp: its third standardised moment.
+
+    Positive where few places, such as atoms, advance the phase far; an object and its conjugate differ in sign. 0 where
+    the phase does not vary.
+
+    Args:
+        field: complex object (rows, columns), cut to the scanned region.
+
+    Raises:
+        ValueError: ``field`` is not an image, or zero everywhere.
+    """
+    phase = np.angle(flattened(field)).ravel()
+    return float(stats.skew(phase)) if phase.std() > _LEAST_PHASE else 0.0
 
 
 def correlation(field: ArrayLike, truth: ArrayLike, weights: ArrayLike | None = None) -> float:

@@ -19,6 +19,7 @@ from autotune.objective import (
     Parameter,
     Problem,
     Progress,
+    Twin,
     Value,
     complete_values,
     near_miss,
@@ -32,6 +33,7 @@ from objectives.ptychography.evaluation.division import divided
 from objectives.ptychography.evaluation.examination import Examiner, examinations
 from objectives.ptychography.evaluation.noise import explained_by_counting, measured_again
 from objectives.ptychography.evaluation.reconstruction import Reconstruction
+from objectives.ptychography.evaluation.twin import twin_of
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.forward import Layout
 from objectives.ptychography.model.window import window_shape
@@ -116,6 +118,10 @@ class PtychographyObjective:
                 description="intensity consistency of counts that the solver does not see (objective.held_out)",
             ),
         )
+
+    def twin(self, held: Mapping[str, Value | None]) -> Twin | None:
+        """See :class:`autotune.objective.HasTwin`."""
+        return twin_of(self._measurement, self._parameters, held)
 
     def truth(self) -> Mapping[str, float]:
         """The true mismatch of a simulated measurement; empty for a real one."""

@@ -28,6 +28,7 @@ from autotune.objective import Value
 from autotune.problem.goals import Aims
 from autotune.problem.levels import Levels
 from autotune.problem.space import Floats, Space
+from autotune.problem.twins import twin_at
 from autotune.surrogate.model.history import FEWEST_VALUES, History
 from autotune.surrogate.model.value_model import FittedModel, fit_history
 from autotune.surrogate.numerics import quiet_and_seeded
@@ -154,7 +155,7 @@ class Proposer:
             proposal = maximise(steering.improvement, own, self._space, seed=int(words[1]), factors=factors)
             improvement = steering.expected_improvement(proposal)
             if finish:
-                answer = incumbent(fitted, own, self._space, steering.chances)
+                answer = self._right(incumbent(fitted, own, self._space, steering.chances), own)
                 again = is_known(answer, own.at_level(0), 0)
                 return Asked(proposal.point if again else answer, 0, improvement, finish=True)
             if self._probes(own, improvement, unit):
@@ -162,6 +163,19 @@ class Proposer:
                 tests = probe(fitted, own, self._space, answer)
                 return Asked(elsewhere() if tests is None else tests, self._levels.cheapest, improvement)
             return Asked(proposal.point, self._level(fitted, own, proposal.point), improvement)
+
+    def _right(self, answer: Floats, history: History) -> Floats:
+        """The answer, (D,), or its twin where the trial nearest to it shows that this one is right."""
+        twin = self._aims.twin
+        if twin is None:
+            return answer
+        reported = history.reported(twin.metric)
+        known = np.isfinite(reported)
+        nearest = np.square(history.X[known] - answer).sum(axis=1)
+        if len(nearest) == 0 or reported[known][nearest.argmin()] > 0:
+            return answer
+        other = twin_at(twin, answer, self._space)
+        return answer if other is None else other
 
     def _level(self, fitted: FittedModel, history: History, point: Floats) -> int:
         """The level of a trial at a point that tells most per unit of cost about a full evaluation there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -209,3 +210,15 @@ def test_an_extension_by_one_trial_is_its_answer() -> None:
     seen: list[TrialRecord] = []
     followed(ending(by_model=True, trials=6), seen)
     assert ending(by_model=True, trials=7).after(seen, 0.0, never_asked) == Next(finish=True)
+
+
+def test_a_full_evaluation_of_the_wrong_twin_is_not_the_answer_yet() -> None:
+    """Where all others are cheap, the search ends with a full one of the other twin."""
+    trials, spec = records([1, 0, 1, 1]), BudgetSpec(seconds=5)
+    ends = Next("the time budget of 5 s is used")
+    assert Ending(spec, "consistency", 0.25, True).after(trials, 6.0, never_asked) == ends
+    wrong = Ending(spec, "consistency", 0.25, True, lambda trial: trial.level == 0)
+    assert wrong.after(trials, 6.0, never_asked) == Next(finish=True)
+    # That it was evaluated, however that ended, is enough.
+    after = [*trials, replace(records([0])[0], number=4, finish=True)]
+    assert wrong.after(after, 6.0, never_asked) == ends

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from autotune.objective import Parameter, Value
+from autotune.objective import Parameter, Twin, Value
 from autotune.study import load_study
 from autotune.study.plan import Plan, plan_study
 from objectives.ptychography.parameters.instrument import parameters_of
@@ -30,7 +30,17 @@ class Scaled(Toy):
         )
 
 
-def plan(folder: Path, *parameters: str) -> Plan:
+class Twinned(Toy):
+    """The toy, of which every answer has a twin where the scale is tuned."""
+
+    def parameters(self) -> Sequence[Parameter]:
+        return (*super().parameters(), Parameter("scale", "%", "mismatch", 0.0, low=-200.0, high=200.0))
+
+    def twin(self, held: Mapping[str, Value | None]) -> Twin | None:
+        return None if "scale" in held else Twin("sign", ("shift",), {"scale": 180.0}, "light is bright")
+
+
+def plan(folder: Path, *parameters: str, kind: type[Toy] = Scaled) -> Plan:
     path = folder / "study.yaml"
     entries = "".join(f"  {entry}\n" for entry in parameters)
     objective, metric = "objective: {name: 'tests.autotune.toy:toy'}", "metric: {name: consistency, split: in_sample}"
@@ -38,7 +48,7 @@ def plan(folder: Path, *parameters: str) -> Plan:
     path.write_text(text, encoding="utf-8")
     file = load_study(path)
     toy = file.open()
-    toy.__class__ = Scaled
+    toy.__class__ = kind
     return plan_study(file, toy)
 
 
@@ -83,3 +93,16 @@ def test_in_the_far_field_a_free_probe_makes_up_for_the_scale_and_in_the_near_fi
         },
         "near": {},
     }
+
+
+@pytest.mark.parametrize(
+    ("turn", "has"), [("{low: -180, high: 180}", True), ("{low: -20, high: 20}", False), ("3.0", False)]
+)
+def test_a_twin_in_the_ranges_is_warned_of_and_sought(turn: str, has: bool, tmp_path: Path) -> None:
+    found = plan(tmp_path, "shift: {low: -1, high: 1}", f"scale: {turn}", kind=Twinned)
+    assert (found.aims.twin is not None) == has == bool(found.warnings)
+    if has:
+        assert found.warnings == [
+            "every answer has a twin that explains any data alike, with shift of the other sign and scale 180 % "
+            "further; the one taken is that of sign above 0: light is bright"
+        ]
