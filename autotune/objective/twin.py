@@ -31,6 +31,10 @@ class Twin:
 class HasTwin(Protocol):
     """An objective of which every answer may have a twin."""
 
+    @property
+    def twin_metric(self) -> str:
+        """Name of :attr:`Twin.metric`, which evaluations may report beside the objective's metrics."""
+
     def twin(self, held: Mapping[str, Value | None]) -> Twin | None:
         """The twin while some parameters are held and all others are tuned; None where there is none.
 

@@ -33,6 +33,7 @@ from objectives.ptychography.evaluation.division import divided
 from objectives.ptychography.evaluation.examination import Examiner, examinations
 from objectives.ptychography.evaluation.noise import explained_by_counting, measured_again
 from objectives.ptychography.evaluation.reconstruction import Reconstruction
+from objectives.ptychography.evaluation.twin import METRIC as TWIN_METRIC
 from objectives.ptychography.evaluation.twin import twin_of
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.forward import Layout
@@ -118,6 +119,11 @@ class PtychographyObjective:
                 description="intensity consistency of counts that the solver does not see (objective.held_out)",
             ),
         )
+
+    @property
+    def twin_metric(self) -> str:
+        """See :class:`autotune.objective.HasTwin`."""
+        return TWIN_METRIC
 
     def twin(self, held: Mapping[str, Value | None]) -> Twin | None:
         """See :class:`autotune.objective.HasTwin`."""

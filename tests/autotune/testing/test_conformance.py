@@ -23,6 +23,7 @@ from autotune.objective import (
     Problem,
     Progress,
     Status,
+    Twin,
     Value,
     never_stop,
 )
@@ -483,6 +484,44 @@ class TestDivided(TestToyObjective):
         return Divided(ToySettings())
 
 
+class Mirrored(Toy):
+    """A toy that does not know the sign of its tilt, which it reports."""
+
+    twin_metric = "sign"
+    power = 1.0
+
+    def evaluate(self, values: Any, **options: Any) -> Evaluation:
+        tilt = float(values.get("tilt", 0.0))
+        found = super().evaluate({**values, "tilt": self.folded(tilt)}, **options)
+        metrics = {**found.metrics, "sign": math.copysign(1.0, tilt) ** self.power}
+        return dataclasses.replace(found, metrics=metrics) if found.metrics else found
+
+    def folded(self, tilt: float) -> float:
+        return abs(tilt)
+
+    def twin(self, held: Mapping[str, Value | None]) -> Twin | None:
+        return Twin("sign", ("tilt",)) if "tilt" not in held else None
+
+
+class Unfolded(Mirrored):
+    def folded(self, tilt: float) -> float:
+        return tilt
+
+
+class Undecided(Mirrored):
+    power = 2.0
+
+
+class Misnamed(Mirrored):
+    twin_metric = "other"
+
+
+def test_a_twin_is_checked() -> None:
+    mirrored = suite(Mirrored(ToySettings()))
+    mirrored.test_a_twin_explains_as_well()
+    mirrored.test_evaluation_reports_what_is_declared()
+
+
 class Incomplete(Divided):
     def split(self, slope: float) -> tuple[float, ...]:
         return slope / 3, slope / 3
@@ -512,6 +551,9 @@ class Guessing(Required):
         ("pictures_are_png", Scribbler, "picture object is not PNG"),
         ("pictures_are_png", Blank, "drew none"),
         ("required_values_are_asked_for", Guessing, "tilt left out: accepted"),
+        ("a_twin_explains_as_well", Unfolded, "is .*, at the twin"),
+        ("a_twin_explains_as_well", Undecided, "sign does not tell twins apart: 1 and 1"),
+        ("a_twin_explains_as_well", Misnamed, "sign tells twins apart, other is named"),
         ("a_divided_gradient_adds_up", Incomplete, "the metric where shift is moved"),
         ("a_divided_gradient_adds_up", Unshifted, "the derivative by .* is moved: 0 when divided"),
         ("a_divided_gradient_adds_up", Undivided, "nothing is divided"),
