@@ -38,8 +38,8 @@ def find_intervals(
     Returns:
         The samples, (s, k), and name -> interval: the whole range of a parameter that the value does not depend on.
     """
-    samples = [[in_own_unit(d, u) for d, u in zip(dimensions, row, strict=True)] for row in where.samples]
-    own_units = np.array(samples).reshape(len(where.samples), len(dimensions))
+    columns = [in_own_unit(d, where.samples[:, i]) for i, d in enumerate(dimensions)]
+    own_units = np.array(columns).reshape(len(dimensions), len(where.samples)).T.copy()
     random = np.random.default_rng([seed, 1])
     for i, dimension in enumerate(dimensions):
         if dimension.name in in_quadrature and not where.flat[i] and where.without_model is not None:
@@ -70,8 +70,7 @@ def find_parts(
     for i, dimension in enumerate(dimensions):
         if i not in where.moving:
             continue
-        own_units = np.array([in_own_unit(dimension, u) for u in where.without_model[:, i]])
-        low, high = np.percentile(own_units, TAILS)
+        low, high = np.percentile(in_own_unit(dimension, where.without_model[:, i]), TAILS)
         rest, whole = float(high - low) / 2, (intervals[dimension.name][1] - intervals[dimension.name][0]) / 2
         parts[dimension.name] = (min(rest, whole), math.sqrt(max(whole**2 - rest**2, 0.0)))
     return parts
@@ -92,11 +91,12 @@ def widths(samples: Floats) -> Floats:
     return width
 
 
-def in_own_unit(dimension: Dimension, u: float) -> float:
-    """A unit-cube coordinate in the parameter's unit; not rounded for ints, whose interval lies between them."""
+def in_own_unit(dimension: Dimension, u: Floats) -> Floats:
+    """Unit-cube coordinates in the parameter's unit; not rounded for ints, whose interval lies between them."""
     low, high = dimension.edges()
-    value = low * (high / low) ** u if dimension.log else low + u * (high - low)
-    return float(min(max(value, dimension.low), dimension.high))
+    values = low * (high / low) ** u if dimension.log else low + u * (high - low)
+    clipped: Floats = np.clip(values, float(dimension.low), float(dimension.high))
+    return clipped
 
 
 def covering_noise(names: Sequence[str], where: Locations, scores: Floats | None) -> frozenset[str]:

@@ -31,7 +31,8 @@ STEP = 1e-3
 """Step, in unit-cube coordinates, of the finite differences of the slope that give the curvature."""
 SURE = 1.0
 """Standard deviations of a slope above which its sign is believed."""
-SAMPLES = 512
+SAMPLES = 2**13
+"""So many that the ends of 90 % intervals are known to a percent of their width (of 512, to 5 %)."""
 """Number of samples of the location."""
 DEPENDS = 3.0
 """Standard deviations of a difference of values above which it is believed."""

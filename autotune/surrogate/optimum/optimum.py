@@ -29,6 +29,8 @@ from autotune.surrogate.optimum.sensitivities import find_sensitivities
 from autotune.surrogate.optimum.verdicts import Verdict, find_verdicts
 from autotune.surrogate.propose.incumbent import incumbent
 
+KEPT = 512
+"""Samples of the location that are kept."""
 EDGE = 2e-3
 """A maximum nearer than this to the edge of its range is at the edge."""
 
@@ -209,7 +211,7 @@ def _find_optimum(
         _unbiased(values, dimensions, where),
         float(at_top.mean),
         float(at_top.variance.sqrt()),
-        samples,
+        samples[:KEPT],
         names,
         intervals,
         {name: part for name, part in parts.items() if at_model is None or at_model.knows(name)},

@@ -77,5 +77,5 @@ def find_steps(
         length = min(max(length, STEPS[0]), STEPS[1])
         u = top[column]
         there = u + length if u + length <= 1.0 else u - length
-        steps[dimension.name] = in_own_unit(dimension, float(there)) - in_own_unit(dimension, float(u))
+        steps[dimension.name] = float(np.diff(in_own_unit(dimension, np.array([u, there])))[0])
     return steps

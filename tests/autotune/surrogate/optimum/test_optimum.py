@@ -133,7 +133,7 @@ def test_what_it_says_of_the_value() -> None:
     assert abs(optimum.metric) < 0.02 and 0 < optimum.deviation < 0.02
     assert optimum.values["x"] == pytest.approx(TOP[0], abs=0.02)
     assert optimum.values["y"] == pytest.approx(-10 + 40 * TOP[1], abs=1.0)
-    assert optimum.names == ("x", "y") and optimum.samples.shape == (module.SAMPLES, 2)
+    assert optimum.names == ("x", "y") and optimum.samples.shape == (module.KEPT, 2)
 
 
 def test_equal_seeds_give_equal_answers() -> None:
@@ -268,7 +268,7 @@ def test_choices_alone() -> None:
     optimum = find_optimum(seen, space, 1, 1, seed=0)
     assert optimum.values == {"one": "b", "two": "c"}
     assert optimum.names == () and optimum.intervals == {} and optimum.verdicts == {}
-    assert optimum.samples.shape == (module.SAMPLES, 0) and optimum.correlations.shape == (0, 0)
+    assert optimum.samples.shape == (module.KEPT, 0) and optimum.correlations.shape == (0, 0)
 
 
 def test_a_single_parameter() -> None:
