@@ -26,6 +26,8 @@ class Repetition:
     seed: int
 
 
+_AGAIN = 3
+"""Further reconstructions at the same values that a divided evaluation makes, at most."""
 TO_LEARN = 4
 """Full evaluations that an objective may spend on learning what to repeat, before it repeats a measurement."""
 _TO_EXAMINE = 4
@@ -58,8 +60,9 @@ class Task:
     @property
     def reconstructions(self) -> int:
         """How many times as long as a trial it may take."""
+        moved = 0 if self.in_parts is None else len(self.in_parts) + _AGAIN
         learned = TO_LEARN if self.repetition is not None else _TO_EXAMINE - 1 if self.examine else 0
-        return 1 + len(self.in_parts or {}) + learned
+        return 1 + moved + learned
 
 
 @dataclass(frozen=True)

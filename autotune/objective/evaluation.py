@@ -31,7 +31,7 @@ class Evaluation:
             differentiable parameters the objective could differentiate. By the envelope theorem this is the
             partial derivative at the fixed, converged reconstruction.
         gradient_parts: parameter name -> derivative of the tuned metric in each part of the data, per unit, by the
-            difference of two reconstructions; this and the following three are empty where it was not asked for
+            difference of two reconstructions; this and the following four are empty where it was not asked for
             (:class:`autotune.objective.DividesGradient`).
         gradient_changes: parameter name -> parameter name -> change of the first one's derivative, in each part of the
             data, per unit of the second.
@@ -39,6 +39,8 @@ class Evaluation:
             independent from one value of the data to the next.
         gradient_shifts: parameter name -> parameter name -> change of the second one's ``gradient`` where the first
             one was moved.
+        gradient_again: the ``gradient`` of further reconstructions at the same values that are as valid, such as on
+            another grid: what they differ by means nothing.
         curve: metric name -> its value after each iteration of the solver (index 0 = after the first).
         arrays: name -> array worth keeping (object, probe, ...).
         attributes: scalar facts that a reader of ``arrays`` needs, such as pixel sizes, with the unit in the key.
@@ -60,6 +62,7 @@ class Evaluation:
     gradient_changes: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     gradient_noise: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     gradient_shifts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    gradient_again: Sequence[Mapping[str, float]] = ()
 
     def __post_init__(self) -> None:
         if self.status is Status.COMPLETE:

@@ -158,8 +158,9 @@ class DividesGradient(Protocol):
             the reconstruction fails: of parts in which errors of the model are about independent, such as the regions
             of a detector. With :attr:`Evaluation.gradient_changes`, what is due to the values of the parameters is
             taken off the parts; with :attr:`Evaluation.gradient_noise`, noise is taken off their scatter;
-            :attr:`Evaluation.gradient_shifts` tells what held values do to the answer. Its metrics may hold ``misfit``:
-            by how many standard deviations of the noise the residual exceeds it.
+            :attr:`Evaluation.gradient_shifts` tells what held values do to the answer; of
+            :attr:`Evaluation.gradient_again` the mean is taken, and their scatter counts as noise. Its metrics may hold
+            ``misfit``: by how many standard deviations of the noise the residual exceeds it.
         """
 
 

@@ -98,7 +98,7 @@ class RepeatedMeasurements:
         moved = {name: float(values[name]) + step for name, step in steps.items()} | uncertain
         task = Task(_IN_PARTS, {**self._held, **values}, self._seed, None, in_parts=moved)
         divided = self._once(task)
-        self.evaluated += task.reconstructions - 1
+        self.evaluated += len(moved) + (0 if divided is None else len(divided.gradient_again))
         if divided is None or not (divided.gradient_parts or _MISFIT in divided.metrics):
             return None
         uncertainties = {name: abs(moved - at) for name, (at, moved) in self._uncertain.items()}

@@ -159,6 +159,8 @@ def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
         for key in ("gradient_noise", "gradient_shifts"):
             rows: Mapping[str, Mapping[str, float]] = getattr(evaluation, key)
             plain[key] = {name: {other: float(value) for other, value in row.items()} for name, row in rows.items()}
+        again = evaluation.gradient_again
+        plain["gradient_again"] = [{name: float(value) for name, value in row.items()} for row in again]
     return plain
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,8 @@ from objectives.ptychography.simulation.direct import Specimen
 from objectives.ptychography.solvers.state import State, to_the_end
 
 HELD_OUT = "held_out_consistency"
+_OTHER_GRIDS = ((0.5, 0.0), (0.0, 0.5), (0.5, 0.5))
+"""By how many pixels the object's grid is moved, (y, x), to see what the rounding of positions to it does."""
 
 
 @dataclass(frozen=True)
@@ -219,16 +222,22 @@ class PtychographyObjective:
             started = time.perf_counter()
             reconstruction, in_sample = self._reconstruction(values, metric)
             start = complete_values(self._parameters, values)
-            layout = reconstruction.misfit.model.layout
+            model = reconstruction.misfit.model
+            layout = model.layout
+            grids = [layout.on_another_grid(model.scene.positions, by) for by in _OTHER_GRIDS]
             evaluation = divided(
                 reconstruction,
                 lambda at: self._reconstruction({**start, **at}, metric, layout)[0],
                 in_sample or metric,
                 {name: (float(start[name]), value) for name, value in moved.items()},
+                [partial(self._reconstruction_on, grid, values, metric) for grid in grids],
                 seed,
                 counted=self._measurement.counted,
             )
             return replace(evaluation, seconds=time.perf_counter() - started)
+
+    def _reconstruction_on(self, layout: Layout, values: Mapping[str, Value], metric: str) -> Reconstruction:
+        return self._reconstruction(values, metric, layout)[0]
 
     def examinations(self) -> Sequence[Metric]:
         """See :class:`autotune.objective.Examines`."""

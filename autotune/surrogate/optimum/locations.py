@@ -122,9 +122,15 @@ def find_locations(
     H, inverse = _positive(-(curvature[np.ix_(moving, moving)] if measured is None else measured))
     rows = [inside[i] for i in moving]
     slopes = random.normal(size=(SAMPLES, len(moving))) @ _root(covariance.numpy()[np.ix_(rows, rows)]).T
+    if errors is not None and errors.again is not None:
+        # The first of these evaluations is the one that the surrogate knows.
+        changes = np.concatenate([np.zeros((1, len(moving))), errors.again[:, moving]])
+        rough = ScoreNoise.of(changes, H)
+        slopes = slopes + rough.mean + rough.scatter(SAMPLES, random, share=1 / len(changes))
+        centre[moving] += inverse @ rough.mean
     noise = None
     if scores is not None and np.isfinite(scores[:, moving]).any():
-        noise = ScoreNoise.of(scores[:, moving], H)
+        noise = ScoreNoise.of(scores[:, moving], H, None if errors is None else errors.noise_along(moving))
         slopes = slopes + noise.draw(SAMPLES, random)
         centre[moving] -= inverse @ noise.mean
     adrift = [i for i in range(len(free)) if lost[i]]

@@ -48,6 +48,7 @@ class ModelErrors:
         curvature: parameter name -> parameter name -> change of the second one's derivative per unit of the first, as
             measured; empty where it was not.
         misfit: standard deviations of the noise by which the residual exceeds it; None where that is not known.
+        again: changes of the derivative in evaluations of the same values that are as valid: they mean nothing.
     """
 
     pulls: Sequence[Slopes] = ()
@@ -55,6 +56,7 @@ class ModelErrors:
     shifts: Sequence[Slopes] = ()
     curvature: Mapping[str, Slopes] = field(default_factory=dict)
     misfit: float | None = None
+    again: Sequence[Slopes] = ()
 
     @classmethod
     def of(
@@ -78,18 +80,20 @@ class ModelErrors:
             for name, slopes in divided.gradient_shifts.items()
             if name in steps
         }
+        first = divided.gradient
+        again = tuple({n: s - first[n] for n, s in row.items() if n in first} for row in divided.gradient_again)
         names = [name for name in divided.gradient_parts if name in steps]
         held = [name for name in divided.gradient_parts if name in uncertain and name not in steps]
         parts = np.array([divided.gradient_parts[name] for name in [*names, *held]], dtype=np.float64)
         count = parts.shape[1] if names else 0
         if count < 2:
-            return cls(shifts=shifts, curvature=curvature, misfit=misfit)
+            return cls(shifts=shifts, curvature=curvature, misfit=misfit, again=again)
         noise = _matrix(divided.gradient_noise, names)
         changes = np.array([[divided.gradient_changes.get(a, {}).get(b, np.zeros(count)) for b in [*names, *held]]
                             for a in [*names, *held]])  # fmt: skip
         own = _fitted(parts, changes, noise, [uncertain[name] for name in held])[: len(names)]
         scattered = (own - own.mean(axis=1, keepdims=True)) * np.sqrt(count / (count - 1))
-        return cls(_slopes(names, scattered.T), _slopes(names, _root(noise).T), shifts, curvature, misfit)
+        return cls(_slopes(names, scattered.T), _slopes(names, _root(noise).T), shifts, curvature, misfit, again)
 
     @property
     def explained(self) -> bool:
@@ -121,12 +125,12 @@ class ModelErrors:
 
     def times(self, factor: float) -> ModelErrors:
         """The same for the metric times ``factor``."""
-        parts = (self.pulls, self.noise, self.shifts)
-        pulls, noise, shifts = (
+        parts = (self.pulls, self.noise, self.shifts, self.again)
+        pulls, noise, shifts, again = (
             tuple({name: factor * slope for name, slope in each.items()} for each in part) for part in parts
         )
         curvature = {a: {b: factor * change for b, change in row.items()} for a, row in self.curvature.items()}
-        return replace(self, pulls=pulls, noise=noise, shifts=shifts, curvature=curvature)
+        return replace(self, pulls=pulls, noise=noise, shifts=shifts, curvature=curvature, again=again)
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class Deviations:
     """Errors of the model along k coordinates: arrays (any, k) of what :class:`ModelErrors` has.
 
     Attributes:
-        pulls, noise, shifts: see there.
+        pulls, noise, shifts, again: see there.
         curvature: (k, k) second derivatives of the metric, NaN where they were not measured; None for none.
     """
 
@@ -142,6 +146,7 @@ class Deviations:
     noise: Floats
     shifts: Floats
     curvature: Floats | None = None
+    again: Floats | None = None
 
     def curvature_along(self, columns: Sequence[int]) -> Floats | None:
         """The measured second derivatives (p, p) along p of the coordinates; None where one is not known, or where they
@@ -151,6 +156,11 @@ class Deviations:
             return None
         found = definite(self.curvature[np.ix_(columns, columns)])
         return None if found is None or (found.diagonal() > 0).any() else found
+
+    def noise_along(self, columns: Sequence[int]) -> Floats | None:
+        """N (p, p) along p of the coordinates; None where it is not known along all."""
+        N: Floats = self.noise[:, columns].T @ self.noise[:, columns]
+        return N if len(columns) and (N.diagonal() > 0).all() else None
 
     def along(self, columns: Sequence[int]) -> Floats:
         """Independent deviations (d, p) of the derivative along p of the coordinates, one standard deviation each."""

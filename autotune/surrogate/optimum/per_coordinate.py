@@ -50,7 +50,8 @@ def errors_of(errors: ModelErrors, values: Mapping[str, Value], space: Space, na
         bent = {name: errors.curvature.get(name, {}) for name in names}
         units = np.array([per_unit.get(name, np.nan) for name in names])
         curvature = np.array([[bent[a].get(b, np.nan) for b in names] for a in names]) * np.outer(units, units)
-    return Deviations(rows(errors.pulls), rows(errors.noise), rows(errors.shifts), curvature)
+    of_errors = (rows(errors.pulls), rows(errors.noise), rows(errors.shifts))
+    return Deviations(*of_errors, curvature, rows(errors.again) if errors.again else None)
 
 
 def find_steps(

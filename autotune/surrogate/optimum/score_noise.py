@@ -4,7 +4,8 @@ Let the metric of an exact measurement have its maximum at x0, with curvature -H
 the score, is some g, and the maximum is at x0 + H^-1 g. Repeated in simulation, measurements give scores at the answer:
 their mean is a bias (of over-fitting, which favours some parameter values, or of an unfinished reconstruction), their
 covariance J is the noise, and the optimum scatters with H^-1 J H^-1. Were the metric a log-likelihood, J would be H
-(Bartlett's identity); so J is sought near a multiple of H, and few repetitions are enough.
+(Bartlett's identity); so J is sought near a multiple of H, or of what is known to be nearer, and few repetitions are
+enough.
 
 Source: H. White, Econometrica 50, 1 (1982), for H^-1 J H^-1; A. Gelman et al., Bayesian Data Analysis (3rd ed.), 3.6.
 """
@@ -41,12 +42,13 @@ class ScoreNoise:
     repetitions: int
 
     @classmethod
-    def of(cls, scores: Floats, H: Floats) -> ScoreNoise:
+    def of(cls, scores: Floats, H: Floats, like: Floats | None = None) -> ScoreNoise:
         """Estimate from repeated measurements.
 
         Args:
             scores: (b, p), b of at least two; a column without scores is NaN throughout.
             H: (p, p) positive definite, minus the curvature of the metric, in the scores' coordinates.
+            like: (p, p) what the covariance is sought near a multiple of; H where left out.
         """
         b = len(scores)
         measured = np.flatnonzero(np.isfinite(scores).all(axis=0))
@@ -58,7 +60,9 @@ class ScoreNoise:
             block = H[np.ix_(measured, measured)]
             size = float(np.median(np.diag(scatter) / np.diag(block))) / (b - 1)
             covariance = size * H
-            covariance[np.ix_(measured, measured)] = (PRIOR * size * block + scatter) / (PRIOR + b - 1)
+            guess = block if like is None else like[np.ix_(measured, measured)]
+            guess = guess * np.median(np.diag(scatter) / np.diag(guess)) / (b - 1)
+            covariance[np.ix_(measured, measured)] = (PRIOR * guess + scatter) / (PRIOR + b - 1)
         return cls(mean, covariance, size, PRIOR + b - 1, b)
 
     def draw(self, count: int, random: np.random.Generator) -> Floats:
@@ -66,8 +70,11 @@ class ScoreNoise:
 
         The mean is not exactly known either: it adds its share to the variance.
         """
-        values, directions = np.linalg.eigh(self.covariance * (1 + 1 / self.repetitions))
+        return self.scatter(count, random, 1 + 1 / self.repetitions) - self.mean
+
+    def scatter(self, count: int, random: np.random.Generator, share: float = 1.0) -> Floats:
+        """Samples, (count, p), of mean 0 and that share of the covariance, by Student's t."""
+        values, directions = np.linalg.eigh(self.covariance * share)
         normal = random.normal(size=(count, len(values))) @ (directions * np.sqrt(np.maximum(values, 0.0))).T
-        scale = np.sqrt(self.freedom / random.chisquare(self.freedom, size=(count, 1)))
-        samples: Floats = normal * scale - self.mean
+        samples: Floats = normal * np.sqrt(self.freedom / random.chisquare(self.freedom, size=(count, 1)))
         return samples

@@ -1,8 +1,10 @@
-"""An evaluation whose gradient is divided: one reconstruction, and one more for each parameter that is moved."""
+"""An evaluation whose gradient is divided: one reconstruction, one more for each parameter that is moved, and some on
+other grids of pixels.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from autotune.objective import Evaluation, InputError, Status
@@ -16,6 +18,7 @@ def divided(
     reconstruction_at: Callable[[Mapping[str, float]], Reconstruction],
     metric: str,
     moved: Mapping[str, tuple[float, float]],
+    on_other_grids: Iterable[Callable[[], Reconstruction]],
     seed: int,
     *,
     counted: bool,
@@ -27,6 +30,8 @@ def divided(
         reconstruction_at: from other values of some parameters to the reconstruction to be made there.
         metric: one of the counts that are seen.
         moved: parameter name -> its value, and another one.
+        on_other_grids: makers of reconstructions at the same values on other grids of pixels. A position that is
+            rounded to another pixel is a little another probe; where a reconstruction fits noise, that counts.
         seed: seed of every reconstruction.
         counted: whether the values are counted quanta, so that the noise, and with it the misfit, is known.
 
@@ -52,6 +57,7 @@ def divided(
             shifts[name] = {
                 n: s - evaluation.gradient[n] for n, s in at_end.gradient.items() if n in evaluation.gradient
             }
+    again = [made.evaluation(made.run(to_the_end, seed), metric) for made in (make() for make in on_other_grids)]
     parts = gradient_in_parts(reconstruction.misfit, state, metric, others)
     return replace(
         evaluation,
@@ -60,4 +66,5 @@ def divided(
         gradient_changes=parts.changes,
         gradient_noise=parts.noise,
         gradient_shifts=shifts,
+        gradient_again=[each.gradient for each in again if each.status is Status.COMPLETE],
     )

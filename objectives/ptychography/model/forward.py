@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class Layout:
         object_shape: (rows, columns) of the object.
         window: (rows, columns) of a patch and of a probe.
         detector_shape: (rows, columns) of a pattern, at most those of the window.
-        origin: (2,) int64, added to a corner gives the pixel nearest to the position.
+        origin: (2,), added to a corner gives the pixel nearest to the position.
     """
 
     corners: Tensor
@@ -66,6 +66,17 @@ class Layout:
         low, high = whole.amin(0), whole.amax(0)
         rows, columns = (int(high[i] - low[i]) + window[i] + 2 * margin for i in range(2))
         return cls(whole - low + margin, (rows, columns), window, detector_shape, low - margin)
+
+    def on_another_grid(self, positions: Tensor, by: tuple[float, float]) -> Layout:
+        """The patches of the same positions on a grid of pixels that is moved, with as wide a margin.
+
+        Args:
+            positions: (position, 2), (y, x) in object pixels.
+            by: how far the grid is moved up and to the left, in pixels.
+        """
+        shift = positions.new_tensor(by)
+        moved = Layout.of(positions + shift, self.detector_shape, int(self.corners.min()), self.window)
+        return replace(moved, origin=moved.origin - shift)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,20 @@ def test_of_few_it_is_the_mean_of_the_scatter_and_a_multiple_of_the_curvature() 
     assert np.linalg.eigvalsh(noise.covariance).min() > 0.1 * size * np.linalg.eigvalsh(H).min()  # two would leave it 0
 
 
+def test_of_few_it_is_like_what_is_known_to_be_nearer_than_the_curvature() -> None:
+    """In proportion: its size does not matter."""
+    scores = draws(3, OTHER, BIAS)
+    found = [ScoreNoise.of(scores, H, like) for like in (OTHER, 1e6 * OTHER)]
+    scatter = np.cov(scores.T)
+    guess = OTHER * np.median(np.diag(scatter) / np.diag(OTHER))
+    for noise in found:
+        np.testing.assert_allclose(noise.covariance, (PRIOR * guess + 2 * scatter) / (PRIOR + 2))
+        assert noise.size == ScoreNoise.of(scores, H).size
+    known = np.column_stack([scores, np.full(3, np.nan)])
+    wider = [np.pad(matrix, (0, 1)) + np.diag([0] * len(H) + [1]) for matrix in (H, OTHER)]
+    np.testing.assert_allclose(ScoreNoise.of(known, *wider).covariance[:-1, :-1], found[0].covariance)
+
+
 def test_an_even_number_of_coordinates_is_as_good_as_an_odd_one() -> None:
     """The median over coordinates takes the middle of two."""
     scores = np.array([[1.0, 3.0], [-1.0, -3.0]])

@@ -115,6 +115,17 @@ def test_noise_and_changes_are_those_of_a_sum_of_squares(metric: str) -> None:
         assert np.linalg.eigvalsh(matrix / np.outer(scale, scale)).min() > -1e-9
 
 
+def test_the_gradient_is_taken_again_on_other_grids() -> None:
+    """On which positions are rounded otherwise: much the same at 1e6 electrons a pattern, but not equal."""
+    divided = divide(objective(lens()), BLURRED)
+    assert len(divided.gradient_again) == 3
+    for name in ("camera_length", "defocus", "scan_rotation"):
+        slopes = [divided.gradient[name], *(again[name] for again in divided.gradient_again)]
+        assert len(set(slopes)) == 4
+        change = abs(divided.gradient_shifts[name][name])
+        assert max(slopes) - min(slopes) < 0.5 * change, name
+
+
 def test_a_parameter_at_which_the_reconstruction_fails_is_left_out() -> None:
     divided = objective(lens()).evaluate_in_parts(
         BLURRED, metric="consistency", seed=0, moved={"defocus": 81.0, "background": 1e9}

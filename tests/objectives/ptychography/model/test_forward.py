@@ -290,6 +290,22 @@ def test_positions_a_whole_pixel_apart_see_windows_a_whole_pixel_apart() -> None
     assert ((layout.corners + torch.tensor([6, 4])).amax(0) <= torch.tensor(layout.object_shape)).all()
 
 
+@pytest.mark.parametrize("by", [(0.0, 0.0), (0.5, 0.0), (0.25, 0.75)])
+def test_another_grid_has_the_same_positions(by: tuple[float, float]) -> None:
+    """Each is within half a pixel of the middle of its patch, where the grid is moved by ``by``."""
+    random = torch.Generator().manual_seed(5)
+    positions = 20 * torch.rand(50, 2, dtype=torch.float64, generator=random)
+    layout = Layout.of(positions, (6, 4), margin=3, window=(8, 12))
+    other = layout.on_another_grid(positions, by)
+    fraction = positions - (other.corners + other.origin)
+    assert fraction.abs().max() <= 0.5
+    whole = other.corners + other.origin + torch.tensor(by, dtype=torch.float64)
+    torch.testing.assert_close(whole, whole.round())
+    assert (other.window, other.detector_shape, int(other.corners.min())) == ((8, 12), (6, 4), 3)
+    assert ((other.corners + torch.tensor([8, 12])).amax(0) <= torch.tensor(other.object_shape)).all()
+    assert torch.equal(other.corners, layout.corners) == (by == (0.0, 0.0))
+
+
 def test_patches_are_as_large_as_the_window() -> None:
     positions = torch.tensor([[0.2, -1.4], [1.2, 2.6]], dtype=torch.float64)
     layout = Layout.of(positions, (6, 4), margin=3, window=(8, 12))
