@@ -26,7 +26,7 @@ class Repetition:
     seed: int
 
 
-_AGAIN = 3
+AGAIN = 3
 """Further reconstructions at the same values that a divided evaluation makes, at most."""
 TO_LEARN = 4
 """Full evaluations that an objective may spend on learning what to repeat, before it repeats a measurement."""
@@ -60,7 +60,7 @@ class Task:
     @property
     def reconstructions(self) -> int:
         """How many times as long as a trial it may take."""
-        moved = 0 if self.in_parts is None else len(self.in_parts) + _AGAIN
+        moved = 0 if self.in_parts is None else len(self.in_parts) + AGAIN
         learned = TO_LEARN if self.repetition is not None else _TO_EXAMINE - 1 if self.examine else 0
         return 1 + moved + learned
 

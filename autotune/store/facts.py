@@ -157,7 +157,9 @@ def _plain(key: str, value: Any) -> Any:
         return value.as_dict()
     if isinstance(value, Metric | MlflowPlace | Origin | Conclusion | Concluding):
         return asdict(value)
-    if key in ("limits", "against"):
+    if key == "limits":  # as versions that knew no twins wrote them, where there are none
+        return [{name: part for name, part in asdict(limit).items() if name != "of_twins" or part} for limit in value]
+    if key == "against":
         return [asdict(part) for part in value]
     if key == "recording":
         return [[run, goes_on] for run, goes_on in value.items()]  # JSON objects have no order to rely on

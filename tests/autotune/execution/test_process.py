@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from autotune.errors import StudyFailed
-from autotune.execution.executor import TO_LEARN, Ended, Repetition, Task
+from autotune.execution.executor import AGAIN, TO_LEARN, Ended, Repetition, Task
 from autotune.execution.process import ProcessExecutor
 from autotune.execution.threads import THREAD_VARIABLES
 from autotune.objective import Status
@@ -213,8 +213,8 @@ def test_several_reconstructions_may_take_several_times_as_long(tmp_path: Path) 
     one, three = task(tmp_path, 0), replace(task(tmp_path, 1), in_parts={"shift": 0.1, "tilt": 1.0})
     again = replace(one, repetition=Repetition({}, 0))
     examined = replace(one, examine=True)
-    assert [each.reconstructions for each in (one, three, again, examined)] == [1, 3, 1 + TO_LEARN, 4]
-    assert ProcessExecutor._allowed(three, 5.0) == 15.0 and ProcessExecutor._allowed(None, 5.0) == 5.0
+    assert [each.reconstructions for each in (one, three, again, examined)] == [1, 3 + AGAIN, 1 + TO_LEARN, 4]
+    assert ProcessExecutor._allowed(three, 5.0) == 5.0 * (3 + AGAIN) and ProcessExecutor._allowed(None, 5.0) == 5.0
 
 
 def test_what_runs_is_ended_at_once(executors: Any, tmp_path: Path) -> None:

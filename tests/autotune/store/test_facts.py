@@ -252,3 +252,10 @@ def test_a_damaged_fact_is_named(key: str, plain: Any, prop: str) -> None:
     with pytest.raises(InputError) as raised:
         getattr(facts, prop)
     assert str(raised.value).startswith(f"study toy: its fact '{key}' in the trial store cannot be read (")
+
+
+def test_the_limit_that_tells_twins_apart_is_kept_with_the_others() -> None:
+    limits = (Limit("seconds", below=60.0), Limit("sign", above=0.0, of_twins=True))
+    kept = plain_facts(limits=limits)["limits"]
+    assert kept[0] == OF_902A55A["limits"][0] and kept[1]["of_twins"] is True
+    assert StoredFacts("toy", {**OF_902A55A, "limits": kept}).limits == limits

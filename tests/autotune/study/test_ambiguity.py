@@ -33,6 +33,8 @@ class Scaled(Toy):
 class Twinned(Toy):
     """The toy, of which every answer has a twin where the scale is tuned."""
 
+    twin_metric = "sign"
+
     def parameters(self) -> Sequence[Parameter]:
         return (*super().parameters(), Parameter("scale", "%", "mismatch", 0.0, low=-200.0, high=200.0))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from autotune.home import Home
 from autotune.objective import Metric
+from autotune.problem.goals import Aims
 from autotune.store.trials import TrialStore
 
 METRIC = Metric("consistency", "maximize")
@@ -35,7 +36,7 @@ class Company:
             store=self.store,
             lease=SimpleNamespace(owner=name),
             file=SimpleNamespace(spec=SimpleNamespace(tracking=tracking)),
-            plan=SimpleNamespace(metric=METRIC, aims=SimpleNamespace(limits=())),
+            plan=SimpleNamespace(metric=METRIC, aims=Aims()),
             others=lambda: frozenset(self.alive - {name}),
             locked=self._locked,
         )
