@@ -25,7 +25,8 @@ class TwinConformance(ObjectiveHooks):
             skip("the answers for this measurement have no twins")
         named = objective.twin_metric
         require(twin.metric == named, f"{twin.metric} tells twins apart, {named} is named")
-        values: dict[str, Value] = {p.name: self.value(p) for p in objective.parameters() if p.kind == "mismatch"}
+        concerned = [p for p in objective.parameters() if p.name in {*twin.negated, *twin.added}]
+        values: dict[str, Value] = {p.name: self.value(p) for p in concerned}
         there = {**values, **{name: -float(values[name]) for name in twin.negated}}
         there |= {name: float(values[name]) + by for name, by in twin.added.items()}
         metric = self.tuned_metric(objective).name

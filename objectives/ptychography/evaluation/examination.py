@@ -34,6 +34,8 @@ from objectives.metrics.counts import noise_ceiling
 from objectives.metrics.positions import position_error
 from objectives.ptychography.evaluation.data_share import Level, middle_positions
 from objectives.ptychography.evaluation.reconstruction import Reconstruction
+from objectives.ptychography.evaluation.twin import METRIC as TWIN_METRIC
+from objectives.ptychography.evaluation.twin import of_electrons
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.misfit import Data
 from objectives.ptychography.model.scene import detector_map
@@ -55,6 +57,11 @@ _OF_COUNTS = (
         "maximize",
         description="held-out consistency over the noise ceiling of its counts",
     ),
+)
+_OF_TWINS = Metric(
+    TWIN_METRIC,
+    "maximize",
+    description="skewness of the phase: above 0 where atoms advance it, below 0 for the twin of the specimen",
 )
 _CONTRAST = Metric("phase_contrast", "maximize", "rad", description="rms phase of the scanned region; noise adds to it")
 _OF_HALVES = (
@@ -95,6 +102,7 @@ def examinations(
         *(replace(metric, unit=unit) if metric in _OF_HALVES else metric for metric in (_CONTRAST, *_OF_HALVES)),
         *(_OF_TRUTH if truth else ()),
         *((_OF_POSITIONS,) if positions else ()),
+        *((_OF_TWINS,) if of_electrons(measurement) else ()),
     ]
 
 

@@ -43,5 +43,6 @@ SINCE_THE_FIRST_VERSION = {
 
 
 def test_the_door_offers_what_plug_ins_import() -> None:
-    assert set(door.__all__) == SINCE_THE_FIRST_VERSION | {"Diverged", "DividesGradient", "IdentifiesMeasurement"}
+    since = {"Diverged", "DividesGradient", "HasTwin", "IdentifiesMeasurement", "Twin"}
+    assert set(door.__all__) == SINCE_THE_FIRST_VERSION | since
     assert all(hasattr(door, name) for name in door.__all__)

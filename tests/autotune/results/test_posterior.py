@@ -95,7 +95,9 @@ def test_what_the_answer_holds(goal: Any, sign: float, home: Home) -> None:
     assert found["correlations"]["shift"]["edge"] == 0.0
     samples = np.array(found["samples"]["shift"])
     tails = np.percentile(samples, [5, 95])
-    np.testing.assert_allclose(tails, shift["interval"], rtol=1e-4)
+    # The samples that are kept are some of those that the interval is of.
+    low, high = shift["interval"]
+    np.testing.assert_allclose(tails, [low, high], atol=0.1 * (high - low))
 
 
 def test_too_few_trials_say_nothing(home: Home) -> None:
