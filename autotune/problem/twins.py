@@ -13,7 +13,7 @@ from autotune.problem.space import Floats, Space
 
 
 def reaches(twin: Twin, space: Space) -> bool:
-    """Whether points inside the space have their twins inside it, too."""
+    """Whether some points inside the space have their twins inside it, too."""
     ranges = {d.name: (d.low, d.high) for d in space.dimensions if d.type == "float" and not d.log and not d.when}
     if not {*twin.negated, *twin.added} <= set(ranges):
         return False

@@ -29,7 +29,7 @@ def headline(study: StudyData) -> str:
     """The best metric, in a sentence."""
     result, metric = study.result, study.result.metric
     if metric.best is None:
-        if result.trials.finished and study.limits:
+        if result.trials.finished and result.limits:
             return "No full evaluation keeps the limits."
         return "No trial has finished, so there is no answer."
     ceiling, fraction = metric.noise_ceiling, metric.fraction_of_ceiling

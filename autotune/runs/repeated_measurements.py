@@ -103,12 +103,12 @@ class RepeatedMeasurements:
             return None
         uncertainties = {name: abs(moved - at) for name, (at, moved) in self._uncertain.items()}
         errors = ModelErrors.of(divided, steps, uncertainties, divided.metrics.get(_MISFIT))
-        held = [name for name in divided.gradient_shifts if name in uncertain]
+        held, base = [name for name in divided.gradient_shifts if name in uncertain], divided.gradient
 
         def change_at(shift: int, move: Mapping[str, float]) -> Mapping[str, float] | None:
             there = {n: float(values[n]) + by for n, by in move.items()} | {held[shift]: uncertain[held[shift]]}
             at = self._once(Task(_CHECK, {**self._held, **values, **there}, self._seed, None))
-            return None if at is None else {n: s - divided.gradient[n] for n, s in at.gradient.items()}
+            return None if at is None else {n: s - base[n] for n, s in at.gradient.items() if n in base}
 
         return errors.followed({name: self._moves(name, float(values[name])) for name in steps}, change_at)
 

@@ -61,6 +61,8 @@ def resume_or_create(file: StudyFile, objective: Objective, plan: Plan, home: Ho
         store = None
     if store is not None:
         require_same(store, file, objective, plan, "begin anew with --fresh (the old one is kept)")
+        if store.facts.limits != plan.aims.of_answers:  # an earlier version knew no twins
+            store.keep(limits=plan.aims.of_answers)
         return store
     return TrialStore.create(
         home.store_url,

@@ -35,7 +35,7 @@ EVALUATION = "autotune:evaluation"
 """Attribute of a trial that has ended: its evaluation as plain data, and what it cost."""
 
 
-AS_GOOD = 1e-3
+AS_GOOD = 5e-4
 """Share of a value by which two trials with twins as values may differ: the metric is the same but for rounding."""
 
 
@@ -102,8 +102,8 @@ class TrialRecord:
 def best_of(trials: Sequence[TrialRecord], metric: Metric, limits: Sequence[Limit] = ()) -> TrialRecord | None:
     """The trial with the best ``metric`` among those that may be the answer, the earliest of equals.
 
-    None where no finished full trial keeps the limits. A wrong twin gives way to a right one that is as good, to within
-    :data:`AS_GOOD`.
+    None where no finished full trial keeps the limits. A wrong twin gives way to the right one where a search has ended
+    with an evaluation of that, as good to within :data:`AS_GOOD`.
     """
 
     def value(trial: TrialRecord) -> float:
@@ -113,7 +113,8 @@ def best_of(trials: Sequence[TrialRecord], metric: Metric, limits: Sequence[Limi
     best = max(answers, key=value, default=None)
     if best is None:
         return None
-    right = [trial for trial in answers if all(limit.kept_by(trial.reported) for limit in limits if limit.of_twins)]
+    twins = [limit for limit in limits if limit.of_twins]
+    right = [t for t in answers if t.finish and all(limit.kept_by(t.reported) for limit in twins)] if twins else []
     of_right = max(right, key=value, default=best)
     return of_right if value(of_right) >= value(best) - AS_GOOD * abs(value(best)) else best
 
@@ -156,9 +157,11 @@ def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
         plain["gradient_changes"] = {
             name: {other: [float(value) for value in values] for other, values in row.items()} for name, row in changes
         }
-        for key in ("gradient_noise", "gradient_shifts"):
-            rows: Mapping[str, Mapping[str, float]] = getattr(evaluation, key)
+    for key in ("gradient_noise", "gradient_shifts"):
+        rows: Mapping[str, Mapping[str, float]] = getattr(evaluation, key)
+        if rows:
             plain[key] = {name: {other: float(value) for other, value in row.items()} for name, row in rows.items()}
+    if evaluation.gradient_again:
         again = evaluation.gradient_again
         plain["gradient_again"] = [{name: float(value) for name, value in row.items()} for row in again]
     return plain

@@ -245,6 +245,6 @@ def _of_twin(twin: Twin, space: Space) -> str:
     changes = [f"{name} of the other sign" for name in twin.negated]
     changes += [f"{name} {with_unit(f'{by:g}', units[name])} further" for name, by in twin.added.items()]
     return (
-        f"every answer has a twin that explains any data alike, with {' and '.join(changes)}; "
+        f"an answer may have a twin that explains any data alike, with {' and '.join(changes)}; "
         f"the one taken is that of {twin.metric} above 0: {twin.why}"
     )

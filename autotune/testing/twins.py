@@ -31,7 +31,8 @@ class TwinConformance(ObjectiveHooks):
         there |= {name: float(values[name]) + by for name, by in twin.added.items()}
         metric = self.tuned_metric(objective).name
         here, other = (self.evaluate(objective, values={**self.values(), **at}) for at in (values, there))
-        require(other.status is Status.COMPLETE, f"at the twin, it ended as '{other.status}': {other.reason}")
+        for at, ended in (("values()", here), ("the twin", other)):
+            require(ended.status is Status.COMPLETE, f"at {at}, it ended as '{ended.status}': {ended.reason}")
         before, after = here.metrics[metric], other.metrics[metric]
         alike = abs(after - before) <= self.twin_rtol * abs(before)
         require(alike, f"{metric} is {before:.8g}, at the twin {after:.8g}")

@@ -111,7 +111,7 @@ class Incumbents:
         value = trial.metrics.get(self._metric.name, math.nan)
         if not (trial.answers(self._limits) and math.isfinite(value)):
             return False
-        self._best = best_of([trial] if self._best is None else [self._best, trial], self._metric)
+        self._best = best_of([trial] if self._best is None else [self._best, trial], self._metric, self._limits)
         self._moment = max(self._moment, ended_at(trial))
         return True
 

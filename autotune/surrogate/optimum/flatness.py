@@ -32,7 +32,7 @@ def show_flat(
     model: GradientGP,
     top: Floats,
     seems: Sequence[tuple[Dimension, int]],
-    tilts: Mapping[str, float] | None,
+    tilts: Mapping[str, float],
     space: Space,
 ) -> None:
     """Evaluate far from the maximum along each coordinate that seems flat, all else held there.
@@ -46,25 +46,23 @@ def show_flat(
         model: the model of the value.
         top: (D,) the maximum of its mean.
         seems: the dimensions that seem flat, each with its column.
-        tilts: name -> standard deviation, by the measurement's noise, of the value's slope along the unit coordinate;
-            None where noise is not known, and all that the surrogate takes for scatter is allowed for.
+        tilts: name -> standard deviation, by the measurement's noise, of the value's slope along the unit coordinate.
+            For a parameter without one, all that the surrogate takes for scatter is allowed for.
         space: the search space.
     """
     if not seems:
         return
-    columns = [column for _, column in seems]
-    at_top = _value(check, space, top)
-    if tilts is None:
-        scatter: float = model.noise_deviation
-    else:
-        near = [
-            _value(check, space, _moved(top, columns, np.clip(top[columns] + by, 0.0, 1.0))) for by in (-NEAR, NEAR)
-        ]
+    at_top, scatter = _value(check, space, top), 0.0
+    columns = [column for dimension, column in seems if dimension.name in tilts]
+    if columns:
+        close = [np.clip(top[columns] + by, 0.0, 1.0) for by in (-NEAR, NEAR)]
+        near = [_value(check, space, _moved(top, columns, to)) for to in close]
         scatter = float(np.abs(np.array(near) - at_top).max())
     for dimension, column in seems:
-        tilt = 0.0 if tilts is None else tilts[dimension.name]
+        tilt = tilts.get(dimension.name, 0.0)
+        unsure = scatter if dimension.name in tilts else max(scatter, model.noise_deviation)
         for far in FAR:
-            allowed = DEPENDS * (scatter + tilt * abs(far - top[column]))
+            allowed = DEPENDS * (unsure + tilt * abs(far - top[column]))
             if not abs(_value(check, space, _moved(top, [column], far)) - at_top) <= allowed:  # so is one that failed
                 verdicts[dimension.name] = Verdict("not_found")
                 break

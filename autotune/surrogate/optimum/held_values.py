@@ -52,6 +52,18 @@ def first_step(shift: Slopes, curvature: Mapping[str, Slopes], limits: Mapping[s
     return {name: float(np.clip(move, *end)) for name, move, end in zip(names, moves, ends, strict=True)}
 
 
+def leads_closer(shift: Slopes, curvature: Mapping[str, Slopes], left: Slopes) -> bool:
+    """Whether the gradient that is left where a first step ended is less, over the curvature, than the one it began
+    with: the step may have led to where the metric is another one.
+    """
+    names = list(curvature)
+    C = definite(_matrix(curvature, names))
+    if C is None or not set(names) <= set(left):
+        return False
+    before, after = (np.array([slopes[name] for name in names]) for slopes in (shift, left))
+    return bool(abs(after @ np.linalg.solve(C, after)) < abs(before @ np.linalg.solve(C, before)))
+
+
 def corrected(shift: Slopes, curvature: Mapping[str, Slopes], step: Slopes, left: Slopes) -> Slopes:
     """The change of the gradient for which a first step leads as far as the second one did.
 

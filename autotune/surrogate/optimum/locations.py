@@ -32,8 +32,7 @@ STEP = 1e-3
 SURE = 1.0
 """Standard deviations of a slope above which its sign is believed."""
 SAMPLES = 2**13
-"""So many that the ends of 90 % intervals are known to a percent of their width (of 512, to 5 %)."""
-"""Number of samples of the location."""
+"""Number of samples of the location: the ends of 90 % intervals are known to 1 % of their width (of 512, to 5 %)."""
 DEPENDS = 3.0
 """Standard deviations of a difference of values above which it is believed."""
 _LINE = 65
@@ -48,7 +47,8 @@ class Locations:
 
     Attributes:
         samples: (s, k) unit-cube coordinates.
-        centre: (k,) most probable location: the maximum of the mean, less the bias of noise where that is known.
+        centre: (k,) most probable location: the maximum of the mean, less the bias of noise where that is known, over
+            all evaluations of it that are as valid.
         edges: (k,) whether the maximum of the mean is at an end of the range.
         flat: (k,) whether the value does not surely depend on it.
         moving: indices of the coordinates sampled by the delta method; the others are flat, or surely at the edge.
@@ -122,17 +122,17 @@ def find_locations(
     H, inverse = _positive(-(curvature[np.ix_(moving, moving)] if measured is None else measured))
     rows = [inside[i] for i in moving]
     slopes = random.normal(size=(SAMPLES, len(moving))) @ _root(covariance.numpy()[np.ix_(rows, rows)]).T
-    if errors is not None and errors.again is not None:
-        # The first of these evaluations is the one that the surrogate knows.
-        changes = np.concatenate([np.zeros((1, len(moving))), errors.again[:, moving]])
-        rough = ScoreNoise.of(changes, H)
-        slopes = slopes + rough.mean + rough.scatter(SAMPLES, random, share=1 / len(changes))
-        centre[moving] += inverse @ rough.mean
     noise = None
     if scores is not None and np.isfinite(scores[:, moving]).any():
         noise = ScoreNoise.of(scores[:, moving], H, None if errors is None else errors.noise_along(moving))
         slopes = slopes + noise.draw(SAMPLES, random)
         centre[moving] -= inverse @ noise.mean
+        if errors is not None and errors.again is not None:
+            # The first of these evaluations is the one that the surrogate knows.
+            changes = np.concatenate([np.zeros((1, len(moving))), errors.again[:, moving]])
+            rough = ScoreNoise.of(changes, H)
+            slopes = slopes + rough.mean + rough.scatter(SAMPLES, random, share=1 / len(changes))
+            centre[moving] += inverse @ rough.mean
     adrift = [i for i in range(len(free)) if lost[i]]
     slopes = slopes + (samples[:, adrift] - top[list(free)][adrift]) @ curvature[np.ix_(adrift, moving)]
     samples[:, moving] += slopes @ inverse

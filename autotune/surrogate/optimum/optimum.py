@@ -205,7 +205,11 @@ def _find_optimum(
     )
     if check is not None and settled:
         seem = [pair for pair, flat in zip(numeric, where.flat, strict=True) if flat and _is_flat(verdicts, pair[0])]
-        tilts = None if scores is None else dict(zip(names, deviations_of(scores, len(names)).tolist(), strict=True))
+        measured = (
+            np.zeros(len(names), dtype=bool) if scores is None else np.atleast_1d(np.isfinite(scores).all(axis=0))
+        )
+        deviation = deviations_of(scores, len(names))
+        tilts = {name: float(deviation[i]) for i, name in enumerate(names) if measured[i]}
         show_flat(verdicts, check, model, top, seem, tilts, space)
     return Optimum(
         _unbiased(values, dimensions, where),

@@ -8,6 +8,8 @@ alone.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from botorch.acquisition.analytic import PosteriorMean
 from numpy.typing import NDArray
@@ -29,7 +31,8 @@ def probe(fitted: FittedModel, history: History, space: Space, answer: Floats) -
     """The point that differs from the answer in one parameter, whose range has been tested least.
 
     A trial tests a parameter's range where its other parameters are as good as the answer's, as the model sees it. The
-    probe halves the widest stretch without a tested value; of a categorical it takes a choice that none has tested.
+    probe halves the widest stretch without a tested value; of a categorical it takes a choice that none has tested. A
+    trial in which the parameter was inactive does not test it.
 
     Args:
         fitted: the value model.
@@ -42,12 +45,15 @@ def probe(fitted: FittedModel, history: History, space: Space, answer: Floats) -
     """
     tried = np.concatenate([history.X, history.pending, *([] if history.failed is None else [history.failed])])
     coordinates, widest, best = Coordinates(space), NARROW, None
+    actives = [space.active(space.from_unit(point)) for point in tried] if space.conditional else None
     for dimension, start in coordinates.columns:
         if dimension.name not in space.from_unit(answer):
             continue  # it is inactive at the answer
         columns = slice(start, start + dimension.width)
-        tests = tried[_only_this_differs(fitted, history, tried, answer, columns), columns]
-        untested, value = _untested(dimension, np.concatenate([tests, answer[None, columns]]))
+        test = _only_this_differs(fitted, history, tried, answer, columns)
+        if actives is not None:
+            test &= np.array([dimension.name in active for active in actives], dtype=np.bool_)
+        untested, value = _untested(dimension, np.concatenate([tried[test, columns], answer[None, columns]]))
         point = answer.copy()
         point[columns] = value
         point = coordinates.snap(point[None])[0]
@@ -70,13 +76,22 @@ def _only_this_differs(
 def _untested(dimension: Dimension, tests: Floats) -> tuple[float, Floats]:
     """The share of a dimension's range that no value tests, and the unit coordinates, (width,), that test it next.
 
+    Of a categorical, half for any choice that is not tested: nothing is known of it.
+
     Args:
         dimension: the dimension.
         tests: values tested, (n, width), at least one.
     """
     if dimension.type == "categorical":
         untested = np.flatnonzero(tests.max(axis=0) < 0.5)
-        return len(untested) / dimension.width, np.eye(dimension.width)[untested[0] if len(untested) else 0]
+        return 0.5 * (len(untested) > 0), np.eye(dimension.width)[untested[0] if len(untested) else 0]
+    if dimension.type == "int":
+        values = np.arange(int(dimension.low), int(dimension.high) + 1)
+        known = {int(dimension.from_unit([float(u)])) for u in tests[:, 0]}
+        runs = [list(run) for free, run in itertools.groupby(values.tolist(), lambda v: v not in known) if free]
+        longest = max(runs, key=len, default=[])
+        middle = longest[len(longest) // 2] if longest else int(dimension.low)
+        return len(longest) / len(values), np.array(dimension.to_unit(middle))
     ends = np.concatenate([[0.0], np.sort(tests[:, 0]), [1.0]])
     gaps = np.diff(ends)
     at = int(gaps.argmax())

@@ -172,7 +172,7 @@ class Proposer:
         reported = history.reported(twin.metric)
         known = np.isfinite(reported)
         nearest = np.square(history.X[known] - answer).sum(axis=1)
-        if len(nearest) == 0 or reported[known][nearest.argmin()] > 0:
+        if len(nearest) == 0 or reported[known][nearest.argmin()] >= 0:
             return answer
         other = twin_at(twin, answer, self._space)
         return answer if other is None else other

@@ -16,7 +16,7 @@ from objectives.metrics.images import phase_skewness
 from objectives.ptychography.evaluation.data_share import Level
 from objectives.ptychography.evaluation.gradient import Frozen, frozen_gradient, frozen_metrics, frozen_pass
 from objectives.ptychography.evaluation.twin import METRIC as TWIN_METRIC
-from objectives.ptychography.evaluation.twin import of_electrons
+from objectives.ptychography.evaluation.twin import of_electrons, thinned
 from objectives.ptychography.model.cropping import seen_part, with_unseen
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.forward import ForwardModel, Layout, field_of, spectrum_of, spectrum_seen_as
@@ -99,7 +99,7 @@ class Reconstruction:
             return Evaluation(Status.STOPPED, metrics=metrics, reason=reason)
         arrays, attributes = self._arrays(state), self._attributes()
         if self._slices == 1 and of_electrons(self._level.measurement):
-            metrics[TWIN_METRIC] = phase_skewness(arrays["object"][0][self._scanned()])
+            metrics[TWIN_METRIC] = phase_skewness(thinned(arrays["object"][0][self._scanned()]))
         return Evaluation(Status.COMPLETE, metrics, self._gradient(frozen), arrays=arrays, attributes=attributes)
 
     def _built(self, stated: Mapping[str, Tensor]) -> Scene:

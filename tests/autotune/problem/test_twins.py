@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,9 +65,9 @@ def test_a_space_without_these_parameters_has_no_twins() -> None:
     assert not reaches(TWIN, Space(space().dimensions[:1])) and not reaches(Twin("sign", ("rate",)), space())
 
 
-def full(number: int, value: float, sign: float | None, level: int = 0) -> TrialRecord:
+def full(number: int, value: float, sign: float | None, level: int = 0, finish: bool = True) -> TrialRecord:
     metrics = {"consistency": value} | ({} if sign is None else {"sign": sign})
-    return TrialRecord(number, "finished", {}, metrics, level=level)
+    return TrialRecord(number, "finished", {}, metrics, level=level, finish=finish)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,7 @@ def full(number: int, value: float, sign: float | None, level: int = 0) -> Trial
         ([full(0, 0.90001, -1.0), full(1, 0.9, 1.0)], 1),
         ([full(0, 0.9, 1.0), full(1, 0.90001, -1.0), full(2, 0.89, 1.0)], 0),
         ([full(0, 0.9, -1.0), full(1, 0.5, 1.0)], 0),  # it is no twin of that
+        ([full(0, 0.9, -1.0), full(1, 0.9, 1.0, finish=False)], 0),  # nor need this be one
         ([full(0, 0.9, -1.0), full(1, 0.9, 1.0, level=1)], 0),
         ([full(0, 0.9, -1.0)], 0),
         ([full(0, 0.9, None), full(1, 0.9, 1.0)], 1),
@@ -86,12 +89,7 @@ def test_the_right_one_of_two_is_the_answer_where_it_is_as_good(
     limits = Aims(twin=TWIN).of_answers
     assert limits == (Limit("sign", above=0.0, of_twins=True),) and Aims().of_answers == ()
     metric = METRIC if goal > 0 else Metric("consistency", "minimize")
-    signed = [
-        TrialRecord(
-            t.number, "finished", {}, {**t.metrics, "consistency": goal * t.metrics["consistency"]}, level=t.level
-        )
-        for t in trials
-    ]
+    signed = [replace(t, metrics={**t.metrics, "consistency": goal * t.metrics["consistency"]}) for t in trials]
     found = best_of(signed, metric, limits)
     assert found is not None and found.number == best
     assert np.isfinite(found.metrics["consistency"])

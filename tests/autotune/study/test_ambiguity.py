@@ -105,6 +105,6 @@ def test_a_twin_in_the_ranges_is_warned_of_and_sought(turn: str, has: bool, tmp_
     assert (found.aims.twin is not None) == has == bool(found.warnings)
     if has:
         assert found.warnings == [
-            "every answer has a twin that explains any data alike, with shift of the other sign and scale 180 % "
+            "an answer may have a twin that explains any data alike, with shift of the other sign and scale 180 % "
             "further; the one taken is that of sign above 0: light is bright"
         ]

@@ -42,6 +42,12 @@ def test_a_gradient_that_saturates_is_followed_further() -> None:
     assert math.tanh(u) == pytest.approx(0.664, abs=1e-3) and followed == pytest.approx(u, abs=2e-3)
 
 
+@pytest.mark.parametrize("left", [{"a": -2.5}, {"a": 2.5}, {"a": math.nan}])
+def test_a_step_that_led_astray_corrects_nothing(left: dict[str, float]) -> None:
+    errors = ModelErrors(shifts=({"a": 2.0},), curvature={"a": {"a": -1.0}})
+    assert errors.followed({}, lambda *_: left).shifts == errors.shifts
+
+
 def test_a_move_ends_at_a_limit_and_what_is_left_counts() -> None:
     errors = ModelErrors(shifts=({"a": 2.0},), curvature={"a": {"a": -1.0}})
     followed = errors.followed({"a": (-math.inf, 0.5)}, lambda _, step: {"a": 2.0 - step["a"]})

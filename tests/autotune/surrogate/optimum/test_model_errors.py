@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from autotune.objective import Evaluation, Status, Value
 from autotune.problem.space import Dimension, Floats, Space
+from autotune.surrogate.model.history import History
 from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum.flatness import FAR
 from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH, find_intervals
@@ -21,6 +22,7 @@ from autotune.surrogate.optimum.locations import Locations
 from autotune.surrogate.optimum.model_errors import MISFIT, Deviations, ModelErrors
 from autotune.surrogate.optimum.optimum import Optimum, find_optimum, fit_with_maximum
 from autotune.surrogate.optimum.per_coordinate import DEVIATIONS, DROP, STEPS, errors_of, find_steps
+from autotune.surrogate.optimum.verdicts import Verdict
 from tests.autotune.surrogate.optimum.test_settled import checked, hill, on_a_line
 
 LINE = [0.0, 0.2, 0.35, 0.5, 0.75, 1.0]
@@ -183,6 +185,31 @@ def test_what_seems_flat_is_evaluated_far_away(fall: float, rough: float, kind: 
                              check=checked(plateau, asked))  # fmt: skip
     assert found.verdicts["x"].kind == kind
     assert {float(values["x"]) for values in asked} & set(FAR)
+
+
+@pytest.mark.parametrize(("fall", "flat"), [(1e-8, True), (1.0, False)])
+def test_an_int_that_seems_flat_may_depend_by_as_much_as_values_scatter(fall: float, flat: bool) -> None:
+    """No derivative tells what noise does along it, and no other value is close by."""
+    space = Space((Dimension("x", type="float", low=0, high=1), Dimension("count", type="int", low=1, high=20)))
+
+    def value(values: Mapping[str, Value]) -> float:
+        return -20 * (float(values["x"]) - 0.5) ** 2 - (fall if int(values["count"]) > 15 else 0.0)
+
+    random = np.random.default_rng(4)
+    trials: list[dict[str, Value]] = [
+        {"x": float(random.uniform()), "count": int(random.integers(1, 11))} for _ in range(14)
+    ]
+    X = np.array([space.to_unit(trial) for trial in trials])
+    slopes = np.array([[-40 * (float(t["x"]) - 0.5), np.nan] for t in trials])
+    y = np.array([value(t) for t in trials]) + random.normal(scale=0.02, size=14)
+    history = History(X, y, np.zeros((0, 2)), 14, slopes)
+
+    def check(values: Mapping[str, Value]) -> tuple[float, Mapping[str, float]]:
+        return value(values), {"x": -40 * (float(values["x"]) - 0.5)}
+
+    with quiet_and_seeded(0):
+        found = find_optimum(history, space, 1, 1, seed=0, again=again, check=check)
+    assert (found.verdicts.get("count") == Verdict("flat")) == flat
 
 
 def test_a_dependence_that_is_seen_needs_no_evaluation_far_away() -> None:

@@ -69,6 +69,25 @@ def test_of_a_categorical_it_takes_a_choice_that_nothing_has_tested() -> None:
     assert point is not None and point.tolist() == [0.5, 0, 0, 1]
 
 
+@pytest.mark.parametrize(("low", "high", "log"), [(0, 1, False), (1, 3, False), (1, 6, True), (1, 40, False)])
+def test_of_an_int_it_takes_the_middle_of_the_longest_run_of_untested_values(low: int, high: int, log: bool) -> None:
+    """Until all, or nearly all, are tested; never the answer again."""
+    space = Space((TWO.dimensions[0], Dimension("count", type="int", low=low, high=high, log=log)))
+    X = np.array([space.to_unit({"found": u, "count": low}) for u in np.linspace(0, 1, 7)])
+    history = history_of(X, bowl(X))
+    model, answer = fitted(history, space), X[3] + np.array([2e-3, 0.0])
+    counts = [low]
+    for _ in range(12):
+        point = probe(model, history, space, answer)
+        if point is None:
+            break
+        counts.append(int(space.from_unit(point)["count"]))
+        history = dataclasses.replace(history, pending=np.concatenate([history.pending, point[None]]))
+    assert len(counts) == len(set(counts))
+    gaps = np.diff(np.sort([low - 1, *counts, high + 1])) - 1
+    assert gaps.max() / (high - low + 1) <= NARROW
+
+
 def test_a_parameter_that_is_inactive_at_the_answer_is_not_probed() -> None:
     space = Space(
         (
