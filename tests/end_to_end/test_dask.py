@@ -146,14 +146,22 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[str]]
     for _ in range(2):
         worker = ["--scheduler-file", file, "--nthreads", "1", "--no-dashboard", "--local-directory", tmp_path]
         processes.append(subprocess.Popen([*tool, "distributed.cli.dask_worker", *worker], **quiet))
+    try:
+        yield written_to(file), processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def written_to(file: Path) -> str:
+    """The address that a scheduler writes to its file, which is there, and empty, a moment before."""
     deadline = time.monotonic() + 60
-    while not file.exists():
+    while not file.exists() or not file.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    yield json.loads(file.read_text())["address"], processes
-    for process in processes:
-        process.kill()
-        process.wait()
+    address: str = json.loads(file.read_text())["address"]
+    return address
 
 
 def test_a_cluster_that_runs_already(scheduler: Any, place: Place) -> None:
