@@ -81,7 +81,7 @@ class Plan:
                 "be known from these data: hold it at a value known otherwise"
             )
         if self.aims.twin is not None:
-            warnings.append(_of_twin(self.aims.twin, self.space))
+            warnings.append(_twin_warning(self.aims.twin, self.space))
         return warnings
 
     def made_up_by(self, values: Mapping[str, Value]) -> dict[str, str]:
@@ -239,7 +239,7 @@ def _undescended(file: StudyFile, dimensions: Sequence[Dimension]) -> list[Probl
     return problems
 
 
-def _of_twin(twin: Twin, space: Space) -> str:
+def _twin_warning(twin: Twin, space: Space) -> str:
     """What a user should know of the twin, in a sentence."""
     units = {d.name: d.unit for d in space.dimensions}
     changes = [f"{name} of the other sign" for name in twin.negated]

@@ -52,20 +52,11 @@ def first_step(shift: Slopes, curvature: Mapping[str, Slopes], limits: Mapping[s
     return {name: float(np.clip(move, *end)) for name, move, end in zip(names, moves, ends, strict=True)}
 
 
-def leads_closer(shift: Slopes, curvature: Mapping[str, Slopes], left: Slopes) -> bool:
-    """Whether the gradient that is left where a first step ended is less, over the curvature, than the one it began
-    with: the step may have led to where the metric is another one.
-    """
-    names = list(curvature)
-    C = definite(_matrix(curvature, names))
-    if C is None or not set(names) <= set(left):
-        return False
-    before, after = (np.array([slopes[name] for name in names]) for slopes in (shift, left))
-    return bool(abs(after @ np.linalg.solve(C, after)) < abs(before @ np.linalg.solve(C, before)))
-
-
 def corrected(shift: Slopes, curvature: Mapping[str, Slopes], step: Slopes, left: Slopes) -> Slopes:
     """The change of the gradient for which a first step leads as far as the second one did.
+
+    ``shift`` itself where the gradient that is left is not less, over the curvature: the step may have led to where the
+    metric is another one.
 
     Args:
         shift: the change of the gradient at the values where it was 0.
@@ -74,8 +65,13 @@ def corrected(shift: Slopes, curvature: Mapping[str, Slopes], step: Slopes, left
         left: change of the gradient where it ended.
     """
     names = list(step)
-    C = _matrix(curvature, names)
-    found = -((C + C.T) / 2 @ np.array([step[n] for n in names])) + np.array([left[n] for n in names])
+    C = definite(_matrix(curvature, names))
+    if C is None or not set(names) <= set(left):
+        return shift
+    before, after = (np.array([slopes[name] for name in names]) for slopes in (shift, left))
+    if not abs(after @ np.linalg.solve(C, after)) < abs(before @ np.linalg.solve(C, before)):
+        return shift
+    found = after - C @ np.array([step[name] for name in names])
     return {**shift, **dict(zip(names, found.tolist(), strict=True))}
 
 

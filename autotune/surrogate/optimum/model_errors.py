@@ -27,7 +27,7 @@ from scipy.special import ndtri, stdtrit
 
 from autotune.objective import Evaluation, Value
 from autotune.problem.space import Floats
-from autotune.surrogate.optimum.held_values import Slopes, corrected, definite, first_step, leads_closer
+from autotune.surrogate.optimum.held_values import Slopes, corrected, definite, first_step
 
 MISFIT = 3.0
 """Standard deviations of the noise by which a residual may exceed it before the model is said not to explain it."""
@@ -115,8 +115,7 @@ class ModelErrors:
         for i, shift in enumerate(self.shifts):
             step = first_step(shift, self.curvature, limits)
             left = change_at(i, step) if step else None
-            closer = left is not None and leads_closer(shift, self.curvature, left)
-            shifts.append(corrected(shift, self.curvature, step, left) if left and closer else shift)
+            shifts.append(corrected(shift, self.curvature, step, left) if left else shift)
         return replace(self, shifts=tuple(shifts))
 
     def knows(self, name: str) -> bool:

@@ -205,11 +205,9 @@ def _find_optimum(
     )
     if check is not None and settled:
         seem = [pair for pair, flat in zip(numeric, where.flat, strict=True) if flat and _is_flat(verdicts, pair[0])]
-        measured = (
-            np.zeros(len(names), dtype=bool) if scores is None else np.atleast_1d(np.isfinite(scores).all(axis=0))
-        )
-        deviation = deviations_of(scores, len(names))
-        tilts = {name: float(deviation[i]) for i, name in enumerate(names) if measured[i]}
+        known = [scores is not None and bool(np.isfinite(scores[:, i]).all()) for i in range(len(names))]
+        deviations_by_noise = deviations_of(scores, len(names)).tolist()
+        tilts = {name: tilt for name, tilt, is_known in zip(names, deviations_by_noise, known, strict=True) if is_known}
         show_flat(verdicts, check, model, top, seem, tilts, space)
     return Optimum(
         _unbiased(values, dimensions, where),

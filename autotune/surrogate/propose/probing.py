@@ -44,11 +44,12 @@ def probe(fitted: FittedModel, history: History, space: Space, answer: Floats) -
         The point, (D,), or None where no parameter has more than :data:`NARROW` of its range untested.
     """
     tried = np.concatenate([history.X, history.pending, *([] if history.failed is None else [history.failed])])
-    coordinates, widest, best = Coordinates(space), NARROW, None
+    coordinates, active_at_answer = Coordinates(space), space.active(space.from_unit(answer))
+    widest, best = NARROW, None
     actives = [space.active(space.from_unit(point)) for point in tried] if space.conditional else None
     for dimension, start in coordinates.columns:
-        if dimension.name not in space.from_unit(answer):
-            continue  # it is inactive at the answer
+        if dimension.name not in active_at_answer:
+            continue
         columns = slice(start, start + dimension.width)
         test = _only_this_differs(fitted, history, tried, answer, columns)
         if actives is not None:
@@ -86,11 +87,11 @@ def _untested(dimension: Dimension, tests: Floats) -> tuple[float, Floats]:
         untested = np.flatnonzero(tests.max(axis=0) < 0.5)
         return 0.5 * (len(untested) > 0), np.eye(dimension.width)[untested[0] if len(untested) else 0]
     if dimension.type == "int":
-        values = np.arange(int(dimension.low), int(dimension.high) + 1)
+        values = list(range(int(dimension.low), int(dimension.high) + 1))
         known = {int(dimension.from_unit([float(u)])) for u in tests[:, 0]}
-        runs = [list(run) for free, run in itertools.groupby(values.tolist(), lambda v: v not in known) if free]
+        runs = [list(run) for free, run in itertools.groupby(values, lambda v: v not in known) if free]
         longest = max(runs, key=len, default=[])
-        middle = longest[len(longest) // 2] if longest else int(dimension.low)
+        middle = longest[len(longest) // 2] if longest else values[0]
         return len(longest) / len(values), np.array(dimension.to_unit(middle))
     ends = np.concatenate([[0.0], np.sort(tests[:, 0]), [1.0]])
     gaps = np.diff(ends)

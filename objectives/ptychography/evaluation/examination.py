@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autotune.objective import Diverged, Evaluation, Metric, Parameter, Problem, Status, Value
+from autotune.objective import Diverged, Metric, Parameter, Problem, Status, Value
 from objectives.diffraction.data.measurement import Measurement
 from objectives.diffraction.detector import DetectorMap
 from objectives.metrics import (
@@ -34,6 +34,7 @@ from objectives.metrics.counts import noise_ceiling
 from objectives.metrics.positions import position_error
 from objectives.ptychography.evaluation.data_share import Level, middle_positions
 from objectives.ptychography.evaluation.reconstruction import Reconstruction
+from objectives.ptychography.evaluation.scanned_region import scanned_region
 from objectives.ptychography.evaluation.twin import METRIC as TWIN_METRIC
 from objectives.ptychography.evaluation.twin import of_electrons
 from objectives.ptychography.model.device import Machine
@@ -139,7 +140,7 @@ class Examiner:
         evaluation = reconstruction.evaluation(state, "consistency")
         if evaluation.status is not Status.COMPLETE:
             raise Diverged(Problem("", evaluation.reason))
-        region = _scanned(evaluation)
+        region = scanned_region(evaluation.attributes)
         field = _field(state)[region]
         metrics: dict[str, float | None] = {
             **evaluation.metrics,
@@ -280,15 +281,6 @@ def last_agreement(rings: RingCorrelation) -> float | None:
     last = int(agree[-1])
     step = rings.frequency[last + 1] - rings.frequency[last]
     return float(1 / (rings.frequency[last] + step * above[last] / (above[last] - above[last + 1])))
-
-
-def _scanned(evaluation: Evaluation) -> tuple[slice, slice]:
-    """Rows and columns of the object between the outermost scan positions."""
-    at = {name: int(value) for name, value in evaluation.attributes.items() if name.startswith("scan_")}
-    return (
-        slice(at["scan_first_row"], at["scan_last_row"] + 1),
-        slice(at["scan_first_column"], at["scan_last_column"] + 1),
-    )
 
 
 def _field(state: State) -> Complex:

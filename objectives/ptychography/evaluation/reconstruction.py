@@ -15,6 +15,7 @@ from objectives.diffraction.data.measurement import FarField, NearField
 from objectives.metrics.images import phase_skewness
 from objectives.ptychography.evaluation.data_share import Level
 from objectives.ptychography.evaluation.gradient import Frozen, frozen_gradient, frozen_metrics, frozen_pass
+from objectives.ptychography.evaluation.scanned_region import scanned_region
 from objectives.ptychography.evaluation.twin import METRIC as TWIN_METRIC
 from objectives.ptychography.evaluation.twin import of_electrons, thinned
 from objectives.ptychography.model.cropping import seen_part, with_unseen
@@ -99,7 +100,7 @@ class Reconstruction:
             return Evaluation(Status.STOPPED, metrics=metrics, reason=reason)
         arrays, attributes = self._arrays(state), self._attributes()
         if self._slices == 1 and of_electrons(self._level.measurement):
-            metrics[TWIN_METRIC] = phase_skewness(thinned(arrays["object"][0][self._scanned()]))
+            metrics[TWIN_METRIC] = phase_skewness(thinned(arrays["object"][0][scanned_region(attributes)]))
         return Evaluation(Status.COMPLETE, metrics, self._gradient(frozen), arrays=arrays, attributes=attributes)
 
     def _built(self, stated: Mapping[str, Tensor]) -> Scene:
@@ -201,25 +202,18 @@ class Reconstruction:
     def _attributes(self) -> dict[str, float | int | str]:
         model = self.misfit.model
         pixel_y, pixel_x = (float(size) for size in model.scene.pixel)
-        detector = _detector_pixel(self._level.measurement.geometry)
-        rows, columns = self._scanned()
+        corners, detector = model.layout.corners, _detector_pixel(self._level.measurement.geometry)
+        half = [n // 2 for n in model.layout.window]
         return {
             "length_unit": self._level.measurement.position_unit,
             "object_pixel_y": pixel_y,
             "object_pixel_x": pixel_x,
-            "scan_first_row": rows.start,
-            "scan_last_row": rows.stop - 1,
-            "scan_first_column": columns.start,
-            "scan_last_column": columns.stop - 1,
+            "scan_first_row": int(corners[:, 0].min()) + half[0],
+            "scan_last_row": int(corners[:, 0].max()) + half[0],
+            "scan_first_column": int(corners[:, 1].min()) + half[1],
+            "scan_last_column": int(corners[:, 1].max()) + half[1],
             **detector,
         }
-
-    def _scanned(self) -> tuple[slice, slice]:
-        """Rows and columns of the object between the outermost positions."""
-        layout = self.misfit.model.layout
-        first, last = layout.corners.amin(0).tolist(), layout.corners.amax(0).tolist()
-        rows, columns = (slice(a + n // 2, b + n // 2 + 1) for a, b, n in zip(first, last, layout.window, strict=True))
-        return rows, columns
 
 
 def _divergence(metrics: Mapping[str, float]) -> str:

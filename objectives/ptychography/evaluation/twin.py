@@ -19,6 +19,7 @@ from objectives.diffraction.data.measurement import FarField, Measurement
 
 METRIC = "phase_skewness"
 _ENOUGH = 192
+"""Pixels along an axis of which the sign of the skewness is sure; to fit a phase plane to more takes seconds."""
 _NEGATED = ("defocus", "spherical_aberration")
 _LONGEST_ELECTRON = 0.2
 """Wavelength, angstrom, up to which a probe is taken to be of electrons: 3.7 keV; x-rays of it are of 62 keV."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autotune.objective import Evaluation, View
+from objectives.ptychography.evaluation.scanned_region import scanned_region
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,7 @@ def views_of(arrays: Arrays, attributes: Attributes) -> tuple[View, View]:
 
     The phase is centred, since a constant phase is arbitrary.
     """
-    projection = arrays["object"].prod(axis=0)[_scanned(attributes)]
+    projection = arrays["object"].prod(axis=0)[scanned_region(attributes)]
     phase = np.angle(projection)
     phase = np.angle(np.exp(1j * (phase - np.angle(np.exp(1j * phase).mean()))))
     pixel_y, pixel_x = float(attributes["object_pixel_y"]), float(attributes["object_pixel_x"])
@@ -99,14 +100,6 @@ def _patterns(arrays: Arrays, attributes: Attributes) -> tuple[View, View, View]
 def fits_of(arrays: Arrays, attributes: Attributes) -> tuple[View, View, View, View, View]:
     """One pattern measured and modelled, their difference, and amplitude and phase of the probe."""
     return (*_patterns(arrays, attributes), *_probe(arrays["probe"], attributes))
-
-
-def _scanned(attributes: Attributes) -> tuple[slice, slice]:
-    """The part of the object between the outermost scan positions."""
-    return (
-        slice(int(attributes["scan_first_row"]), int(attributes["scan_last_row"]) + 1),
-        slice(int(attributes["scan_first_column"]), int(attributes["scan_last_column"]) + 1),
-    )
 
 
 def _limits(image: Any) -> tuple[float, float]:
