@@ -67,7 +67,7 @@ def _print_tuned(console: Console, dimensions: Sequence[Dimension]) -> None:
     if any(d.when for d in dimensions):
         table.add_column("only while")
     for d in dimensions:
-        scale = {"categorical": "choice"}.get(d.type, "log" if d.log else "linear")
+        scale = {"categorical": "choice"}.get(d.type, d.scale)
         scale += ", whole numbers" if d.type == "int" else ""
         first = "" if d.initial is None else _number(d.initial)
         condition = [describe(d.when)] if d.when else []

@@ -27,7 +27,8 @@ class Evaluation:
     Attributes:
         status: how it ended.
         metrics: metric name -> value, computed on the frozen final state. Empty when diverged.
-        gradient: parameter name -> derivative of the tuned metric, per unit of the parameter itself, for those
+        gradient: parameter name -> derivative of the tuned metric, per unit of the parameter itself or, as all below,
+            of its square where it acts by that (:attr:`autotune.objective.Parameter.by_square`), for those
             differentiable parameters the objective could differentiate. By the envelope theorem this is the
             partial derivative at the fixed, converged reconstruction.
         gradient_parts: parameter name -> derivative of the tuned metric in each part of the data, per unit, by the

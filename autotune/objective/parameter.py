@@ -46,6 +46,9 @@ class Parameter:
             others cover it. None where the value is exact, or a study's own choice.
         in_quadrature: size, in ``unit``, of an unknown that adds to a tuned value in quadrature whatever the data are:
             an effect of the same kind that the model approximates. The parameter's interval covers it. None for none.
+        by_square: whether the model depends on the parameter's square alone, as on the width of a blur. Derivatives
+            are by the square then: those by the width itself vanish at 0, and say nothing. A search moves in the
+            square, too. The minimum is 0.
         description: one sentence for people, with the sign convention where there is one.
     """
 
@@ -67,6 +70,7 @@ class Parameter:
     made_up_while: tuple[tuple[str, tuple[Value, ...]], ...] = ()
     uncertainty: float | None = None
     in_quadrature: float | None = None
+    by_square: bool = False
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -78,10 +82,16 @@ class Parameter:
             raise ValueError(f"parameter {self.name}: low {self.low} is not below high {self.high}")
         if self.uncertainty is not None and not (self.type == "float" and self.uncertainty >= 0):
             raise ValueError(f"parameter {self.name}: only a float parameter has an uncertainty, of 0 at least")
-        if self.in_quadrature is not None and not (self.minimum == 0 and self.in_quadrature > 0):
+        if self.by_square and not (self.type == "float" and self.minimum == 0):
+            raise ValueError(f"parameter {self.name}: only a float parameter whose minimum is 0 can act by its square")
+        if self.in_quadrature is not None and not (self.by_square and self.in_quadrature > 0):
             raise ValueError(
-                f"parameter {self.name}: what adds in quadrature is above 0, and to a parameter whose minimum is 0"
+                f"parameter {self.name}: what adds in quadrature is above 0, and to a parameter that acts by its square"
             )
+
+    def acting(self, value: float) -> float:
+        """What derivatives by this parameter are by: its value, or the square of that."""
+        return value**2 if self.by_square else value
 
     def with_unit(self, value: float) -> str:
         """A value of this parameter as text, followed by the unit where it has one."""

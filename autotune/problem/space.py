@@ -40,6 +40,8 @@ class Dimension:
         name, unit, kind, type: as in :class:`autotune.objective.Parameter`.
         low, high: the range, inclusive, in ``unit`` (float and int).
         log: logarithmic scale between ``low`` and ``high``.
+        by_square: derivatives are by the value's square, as in :class:`autotune.objective.Parameter`, and so is the
+            scale where it is not logarithmic.
         choices: the values of a categorical dimension.
         initial: the user's stated value, tried first; ``None`` where none is stated.
         nominal: the parameter's presumed value, inside the range; ``None`` where there is none. It does not count when
@@ -60,6 +62,7 @@ class Dimension:
     differentiable: bool = False
     when: Conditions = ()
     nominal: Value | None = field(default=None, compare=False)
+    by_square: bool = False
 
     @property
     def width(self) -> int:
@@ -108,21 +111,41 @@ class Dimension:
         number = float(value)
         if self.log:
             return [math.log(number / low) / math.log(high / low)]
+        if self.by_square:
+            return [(number**2 - low**2) / (high**2 - low**2)]
         return [(number - low) / (high - low)]
 
     def from_unit(self, coordinates: Sequence[float]) -> Value:
         """The value at ``coordinates``, clipped to the range; the nearest int or the likeliest choice."""
         if self.type == "categorical":
             return self.choices[int(np.argmax(np.asarray(coordinates)))]
-        low, high = self.edges()
-        u = min(max(float(coordinates[0]), 0.0), 1.0)
-        value = low * (high / low) ** u if self.log else low + u * (high - low)
+        value = float(self.between(min(max(float(coordinates[0]), 0.0), 1.0)))
         if self.type == "int":
             return int(min(max(math.floor(value + 0.5), self.low), self.high))
         return min(max(value, self.low), self.high)
 
+    def between(self, u: Floats | float) -> Floats:
+        """The numbers at coordinates in [0, 1], in the same shape; ints are not rounded."""
+        low, high = self.edges()
+        if self.log:
+            values = low * (high / low) ** u
+        elif self.by_square:
+            values = np.sqrt(low**2 + u * (high**2 - low**2))
+        else:
+            values = low + u * (high - low)
+        return np.asarray(values)
+
+    @property
+    def scale(self) -> Literal["log", "square", "linear"]:
+        """How coordinates go with values."""
+        return "log" if self.log else "square" if self.by_square else "linear"
+
+    def acting(self, value: float) -> float:
+        """See :meth:`autotune.objective.Parameter.acting`."""
+        return value**2 if self.by_square else value
+
     def jacobian(self, value: float) -> float:
-        """d value / d coordinate at ``value``, in ``unit``.
+        """d value / d coordinate at ``value``, or d value^2 / d coordinate where it acts by its square.
 
         Raises:
             ValueError: the dimension is not a float.
@@ -130,8 +153,8 @@ class Dimension:
         if self.type != "float":
             raise ValueError(f"{self.name} is {self.type}: only a float dimension has a Jacobian")
         if self.log:
-            return value * math.log(self.high / self.low)
-        return self.high - self.low
+            return (2 * value**2 if self.by_square else value) * math.log(self.high / self.low)
+        return self.acting(self.high) - self.acting(self.low)
 
     def edges(self) -> tuple[float, float]:
         """The range that maps to the unit interval; for ints half a step wider at both ends, for equally wide cells."""
@@ -262,6 +285,7 @@ class Space:
         return [
             {"name": d.name, "unit": d.unit, "kind": d.kind, "type": d.type, "choices": list(d.choices)}
             | ({} if d.type == "categorical" else {"low": d.low, "high": d.high, "log": d.log})
+            | ({"by_square": True} if d.by_square else {})
             | ({} if d.initial is None else {"initial": d.initial})
             | ({} if not d.when else {"when": {other: list(values) for other, values in d.when}})
             for d in self.dimensions

@@ -216,7 +216,8 @@ def _axis_of(axes: Axes, dimension: Dimension, row: float) -> None:
     if dimension.type == "categorical":
         texts = {i / max(len(dimension.choices) - 1, 1): choice for i, choice in enumerate(dimension.choices)}
     else:
-        texts = {0.0: value_text(dimension.low), 1.0: value_text(dimension.high) + (" (log)" if dimension.log else "")}
+        scale = "" if dimension.scale == "linear" else f" ({dimension.scale})"
+        texts = {0.0: value_text(dimension.low), 1.0: value_text(dimension.high) + scale}
     for place, text in texts.items():
         side = "left" if place == 0 else "right" if place == 1 else "center"
         axes.text(place, row - 0.12, plain(text), fontsize=8, va="top", ha=side, color="0.35", bbox=_SHADE)

@@ -144,7 +144,7 @@ class _Cutter:
         points = np.tile(self.top, (SIDE * SIDE, 1))
         points[:, starts[x.name]], points[:, starts[y.name]] = np.tile(u, SIDE), np.repeat(v, SIDE)
         mean, deviation = (moment.reshape(SIDE, SIDE) for moment in self.moments(points))
-        return Plane(x, y, _scaled(x, u), _scaled(y, v), mean, deviation)
+        return Plane(x, y, x.between(u), y.between(v), mean, deviation)
 
 
 def _values(dimension: Dimension) -> Sequence[Value]:
@@ -154,12 +154,6 @@ def _values(dimension: Dimension) -> Sequence[Value]:
         return range(int(dimension.low), int(dimension.high) + 1)
     first, last = (dimension.to_unit(end)[0] for end in (dimension.low, dimension.high))
     return list(dict.fromkeys(dimension.from_unit([float(u)]) for u in np.linspace(first, last, LINE)))
-
-
-def _scaled(dimension: Dimension, u: Floats) -> Floats:
-    """Unit-cube coordinates (n,) as values in the parameter's unit; not rounded for ints."""
-    low, high = dimension.edges()
-    return low * (high / low) ** u if dimension.log else low + u * (high - low)
 
 
 def _weights(study: StudyData, lines: Sequence[Line]) -> dict[str, float]:

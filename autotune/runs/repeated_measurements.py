@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,7 @@ class RepeatedMeasurements:
         uncertain: name of a held parameter that is not known exactly -> its value, and the one that is a standard
             uncertainty away.
         limits: name of a tuned parameter -> its hard limits, as far as it has any.
+        by_square: names of the parameters that act by their square; what they are moved by is in the square's unit.
         divides: whether the objective divides its gradient, so that errors of the model show.
     """
 
@@ -58,12 +59,13 @@ class RepeatedMeasurements:
         retries: int,
         uncertain: Mapping[str, tuple[float, float]] = MappingProxyType({}),
         limits: Mapping[str, tuple[float, ...]] = MappingProxyType({}),
+        by_square: Collection[str] = (),
         divides: bool = False,
     ) -> None:
         self._watcher, self._held, self._metric = watcher, held, metric
         self._pool: Pool[int] = Pool(executor, retries)
         self._seed, self.count = seed, count
-        self._uncertain, self._limits = dict(uncertain), limits
+        self._uncertain, self._limits, self._by_square = dict(uncertain), limits, by_square
         self.divides = divides
         """Whether :meth:`model_errors` can be called."""
         self.evaluated = 0
@@ -87,7 +89,7 @@ class RepeatedMeasurements:
 
         Args:
             values: the tuned values.
-            steps: tuned parameter -> step by which it is moved for its derivative.
+            steps: tuned parameter -> step by which it is moved for its derivative, or its square where it acts by that.
 
         Raises:
             MeasurementLost: the evaluation's workers were lost.
@@ -95,18 +97,22 @@ class RepeatedMeasurements:
         from autotune.surrogate.optimum.model_errors import ModelErrors
 
         uncertain = {name: moved for name, (_, moved) in self._uncertain.items()}
-        moved = {name: float(values[name]) + step for name, step in steps.items()} | uncertain
+        moved = {name: self._moved(name, float(values[name]), step) for name, step in steps.items()} | uncertain
         task = Task(_IN_PARTS, {**self._held, **values}, self._seed, None, in_parts=moved)
         divided = self._once(task)
         self.evaluated += len(moved) + (0 if divided is None else len(divided.gradient_again))
         if divided is None or not (divided.gradient_parts or _MISFIT in divided.metrics):
             return None
-        uncertainties = {name: abs(moved - at) for name, (at, moved) in self._uncertain.items()}
+        uncertainties = {
+            name: abs(self._acting(name, there) - self._acting(name, at))
+            for name, (at, there) in self._uncertain.items()
+        }
         errors = ModelErrors.of(divided, steps, uncertainties, divided.metrics.get(_MISFIT))
         held, base = [name for name in divided.gradient_shifts if name in uncertain], divided.gradient
 
         def change_at(shift: int, move: Mapping[str, float]) -> Mapping[str, float] | None:
-            there = {n: float(values[n]) + by for n, by in move.items()} | {held[shift]: uncertain[held[shift]]}
+            there = {n: self._moved(n, float(values[n]), by) for n, by in move.items()}
+            there[held[shift]] = uncertain[held[shift]]
             at = self._once(Task(_CHECK, {**self._held, **values, **there}, self._seed, None))
             return None if at is None else {n: s - base[n] for n, s in at.gradient.items() if n in base}
 
@@ -114,10 +120,17 @@ class RepeatedMeasurements:
 
     def _moves(self, name: str, value: float) -> tuple[float, float]:
         """The least and the largest move of a parameter that is not beyond its hard limits: none from a limit."""
-        ends = np.array(self._limits.get(name, ())) - value
+        ends = np.array([self._acting(name, end) for end in self._limits.get(name, ())]) - self._acting(name, value)
         if (ends == 0).any():
             return 0.0, 0.0
         return max(ends[ends < 0], default=-math.inf), min(ends[ends > 0], default=math.inf)
+
+    def _acting(self, name: str, value: float) -> float:
+        return value**2 if name in self._by_square else value
+
+    def _moved(self, name: str, value: float, by: float) -> float:
+        """The value from which one is moved."""
+        return math.sqrt(max(value**2 + by, 0.0)) if name in self._by_square else value + by
 
     def _once(self, task: Task) -> Evaluation | None:
         """Evaluate; None where that fails."""

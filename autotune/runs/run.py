@@ -169,6 +169,7 @@ def _repeated_measurements(study: RunningStudy, executor: Executor, watcher: Wat
         retries=study.file.spec.execution.retries,
         uncertain=study.plan.uncertain,
         limits=study.plan.limits,
+        by_square=study.plan.by_square,
         divides=study.divides,
     )
 

@@ -78,6 +78,7 @@ class EntryChecker:
             initial=initial,
             differentiable=parameter.differentiable,
             nominal=_inside(parameter.default, low, high),
+            by_square=parameter.by_square,
         )
 
     def _reversed(self, spec: ParameterSpec, low: float, high: float) -> None:

@@ -52,6 +52,7 @@ class Plan:
             :class:`autotune.objective.Parameter`.
         uncertain: name of a parameter that is held at a value not known exactly -> that value and the one that is one
             standard uncertainty away.
+        by_square: names of the parameters that act by their square.
     """
 
     space: Space
@@ -63,6 +64,7 @@ class Plan:
     limits: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     in_quadrature: Mapping[str, float] = field(default_factory=dict)
     uncertain: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    by_square: frozenset[str] = frozenset()
 
     @property
     def warnings(self) -> list[str]:
@@ -155,7 +157,8 @@ def plan_study(file: StudyFile, objective: Objective) -> Plan:
     limits = {p.name: tuple(end for end in (p.minimum, p.maximum) if end is not None) for p in tuned}
     uncertain = _uncertain(file, parameters, held)
     adds = {p.name: p.in_quadrature for p in tuned if p.in_quadrature is not None}
-    return Plan(space, fixed, metric, fidelity, aims, _ambiguous(tuned, held), limits, adds, uncertain)
+    squared = frozenset(name for name, parameter in parameters.items() if parameter.by_square)
+    return Plan(space, fixed, metric, fidelity, aims, _ambiguous(tuned, held), limits, adds, uncertain, squared)
 
 
 def _twin(objective: Objective, held: Mapping[str, Value | None], space: Space) -> Twin | None:

@@ -35,7 +35,7 @@ from autotune.testing.checks import (
     skip,
 )
 from autotune.testing.twins import TwinConformance
-from autotune.text import shown_unit, with_unit
+from autotune.text import shown_unit
 
 
 class ObjectiveConformance(TwinConformance):
@@ -229,7 +229,7 @@ class ObjectiveConformance(TwinConformance):
         )
 
     def test_gradient_agrees_with_finite_differences(self) -> None:
-        """Derivatives, per unit of the parameter, equal central differences of full re-evaluations."""
+        """Derivatives, per unit of what they are by, equal central differences of full re-evaluations."""
         objective = self.objective()
         gradient = self.evaluate(objective).gradient
         if not gradient:
@@ -259,9 +259,11 @@ class ObjectiveConformance(TwinConformance):
             for side in (-1.0, 1.0)
         ]
         metric = self.tuned_metric(objective).name
-        difference = (ends[1][metric] - ends[0][metric]) / (2 * step)
+        apart, scale = parameter.acting(value + step) - parameter.acting(value - step), parameter.acting(scale)
+        difference = (ends[1][metric] - ends[0][metric]) / apart
         error = abs(derivative - difference) * scale
-        per = with_unit(" per", parameter.unit) if shown_unit(parameter.unit) else ""
+        unit = f"squared {shown_unit(parameter.unit)}".strip() if parameter.by_square else shown_unit(parameter.unit)
+        per = f" per {unit}" if unit else ""
         if error > self.gradient_rtol * abs(difference) * scale + self.gradient_atol:
             yield f"{name}: derivative {derivative:.8g}{per}, finite difference {difference:.8g}"
 
@@ -288,7 +290,8 @@ class ObjectiveConformance(TwinConformance):
         changes, shifts = dict(self._changes(divided, whole, moved, others)), {}
         for name, of_divided in divided.gradient_shifts.items():
             for other, shift in of_divided.items():
-                scale = self.scale(*next((p, self.value(p)) for p in objective.parameters() if p.name == other))
+                parameter = next(p for p in objective.parameters() if p.name == other)
+                scale = parameter.acting(self.scale(parameter, self.value(parameter)))
                 due = others[name].gradient[other] - whole.gradient[other]
                 shifts[f"the derivative by {other} where {name} is moved"] = (shift * scale, due * scale)
         for pairs in (changes, shifts):
@@ -305,7 +308,7 @@ class ObjectiveConformance(TwinConformance):
         metric = self.tuned_metric(objective).name
         for parameter in objective.parameters():
             if other := others.get(name := parameter.name):
-                step = moved[name] - self.value(parameter)
+                step = parameter.acting(moved[name]) - parameter.acting(self.value(parameter))
                 bent = sum(divided.gradient_changes.get(name, {}).get(name, ()))
                 change = sum(divided.gradient_parts[name]) * step + bent * step**2 / 2
                 yield f"the metric where {name} is moved", (change, other.metrics[metric] - whole.metrics[metric])

@@ -112,7 +112,7 @@ def _ranges(plan: Plan) -> dict[str, str]:
     """Every parameter's range or fixed value as text."""
     texts = {}
     for d in plan.space.dimensions:
-        scale = " (log)" if d.log else ""
+        scale = "" if d.scale == "linear" else f" ({d.scale})"
         texts[d.name] = (
             ", ".join(d.choices) if d.type == "categorical" else with_unit(f"{d.low:g} .. {d.high:g}", d.unit) + scale
         )

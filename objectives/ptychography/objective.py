@@ -229,12 +229,16 @@ class PtychographyObjective:
                 reconstruction,
                 lambda at: self._reconstruction({**start, **at}, metric, layout)[0],
                 in_sample or metric,
-                {name: (float(start[name]), value) for name, value in moved.items()},
+                {name: (value, self._distance(name, float(start[name]), value)) for name, value in moved.items()},
                 [partial(self._reconstruction_on, grid, values, metric) for grid in grids],
                 seed,
                 counted=self._measurement.counted,
             )
             return replace(evaluation, seconds=time.perf_counter() - started)
+
+    def _distance(self, name: str, here: float, there: float) -> float:
+        parameter = next(p for p in self._parameters if p.name == name)
+        return parameter.acting(there) - parameter.acting(here)
 
     def _reconstruction_on(self, layout: Layout, values: Mapping[str, Value], metric: str) -> Reconstruction:
         return self._reconstruction(values, metric, layout)[0]

@@ -93,9 +93,7 @@ def widths(samples: Floats) -> Floats:
 
 def in_own_unit(dimension: Dimension, u: Floats) -> Floats:
     """Unit-cube coordinates in the parameter's unit; not rounded for ints, whose interval lies between them."""
-    low, high = dimension.edges()
-    values = low * (high / low) ** u if dimension.log else low + u * (high - low)
-    clipped: Floats = np.clip(values, float(dimension.low), float(dimension.high))
+    clipped: Floats = np.clip(dimension.between(np.clip(u, 0.0, 1.0)), float(dimension.low), float(dimension.high))
     return clipped
 
 

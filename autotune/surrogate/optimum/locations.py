@@ -4,7 +4,8 @@ Near its maximum x0 the posterior of the value is a Gaussian process with mean c
 covariance C, which is the uncertainty that the search has left. On top of that the measurement is noisy, which moves
 the slope by a score (:mod:`autotune.surrogate.optimum.score_noise`), and the model is not exact, which moves it by the
 deviations of :mod:`autotune.surrogate.optimum.model_errors`. In each case the maximum is at x0 + H^-1 slope (the
-delta method).
+delta method), or where the quadratic is largest within the ranges: at the edge of a range the mean may rise outwards,
+and noise alone may be what makes it rise.
 
 Along a coordinate that the value does not surely depend on, curvature and slope are artefacts of the fit, and their
 quotient is meaningless. Its optimum may be anywhere, and it is left out of H. A coordinate that no data determine may
@@ -99,7 +100,8 @@ def find_locations(
     with torch.no_grad():
         slope, covariance = model.slopes(point)
         curvature = _curvature(model, point, free, inside)
-    outward = [float(slope[row]) * (1 if top[c] > 0.5 else -1) for row, c in zip(inside, free, strict=True)]
+    rises = slope.numpy()[inside] - _bias_of(scores, len(free))
+    outward = np.where(top[list(free)] > 0.5, rises, -rises)
     tilts, certainty = deviations_of(scores, len(free)), _certainty(scores)
     # Errors of the model move a maximum, even over its edge; that the value depends on a coordinate they do not undo.
     pulled = 0.0 if errors is None else np.square(errors.along(range(len(free)))).sum(axis=0)
@@ -119,29 +121,57 @@ def find_locations(
         return Locations(samples, centre, edges, flat, ())
     # The surrogate's curvature is also that of values farther away; differences of derivatives at the maximum are not.
     measured = None if errors is None else errors.curvature_along(moving)
-    H, inverse = _positive(-(curvature[np.ix_(moving, moving)] if measured is None else measured))
+    H = _positive(-(curvature[np.ix_(moving, moving)] if measured is None else measured))
     rows = [inside[i] for i in moving]
     slopes = random.normal(size=(SAMPLES, len(moving))) @ _root(covariance.numpy()[np.ix_(rows, rows)]).T
+    at_edge = np.where(np.array(edges)[moving], slope.numpy()[rows], 0.0)  # inside its range a maximum has no slope
+    slopes, expected = slopes + at_edge, at_edge
     noise = None
     if scores is not None and np.isfinite(scores[:, moving]).any():
         noise = ScoreNoise.of(scores[:, moving], H, None if errors is None else errors.noise_along(moving))
         slopes = slopes + noise.draw(SAMPLES, random)
-        centre[moving] -= inverse @ noise.mean
+        expected = at_edge - noise.mean
         if errors is not None and errors.again is not None:
             # The first of these evaluations is the one that the surrogate knows.
             changes = np.concatenate([np.zeros((1, len(moving))), errors.again[:, moving]])
             rough = ScoreNoise.of(changes, H)
             slopes = slopes + rough.mean + rough.scatter(SAMPLES, random, share=1 / len(changes))
-            centre[moving] += inverse @ rough.mean
+            expected = expected + rough.mean
     adrift = [i for i in range(len(free)) if lost[i]]
     slopes = slopes + (samples[:, adrift] - top[list(free)][adrift]) @ curvature[np.ix_(adrift, moving)]
-    samples[:, moving] += slopes @ inverse
-    without = None if errors is None else np.clip(samples, 0.0, 1.0)
+    start = top[list(free)][moving]
+    centre[moving] = _largest(H, expected[None], start)[0]
+    without = None
     if errors is not None:
+        without = samples.copy()
+        without[:, moving] = _largest(H, slopes, start)
         deviations = errors.along(moving)
-        samples[:, moving] += random.normal(size=(SAMPLES, len(deviations))) @ deviations @ inverse
-    samples, centre = np.clip(samples, 0.0, 1.0), np.clip(centre, 0.0, 1.0)
+        slopes = slopes + random.normal(size=(SAMPLES, len(deviations))) @ deviations
+    samples[:, moving] = _largest(H, slopes, start)
     return Locations(samples, centre, edges, flat, tuple(moving), noise, without)
+
+
+def _largest(H: Floats, slopes: Floats, start: Floats) -> Floats:
+    """Where quadratics of curvature -H (p, p) and slopes (s, p) at ``start`` (p,) are largest in the unit cube, (s, p).
+
+    Coordinates that would leave the cube are held at its faces, and the others follow; none is let go again.
+    """
+    points = start + np.linalg.solve(H, slopes.T).T
+    held = np.zeros(points.shape, dtype=bool)
+    while (beyond := (points < 0.0) | (points > 1.0)).any():
+        held |= beyond
+        points = np.clip(points, 0.0, 1.0)
+        for which in np.unique(held[beyond.any(axis=1)], axis=0):
+            rows = np.flatnonzero((held == which).all(axis=1))
+            pulled = slopes[rows][:, ~which] - (points[rows] - start)[:, which] @ H[np.ix_(which, ~which)]
+            moves = np.linalg.solve(H[np.ix_(~which, ~which)], pulled.T).T
+            points[np.ix_(rows, ~which)] = start[~which] + moves
+    return points
+
+
+def _bias_of(scores: Floats | None, k: int) -> Floats:
+    """Slopes (k,) that noise adds on average; 0 where that is not known."""
+    return np.zeros(k) if scores is None else np.nan_to_num(scores.mean(axis=0))
 
 
 def deviations_of(scores: Floats | None, k: int) -> Floats:
@@ -197,11 +227,12 @@ def curvatures(model: GradientGP, top: Floats, columns: Sequence[int], smooth: S
     return found.diagonal()
 
 
-def _positive(matrix: Floats) -> tuple[Floats, Floats]:
-    """The nearest matrix (k, k) that is symmetric and positive definite, and its inverse."""
+def _positive(matrix: Floats) -> Floats:
+    """The nearest matrix (k, k) that is symmetric and positive definite."""
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     values = np.maximum(values, _FLATTEST * max(values.max(), 1e-12))
-    return vectors @ np.diag(values) @ vectors.T, vectors @ np.diag(1 / values) @ vectors.T
+    nearest: Floats = vectors @ np.diag(values) @ vectors.T
+    return nearest
 
 
 def _root(covariance: Floats) -> Floats:

@@ -61,7 +61,7 @@ def find_steps(
     smooth: Sequence[int],
     scores: Floats | None,
 ) -> dict[str, float]:
-    """A step for the difference of two reconstructions along each mismatch, in its unit, into its range.
+    """A step for the difference of two reconstructions along each mismatch, in what derivatives are by, into its range.
 
     It is so large that the change of the counts expected stands out from what two reconstructions of one measurement
     differ by anyhow, and so small that it is nearly linear: a few standard deviations of the noise or, if that is more,
@@ -77,6 +77,6 @@ def find_steps(
         length = max(DEVIATIONS * float(np.nan_to_num(noise[i])) / bent, (2 * DROP / bent) ** 0.5)
         length = min(max(length, STEPS[0]), STEPS[1])
         u = top[column]
-        there = u + length if u + length <= 1.0 else u - length
-        steps[dimension.name] = float(np.diff(in_own_unit(dimension, np.array([u, there])))[0])
+        ends = in_own_unit(dimension, np.array([u, u + length if u + length <= 1.0 else u - length]))
+        steps[dimension.name] = dimension.acting(float(ends[1])) - dimension.acting(float(ends[0]))
     return steps

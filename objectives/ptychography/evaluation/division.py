@@ -29,7 +29,8 @@ def divided(
         reconstruction: the one to divide.
         reconstruction_at: from other values of some parameters to the reconstruction to be made there.
         metric: one of the counts that are seen.
-        moved: parameter name -> its value, and another one.
+        moved: parameter name -> another value of it, and by how much that is larger, or its square where derivatives
+            are by that.
         on_other_grids: makers of reconstructions at the same values on other grids of pixels. A position that is
             rounded to another pixel is a little another probe; where a reconstruction fits noise, that counts.
         seed: seed of every reconstruction.
@@ -45,7 +46,7 @@ def divided(
         return evaluation
     others: dict[str, Other] = {}
     shifts: dict[str, dict[str, float]] = {}
-    for name, (here, there) in moved.items():
+    for name, (there, distance) in moved.items():
         try:
             elsewhere = reconstruction_at({name: there})
         except InputError:  # beyond a hard limit
@@ -53,7 +54,7 @@ def divided(
         end = elsewhere.run(to_the_end, seed)
         at_end = elsewhere.evaluation(end, metric)
         if at_end.status is Status.COMPLETE:
-            others[name] = Other(elsewhere.misfit.model, end, there - here)
+            others[name] = Other(elsewhere.misfit.model, end, distance)
             shifts[name] = {
                 n: s - evaluation.gradient[n] for n, s in at_end.gradient.items() if n in evaluation.gradient
             }

@@ -58,7 +58,7 @@ class Other:
     Attributes:
         model: its forward model.
         state: its final state.
-        distance: how much larger the value is.
+        distance: how much larger what derivatives are by is: the value, or its square.
     """
 
     model: ForwardModel

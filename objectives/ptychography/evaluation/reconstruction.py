@@ -32,6 +32,9 @@ from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.state import Report, State
 from objectives.ptychography.solvers.table import SOLVERS, solve
 
+_ALMOST_NONE = 1e-12
+"""Added to the square of a value by whose square derivatives are: at 0 a root has no slope. It changes no digit of what
+is modelled."""
 _DIVERGED = -1.0
 """Consistency below which a reconstruction has diverged: a model without any counts reaches 0."""
 
@@ -74,9 +77,13 @@ class Reconstruction:
         self._free = self.options.refines_probe(self.options.iterations - 1)
         held = self._scalars()
         self._differentiated = self._with_gradient(held)
-        at = [held[name] for name in self._differentiated]
+        squared = self._squared = {p.name for p in parameters if p.by_square}
+        at = [held[name].square() + _ALMOST_NONE if name in squared else held[name] for name in self._differentiated]
         self._theta = (torch.stack(at) if at else torch.zeros(0)).requires_grad_(True)
-        moving = dict(zip(self._differentiated, self._theta, strict=True))
+        moving = {
+            name: theta.sqrt() if name in squared else theta
+            for name, theta in zip(self._differentiated, self._theta, strict=True)
+        }
         self._scene = self._built({**held, **moving})
         self._spectra = self._start_modes(self._scene)
         self.misfit = self._misfit()
@@ -182,7 +189,10 @@ class Reconstruction:
         if not self._differentiated:
             return {}
         slopes = frozen_gradient(self._theta, self._scene, None if self._free else self._spectra, frozen)
-        return dict(zip(self._differentiated, slopes, strict=True))
+        gradient = dict(zip(self._differentiated, slopes, strict=True))
+        if self.misfit.model.response is None:  # pixels that see a point: what the least blur would do is not evaluated
+            gradient = {name: slope for name, slope in gradient.items() if name not in self._squared}
+        return gradient
 
     def _arrays(self, state: State) -> dict[str, np.ndarray[Any, Any]]:
         """Object (slice, y, x), probe modes (mode, y, x), and the middle pattern measured and modelled, in counts."""

@@ -315,7 +315,7 @@ def _pixels() -> tuple[Parameter, ...]:
         maximum=1,
         description="side of the area that a pixel counts over its pitch: 1 for all of it, 0 for a simulated point",
     )
-    return replace(blur, in_quadrature=_APPROXIMATE_BLUR), fill
+    return replace(blur, in_quadrature=_APPROXIMATE_BLUR, by_square=True), fill
 
 
 def _depth() -> tuple[Parameter, ...]:
