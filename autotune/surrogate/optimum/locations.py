@@ -20,6 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.linalg import solve_triangular
+from scipy.optimize import lsq_linear
 from scipy.special import ndtr, stdtrit
 from torch import Tensor
 
@@ -38,6 +40,8 @@ DEPENDS = 3.0
 """Standard deviations of a difference of values above which it is believed."""
 _LINE = 65
 """Points along a line on which values are compared."""
+_ROUNDS = 10
+"""Changes of the faces at which coordinates are held; nearly all samples need three at most."""
 _FLATTEST = 1e-9
 """Least curvature, as a fraction of the largest: where the mean does not curve down, nothing confines the maximum."""
 
@@ -154,19 +158,31 @@ def find_locations(
 def _largest(H: Floats, slopes: Floats, start: Floats) -> Floats:
     """Where quadratics of curvature -H (p, p) and slopes (s, p) at ``start`` (p,) are largest in the unit cube, (s, p).
 
-    Coordinates that would leave the cube are held at its faces, and the others follow; none is let go again.
+    Primal-dual active sets (Hintermueller, Ito and Kunisch, SIAM J. Optim. 13, 865 (2003)), for all at once: a
+    coordinate is held at a face while the quadratic rises beyond it. The few that come to no end are solved one by one.
     """
     points = start + np.linalg.solve(H, slopes.T).T
-    held = np.zeros(points.shape, dtype=bool)
-    while (beyond := (points < 0.0) | (points > 1.0)).any():
-        held |= beyond
-        points = np.clip(points, 0.0, 1.0)
-        for which in np.unique(held[beyond.any(axis=1)], axis=0):
-            rows = np.flatnonzero((held == which).all(axis=1))
-            pulled = slopes[rows][:, ~which] - (points[rows] - start)[:, which] @ H[np.ix_(which, ~which)]
-            moves = np.linalg.solve(H[np.ix_(~which, ~which)], pulled.T).T
-            points[np.ix_(rows, ~which)] = start[~which] + moves
-    return points
+    rises = np.zeros(points.shape)
+    unit, open_rows = H.diagonal(), np.arange(len(points))
+    for _ in range(_ROUNDS):
+        beyond = points[open_rows] + rises[open_rows] / unit
+        held = (beyond < 0.0) | (beyond > 1.0)
+        at_face = held & (np.clip(beyond, 0.0, 1.0) == points[open_rows])
+        settled = ((rises[open_rows] != 0) == at_face).all(axis=1) & (held == at_face).all(axis=1)
+        open_rows, held, beyond = open_rows[~settled], held[~settled], beyond[~settled]
+        for which in np.unique(held, axis=0):
+            same = (held == which).all(axis=1)
+            rows, free = open_rows[same], ~which
+            moves = np.where(which, np.clip(beyond[same], 0.0, 1.0) - start, 0.0)
+            pulled = slopes[rows][:, free] - moves @ H[:, free]
+            moves[:, free] = np.linalg.solve(H[np.ix_(free, free)], pulled.T).T
+            points[rows] = start + moves
+            rises[rows] = np.where(which, slopes[rows] - moves @ H, 0.0)
+    root = np.linalg.cholesky(H)
+    for row in open_rows:
+        aim = solve_triangular(root, slopes[row], lower=True)
+        points[row] = start + lsq_linear(root.T, aim, (-start, np.maximum(1.0 - start, 1e-12)), method="bvls").x
+    return np.clip(points, 0.0, 1.0)
 
 
 def _bias_of(scores: Floats | None, k: int) -> Floats:

@@ -220,12 +220,13 @@ def divided(
     evaluate: Callable[[Task], Evaluation],
     losses: int = 0,
     limits: Mapping[str, tuple[float, ...]] = MappingProxyType({}),
+    by_square: tuple[str, ...] = (),
 ) -> tuple[RepeatedMeasurements, Crowd]:
     crowd = Losing(1, evaluate, losses=losses)
     held: dict[str, Value] = {"gap": 1.0}
     return RepeatedMeasurements(
         crowd, Watching(), held, seed=4, count=2, metric="consistency", retries=1, uncertain={"gap": (1.0, 1.2)},
-        limits=limits, divides=True,
+        limits=limits, by_square=by_square, divides=True,
     ), crowd  # fmt: skip
 
 
@@ -258,6 +259,25 @@ def test_the_best_values_are_followed_when_a_held_one_is_moved(
     assert float(last.values["shift"]) == pytest.approx(then, abs=0.005)
     assert errors is not None and errors.shifts[0]["shift"] / 2 == pytest.approx(0.22, abs=0.004)
     assert made.evaluated == 4
+
+
+def by_squares(task: Task) -> Evaluation:
+    """The derivative by shift^2 of -(shift^2 - 0.5 gap^2)^2."""
+    slope = -2 * (float(task.values["shift"]) ** 2 - 0.5 * float(task.values["gap"]) ** 2)
+    shifts = {"shift": {"shift": -2 * 0.04}, "gap": {"shift": 1.2**2 - 1.0}}
+    parts = {"shift": [0.1, -0.1], "gap": [0.0, 0.0]} if task.in_parts is not None else {}
+    metrics = {"consistency": 0.5}
+    return Evaluation(Status.COMPLETE, metrics, gradient={"shift": slope}, gradient_parts=parts, gradient_shifts=shifts)
+
+
+@pytest.mark.parametrize(("at", "limits", "then"), [(0.5**0.5, (0.0,), 0.72**0.5), (0.0, (0.0,), 0.0), (0.1, (), 0.48)])
+def test_what_acts_by_its_square_is_moved_by_it(at: float, limits: tuple[float, ...], then: float) -> None:
+    """Steps, curvature, the move of the best value and its limits are all the square's."""
+    made, crowd = divided(by_squares, limits={"shift": limits}, by_square=("shift", "gap"))
+    errors = made.model_errors({**AT, "shift": at}, {"shift": 0.04})
+    assert errors is not None and errors.curvature == {"shift": {"shift": pytest.approx(-2.0)}}
+    assert crowd.tasks[0].in_parts == {"shift": pytest.approx((at**2 + 0.04) ** 0.5), "gap": 1.2}
+    assert float(crowd.tasks[-1].values["shift"]) == pytest.approx(then, abs=0.005)
 
 
 @pytest.mark.parametrize("losses", [0, 1])

@@ -78,10 +78,16 @@ def test_mistakes_are_named(entry: str, quoted: list[str], tmp_path: Path) -> No
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize("changes", [{"in_quadrature": 0.0}, {"in_quadrature": 0.1, "minimum": -1.0}])
-def test_what_adds_in_quadrature_adds_to_what_is_not_negative(changes: dict[str, float]) -> None:
+@pytest.mark.parametrize("changes", [{"in_quadrature": 0.0}, {"in_quadrature": 0.1, "by_square": False}])
+def test_what_adds_in_quadrature_adds_to_what_acts_by_its_square(changes: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="what adds in quadrature is above 0"):
-        Parameter("a", "1", "mismatch", 1.0, **{"minimum": 0.0, **changes})  # type: ignore[arg-type]
+        Parameter("a", "1", "mismatch", 1.0, **{"minimum": 0.0, "by_square": True, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("changes", [{"minimum": None}, {"minimum": -1.0}, {"type": "int"}])
+def test_only_a_number_that_is_not_negative_acts_by_its_square(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="whose minimum is 0 can act by its square"):
+        Parameter("a", "1", "mismatch", 1, **{"minimum": 0.0, "by_square": True, **changes})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("changes", [{"uncertainty": -0.1}, {"uncertainty": 0.1, "type": "int"}])

@@ -122,6 +122,13 @@ def lens() -> Measurement:
 
 
 @cache
+def blurred() -> Measurement:
+    """As :func:`lens`, seen by a detector with a blur."""
+    truth = {**TRUTH, "detector_blur": 0.5}
+    return simulate_patterns(LENS.model_copy(update={"mismatch": truth}))[0]
+
+
+@cache
 def free() -> Measurement:
     """Far field, positions in object pixels, a probe in the file that is not quite right; true rotation 3 degrees."""
     random, n = np.random.default_rng(1), 24

@@ -13,7 +13,18 @@ from autotune.testing import ObjectiveConformance
 from objectives.diffraction.data.measurement import NearField
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.objective import PtychographyObjective
-from tests.objectives.ptychography.scenes import CPU, TRUTH, free, lens, near, objective, scene_of, thick
+from tests.objectives.ptychography.scenes import (
+    CPU,
+    SINGLE,
+    TRUTH,
+    blurred,
+    free,
+    lens,
+    near,
+    objective,
+    scene_of,
+    thick,
+)
 
 
 class TestLens(ObjectiveConformance):
@@ -291,6 +302,31 @@ def test_a_diverged_reconstruction_says_so() -> None:
         {**TRUTH, "spherical_aberration": 1e308, "iterations": 2}, metric="consistency", seed=0
     )
     assert evaluation.status is Status.DIVERGED and evaluation.reason and not evaluation.metrics
+
+
+@pytest.mark.parametrize("machine", [CPU, SINGLE])
+@pytest.mark.parametrize("binning", [1, 2])
+def test_the_derivative_by_the_blur_is_by_its_square_which_says_something_at_none(
+    machine: Machine, binning: int
+) -> None:
+    """Blurred data, a model without: a little blur makes it better, at a rate that hardly depends on how little."""
+    problem = PtychographyObjective(blurred(), machine)
+    fixed: dict[str, Value] = {**TRUTH, "iterations": 3, "detector_binning": binning}
+    slopes = [
+        problem.evaluate({**fixed, "detector_blur": blur}, metric="consistency", seed=0).gradient["detector_blur"]
+        for blur in (0.0, 1e-3, 0.02)
+    ]
+    assert slopes[0] > 1e-3 and slopes == pytest.approx([slopes[0]] * 3, rel=5e-3)
+
+
+def test_points_say_nothing_of_the_least_blur() -> None:
+    problem = objective(blurred())
+    points: dict[str, Value] = {**TRUTH, "iterations": 2, "pixel_fill": 0.0}
+    sharp, wide = (
+        problem.evaluate({**points, "detector_blur": blur}, metric="consistency", seed=0).gradient
+        for blur in (0.0, 0.3)
+    )
+    assert set(wide) - set(sharp) == {"detector_blur"} and wide["detector_blur"] != 0
 
 
 def test_idle_parameters_have_no_gradient() -> None:

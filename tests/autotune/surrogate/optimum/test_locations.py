@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from scipy.special import ndtr
 from scipy.stats import t
 
@@ -15,7 +16,7 @@ from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.gradient_model import GradientGP, fit_gradient_gp
 from autotune.surrogate.model.observations import Trials
 from autotune.surrogate.numerics import quiet_and_seeded
-from autotune.surrogate.optimum.locations import SAMPLES, Locations, find_locations
+from autotune.surrogate.optimum.locations import SAMPLES, Locations, _largest, find_locations
 from autotune.surrogate.optimum.score_noise import PRIOR, ScoreNoise
 from autotune.surrogate.propose.first_points import sobol
 
@@ -46,6 +47,37 @@ def repeated(count: int = 6, mean: Floats = BIAS, covariance: Floats = J, seed: 
     random = np.random.default_rng(seed)
     where: Floats = mean + random.normal(size=(count, len(mean))) @ np.linalg.cholesky(covariance).T
     return where
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_quadratic_is_largest_in_the_cube(seed: int) -> None:
+    """Against a bounded minimiser."""
+    random = np.random.default_rng(seed)
+    root = random.normal(size=(3, 3))
+    H, start, slopes = root @ root.T + 0.3 * np.eye(3), np.array([0.0, 0.4, 1.0]), random.normal(size=(20, 3))
+    for slope, point in zip(slopes, _largest(H, slopes, start), strict=True):
+
+        def value(x: Floats, slope: Floats = slope) -> float:
+            return float(0.5 * (x - start) @ H @ (x - start) - slope @ (x - start))
+
+        best = minimize(value, np.full(3, 0.5), bounds=[(0.0, 1.0)] * 3, tol=1e-12)
+        assert point.min() >= 0.0 and point.max() <= 1.0
+        assert value(point) <= best.fun + 1e-6
+
+
+def test_what_a_maximum_at_the_edge_owes_to_the_mean_score_is_taken_off() -> None:
+    """Noise adds -1.2 to the slope along the first coordinate, which puts the maximum to the edge at 0: without it the
+    maximum is at 0.3 - 0.1, and the other coordinate goes with it.
+    """
+    H = np.array([[4.0, 1.0], [1.0, 2.0]])
+    top = np.array([-0.1, 0.5])
+    scores = repeated(mean=np.zeros(2), covariance=1e-4 * np.eye(2))
+    scores += np.array([-1.2, 0.0]) - scores.mean(axis=0)
+    held = np.array([0.0, 0.5 + (top[0] - 0.0) * H[0, 1] / H[1, 1]])  # where it is largest at the edge
+    where = located(quadratic(top=top, curvature=H), scores, held, (True, False))
+    free = top + np.linalg.solve(H, [1.2, 0.0])
+    assert where.centre == pytest.approx(free, abs=0.02)
+    assert where.samples.mean(axis=0) == pytest.approx(free, abs=0.02) and where.samples.std(axis=0).max() < 0.02
 
 
 def located(
