@@ -16,7 +16,7 @@ from autotune.surrogate.optimum.intervals import in_own_unit
 from autotune.surrogate.optimum.locations import curvatures
 from autotune.surrogate.optimum.model_errors import Deviations, ModelErrors
 
-STEPS = (5e-4, 2e-2)
+STEPS = (5e-4, 0.1)
 """Shortest and longest step, in unit-cube coordinates, of the differences that derivatives of errors are taken by."""
 DEVIATIONS = 3.0
 """Length of such a step in standard deviations of the noise, at least."""
