@@ -28,7 +28,7 @@ from autotune.text import with_unit
 
 if TYPE_CHECKING:
     from autotune.surrogate.optimum.model_errors import FindModelErrors, ModelErrors
-    from autotune.surrogate.optimum.optimum import Optimum
+    from autotune.surrogate.optimum.optimum import Again, Optimum
     from autotune.surrogate.optimum.verdicts import Verdict
 
 Limits = Mapping[str, tuple[float, ...]]
@@ -103,7 +103,7 @@ def find_answer(
     seed: int,
     own_levels: int = 1,
     sources: Sequence[TrialStore] = (),
-    again: Callable[[Mapping[str, Value]], Sequence[Mapping[str, float]]] | None = None,
+    again: Again | None = None,
     ambiguous: Callable[[Mapping[str, Value]], Mapping[str, str]] | None = None,
     check: Callable[[Mapping[str, Value]], tuple[float, Mapping[str, float]] | None] | None = None,
     errors: FindModelErrors | None = None,
@@ -121,7 +121,8 @@ def find_answer(
         own_levels: how many levels of evaluations the study has.
         sources: finished studies that it learned from.
         again: from parameter values to derivatives of the metric there (name -> per unit), on measurements repeated
-            with other noise; None where they cannot be repeated, so that intervals cover the search alone.
+            with other noise, by differences over the given steps where there are none; None where they cannot be
+            repeated, so that intervals cover the search alone.
         ambiguous: from parameter values to the parameters that no data of this kind determine: name -> the unknown
             that makes up for a change of it.
         check: from parameter values to the metric and its derivatives there, of a full evaluation (None: it failed);
@@ -149,9 +150,9 @@ def find_answer(
         history = on_side_of(best.values, history, twin, space)
     sign = metric.sign
 
-    def upwards(values: Mapping[str, Value]) -> list[dict[str, float]]:
+    def upwards(values: Mapping[str, Value], steps: Mapping[str, float]) -> list[dict[str, float]]:
         assert again is not None  # noqa: S101
-        return [{name: sign * slope for name, slope in gradient.items()} for gradient in again(values)]
+        return [{name: sign * slope for name, slope in gradient.items()} for gradient in again(values, steps)]
 
     def checked(values: Mapping[str, Value]) -> tuple[float, dict[str, float]] | None:
         assert check is not None  # noqa: S101

@@ -104,11 +104,12 @@ class RepeatedMeasurements:
         if divided is None or not (divided.gradient_parts or _MISFIT in divided.metrics):
             return None
         uncertainties = {
-            name: abs(self._acting(name, there) - self._acting(name, at))
-            for name, (at, there) in self._uncertain.items()
+            name: self._acting(name, there) - self._acting(name, at) for name, (at, there) in self._uncertain.items()
         }
         errors = ModelErrors.of(divided, steps, uncertainties, divided.metrics.get(_MISFIT))
         held, base = [name for name in divided.gradient_shifts if name in uncertain], divided.gradient
+        if not set(steps) <= base.keys():  # what is left where a step leads would not be known
+            return errors
 
         def change_at(shift: int, move: Mapping[str, float]) -> Mapping[str, float] | None:
             there = {n: self._moved(n, float(values[n]), by) for n, by in move.items()}
@@ -141,34 +142,56 @@ class RepeatedMeasurements:
             raise _lost("the best guess", ended)
         return ended.evaluation if ended.evaluation.status is Status.COMPLETE else None
 
-    def __call__(self, values: Mapping[str, Value]) -> list[Mapping[str, float]]:
+    def __call__(self, values: Mapping[str, Value], steps: Mapping[str, float]) -> list[Mapping[str, float]]:
         """Derivatives at tuned ``values``, by parameter name; a repetition that fails gives none.
+
+        Args:
+            values: the tuned values.
+            steps: tuned parameter without a derivative -> step by which it is moved for a difference instead, or its
+                square where it acts by that.
 
         Raises:
             MeasurementLost: so many evaluations lost their workers that fewer than two are left.
         """
         complete = {**self._held, **values}
+        moved = [(n, {**complete, n: self._moved(n, float(values[n]), by)}) for n, by in steps.items()]
+        asked = [(i, name, there) for i in range(self.count) for name, there in [("", complete), *moved]]
         waiting = [
-            Task(-1 - i, complete, self._seed, None, Repetition(complete, 1000 * self._seed + i + 1))
-            for i in range(self.count)
+            Task(-1 - number, there, self._seed, None, Repetition(complete, 1000 * self._seed + i + 1))
+            for number, (i, _, there) in enumerate(asked)
         ]
-        gradients: dict[int, Mapping[str, float]] = {}
+        ended_at: dict[tuple[int, str], Evaluation] = {}
         lost: Ended | None = None
-        self._watcher.repeated(0, self.count)
-        for done in range(1, self.count + 1):
+        self._watcher.repeated(0, len(asked))
+        for done in range(1, len(asked) + 1):
             while waiting and self._pool.free:
                 task = waiting.pop(0)
-                self._pool.begin(task, -task.number)
-            repetition, ended = self._next()
-            self._watcher.repeated(done, self.count)
+                self._pool.begin(task, -1 - task.number)
+            number, ended = self._next()
+            self._watcher.repeated(done, len(asked))
             if ended.infrastructure:
                 lost = ended
-            elif ended.evaluation.status is Status.COMPLETE and ended.evaluation.gradient:
-                gradients[repetition] = ended.evaluation.gradient
-        self.evaluated += self.count + TO_LEARN
-        if lost is not None and len(gradients) < 2:
+            elif ended.evaluation.status is Status.COMPLETE:
+                ended_at[asked[number][:2]] = ended.evaluation
+        self.evaluated += len(asked) + TO_LEARN
+        slopes = [self._slopes({n: e for (j, n), e in ended_at.items() if j == i}, steps) for i in range(self.count)]
+        found = [each for each in slopes if each]
+        if lost is not None and len(found) < 2:
             raise _lost("the repeated measurements", lost)
-        return [gradients[repetition] for repetition in sorted(gradients)]
+        return found
+
+    def _slopes(self, at: Mapping[str, Evaluation], steps: Mapping[str, float]) -> Mapping[str, float]:
+        """Derivatives of one repetition: its own, and differences over ``steps``; none where any is missing.
+
+        Args:
+            at: name of the parameter that was moved, empty for none -> evaluation.
+            steps: as for a call.
+        """
+        if not {"", *steps} <= at.keys():
+            return {}
+        value = at[""].metrics[self._metric]
+        differences = {name: (at[name].metrics[self._metric] - value) / by for name, by in steps.items()}
+        return {**differences, **at[""].gradient}
 
     def _next(self) -> tuple[int, Ended]:
         """Wait for an evaluation to end."""

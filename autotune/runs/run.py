@@ -154,9 +154,9 @@ def _to_the_end(study: RunningStudy, executor: Executor, watcher: Watcher) -> Ou
 
 
 def _repeated_measurements(study: RunningStudy, executor: Executor, watcher: Watcher) -> RepeatedMeasurements | None:
-    """Repeated measurements; None where they are not wanted, or the objective has none, or no gradients."""
+    """Repeated measurements; None where they are not wanted, or the objective has none."""
     count = study.file.spec.intervals.replicates
-    if not count or not study.noise or not any(trial.gradient for trial in study.store.trials()):
+    if not count or not study.noise:
         return None
     held, seed = study.plan.held(0), study.tuner.search.seed
     return RepeatedMeasurements(

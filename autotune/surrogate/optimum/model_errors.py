@@ -71,12 +71,22 @@ class ModelErrors:
         Args:
             divided: the evaluation, for which each of ``uncertain`` was moved by its standard uncertainty.
             steps: name of a tuned parameter -> by how much it was moved.
-            uncertain: name of a held parameter that is not known exactly -> standard uncertainty.
+            uncertain: name of a held parameter that is not known exactly -> by how much it was moved, its standard
+                uncertainty.
             misfit: as for the class.
         """
-        shifts = tuple(slopes for name, slopes in divided.gradient_shifts.items() if name in uncertain)
+        # Where there is no derivative, how the parts change says how their sum, which it would be, changes.
+        changes_of = {
+            moved: {name: sum(row[moved]) for name, row in divided.gradient_changes.items() if moved in row}
+            for moved in divided.gradient_changes
+        }
+        shifts = tuple(
+            {n: by * uncertain[name] for n, by in changes_of.get(name, {}).items() if n in steps} | dict(slopes)
+            for name, slopes in divided.gradient_shifts.items()
+            if name in uncertain
+        )
         curvature = {
-            name: {other: slope / steps[name] for other, slope in slopes.items()}
+            name: changes_of.get(name, {}) | {other: slope / steps[name] for other, slope in slopes.items()}
             for name, slopes in divided.gradient_shifts.items()
             if name in steps
         }

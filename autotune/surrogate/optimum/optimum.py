@@ -24,7 +24,13 @@ from autotune.surrogate.optimum.flatness import Check, show_flat
 from autotune.surrogate.optimum.intervals import covering_noise, find_intervals, find_parts
 from autotune.surrogate.optimum.locations import SAMPLES, Locations, deviations_of, find_locations
 from autotune.surrogate.optimum.model_errors import FindModelErrors, ModelErrors
-from autotune.surrogate.optimum.per_coordinate import errors_of, find_steps, scores_of
+from autotune.surrogate.optimum.per_coordinate import (
+    errors_of,
+    find_steps,
+    one_sided,
+    scores_of,
+    without_derivatives,
+)
 from autotune.surrogate.optimum.sensitivities import find_sensitivities
 from autotune.surrogate.optimum.verdicts import Verdict, find_verdicts
 from autotune.surrogate.propose.incumbent import incumbent
@@ -34,9 +40,10 @@ KEPT = 512
 EDGE = 2e-3
 """A maximum nearer than this to the edge of its range is at the edge."""
 
-Again = Callable[[Mapping[str, Value]], Sequence[Mapping[str, float]]]
+Again = Callable[[Mapping[str, Value], Mapping[str, float]], Sequence[Mapping[str, float]]]
 """From parameter values to derivatives of the metric there, larger is better, on measurements repeated with other
-noise: parameter name -> derivative per unit of the parameter, once for each repetition."""
+noise: parameter name -> derivative per unit of the parameter, once for each repetition. The second argument has a step
+for each parameter without derivatives, by which it is moved for the difference of two values instead."""
 CHECKS = 3
 """Evaluations of the supposed optimum, each after a new fit, before the search is judged not to have come to an end."""
 SHORT = 3.0
@@ -133,7 +140,9 @@ def _divided(again: Again | None, unit: float) -> Again | None:
     """The same function for the metric divided by ``unit``."""
     if again is None:
         return None
-    return lambda values: [{name: slope / unit for name, slope in score.items()} for score in again(values)]
+    return lambda values, steps: [
+        {name: slope / unit for name, slope in score.items()} for score in again(values, steps)
+    ]
 
 
 def _errors_divided(errors: FindModelErrors | None, unit: float) -> FindModelErrors | None:
@@ -179,11 +188,15 @@ def _find_optimum(
     numeric = [(d, start) for d, start in coordinates.columns if d.type != "categorical" and d.name in values]
     dimensions, free = [d for d, _ in numeric], [start for _, start in numeric]
     names = tuple(d.name for d in dimensions)
-    scores = None if again is None else scores_of(again(values), values, space, names)
+    smooth = coordinates.groups.smooth.tolist()
+    scatter = SHORT * model.noise_deviation
+    differences = find_steps(model, top, without_derivatives(history, numeric), smooth, None, scatter)
+    scores = None if again is None else scores_of(again(values, differences), values, space, names)
+    if scores is not None:
+        scores = scores - one_sided(model, top, numeric, smooth, differences)
     near_edge = [_near_edge(d, top[start]) for d, start in numeric]
     made_up_by = {} if ambiguous is None else ambiguous(values)
     lost = [name in made_up_by for name in names]
-    smooth = coordinates.groups.smooth.tolist()
     at_model = None if errors is None else errors(values, find_steps(model, top, numeric, smooth, scores))
     deviations = None if at_model is None else errors_of(at_model, values, space, names)
     where = find_locations(model, top, free, near_edge, smooth, scores, seed, lost, deviations)

@@ -12,6 +12,7 @@ import numpy as np
 from autotune.objective import Value
 from autotune.problem.space import Dimension, Floats, Space
 from autotune.surrogate.model.gradient_model import GradientGP
+from autotune.surrogate.model.history import History
 from autotune.surrogate.optimum.intervals import in_own_unit
 from autotune.surrogate.optimum.locations import curvatures
 from autotune.surrogate.optimum.model_errors import Deviations, ModelErrors
@@ -54,18 +55,43 @@ def errors_of(errors: ModelErrors, values: Mapping[str, Value], space: Space, na
     return Deviations(*of_errors, curvature, rows(errors.again) if errors.again else None)
 
 
+def without_derivatives(history: History, numeric: Sequence[tuple[Dimension, int]]) -> list[tuple[Dimension, int]]:
+    """The mismatch parameters, each with its column, along which no trial has a derivative."""
+    gradient = np.full_like(history.X, np.nan) if history.gradient is None else history.gradient
+    moved = [(d, c) for d, c in numeric if d.type == "float" and d.kind == "mismatch"]
+    return [(d, c) for d, c in moved if not np.isfinite(gradient[:, c]).any()]
+
+
+def one_sided(
+    model: GradientGP,
+    top: Floats,
+    numeric: Sequence[tuple[Dimension, int]],
+    smooth: Sequence[int],
+    steps: Mapping[str, float],
+) -> Floats:
+    """What the value's curvature adds to a difference over each of ``steps`` beside the derivative, per unit-cube
+    coordinate, (k,); 0 for parameters without a step.
+    """
+    curvature = curvatures(model, top, [start for _, start in numeric], smooth)
+    of_unit = [steps.get(d.name, 0.0) / d.jacobian(float(d.from_unit([top[c]]))) if d.name in steps else 0.0
+               for d, c in numeric]  # fmt: skip
+    added: Floats = np.array(of_unit) * curvature / 2
+    return added
+
+
 def find_steps(
     model: GradientGP,
     top: Floats,
     numeric: Sequence[tuple[Dimension, int]],
     smooth: Sequence[int],
     scores: Floats | None,
+    drop: float = 0.0,
 ) -> dict[str, float]:
     """A step for the difference of two reconstructions along each mismatch, in what derivatives are by, into its range.
 
     It is so large that the change of the counts expected stands out from what two reconstructions of one measurement
     differ by anyhow, and so small that it is nearly linear: a few standard deviations of the noise or, if that is more,
-    what lowers the value by :data:`DROP`; within the limits of :data:`STEPS`.
+    what lowers the value by :data:`DROP`, or by ``drop``; within the limits of :data:`STEPS`.
     """
     curvature = curvatures(model, top, [start for _, start in numeric], smooth)
     noise = np.full(len(numeric), np.nan) if scores is None else scores.std(axis=0, ddof=1)
@@ -74,7 +100,7 @@ def find_steps(
         if dimension.type != "float" or dimension.kind != "mismatch":
             continue
         bent = max(-float(curvature[i]), 1e-300)
-        length = max(DEVIATIONS * float(np.nan_to_num(noise[i])) / bent, (2 * DROP / bent) ** 0.5)
+        length = max(DEVIATIONS * float(np.nan_to_num(noise[i])) / bent, (2 * max(DROP, drop) / bent) ** 0.5)
         length = min(max(length, STEPS[0]), STEPS[1])
         u = top[column]
         ends = in_own_unit(dimension, np.array([u, u + length if u + length <= 1.0 else u - length]))

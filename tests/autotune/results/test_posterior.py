@@ -167,14 +167,20 @@ def test_cheap_trials_are_no_best_ones(home: Home) -> None:
 DRIFT = {"shift": 0.02, "tilt": 0.004, "edge": 0.01}
 """Standard deviations of the derivatives on repeated measurements, per unit; their mean is half of it."""
 
+BENT = {"shift": 2.0, "tilt": 0.02, "edge": 0.0}
+"""Curvatures, which a difference to one side contains."""
+
 
 def repeated(sign: float, tuned: tuple[str, ...] = SPACE.names) -> Any:
     """Derivatives of the metric itself, whichever way is better."""
 
-    def again(values: dict[str, Any]) -> list[dict[str, float]]:
+    def again(values: dict[str, Any], steps: dict[str, float]) -> list[dict[str, float]]:
         normal = np.random.default_rng(0).normal(size=(6, 3))
         drawn = [dict(zip(SPACE.names, map(float, row), strict=True)) for row in normal - normal.mean(axis=0) + 0.5]
-        return [{name: sign * row[name] * DRIFT[name] for name in tuned} for row in drawn]
+        return [
+            {name: sign * (row[name] * DRIFT[name] - BENT[name] * steps.get(name, 0.0) / 2) for name in tuned}
+            for row in drawn
+        ]
 
     return again
 
@@ -213,14 +219,14 @@ def test_too_few_repetitions_that_succeeded_say_nothing(home: Home) -> None:
     store, metric = study(home)
     alone = answer(store, metric)
     for count in (0, 1):
-        assert answer(store, metric, again=lambda values, n=count: repeated(1.0)(values)[:n]) == alone
+        assert answer(store, metric, again=lambda values, steps, n=count: repeated(1.0)(values, steps)[:n]) == alone
 
 
 def test_it_is_repeated_once_at_the_answer_of_the_search(home: Home) -> None:
     store, metric = study(home)
     asked: list[dict[str, Any]] = []
 
-    def again(values: dict[str, Any]) -> list[dict[str, float]]:
+    def again(values: dict[str, Any], steps: dict[str, float]) -> list[dict[str, float]]:
         asked.append(dict(values))
         return []
 

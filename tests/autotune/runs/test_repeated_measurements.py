@@ -88,7 +88,7 @@ def test_what_is_asked_and_what_comes_back_in_order(workers: int) -> None:
     crowd = Crowd(workers, by_seed)
     made, watching = replicates(crowd)
     assert made.evaluated == 0
-    assert made(AT) == [{"shift": 4001.0 + i} for i in range(5)]
+    assert made(AT, {}) == [{"shift": 4001.0 + i} for i in range(5)]
     assert crowd.most == min(workers, 5)
     assert made.evaluated == 5 + TO_LEARN
     assert watching.done == [(i, 5) for i in range(6)]
@@ -104,15 +104,39 @@ def test_what_is_asked_and_what_comes_back_in_order(workers: int) -> None:
 def test_tuned_values_come_before_held_ones() -> None:
     crowd = Crowd(1, by_seed)
     made, _ = replicates(crowd, count=2)
-    made({"tilt": 1.0})
+    made({"tilt": 1.0}, {})
     assert crowd.tasks[0].values == {"tilt": 1.0}
+
+
+def heights(task: Task) -> Evaluation:
+    """A value without derivatives but one, whose slope along tilt is the repetition's; tilt 1.02 of the third fails."""
+    assert task.repetition is not None and task.repetition.at["tilt"] == 1.0
+    seed, tilt = task.repetition.seed - 4000, float(task.values["tilt"])
+    if seed == 3 and tilt != 1.0:
+        return Evaluation(Status.FAILED, reason="no memory")
+    metrics = {"consistency": 0.1 * seed * tilt - float(task.values["blur"]) ** 2}
+    return Evaluation(Status.COMPLETE, metrics, gradient={"shift": 7.0})
+
+
+def test_what_has_no_derivative_is_moved_for_a_difference() -> None:
+    crowd = Crowd(2, heights)
+    watching = Watching()
+    made = RepeatedMeasurements(
+        crowd, watching, {}, seed=4, count=4, metric="consistency", retries=1, by_square=("blur",)
+    )  # fmt: skip
+    found = made({"tilt": 1.0, "shift": 0.0, "blur": 0.3}, {"tilt": 0.02, "blur": -0.04})
+    assert found == [
+        {"tilt": pytest.approx(0.1 * seed), "blur": pytest.approx(-1.0), "shift": 7.0} for seed in (1, 2, 4)
+    ]
+    assert len({task.number for task in crowd.tasks}) == 12 == watching.done[-1][0]
+    assert made.evaluated == 12 + TO_LEARN
 
 
 def test_other_studies_have_other_noise() -> None:
     seeds = []
     for seed in (0, 1, 2):
         crowd = Crowd(2, by_seed)
-        replicates(crowd, count=20, seed=seed)[0](AT)
+        replicates(crowd, count=20, seed=seed)[0](AT, {})
         seeds += [task.repetition.seed for task in crowd.tasks if task.repetition]
     assert len(set(seeds)) == 60
 
@@ -129,7 +153,7 @@ def test_one_that_fails_gives_nothing_and_is_not_waited_for_again() -> None:
         return by_seed(task)
 
     made, watching = replicates(Crowd(2, some))
-    assert made(AT) == [{"shift": 4001.0}, {"shift": 4005.0}]
+    assert made(AT, {}) == [{"shift": 4001.0}, {"shift": 4005.0}]
     assert watching.done[-1] == (5, 5) and made.evaluated == 5 + TO_LEARN
 
 
@@ -160,7 +184,7 @@ def test_a_worker_that_is_killed_from_outside_changes_nothing() -> None:
     assert disturbed.check(AT) == undisturbed.check(AT) == (0.5, {"shift": 2.0})
     undisturbed, _ = replicates(Crowd(2, by_seed))
     disturbed, watching = replicates(Losing(2, by_seed))
-    assert disturbed(AT) == undisturbed(AT)
+    assert disturbed(AT, {}) == undisturbed(AT, {})
     assert watching.done == [(i, 5) for i in range(6)]
 
 
@@ -170,9 +194,9 @@ def test_what_stays_lost_is_no_statement_about_the_answer() -> None:
     with pytest.raises(MeasurementLost, match=r"the best guess: cannot be evaluated: .*\(killed\); tried 2 times"):
         made.check(AT)
     with pytest.raises(MeasurementLost, match=r"the repeated measurements: cannot be evaluated: .*tried 2 times"):
-        replicates(Losing(2, by_seed, losses=never))[0](AT)
+        replicates(Losing(2, by_seed, losses=never))[0](AT, {})
     some = Losing(2, by_seed, losses=never, lost={-1: never, -2: never, -5: never})
-    assert replicates(some)[0](AT) == [{"shift": 4001.0}, {"shift": 4002.0}, {"shift": 4005.0}]
+    assert replicates(some)[0](AT, {}) == [{"shift": 4001.0}, {"shift": 4002.0}, {"shift": 4005.0}]
 
 
 def test_pauses_are_passed_on() -> None:
@@ -196,14 +220,16 @@ def test_with_an_executor_of_trials() -> None:
     """Derivatives of exp(-error) at the values, on each measurement."""
     executor = InlineExecutor(Repeatable(ToySettings()), "error")
     full: dict[str, Value] = {"shift": 0.5, "rate": 0.05, "passes": 5, "method": "fast"}
-    found = RepeatedMeasurements(executor, Watching(), HELD, seed=0, count=3, metric="consistency", retries=1)(full)
+    found = RepeatedMeasurements(executor, Watching(), HELD, seed=0, count=3, metric="consistency", retries=1)(full, {})
     assert [each["shift"] for each in found] == pytest.approx([-0.01 / 2 * seed for seed in (1, 2, 3)])
     assert [each["tilt"] for each in found] == [0.0, 0.0, 0.0]
 
 
 def test_an_objective_that_cannot_be_measured_again_gives_nothing() -> None:
     executor = InlineExecutor(Toy(ToySettings()), "error")
-    assert RepeatedMeasurements(executor, Watching(), HELD, seed=0, count=2, metric="consistency", retries=1)(AT) == []
+    assert (
+        RepeatedMeasurements(executor, Watching(), HELD, seed=0, count=2, metric="consistency", retries=1)(AT, {}) == []
+    )
 
 
 def in_parts(task: Task) -> Evaluation:

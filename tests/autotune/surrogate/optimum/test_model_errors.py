@@ -30,7 +30,7 @@ CURVATURE = 2.0
 """Of the hill."""
 
 
-def again(values: Mapping[str, Value]) -> list[dict[str, float]]:
+def again(values: Mapping[str, Value], steps: Mapping[str, float]) -> list[dict[str, float]]:
     return [{"x": 1e-4 * sign} for sign in (1, -1, 2, -2)]
 
 
@@ -125,6 +125,19 @@ def test_a_held_value_that_is_not_known_is_one_more_deviation() -> None:
     assert covariance(errors.times(-2.0), "x")[0, 0] == pytest.approx(4 * (2 * 2 + 0.25))
 
 
+def test_without_derivatives_the_parts_say_how_the_answer_moves() -> None:
+    """They change as the sum of them would; a derivative that there is counts more."""
+    changes = np.array([[[-1.0, -2.0], [0.5, 0.0]], [[0.5, 0.0], [-3.0, -5.0]]])
+    asked = dataclasses.replace(
+        divided(np.array([[1.0, -1.0], [0.0, 0.0]]), changes=changes), gradient_shifts={"a": {}, "b": {}}
+    )
+    errors = ModelErrors.of(asked, {"a": 0.1}, {"b": -0.2}, None)
+    assert errors.curvature == {"a": {"a": -3.0, "b": 0.5}} and errors.shifts == ({"a": -0.1},)
+    known = ModelErrors.of(dataclasses.replace(asked, gradient_shifts={"a": {"a": -0.4}, "b": {"a": 0.3}}),
+                           {"a": 0.1}, {"b": -0.2}, None)  # fmt: skip
+    assert known.curvature["a"]["a"] == pytest.approx(-4.0) and known.shifts == ({"a": 0.3},)
+
+
 def test_what_an_evaluation_says_again_is_counted_from_its_own_gradient() -> None:
     asked = dataclasses.replace(
         divided(np.array([[1.0, 3.0]]), "x"), gradient={"x": 4.0}, gradient_again=({"x": 5.0, "y": 1.0}, {"x": 3.5})
@@ -181,7 +194,7 @@ def test_what_seems_flat_is_evaluated_far_away(fall: float, rough: float, kind: 
         return rough * math.sin(1e3 * x) - (fall if abs(x - 0.5) > 0.2 else 0.0)
 
     with quiet_and_seeded(0):
-        found = find_optimum(history, space, 1, 1, seed=0, again=lambda v: [{"x": 1e-9}, {"x": -1e-9}] * 2,
+        found = find_optimum(history, space, 1, 1, seed=0, again=lambda v, steps: [{"x": 1e-9}, {"x": -1e-9}] * 2,
                              check=checked(plateau, asked))  # fmt: skip
     assert found.verdicts["x"].kind == kind
     assert {float(values["x"]) for values in asked} & set(FAR)

@@ -68,7 +68,7 @@ def test_nothing_is_identified_where_the_optimum_cannot_be_confirmed(fails: bool
         asked.append(dict(values))
         return None if fails else (hill(values) - 1.0 - len(asked), {})
 
-    def again(values: Mapping[str, Value]) -> list[dict[str, float]]:
+    def again(values: Mapping[str, Value], steps: Mapping[str, float]) -> list[dict[str, float]]:
         return [{"x": 1e-3 * sign} for sign in (1, -1, 2, -2)]
 
     with quiet_and_seeded(0):

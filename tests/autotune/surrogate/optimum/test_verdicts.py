@@ -40,7 +40,7 @@ def quadratic(curvature: Floats, top: Floats = TOP) -> Function:
 def noise(covariance: Floats, names: str = "xy") -> Again:
     """Six repetitions, whose scores have this covariance."""
 
-    def again(values: Mapping[str, Value]) -> list[dict[str, float]]:
+    def again(values: Mapping[str, Value], steps: Mapping[str, float]) -> list[dict[str, float]]:
         normal = np.random.default_rng(1).normal(size=(6, len(covariance)))
         return [dict(zip(names, map(float, row), strict=True)) for row in normal @ np.linalg.cholesky(covariance).T]
 
@@ -77,8 +77,8 @@ def test_nothing_is_said_where_the_noise_is_not_known() -> None:
 
 
 def test_one_repetition_is_not_enough_to_know_it() -> None:
-    def once(values: Mapping[str, Value]) -> list[dict[str, float]]:
-        return noise(QUIET)(values)[:1]
+    def once(values: Mapping[str, Value], steps: Mapping[str, float]) -> list[dict[str, float]]:
+        return noise(QUIET)(values, steps)[:1]
 
     answer = optimum(quadratic(ROUND), once)
     assert answer.verdicts == {} and answer.noisy == frozenset()
@@ -207,7 +207,7 @@ class Analytic:
             {name: slope + 10 * rough * self._random.normal() for name, slope in slopes.items()},
         )
 
-    def again(self, values: Mapping[str, Value]) -> list[dict[str, float]]:
+    def again(self, values: Mapping[str, Value], steps: Mapping[str, float]) -> list[dict[str, float]]:
         """Scores on six repetitions."""
         tilts = [{n: self._random.normal() * self._scores.get(n, 0.0) for n in self.names} for _ in range(6)]
         return [self.value(values, tilt)[1] for tilt in tilts]

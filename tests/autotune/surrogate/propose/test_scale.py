@@ -33,7 +33,7 @@ def test_an_optimum_is_the_same_in_any_unit(unit: float) -> None:
             asked.append(values)
             return unit * hill(values), {}
 
-        def again(_: Mapping[str, Value]) -> list[dict[str, float]]:
+        def again(_: Mapping[str, Value], steps: Mapping[str, float]) -> list[dict[str, float]]:
             return [{"x": sign * 2e-3 * unit, "y": sign * 3e-3 * unit} for sign in (1, -1, 2, -2)]
 
         y = np.array([unit * hill(SPACE.from_unit(point)) for point in POINTS])  # type: ignore[arg-type]
