@@ -1,0 +1,133 @@
+"""Read numbers from what a program has left: JSON, text and HDF5."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from autotune.objective import AutotuneError, Problem
+from objectives.command.settings import Source
+
+STREAMS = {"stdout": "stdout.txt", "stderr": "stderr.txt"}
+"""Files of the working folder that hold the program's output."""
+_LARGEST = 64 * 2**20
+"""Bytes of a text or JSON file that are read; of a longer text, the last ones."""
+
+
+class NoResult(AutotuneError):
+    """The program has not left what the study reads."""
+
+
+def number_of(source: Source, folder: Path) -> float:
+    """The number at ``source`` in a working folder; it may be infinite or NaN.
+
+    Raises:
+        NoResult: the file, the place in it or a number there is missing.
+    """
+    if source.from_json is not None:
+        return _number(_at(source, folder), f"{source.from_json}: {source.pointer or 'the document'}")
+    if source.regex is not None:
+        return _matched(source, folder)
+    return _element(source, folder)
+
+
+def numbers_of(source: Source, folder: Path) -> dict[str, float]:
+    """The JSON object at ``source``: name -> number.
+
+    Raises:
+        NoResult: as :func:`number_of` does, and where it is no object of finite numbers.
+    """
+    found, where = _at(source, folder), f"{source.from_json}: {source.pointer or 'the document'}"
+    if not isinstance(found, dict):
+        raise NoResult(Problem(where, "is not an object of numbers by name"))
+    numbers = {str(name): _number(value, f"{where}/{name}") for name, value in found.items()}
+    bad = [name for name, value in numbers.items() if not math.isfinite(value)]
+    if bad:
+        raise NoResult(Problem(where, f"is not finite: {', '.join(bad)}"))
+    return numbers
+
+
+def text_of(name: str, folder: Path) -> str:
+    """The end of a text file, or of an output stream; bytes that are no UTF-8 are replaced."""
+    with _path(name, folder).open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - _LARGEST, 0))
+        return file.read().decode("utf-8", errors="replace")
+
+
+def _path(name: str, folder: Path) -> Path:
+    path = folder / STREAMS.get(name, name)
+    # A link could lead anywhere: what is read lies in the folder that the program was given.
+    if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+        raise NoResult(Problem(name, "was not written by the program"))
+    return path
+
+
+def _at(source: Source, folder: Path) -> Any:
+    """The JSON value at a source's pointer."""
+    name = source.from_json or ""
+    path = _path(name, folder)
+    if path.stat().st_size > _LARGEST:
+        raise NoResult(
+            Problem(name, f"is larger than {_LARGEST // 2**20} MB", "write the results to a file of their own")
+        )
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise NoResult(Problem(name, f"is not JSON: {error}")) from None
+    reached = ""
+    for token in source.pointer.split("/")[1:]:
+        key = token.replace("~1", "/").replace("~0", "~")
+        reached += f"/{token}"
+        if isinstance(found, dict) and key in found:
+            found = found[key]
+        elif isinstance(found, list) and re.fullmatch(r"0|[1-9][0-9]*", key) and int(key) < len(found):
+            found = found[int(key)]
+        else:
+            raise NoResult(Problem(f"{name}: {reached}", "is not there"))
+    return found
+
+
+def _matched(source: Source, folder: Path) -> float:
+    matches = list(re.finditer(source.regex or "", text_of(source.file, folder), re.MULTILINE))
+    where = f"{source.file}: '{source.regex}'"
+    if not matches:
+        raise NoResult(Problem(where, "does not match anything that the program wrote"))
+    match = matches[0 if source.which == "first" else -1]
+    return _number(match[1] if match.re.groups else match[0], where)
+
+
+def _element(source: Source, folder: Path) -> float:
+    path = _path(source.hdf5 or "", folder)
+    where = f"{source.hdf5}: {source.path}"
+    try:
+        with h5py.File(path, "r") as file:
+            if source.path not in file or file.get(source.path, getclass=True, getlink=True) is h5py.ExternalLink:
+                raise NoResult(Problem(where, "is not there"))
+            dataset = file[source.path]
+            if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiub":
+                raise NoResult(Problem(where, "is not a dataset of numbers"))
+            if source.index is not None and dataset.ndim == 1 and -len(dataset) <= source.index < len(dataset):
+                return float(dataset[source.index % len(dataset)])
+            if source.index is None and dataset.size == 1:
+                return float(np.asarray(dataset[()]).item())
+            wanted = "one number" if source.index is None else f"a list with a place {source.index}"
+            raise NoResult(Problem(where, f"has shape {dataset.shape}, not {wanted}"))
+    except OSError as error:
+        raise NoResult(Problem(source.hdf5 or "", f"is not a readable HDF5 file: {error}")) from None
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        return float(value)
+    except ValueError:
+        shown = json.dumps(value, default=str)
+        raise NoResult(Problem(where, f"{shown[:60]} is not a number")) from None

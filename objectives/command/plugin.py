@@ -1,0 +1,167 @@
+"""The objective type that the entry point ``command`` names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import BaseModel
+
+from autotune.objective import InputError, Objective, Parameter, Problem, Value, near_miss
+from objectives.command.objective import CommandObjective, Templates
+from objectives.command.placeholders import names_in
+from objectives.command.settings import CommandSettings, ParameterSettings
+
+_OWN = ("folder", "seed", "study")
+"""Placeholders that every program may use: its working folder, the seed of the evaluation, the study's folder."""
+_LARGEST_TEMPLATE = 2**20
+_WHOLE = 256 * 2**20
+"""Size in bytes up to which all of an input file is hashed; of a larger one, 64 blocks that are spread over it."""
+_BLOCK = 2**20
+
+
+class Command:
+    """Objective type of any program; see :class:`autotune.objective.ObjectiveType`."""
+
+    settings: type[BaseModel] = CommandSettings
+
+    def open(self, settings: BaseModel, *, folder: Path) -> Objective:
+        """Find the program, and read the templates and what identifies the inputs."""
+        settings = CommandSettings.model_validate(settings)
+        folder = folder.resolve()
+        problems: list[Problem] = []
+        parameters = [p for name, s in settings.parameters.items() if (p := _parameter(name, s, problems)) is not None]
+        inputs = {name: folder / path.expanduser() for name, path in settings.inputs.items()}
+        problems += [
+            Problem(f"objective.inputs.{name}", f"{path} does not exist", "give a file or a folder that does")
+            for name, path in inputs.items()
+            if not path.exists()
+        ]
+        files = {name: _template(name, folder / path.expanduser(), problems) for name, path in settings.files.items()}
+        run = (_program(settings.run[0], folder, problems), *settings.run[1:])
+        fixed = {"study": str(folder), **{name: str(path) for name, path in inputs.items()}}
+        templates = Templates(run, files, settings.environment, fixed)
+        problems += _of_placeholders(settings, templates, folder)
+        problems += _of_names(settings)
+        if problems:
+            raise InputError(problems)
+        work = None if settings.work is None else folder / settings.work.expanduser()
+        return CommandObjective(settings, templates, parameters, _hash(settings, templates, inputs), work)
+
+
+def _parameter(name: str, settings: ParameterSettings, problems: list[Problem]) -> Parameter | None:
+    """The parameter; None, and a problem, where what is stated of it does not fit together."""
+    stated = settings.model_dump(exclude={"default"})
+    default: Value | None = settings.default
+    if settings.type == "int" and isinstance(default, float) and default == int(default):
+        default = int(default)
+    fits = isinstance(default, str) if settings.type == "categorical" else not isinstance(default, str)
+    if default is not None and not fits:
+        problems.append(Problem(f"objective.parameters.{name}.default", f"{default!r} is not of type {settings.type}"))
+        return None
+    try:
+        return Parameter(name=name, default=default, **stated)
+    except ValueError as error:
+        problems.append(Problem(f"objective.parameters.{name}", str(error)))
+        return None
+
+
+def _template(name: str, path: Path, problems: list[Problem]) -> str:
+    """A template's text; empty, and a problem, where it cannot be read."""
+    where = f"objective.files.{name}"
+    try:
+        if path.stat().st_size > _LARGEST_TEMPLATE:
+            problems.append(Problem(where, f"{path} has more than {_LARGEST_TEMPLATE} bytes", "give a template"))
+            return ""
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        problems.append(Problem(where, f"{path} is not text in UTF-8", "give a template"))
+    except OSError as error:
+        problems.append(Problem(where, f"{path} cannot be read: {error.strerror}", "give a template that can"))
+    return ""
+
+
+def _program(name: str, folder: Path, problems: list[Problem]) -> str:
+    """Path of the program: from the study's folder where it has a slash, else one on the PATH."""
+    where = "objective.run"
+    if "/" not in name and os.sep not in name:
+        found = shutil.which(name)
+        if found is None:
+            problems.append(Problem(where, f"no program '{name}' is on the PATH", f"install it, or say ./{name}"))
+        return found or name
+    path = folder / Path(name).expanduser()
+    if not path.is_file():
+        problems.append(Problem(where, f"{path} does not exist", "relative paths start from the study's folder"))
+    elif not os.access(path, os.X_OK):
+        problems.append(Problem(where, f"{path} is not executable", f"chmod +x {path}, or name its interpreter first"))
+    return str(path)
+
+
+def _of_placeholders(settings: CommandSettings, templates: Templates, folder: Path) -> Iterator[Problem]:
+    """Placeholders that nothing fills in, and parameters that nothing uses."""
+    known, used = {*_OWN, *settings.inputs, *settings.parameters}, set()
+    texts = {
+        **{f"objective.run[{i}]": text for i, text in enumerate(templates.run)},
+        **{f"objective.environment.{name}": text for name, text in templates.environment.items()},
+        **{str(folder / settings.files[name]): text for name, text in templates.files.items()},
+    }
+    for where, text in texts.items():
+        for name, line in names_in(text):
+            used.add(name)
+            if name not in known:
+                place = where if where.startswith("objective.") else f"{where}:{line}"
+                yield Problem(place, f"nothing fills in {{{{{name}}}}}", near_miss(name, known))
+    if settings.progress is not None and isinstance(settings.progress.of, str):
+        used.add(settings.progress.of)
+    for name in settings.parameters:
+        if name not in used:
+            remedy = f"write {{{{{name}}}}} in an argument, a variable of the environment or a template"
+            yield Problem(f"objective.parameters.{name}", "the program never gets it", remedy)
+
+
+def _of_names(settings: CommandSettings) -> Iterator[Problem]:
+    """Names that mean two things, and such that mean none."""
+    for name in settings.inputs:
+        if name in settings.parameters:
+            yield Problem(f"objective.inputs.{name}", "is the name of a parameter, too", "give it another one")
+    for key, names in (("parameters", settings.parameters), ("inputs", settings.inputs)):
+        for name in set(names) & set(_OWN):
+            yield Problem(f"objective.{key}.{name}", "is a placeholder of its own", "give it another name")
+    progress = settings.progress
+    if progress is not None and isinstance(progress.of, str):
+        of = settings.parameters.get(progress.of)
+        if of is None or of.type != "int":
+            yield Problem("objective.progress.of", f"'{progress.of}' is not an int parameter", "give one, or a number")
+
+
+def _hash(settings: CommandSettings, templates: Templates, inputs: Mapping[str, Path]) -> str:
+    """Hash of all that decides an evaluation: settings, templates, the program where it is the user's, inputs."""
+    found = hashlib.sha256()
+    decides = settings.model_dump(mode="json", exclude={"work", "keep", "inputs", "files"})
+    found.update(json.dumps([decides, dict(templates.files)], sort_keys=True).encode())
+    own = [Path(templates.run[0])] if "/" in settings.run[0] else []
+    for name, path in [("", path) for path in own] + sorted(inputs.items()):
+        listed = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in listed:
+            found.update(f"\0{name}\0{file.relative_to(path) if path.is_dir() else ''}\0".encode())
+            with file.open("rb") as content:
+                for block in _blocks(content, file.stat().st_size):
+                    found.update(block)
+    return found.hexdigest()
+
+
+def _blocks(content: BinaryIO, size: int) -> Iterator[bytes]:
+    """What is hashed of a file: its size, and all of it or a part."""
+    yield str(size).encode()
+    starts = range(0, size, _BLOCK) if size <= _WHOLE else [(size - _BLOCK) * i // 63 for i in range(64)]
+    for start in starts:
+        content.seek(start)
+        yield content.read(_BLOCK)
+
+
+command = Command()
