@@ -90,7 +90,7 @@ class Parameter:
             )
 
     def acting(self, value: float) -> float:
-        """What derivatives by this parameter are by: its value, or the square of that."""
+        """The quantity that derivatives are by: the value, or its square where it acts by that."""
         return value**2 if self.by_square else value
 
     def with_unit(self, value: float) -> str:

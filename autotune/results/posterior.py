@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -218,9 +219,10 @@ def _note(dimension: Dimension, verdict: Verdict, optimum: Optimum, limits: Limi
         case "flat":
             return f"these data hardly depend on {name}: any value from {low:.4g} to {high:.4g}{unit} explains them"
         case "at_bound":
-            near_low = value - dimension.low < dimension.high - value
+            near_low = low - dimension.low < dimension.high - high
             side, end, way = ("lower", dimension.low, "down") if near_low else ("upper", dimension.high, "up")
-            best = f"the best value is at the {side} end of the range ({end:g}{unit})"
+            reaches = "the best value is at" if math.isclose(value, end, abs_tol=1e-9) else "the interval reaches"
+            best = f"{reaches} the {side} end of the range ({end:g}{unit})"
             last = end in limits.get(name, ())
             return f"{best}, beyond which there is none" if last else f"{best}: extend the range {way}wards"
         case "correlated" if verdict.coefficient is None:

@@ -37,7 +37,8 @@ class RepeatedMeasurements:
         watcher: is told how many are done.
         held: values of the parameters that are not tuned.
         seed: seed of the study; the noise of repetition i is drawn from it and i.
-        count: number of repetitions, each of the cost of a full evaluation; :data:`TO_LEARN` come on top.
+        count: number of repetitions, each of the cost of a full evaluation and one more for each parameter that is
+            moved; :data:`TO_LEARN` come on top.
         metric: the tuned metric's name.
         retries: how often an evaluation is tried again whose worker was lost.
         uncertain: name of a held parameter that is not known exactly -> its value, and the one that is a standard
@@ -130,7 +131,7 @@ class RepeatedMeasurements:
         return value**2 if name in self._by_square else value
 
     def _moved(self, name: str, value: float, by: float) -> float:
-        """The value from which one is moved."""
+        """The value after a move of it, or of its square."""
         return math.sqrt(max(value**2 + by, 0.0)) if name in self._by_square else value + by
 
     def _once(self, task: Task) -> Evaluation | None:
@@ -144,6 +145,9 @@ class RepeatedMeasurements:
 
     def __call__(self, values: Mapping[str, Value], steps: Mapping[str, float]) -> list[Mapping[str, float]]:
         """Derivatives at tuned ``values``, by parameter name; a repetition that fails gives none.
+
+        Where the evaluations of moved parameters fail in more than half of the repetitions, these parameters are left
+        out; else the repetitions are.
 
         Args:
             values: the tuned values.
@@ -162,36 +166,39 @@ class RepeatedMeasurements:
         ]
         ended_at: dict[tuple[int, str], Evaluation] = {}
         lost: Ended | None = None
-        self._watcher.repeated(0, len(asked))
+        self._watcher.repeated(0, self.count)
         for done in range(1, len(asked) + 1):
             while waiting and self._pool.free:
                 task = waiting.pop(0)
                 self._pool.begin(task, -1 - task.number)
             number, ended = self._next()
-            self._watcher.repeated(done, len(asked))
+            self._watcher.repeated(done // (1 + len(steps)), self.count)
             if ended.infrastructure:
                 lost = ended
             elif ended.evaluation.status is Status.COMPLETE:
                 ended_at[asked[number][:2]] = ended.evaluation
         self.evaluated += len(asked) + TO_LEARN
         slopes = [self._slopes({n: e for (j, n), e in ended_at.items() if j == i}, steps) for i in range(self.count)]
-        found = [each for each in slopes if each]
-        if lost is not None and len(found) < 2:
+        slopes = [each for each in slopes if each]
+        if lost is not None and len(slopes) < 2:
             raise _lost("the repeated measurements", lost)
-        return found
+        whole = [each for each in slopes if steps.keys() <= each.keys()]
+        if 2 * len(whole) >= self.count:
+            return whole
+        return [{name: slope for name, slope in each.items() if name not in steps} for each in slopes]
 
     def _slopes(self, at: Mapping[str, Evaluation], steps: Mapping[str, float]) -> Mapping[str, float]:
-        """Derivatives of one repetition: its own, and differences over ``steps``; none where any is missing.
+        """Derivatives of one repetition: its own, and the differences over ``steps`` that there are.
 
         Args:
             at: name of the parameter that was moved, empty for none -> evaluation.
             steps: as for a call.
         """
-        if not {"", *steps} <= at.keys():
+        if "" not in at:
             return {}
-        value = at[""].metrics[self._metric]
-        differences = {name: (at[name].metrics[self._metric] - value) / by for name, by in steps.items()}
-        return {**differences, **at[""].gradient}
+        values = {name: each.metrics.get(self._metric, math.nan) for name, each in at.items()}
+        differences = {n: (values[n] - values[""]) / by for n, by in steps.items() if n in values}
+        return {n: slope for n, slope in {**differences, **at[""].gradient}.items() if math.isfinite(slope)}
 
     def _next(self) -> tuple[int, Ended]:
         """Wait for an evaluation to end."""

@@ -15,6 +15,7 @@ from autotune.files import write_json
 from autotune.home import Home
 from autotune.objective import Objective
 from autotune.objective.identity import content_hash_of
+from autotune.problem.space import Space
 from autotune.results.build import build_result
 from autotune.store.facts import plain_facts
 from autotune.store.leases import alive
@@ -96,6 +97,15 @@ def require_same(store: TrialStore, file: StudyFile, objective: Objective, plan:
     before = {**stored.identity, "metric tuned": stored.metric.name}
     after = _identity(file, objective) | {"metric tuned": plan.metric.name}
     _require_same(file.spec.name, before, after, file.identity(stated=True), way_out)
+    if other := _acting_otherwise(stored.space, plan.space):
+        what = f"was begun by a version whose derivatives of {', '.join(other)} were by another quantity"
+        raise InputError(Problem(f"study {file.spec.name}", what, way_out))
+
+
+def _acting_otherwise(before: Space, now: Space) -> list[str]:
+    """Names of the parameters that act by their square in one of two spaces only."""
+    acts = {d.name: d.by_square for d in before.dimensions}
+    return [d.name for d in now.dimensions if acts.get(d.name, d.by_square) != d.by_square]
 
 
 def _identity(file: StudyFile, objective: Objective) -> dict[str, Any]:
@@ -137,6 +147,8 @@ def _unfit(store: TrialStore | None, plan: Plan) -> str:
     if theirs != ours:
         names = sorted({name for name, _ in theirs ^ ours})
         return f"does not tune the same parameters ({', '.join(names)})"
+    if other := _acting_otherwise(facts.space, plan.space):
+        return f"has derivatives of {', '.join(other)} by another quantity, since an earlier version made it"
     return ""
 
 

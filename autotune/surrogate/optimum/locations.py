@@ -42,6 +42,9 @@ _LINE = 65
 """Points along a line on which values are compared."""
 _ROUNDS = 10
 """Changes of the faces at which coordinates are held; nearly all samples need three at most."""
+_STEPS_OF_ONE = 1000
+_TAIL = 0.05
+"""Share of the location at an edge from which a 90 % interval reaches it."""
 _FLATTEST = 1e-9
 """Least curvature, as a fraction of the largest: where the mean does not curve down, nothing confines the maximum."""
 
@@ -54,7 +57,8 @@ class Locations:
         samples: (s, k) unit-cube coordinates.
         centre: (k,) most probable location: the maximum of the mean, less the bias of noise where that is known, over
             all evaluations of it that are as valid.
-        edges: (k,) whether the maximum of the mean is at an end of the range.
+        edges: (k,) whether the maximum of the mean is at an end of the range, and the location may be there, too, once
+            the bias of noise is taken off.
         flat: (k,) whether the value does not surely depend on it.
         moving: indices of the coordinates sampled by the delta method; the others are flat, or surely at the edge.
         noise: noise of the measurement along the ``moving`` coordinates; None where it is not known.
@@ -84,7 +88,7 @@ def find_locations(
     """Sample the location of the maximum along the ``free`` columns.
 
     A coordinate stays at its edge where the value surely rises outwards: by :data:`SURE` standard deviations of its
-    slope.
+    slope, less what noise adds to that on average.
 
     Args:
         model: the model of the value.
@@ -104,12 +108,13 @@ def find_locations(
     with torch.no_grad():
         slope, covariance = model.slopes(point)
         curvature = _curvature(model, point, free, inside)
-    rises = slope.numpy()[inside] - _bias_of(scores, len(free))
+    rises = slope.numpy()[inside] - _bias_of(scores, len(free)) + _mean_of(errors, len(free))
     outward = np.where(top[list(free)] > 0.5, rises, -rises)
     tilts, certainty = deviations_of(scores, len(free)), _certainty(scores)
     # Errors of the model move a maximum, even over its edge; that the value depends on a coordinate they do not undo.
     pulled = 0.0 if errors is None else np.square(errors.along(range(len(free)))).sum(axis=0)
-    unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + tilts**2 + pulled)
+    by_noise = tilts**2 * (1.0 if scores is None else 1 + 1 / len(scores))
+    unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + by_noise + pulled)
     believed = tilts * np.where(near_edge, certainty, SURE)
     lost = tuple(unknowable) or (False,) * len(free)
     flat = tuple(
@@ -136,8 +141,7 @@ def find_locations(
         slopes = slopes + noise.draw(SAMPLES, random)
         expected = at_edge - noise.mean
         if errors is not None and errors.again is not None:
-            # The first of these evaluations is the one that the surrogate knows.
-            changes = np.concatenate([np.zeros((1, len(moving))), errors.again[:, moving]])
+            changes = _again(errors.again)[:, moving]
             rough = ScoreNoise.of(changes, H)
             slopes = slopes + rough.mean + rough.scatter(SAMPLES, random, share=1 / len(changes))
             expected = expected + rough.mean
@@ -152,7 +156,9 @@ def find_locations(
         deviations = errors.along(moving)
         slopes = slopes + random.normal(size=(SAMPLES, len(deviations))) @ deviations
     samples[:, moving] = _largest(H, slopes, start)
-    return Locations(samples, centre, edges, flat, tuple(moving), noise, without)
+    ends = np.where(top[list(free)] > 0.5, samples == 1.0, samples == 0.0).mean(axis=0)
+    reached = tuple(edge and (kept or share > _TAIL) for edge, kept, share in zip(edges, stays, ends, strict=True))
+    return Locations(samples, centre, reached, flat, tuple(moving), noise, without)
 
 
 def _largest(H: Floats, slopes: Floats, start: Floats) -> Floats:
@@ -181,8 +187,20 @@ def _largest(H: Floats, slopes: Floats, start: Floats) -> Floats:
     root = np.linalg.cholesky(H)
     for row in open_rows:
         aim = solve_triangular(root, slopes[row], lower=True)
-        points[row] = start + lsq_linear(root.T, aim, (-start, np.maximum(1.0 - start, 1e-12)), method="bvls").x
+        bounds = (-start, np.maximum(1.0 - start, 1e-12))
+        points[row] = start + lsq_linear(root.T, aim, bounds, method="bvls", max_iter=_STEPS_OF_ONE).x
     return np.clip(points, 0.0, 1.0)
+
+
+def _again(changes: Floats) -> Floats:
+    """Changes (n + 1, k) of the slope in evaluations that are as valid, the one that the surrogate knows included."""
+    return np.concatenate([np.zeros((1, changes.shape[1])), changes])
+
+
+def _mean_of(errors: Deviations | None, k: int) -> Floats:
+    """Slopes (k,) by which the mean of evaluations that are as valid differs from the one that the surrogate knows."""
+    known = errors is not None and errors.again is not None
+    return _again(errors.again).mean(axis=0) if known else np.zeros(k)  # type: ignore[union-attr, arg-type]
 
 
 def _bias_of(scores: Floats | None, k: int) -> Floats:

@@ -2,7 +2,7 @@
 
 :mod:`autotune.surrogate.optimum.locations` samples where the maximum may be: its uncertainty after the search, and that
 from the noise of the measurement where that is known. A coordinate whose maximum is at the edge of its range stays
-there; one that the value hardly depends on comes out as wide as its range.
+there, unless it may be noise that put it there; one that the value hardly depends on comes out as wide as its range.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from autotune.surrogate.optimum.per_coordinate import (
     find_steps,
     one_sided,
     scores_of,
-    without_derivatives,
+    without_slope,
 )
 from autotune.surrogate.optimum.sensitivities import find_sensitivities
 from autotune.surrogate.optimum.verdicts import Verdict, find_verdicts
@@ -109,7 +109,7 @@ def find_optimum(
         levels: how many levels trials may be of, sources included.
         own_levels: how many of them this study evaluates.
         seed: seed of the samples.
-        again: called once, at the maximum, for the scores of repeated measurements; None where the noise of the
+        again: called once at most, at the maximum, for the scores of repeated measurements; None where the noise of the
             measurement is not known.
         ambiguous: called once, at the maximum, for the parameters that no data determine; None where there are none.
         check: evaluates the supposed maximum; the value and its derivatives are added to the trials and the model is
@@ -181,7 +181,7 @@ def _find_optimum(
 ) -> Optimum:
     """As :func:`find_optimum`, for values whose standard deviation is about 1."""
     coordinates = Coordinates(space)
-    model, top, settled = _settled(history, space, levels, own_levels, check)
+    model, top, settled, checked = _settled(history, space, levels, own_levels, check)
     with torch.no_grad():
         at_top = model.posterior(torch.as_tensor(top)[None])
     values = space.from_unit(top)
@@ -189,14 +189,17 @@ def _find_optimum(
     dimensions, free = [d for d, _ in numeric], [start for _, start in numeric]
     names = tuple(d.name for d in dimensions)
     smooth = coordinates.groups.smooth.tolist()
-    scatter = SHORT * model.noise_deviation
-    differences = find_steps(model, top, without_derivatives(history, numeric), smooth, None, scatter)
-    scores = None if again is None else scores_of(again(values, differences), values, space, names)
-    if scores is not None:
-        scores = scores - one_sided(model, top, numeric, smooth, differences)
-    near_edge = [_near_edge(d, top[start]) for d, start in numeric]
     made_up_by = {} if ambiguous is None else ambiguous(values)
     lost = [name in made_up_by for name in names]
+    determined = [pair for pair, gone in zip(numeric, lost, strict=True) if not gone]
+    unknown = without_slope(checked, determined, at_last=len(checked.y) > len(history.y))
+    steps = find_steps(model, top, unknown, smooth, None, SHORT * model.noise_deviation)
+    scores = None
+    if again is not None and (steps or checked.has_gradient):
+        scores = scores_of(again(values, steps), values, space, names)
+    if scores is not None:
+        scores = scores - one_sided(model, top, numeric, smooth, steps)
+    near_edge = [_near_edge(d, top[start]) for d, start in numeric]
     at_model = None if errors is None else errors(values, find_steps(model, top, numeric, smooth, scores))
     deviations = None if at_model is None else errors_of(at_model, values, space, names)
     where = find_locations(model, top, free, near_edge, smooth, scores, seed, lost, deviations)
@@ -244,16 +247,16 @@ def _is_flat(verdicts: Mapping[str, Verdict], dimension: Dimension) -> bool:
 
 def _settled(
     history: History, space: Space, levels: int, own_levels: int, check: Check | None
-) -> tuple[GradientGP, Floats, bool]:
-    """As :func:`fit_with_maximum`, after the maximum was evaluated; and whether that gave the expected value."""
+) -> tuple[GradientGP, Floats, bool, History]:
+    """As :func:`fit_with_maximum`, after the maximum was evaluated; whether the value was as expected; all trials."""
     model, top = fit_with_maximum(history, space, levels, own_levels)
     if check is None:
-        return model, top, True
+        return model, top, True, history
     for _ in range(CHECKS):
         values = space.from_unit(top)
         at = check(values)
         if at is None:
-            return model, top, False
+            return model, top, False, history
         value, gradient = at
         with torch.no_grad():
             expected = model.posterior(torch.as_tensor(top)[None])
@@ -263,8 +266,8 @@ def _settled(
         history = history.with_evaluation(top, value, slope_to_unit(space, values, gradient))
         model, top = fit_with_maximum(history, space, levels, own_levels)
         if as_expected:
-            return model, top, True
-    return model, top, False
+            return model, top, True, history
+    return model, top, False, history
 
 
 def fit_with_maximum(history: History, space: Space, levels: int, own_levels: int) -> tuple[GradientGP, Floats]:

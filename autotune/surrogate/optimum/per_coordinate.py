@@ -5,6 +5,7 @@ The steps that it is asked to take are found in the cube and given in the parame
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ from autotune.surrogate.optimum.model_errors import Deviations, ModelErrors
 
 STEPS = (5e-4, 0.1)
 """Shortest and longest step, in unit-cube coordinates, of the differences that derivatives of errors are taken by."""
+_STRETCHED = 0.03
+"""Logarithm of the ratio of the values at both ends of such a step, at most."""
 DEVIATIONS = 3.0
 """Length of such a step in standard deviations of the noise, at least."""
 DROP = 3e-4
@@ -55,11 +58,20 @@ def errors_of(errors: ModelErrors, values: Mapping[str, Value], space: Space, na
     return Deviations(*of_errors, curvature, rows(errors.again) if errors.again else None)
 
 
-def without_derivatives(history: History, numeric: Sequence[tuple[Dimension, int]]) -> list[tuple[Dimension, int]]:
-    """The mismatch parameters, each with its column, along which no trial has a derivative."""
+def without_slope(
+    history: History, numeric: Sequence[tuple[Dimension, int]], *, at_last: bool
+) -> list[tuple[Dimension, int]]:
+    """The mismatch parameters, each with its column, along which the value's slope is not known.
+
+    Args:
+        history: the trials.
+        numeric: parameters and columns.
+        at_last: whether the last trial is at the maximum, and says it; else any trial does.
+    """
     gradient = np.full_like(history.X, np.nan) if history.gradient is None else history.gradient
+    tells = gradient[-1:] if at_last else gradient
     moved = [(d, c) for d, c in numeric if d.type == "float" and d.kind == "mismatch"]
-    return [(d, c) for d, c in moved if not np.isfinite(gradient[:, c]).any()]
+    return [(d, c) for d, c in moved if not np.isfinite(tells[:, c]).any()]
 
 
 def one_sided(
@@ -72,10 +84,11 @@ def one_sided(
     """What the value's curvature adds to a difference over each of ``steps`` beside the derivative, per unit-cube
     coordinate, (k,); 0 for parameters without a step.
     """
-    curvature = curvatures(model, top, [start for _, start in numeric], smooth)
-    of_unit = [steps.get(d.name, 0.0) / d.jacobian(float(d.from_unit([top[c]]))) if d.name in steps else 0.0
-               for d, c in numeric]  # fmt: skip
-    added: Floats = np.array(of_unit) * curvature / 2
+    added = np.zeros(len(numeric))
+    for i, (dimension, column) in enumerate(numeric):
+        if dimension.name in steps:
+            length = steps[dimension.name] / dimension.jacobian(float(dimension.from_unit([top[column]])))
+            added[i] = length * float(curvatures(model, top, [column], smooth)[0]) / 2
     return added
 
 
@@ -91,7 +104,8 @@ def find_steps(
 
     It is so large that the change of the counts expected stands out from what two reconstructions of one measurement
     differ by anyhow, and so small that it is nearly linear: a few standard deviations of the noise or, if that is more,
-    what lowers the value by :data:`DROP`, or by ``drop``; within the limits of :data:`STEPS`.
+    what lowers the value by :data:`DROP`, or by ``drop`` (in the same unit); within the limits of :data:`STEPS`. On a
+    logarithmic scale it is short enough that a unit of the parameter means about the same at both ends.
     """
     curvature = curvatures(model, top, [start for _, start in numeric], smooth)
     noise = np.full(len(numeric), np.nan) if scores is None else scores.std(axis=0, ddof=1)
@@ -101,7 +115,8 @@ def find_steps(
             continue
         bent = max(-float(curvature[i]), 1e-300)
         length = max(DEVIATIONS * float(np.nan_to_num(noise[i])) / bent, (2 * max(DROP, drop) / bent) ** 0.5)
-        length = min(max(length, STEPS[0]), STEPS[1])
+        longest = min(STEPS[1], _STRETCHED / math.log(dimension.high / dimension.low)) if dimension.log else STEPS[1]
+        length = min(max(length, STEPS[0]), longest)
         u = top[column]
         ends = in_own_unit(dimension, np.array([u, u + length if u + length <= 1.0 else u - length]))
         steps[dimension.name] = dimension.acting(float(ends[1])) - dimension.acting(float(ends[0]))

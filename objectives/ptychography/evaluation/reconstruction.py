@@ -33,8 +33,7 @@ from objectives.ptychography.solvers.state import Report, State
 from objectives.ptychography.solvers.table import SOLVERS, solve
 
 _ALMOST_NONE = 1e-12
-"""Added to the square of a value by whose square derivatives are: at 0 a root has no slope. It changes no digit of what
-is modelled."""
+"""Added to the square of a value that acts by it, since a root has no slope at 0: a millionth of a pixel's blur."""
 _DIVERGED = -1.0
 """Consistency below which a reconstruction has diverged: a model without any counts reaches 0."""
 

@@ -128,8 +128,20 @@ def test_what_has_no_derivative_is_moved_for_a_difference() -> None:
     assert found == [
         {"tilt": pytest.approx(0.1 * seed), "blur": pytest.approx(-1.0), "shift": 7.0} for seed in (1, 2, 4)
     ]
-    assert len({task.number for task in crowd.tasks}) == 12 == watching.done[-1][0]
+    assert len({task.number for task in crowd.tasks}) == 12 and watching.done[-1] == (4, 4)
     assert made.evaluated == 12 + TO_LEARN
+
+
+def test_what_fails_wherever_it_is_moved_is_left_out_alone() -> None:
+    def fails(task: Task) -> Evaluation:
+        if task.values["tilt"] != 1.0:
+            return Evaluation(Status.DIVERGED, reason="tilted too far")
+        return Evaluation(Status.COMPLETE, {"consistency": 0.5}, gradient={"shift": 7.0})
+
+    watching = Watching()
+    made = RepeatedMeasurements(Crowd(1, fails), watching, {}, seed=4, count=3, metric="consistency", retries=1)
+    assert made({"tilt": 1.0, "shift": 0.0}, {"tilt": 0.02}) == [{"shift": 7.0}] * 3
+    assert watching.done == [(0, 3), (0, 3), (1, 3), (1, 3), (2, 3), (2, 3), (3, 3)]
 
 
 def test_other_studies_have_other_noise() -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from autotune.errors import InputError, NoneSucceeded, StudyFailed
 from autotune.home import Home
-from autotune.objective import Metric, Value
+from autotune.objective import Metric, Parameter, Value
 from autotune.results.build import build_result
 from autotune.runs.run import run_study
 from autotune.search.tuner import Trial
@@ -23,6 +24,7 @@ from autotune.store.records import TrialRecord
 from autotune.store.trials import TrialStore
 from autotune.study import StudyFile, load_study
 from autotune.tracking.record import Record
+from tests.autotune.toy import Toy
 
 pytestmark = pytest.mark.usefixtures("in_memory")
 
@@ -310,6 +312,26 @@ def test_a_study_that_is_continued_runs_for_no_reason_yet(home: Home) -> None:
     for budget in (1, 2):
         run_study(study(home, budget={"trials": budget}), home=home, watcher=Looks())
     assert seen == [("running", ""), ("running", "")]
+
+
+def test_a_study_whose_derivatives_were_by_another_quantity_is_not_continued(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither continued nor learned from: an earlier version took them by the value, this one by its square."""
+    tuned = {"parameters": {"shift": {"low": 0, "high": 1}}}
+    run_study(study(home, **tuned), home=home, watcher=Listener())
+    before = Toy.parameters
+
+    def by_square(toy: Toy) -> list[Parameter]:
+        changed = {"low": 0.0, "minimum": 0.0, "by_square": True}
+        return [replace(p, **changed) if p.name == "shift" else p for p in before(toy)]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Toy, "parameters", by_square)
+    with pytest.raises(InputError, match=r"derivatives of shift were by another quantity; begin anew with --fresh"):
+        run_study(study(home, **tuned), home=home, watcher=Listener())
+    learns = {"name": "second", "search": {"sampler": "gp", "seed": 3, "warm_start": ["toy"]}}
+    with pytest.raises(InputError, match=r"toy has derivatives of shift by another quantity"):
+        run_study(study(home, **tuned, **learns), home=home, watcher=Listener())
 
 
 def test_no_time_for_a_single_trial(home: Home) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import lsq_linear, minimize
 from scipy.special import ndtr
 from scipy.stats import t
 
@@ -16,6 +17,7 @@ from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.gradient_model import GradientGP, fit_gradient_gp
 from autotune.surrogate.model.observations import Trials
 from autotune.surrogate.numerics import quiet_and_seeded
+from autotune.surrogate.optimum import locations
 from autotune.surrogate.optimum.locations import SAMPLES, Locations, _largest, find_locations
 from autotune.surrogate.optimum.score_noise import PRIOR, ScoreNoise
 from autotune.surrogate.propose.first_points import sobol
@@ -65,6 +67,26 @@ def test_a_quadratic_is_largest_in_the_cube(seed: int) -> None:
         assert value(point) <= best.fun + 1e-6
 
 
+def test_where_faces_come_and_go_it_is_solved_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A badly scaled curvature: some samples come to no end otherwise."""
+    calls = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls.append(options)
+        return lsq_linear(*args, **options)
+
+    monkeypatch.setattr(locations, "lsq_linear", counted)
+    random = np.random.default_rng(4)
+    axes, _ = np.linalg.qr(random.normal(size=(6, 6)))
+    H = axes @ np.diag(np.logspace(-3, 1, 6)) @ axes.T
+    start, slopes = np.array([0.0, 0.5, 0.5, 0.5, 0.5, 1.0]), random.normal(size=(400, 6))
+    points = _largest(H, slopes, start)
+    rises = slopes - (points - start) @ H
+    assert len(calls) > 2 and points.min() >= 0.0 and points.max() <= 1.0
+    assert np.abs(np.where((points > 1e-9) & (points < 1 - 1e-9), rises, 0.0)).max() < 1e-6
+    assert rises[points <= 1e-9].max() < 1e-6 and rises[points >= 1 - 1e-9].min() > -1e-6
+
+
 def test_what_a_maximum_at_the_edge_owes_to_the_mean_score_is_taken_off() -> None:
     """Noise adds -1.2 to the slope along the first coordinate, which puts the maximum to the edge at 0: without it the
     maximum is at 0.3 - 0.1, and the other coordinate goes with it.
@@ -78,6 +100,7 @@ def test_what_a_maximum_at_the_edge_owes_to_the_mean_score_is_taken_off() -> Non
     free = top + np.linalg.solve(H, [1.2, 0.0])
     assert where.centre == pytest.approx(free, abs=0.02)
     assert where.samples.mean(axis=0) == pytest.approx(free, abs=0.02) and where.samples.std(axis=0).max() < 0.02
+    assert where.edges == (False, False) and where.moving == (0, 1)
 
 
 def located(
@@ -179,6 +202,7 @@ def test_what_noise_may_have_brought_to_the_edge_is_not_held_there() -> None:
     assert where.edges[0] and where.moving == (0, 1)
     inside = where.samples[:, 0] < 1.0
     assert where.samples.max() == 1.0 and inside.mean() == pytest.approx(float(ndtr(-0.4)), abs=0.1)
+    # Its 90 % interval reaches the edge.
     surely = located(quadratic(top=top, curvature=np.diag([4.0, 2.0])), scores / 100, AT_EDGE, (True, False))
     assert surely.moving == (1,) and (surely.samples[:, 0] == 1.0).all()
 

@@ -293,6 +293,19 @@ def test_steps_stand_out_from_noise_and_rounding_within_limits_and_the_range(
     assert find_steps(model, top, [(whole, 0)], [0], None) == {}
 
 
+@pytest.mark.parametrize("by_square", [False, True])
+def test_steps_on_a_logarithmic_scale_are_short(by_square: bool) -> None:
+    """A value's unit means about the same at both ends, however wide the range."""
+    history, _ = on_a_line([*LINE[:-1], 0.98])
+    space = Space((Dimension("x", low=0.1, high=1e3, log=True, by_square=by_square),))
+    with quiet_and_seeded(0):
+        model, top = fit_with_maximum(history, space, 1, 1)
+    at = float(space.from_unit(top)["x"])
+    step = find_steps(model, top, [(space.dimensions[0], 0)], [0], 10.0 * np.array([[1.0], [-1.0]]))["x"]
+    moved = at + step if not by_square else (at**2 + step) ** 0.5
+    assert moved / at == pytest.approx(1.03, abs=0.005)
+
+
 @pytest.mark.parametrize(
     ("slope", "times"),
     [(-2 * CURVATURE, 0.5), (-CURVATURE / 4, 4.0), (CURVATURE, 1.0), (math.nan, 1.0)],

@@ -276,3 +276,41 @@ def test_at_the_end_of_a_search_the_dummy_is_flat_and_an_optimum_outside_at_the_
 )
 def test_in_ten_of_ten_searches(case: str, seed: int, tmp_path: Path, quiet: None) -> None:
     assert_known(case, seed, tmp_path)
+
+
+def test_what_noise_put_to_the_edge_is_not_at_its_bound() -> None:
+    """The slope rises outwards by less than noise adds to it: the best value is inside, and the data fix it."""
+    outside = quadratic(ROUND, np.array([-1.1, -0.2]))  # by 0.3 at the edge
+
+    def biased(by: float) -> Again:
+        def again(values: Mapping[str, Value], steps: Mapping[str, float]) -> list[dict[str, float]]:
+            scattered = noise(np.diag([1e-3, 1e-3]))(values, steps)
+            return [{"x": score["x"] - by, "y": score["y"]} for score in scattered]
+
+        return again
+
+    inside = optimum(outside, biased(1.2))
+    assert kinds(inside) == {"x": "identified", "y": "identified"} and inside.values["x"] == pytest.approx(
+        -0.7, abs=0.02
+    )
+    for by in (0.0, 0.28):  # surely beyond it, or within the noise of it
+        assert kinds(optimum(outside, biased(by)))["x"] == "at_bound"
+
+
+def test_nothing_is_repeated_that_would_say_nothing() -> None:
+    """Without derivatives, of parameters that noise does not move: solver parameters, and what no data determine."""
+    asked: list[Mapping[str, float]] = []
+
+    def again(values: Mapping[str, Value], steps: Mapping[str, float]) -> list[dict[str, float]]:
+        asked.append(steps)
+        return []
+
+    U = sobol(16, 2, seed=3)
+    y = np.array([quadratic(ROUND)(2 * u - 1)[0] for u in U])
+    for kind, ambiguous, steps in (("solver", {}, []), ("mismatch", {"x": "the probe"}, [{"y"}])):
+        space = Space(tuple(Dimension(name, low=-1.0, high=1.0, kind=kind) for name in "xy"))  # type: ignore[arg-type]
+        asked.clear()
+        with quiet_and_seeded(0):
+            find_optimum(History(U, y, np.zeros((0, 2)), len(U)), space, 1, 1, seed=0, again=again,
+                         ambiguous=lambda values, made_up=ambiguous: made_up)  # fmt: skip
+        assert [set(step) for step in asked] == steps
