@@ -11,6 +11,9 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from autotune.objective import (
     AutotuneError,
@@ -55,6 +58,15 @@ class Templates:
     files: Mapping[str, str]
     environment: Mapping[str, str]
     fixed: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class More:
+    """What a working folder says beside the numbers that are read; see :class:`autotune.objective.Evaluation`."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    attributes: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
 class CommandObjective:
@@ -110,8 +122,9 @@ class CommandObjective:
             Diverged: a metric is not finite.
         """
         complete = complete_values(self._parameters, values)
-        if metric not in self._settings.metrics:
-            hint = near_miss(metric, self._settings.metrics)
+        names = [reported.name for reported in self.metrics()]
+        if metric not in names:
+            hint = near_miss(metric, names)
             raise InputError(Problem("metric.name", f"'{metric}' is not reported", hint))
         if self._work is not None:
             self._work.mkdir(parents=True, exist_ok=True)
@@ -156,8 +169,16 @@ class CommandObjective:
         bad = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(Problem("", ", ".join(bad)))
-        gradient = {} if settings.gradient is None else self._gradient(numbers_of(settings.gradient, folder))
-        return Evaluation(Status.COMPLETE, metrics, gradient, curve, seconds=seconds)
+        # The program gives derivatives of its own metric, the first; of another one they would be wrong.
+        told = settings.gradient if metric == next(iter(settings.metrics), None) else None
+        gradient = {} if told is None else self._gradient(numbers_of(told, folder))
+        more = self._more(folder)
+        metrics.update(more.metrics)
+        return Evaluation(Status.COMPLETE, metrics, gradient, curve, more.arrays, more.attributes, seconds)
+
+    def _more(self, folder: Path) -> More:
+        """What else the working folder says."""
+        return More()
 
     def _gradient(self, found: Mapping[str, float]) -> Mapping[str, float]:
         known = {parameter.name for parameter in self._parameters if parameter.differentiable}

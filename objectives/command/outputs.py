@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +57,18 @@ def numbers_of(source: Source, folder: Path) -> dict[str, float]:
 
 def text_of(name: str, folder: Path) -> str:
     """The end of a text file, or of an output stream; bytes that are no UTF-8 are replaced."""
-    with _path(name, folder).open("rb") as file:
+    with left_file(name, folder).open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(size - _LARGEST, 0))
         return file.read().decode("utf-8", errors="replace")
 
 
-def _path(name: str, folder: Path) -> Path:
+def left_file(name: str, folder: Path) -> Path:
+    """Path of a file of the working folder, or of an output stream.
+
+    Raises:
+        NoResult: it is not there.
+    """
     path = folder / STREAMS.get(name, name)
     # A link could lead anywhere: what is read lies in the folder that the program was given.
     if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
@@ -72,7 +79,7 @@ def _path(name: str, folder: Path) -> Path:
 def _at(source: Source, folder: Path) -> Any:
     """The JSON value at a source's pointer."""
     name = source.from_json or ""
-    path = _path(name, folder)
+    path = left_file(name, folder)
     if path.stat().st_size > _LARGEST:
         raise NoResult(
             Problem(name, f"is larger than {_LARGEST // 2**20} MB", "write the results to a file of their own")
@@ -103,24 +110,35 @@ def _matched(source: Source, folder: Path) -> float:
     return _number(match[1] if match.re.groups else match[0], where)
 
 
-def _element(source: Source, folder: Path) -> float:
-    path = _path(source.hdf5 or "", folder)
-    where = f"{source.hdf5}: {source.path}"
+@contextmanager
+def stored_dataset(name: str, path: str, folder: Path) -> Iterator[h5py.Dataset]:
+    """A dataset of an HDF5 file of the working folder; links out of the file are not followed.
+
+    Raises:
+        NoResult: the file or the dataset is missing or cannot be read.
+    """
     try:
-        with h5py.File(path, "r") as file:
-            if source.path not in file or file.get(source.path, getclass=True, getlink=True) is h5py.ExternalLink:
-                raise NoResult(Problem(where, "is not there"))
-            dataset = file[source.path]
-            if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiub":
-                raise NoResult(Problem(where, "is not a dataset of numbers"))
-            if source.index is not None and dataset.ndim == 1 and -len(dataset) <= source.index < len(dataset):
-                return float(dataset[source.index % len(dataset)])
-            if source.index is None and dataset.size == 1:
-                return float(np.asarray(dataset[()]).item())
-            wanted = "one number" if source.index is None else f"a list with a place {source.index}"
-            raise NoResult(Problem(where, f"has shape {dataset.shape}, not {wanted}"))
+        with h5py.File(left_file(name, folder), "r") as file:
+            link = file.get(path, getclass=True, getlink=True) if path in file else None
+            dataset = None if link in (None, h5py.ExternalLink) else file[path]
+            if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+                raise NoResult(Problem(f"{name}: {path}", "is not there, or no dataset of the file itself"))
+            yield dataset
     except OSError as error:
-        raise NoResult(Problem(source.hdf5 or "", f"is not a readable HDF5 file: {error}")) from None
+        raise NoResult(Problem(name, f"is not a readable HDF5 file: {error}")) from None
+
+
+def _element(source: Source, folder: Path) -> float:
+    where = f"{source.hdf5}: {source.path}"
+    with stored_dataset(source.hdf5 or "", source.path, folder) as dataset:
+        if dataset.dtype.kind not in "fiub":
+            raise NoResult(Problem(where, f"is of type {dataset.dtype}, not of numbers"))
+        if source.index is not None and dataset.ndim == 1 and -len(dataset) <= source.index < len(dataset):
+            return float(dataset[source.index % len(dataset)])
+        if source.index is None and dataset.size == 1:
+            return float(np.asarray(dataset[()]).item())
+        wanted = "one number" if source.index is None else f"a list with a place {source.index}"
+        raise NoResult(Problem(where, f"has shape {dataset.shape}, not {wanted}"))
 
 
 def _number(value: Any, where: str) -> float:

@@ -6,16 +6,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import numpy as np
 from pydantic import BaseModel
 
-from autotune.objective import InputError, Objective, Parameter, Problem, Value, near_miss
+from autotune.objective import InputError, Objective, Parameter, Problem, Value, View, near_miss
 from objectives.command.objective import CommandObjective, Templates
 from objectives.command.placeholders import names_in
-from objectives.command.settings import CommandSettings, ParameterSettings
+from objectives.command.settings import JUDGED, CommandSettings, ParameterSettings
+from objectives.ptychography.plugin import ptychography
 
 _OWN = ("folder", "seed", "study")
 """Placeholders that every program may use: its working folder, the seed of the evaluation, the study's folder."""
@@ -51,7 +53,27 @@ class Command:
         if problems:
             raise InputError(problems)
         work = None if settings.work is None else folder / settings.work.expanduser()
-        return CommandObjective(settings, templates, parameters, _hash(settings, templates, inputs), work)
+        where = settings.reconstruction
+        if where is None:
+            return CommandObjective(settings, templates, parameters, _hash(settings, templates, inputs), work)
+        from objectives.command.judged import JudgedObjective  # imports torch
+        from objectives.diffraction.data.open.reading import open_measurement
+
+        measurement = open_measurement(where.data, where.geometry, folder=folder)
+        identity = _hash(settings, templates, inputs, measurement.content_hash)
+        return JudgedObjective(measurement, where, settings, templates, parameters, identity, work)
+
+    def views(
+        self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]
+    ) -> Sequence[View]:
+        """Phase and amplitude of the object; see :class:`autotune.objective.ShowsReconstructions`."""
+        return ptychography.views(arrays, attributes)
+
+    def fits(
+        self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]
+    ) -> Sequence[View]:
+        """One pattern measured and modelled, and the probe; see :class:`autotune.objective.ShowsFits`."""
+        return ptychography.fits(arrays, attributes)
 
 
 def _parameter(name: str, settings: ParameterSettings, problems: list[Problem]) -> Parameter | None:
@@ -129,6 +151,11 @@ def _of_names(settings: CommandSettings) -> Iterator[Problem]:
     for name in settings.inputs:
         if name in settings.parameters:
             yield Problem(f"objective.inputs.{name}", "is the name of a parameter, too", "give it another one")
+    if settings.reconstruction is None and not settings.metrics:
+        yield Problem("objective.metrics", "there are none", "state one, or a reconstruction to be judged")
+    for name in settings.metrics:
+        if settings.reconstruction is not None and name in JUDGED:
+            yield Problem(f"objective.metrics.{name}", "is what the reconstruction is judged by", "give another name")
     for key, names in (("parameters", settings.parameters), ("inputs", settings.inputs)):
         for name in set(names) & set(_OWN):
             yield Problem(f"objective.{key}.{name}", "is a placeholder of its own", "give it another name")
@@ -139,9 +166,11 @@ def _of_names(settings: CommandSettings) -> Iterator[Problem]:
             yield Problem("objective.progress.of", f"'{progress.of}' is not an int parameter", "give one, or a number")
 
 
-def _hash(settings: CommandSettings, templates: Templates, inputs: Mapping[str, Path]) -> str:
-    """Hash of all that decides an evaluation: settings, templates, the program where it is the user's, inputs."""
-    found = hashlib.sha256()
+def _hash(settings: CommandSettings, templates: Templates, inputs: Mapping[str, Path], measured: str = "") -> str:
+    """Hash of all that decides an evaluation: settings, templates, the program where it is the user's, inputs, and the
+    measurement whose hash is ``measured``.
+    """
+    found = hashlib.sha256(measured.encode())
     decides = settings.model_dump(mode="json", exclude={"work", "keep", "inputs", "files"})
     found.update(json.dumps([decides, dict(templates.files)], sort_keys=True).encode())
     own = [Path(templates.run[0])] if "/" in settings.run[0] else []

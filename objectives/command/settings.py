@@ -8,6 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from objectives.diffraction.data.settings import DataSettings, GeometrySettings
+
+JUDGED = ("consistency", "amplitude_consistency")
+"""Metrics by which a reconstruction is judged."""
 _Text = Annotated[str, Field(min_length=1, max_length=10_000)]
 
 
@@ -118,6 +122,49 @@ class MetricSettings(Source):
     description: str = ""
 
 
+class ArraySource(BaseModel):
+    """Where an array stands: a ``.npy`` file, or a dataset of an HDF5 file, below the working folder.
+
+    Attributes:
+        npy: the file.
+        hdf5, path: the file, and the name of the dataset in it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    npy: _Below | None = None
+    hdf5: _Below | None = None
+    path: str = ""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ArraySource:
+        if (self.npy is None) == (self.hdf5 is None) or (self.hdf5 is None) == bool(self.path):
+            raise ValueError("give either npy: FILE, or hdf5: FILE and path: DATASET")
+        return self
+
+
+class ReconstructionSettings(BaseModel):
+    """The reconstruction that a program of ptychography leaves, which our own metrics judge.
+
+    Attributes:
+        data: the measurement, as the objective ``ptychography`` reads it.
+        geometry: what the file lacks of its geometry, or has wrong.
+        object: complex transmission, (y, x) or (slice, y, x).
+        probe: complex, (y, x) or (mode, y, x), centred at pixel N//2.
+        positions: (position, 2), (y, x) of the object's pixel under the probe's middle, not rounded.
+        slice_thickness_angstrom: from one slice to the next, where there are several.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: DataSettings
+    geometry: GeometrySettings = Field(default_factory=GeometrySettings)
+    object: ArraySource
+    probe: ArraySource
+    positions: ArraySource
+    slice_thickness_angstrom: float | None = Field(default=None, gt=0)
+
+
 class ProgressSettings(BaseModel):
     """How the program says on its standard output how far it is.
 
@@ -148,12 +195,14 @@ class CommandSettings(BaseModel):
     Attributes:
         run: the program and its arguments. No shell sees them.
         parameters: the parameters that it takes.
-        metrics: the numbers that it reports; the first is tuned unless the study names another.
+        metrics: the numbers that it reports; the first is tuned unless the study names another. None are needed where a
+            reconstruction is judged.
         files: name of a file in the working folder -> the template that it is filled in from.
         environment: variables beside those of the study's own environment.
         inputs: name of a placeholder -> a file or folder that the program reads.
         gradient: where a JSON object of the tuned metric's derivatives is, parameter name -> number; None without any.
         progress: how the program says how far it is; None where it does not.
+        reconstruction: the arrays that it leaves, to be judged; None where it leaves none.
         exit_codes: those with which it has succeeded.
         work: the folder that holds the working folders, from the study's; a temporary one where it is left out.
         keep: the working folders that stay: of ``failed`` evaluations, ``always`` or ``never``.
@@ -163,12 +212,13 @@ class CommandSettings(BaseModel):
 
     run: Annotated[tuple[_Text, ...], Field(min_length=1)]
     parameters: dict[_Name, ParameterSettings] = Field(min_length=1)
-    metrics: dict[_Name, MetricSettings] = Field(min_length=1)
+    metrics: dict[_Name, MetricSettings] = Field(default_factory=dict)
     files: dict[_Below, Path] = Field(default_factory=dict)
     environment: dict[str, str] = Field(default_factory=dict)
     inputs: dict[_Name, Path] = Field(default_factory=dict)
     gradient: Source | None = None
     progress: ProgressSettings | None = None
+    reconstruction: ReconstructionSettings | None = None
     exit_codes: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     work: Path | None = None
     keep: Literal["failed", "always", "never"] = "failed"

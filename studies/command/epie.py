@@ -2,9 +2,9 @@
 
     python epie.py PARAMETERS.json MEASUREMENT.h5
 
-It reads its parameters from a JSON file, prints a line for every iteration, and writes `result.json` and `object.npy`
-to the working directory. It knows nothing of autotune. (A. M. Maiden and J. M. Rodenburg, Ultramicroscopy 109, 1256
-(2009).)
+It reads its parameters from a JSON file, prints a line for every iteration, and writes `result.json`, `object.npy`,
+`probe.npy` and `positions.npy` to the working directory. It knows nothing of autotune. (A. M. Maiden and J. M.
+Rodenburg, Ultramicroscopy 109, 1256 (2009).)
 """
 
 import json
@@ -58,6 +58,8 @@ def main(parameters: str, measurement: str) -> None:
         error = float(np.sqrt(squared / patterns.sum()))
         print(f"iteration {iteration} of {iterations}: error {error:.8f}", flush=True)
     np.save("object.npy", specimen.astype(np.complex64))
+    np.save("probe.npy", probe.astype(np.complex64))
+    np.save("positions.npy", corners + n // 2)
     Path("result.json").write_text(json.dumps({"amplitude": {"error": error}}), encoding="utf-8")
 
 

@@ -105,4 +105,6 @@ def test_the_shipped_study_finds_defocus_and_rotation(place: Place) -> None:
     assert autotune("run", "command_epie.yaml", "--quiet", "--set", "tracking.enabled=false") == 0
     best = {name: p["best"] for name, p in place.result("command_epie")["parameters"].items()}
     assert best["defocus"] == pytest.approx(109.1, abs=8) and best["rotation"] == pytest.approx(-10.3, abs=2.5)
+    [seen] = {float(trial.reported["consistency"]) for trial in place.trials("command_epie")[-1:]}
+    assert 0.5 < seen < 1
     assert best["centre_y"] == pytest.approx(-0.16, abs=0.1) and best["centre_x"] == pytest.approx(-1.51, abs=0.1)

@@ -155,6 +155,25 @@ def _between_slices(k: Tensor, wavelength: float, values: Values, slices: int) -
     return torch.polar(torch.ones_like(phase), phase)
 
 
+def slice_propagator(geometry: FarField, window: tuple[int, int], slice_thickness: Tensor) -> Tensor:
+    """The propagator between two slices of a specimen that is not tilted, on a detector without distortion.
+
+    Raises:
+        ValueError: wavelength or angular sampling are not known.
+    """
+    if geometry.angular_sampling_mrad is None or geometry.wavelength_angstrom is None:
+        raise ValueError("wavelength and angular sampling are not known, which propagation between slices needs")
+    step = torch.tensor(geometry.angular_sampling_mrad).to(slice_thickness) * 1e-3 / geometry.wavelength_angstrom
+    k = torch.stack(torch.meshgrid(*(_centred(n, step) for n in window), indexing="ij")) * step[:, None, None]
+    straight = {
+        "thickness": 2 * slice_thickness,
+        **dict.fromkeys(("tilt_y", "tilt_x"), torch.zeros_like(slice_thickness)),
+    }
+    found = _between_slices(k, geometry.wavelength_angstrom, straight, 2)
+    assert found is not None  # noqa: S101
+    return found
+
+
 def detector_map(values: Values) -> DetectorMap:
     """The detector map at ``values``."""
     return DetectorMap.from_parameters(
