@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autotune.surrogate.optimum.model_errors import ModelErrors
 
 _WAIT_SECONDS = 1.0
+_MOST = 3
 _CHECK = -(10**9)  # numbers of tasks that are no trials are negative
 _IN_PARTS = -2 * 10**9
 _MISFIT = "misfit"
@@ -37,8 +38,8 @@ class RepeatedMeasurements:
         watcher: is told how many are done.
         held: values of the parameters that are not tuned.
         seed: seed of the study; the noise of repetition i is drawn from it and i.
-        count: number of repetitions, each of the cost of a full evaluation and one more for each parameter that is
-            moved; :data:`TO_LEARN` come on top.
+        count: number of repetitions, each of the cost of a full evaluation; :data:`TO_LEARN` come on top. Where
+            parameters are moved, see :meth:`__call__`.
         metric: the tuned metric's name.
         retries: how often an evaluation is tried again whose worker was lost.
         uncertain: name of a held parameter that is not known exactly -> its value, and the one that is a standard
@@ -146,8 +147,9 @@ class RepeatedMeasurements:
     def __call__(self, values: Mapping[str, Value], steps: Mapping[str, float]) -> list[Mapping[str, float]]:
         """Derivatives at tuned ``values``, by parameter name; a repetition that fails gives none.
 
-        Where the evaluations of moved parameters fail in more than half of the repetitions, these parameters are left
-        out; else the repetitions are.
+        Where parameters are moved, each repetition costs as many evaluations more; there are fewer of them then, so that
+        all cost :data:`_MOST` times as much as without, and two at least. Where the evaluations of moved parameters fail
+        in more than half of the repetitions, these parameters are left out; else the repetitions are.
 
         Args:
             values: the tuned values.
@@ -159,31 +161,32 @@ class RepeatedMeasurements:
         """
         complete = {**self._held, **values}
         moved = [(n, {**complete, n: self._moved(n, float(values[n]), by)}) for n, by in steps.items()]
-        asked = [(i, name, there) for i in range(self.count) for name, there in [("", complete), *moved]]
+        count = min(self.count, max(2, _MOST * self.count // (1 + len(steps))))
+        asked = [(i, name, there) for i in range(count) for name, there in [("", complete), *moved]]
         waiting = [
             Task(-1 - number, there, self._seed, None, Repetition(complete, 1000 * self._seed + i + 1))
             for number, (i, _, there) in enumerate(asked)
         ]
         ended_at: dict[tuple[int, str], Evaluation] = {}
         lost: Ended | None = None
-        self._watcher.repeated(0, self.count)
+        self._watcher.repeated(0, count)
         for done in range(1, len(asked) + 1):
             while waiting and self._pool.free:
                 task = waiting.pop(0)
                 self._pool.begin(task, -1 - task.number)
             number, ended = self._next()
-            self._watcher.repeated(done // (1 + len(steps)), self.count)
+            self._watcher.repeated(done // (1 + len(steps)), count)
             if ended.infrastructure:
                 lost = ended
             elif ended.evaluation.status is Status.COMPLETE:
                 ended_at[asked[number][:2]] = ended.evaluation
         self.evaluated += len(asked) + TO_LEARN
-        slopes = [self._slopes({n: e for (j, n), e in ended_at.items() if j == i}, steps) for i in range(self.count)]
+        slopes = [self._slopes({n: e for (j, n), e in ended_at.items() if j == i}, steps) for i in range(count)]
         slopes = [each for each in slopes if each]
         if lost is not None and len(slopes) < 2:
             raise _lost("the repeated measurements", lost)
         whole = [each for each in slopes if steps.keys() <= each.keys()]
-        if 2 * len(whole) >= self.count:
+        if len(whole) >= max(2, count / 2):
             return whole
         return [{name: slope for name, slope in each.items() if name not in steps} for each in slopes]
 

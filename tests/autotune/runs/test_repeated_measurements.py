@@ -132,6 +132,15 @@ def test_what_has_no_derivative_is_moved_for_a_difference() -> None:
     assert made.evaluated == 12 + TO_LEARN
 
 
+@pytest.mark.parametrize(("moved", "repetitions"), [(0, 6), (1, 6), (2, 6), (3, 4), (5, 3), (8, 2), (20, 2)])
+def test_the_more_is_moved_the_fewer_repetitions(moved: int, repetitions: int) -> None:
+    crowd = Crowd(1, lambda task: Evaluation(Status.COMPLETE, {"consistency": 0.5}, gradient={"shift": 7.0}))
+    made = RepeatedMeasurements(crowd, Watching(), {}, seed=4, count=6, metric="consistency", retries=1)
+    names = [f"p{i}" for i in range(moved)]
+    assert len(made(dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.1))) == repetitions
+    assert len(crowd.tasks) == repetitions * (1 + moved)
+
+
 def test_what_fails_wherever_it_is_moved_is_left_out_alone() -> None:
     def fails(task: Task) -> Evaluation:
         if task.values["tilt"] != 1.0:
