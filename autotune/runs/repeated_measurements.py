@@ -147,9 +147,9 @@ class RepeatedMeasurements:
     def __call__(self, values: Mapping[str, Value], steps: Mapping[str, float]) -> list[Mapping[str, float]]:
         """Derivatives at tuned ``values``, by parameter name; a repetition that fails gives none.
 
-        Where parameters are moved, each repetition costs as many evaluations more; there are fewer of them then, so that
-        all cost :data:`_MOST` times as much as without, and two at least. Where the evaluations of moved parameters fail
-        in more than half of the repetitions, these parameters are left out; else the repetitions are.
+        Where parameters are moved, each repetition costs as many evaluations more; there are fewer of them then, so
+        that all cost :data:`_MOST` times as much as without, and two at least. Where the evaluations of moved
+        parameters fail in more than half of the repetitions, these parameters are left out; else the repetitions are.
 
         Args:
             values: the tuned values.
