@@ -10,7 +10,7 @@ Kinds:
 - `monolayer`: the explicit simulator (engine `direct`: area-exact aperture, a pattern four times finer than the
   detector, pixels integrated by area);
 - `atoms`: monolayers of MoS2, WS2 and MoSe2 by abTEM (`pip install '.[sim]'`). The defocus of abTEM counts from the
-  cell's entrance and is compared at the middle of the layer;
+  cell's entrance and is compared at the plane where the layer acts;
 - `bilayer`: two layers of MoS2 in 2H stacking by abTEM, reconstructed as one slice: 9 angstrom thick, which the model
   does not know.
 
@@ -140,9 +140,16 @@ def tuned(kind: str, seed: int, electrons: float, angle_uncertainty: float | Non
 
 
 def _depth(document: dict[str, Any]) -> float:
-    """Depth of the layer's middle below the cell's entrance, in angstrom."""
+    """Depth below the cell's entrance of the plane at which a thin layer acts, in angstrom.
+
+    A multislice calculation has every atom act at the entrance of its slice, which is as far above its place as half a
+    slice on average: 0.9 angstrom.
+    """
     specimen = SpecimenSettings.model_validate(document["objective"]["simulate"]["specimen"])
-    return cut_block(specimen, None, 20.0).height / 2
+    block = cut_block(specimen, None, 20.0)
+    thickness = block.height / max(1, round(block.height / specimen.slice_thickness_angstrom))
+    entrances = np.floor(np.asarray(block.positions)[:, 2] / thickness) * thickness
+    return float(np.average(entrances, weights=block.numbers))
 
 
 def _answer(kind: str, seed: int, electrons: float, name: str, parameter: Any, truth: float) -> Answer:
