@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import platform
 import re
 import shutil
 import signal
@@ -33,7 +35,7 @@ from autotune.objective import (
 from objectives.command.outputs import NoResult, number_of, numbers_of, text_of
 from objectives.command.placeholders import filled
 from objectives.command.program import run
-from objectives.command.settings import CommandSettings, ProgressSettings
+from objectives.command.settings import CommandSettings, GradientSettings, ProgressSettings
 
 _TOLD = 400
 """Characters of the standard error that a failure quotes."""
@@ -128,7 +130,9 @@ class CommandObjective:
             raise InputError(Problem("metric.name", f"'{metric}' is not reported", hint))
         if self._work is not None:
             self._work.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="autotune-" if self._work is None else "", dir=self._work))
+        # A worker that is killed leaves its folder; the name says whose it was.
+        owner = f"{'autotune-' if self._work is None else ''}{platform.node()}-{os.getpid()}-"
+        folder = Path(tempfile.mkdtemp(prefix=owner, dir=self._work))
         succeeded = False
         try:
             evaluation = self._run(complete, metric, seed, folder, progress)
@@ -137,7 +141,7 @@ class CommandObjective:
         except (ProgramFailed, NoResult, Diverged) as error:
             if self._settings.keep == "never":
                 raise
-            raise type(error)([*error.problems, Problem("working folder", str(folder))]) from error
+            raise type(error)(Problem("", f"{error}; the working folder is {folder}")) from error
         finally:
             if self._settings.keep == "never" or (succeeded and self._settings.keep == "failed"):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -169,18 +173,21 @@ class CommandObjective:
         bad = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(Problem("", ", ".join(bad)))
-        # The program gives derivatives of its own metric, the first; of another one they would be wrong.
-        told = settings.gradient if metric == next(iter(settings.metrics), None) else None
-        gradient = {} if told is None else self._gradient(numbers_of(told, folder))
+        gradient = {} if settings.gradient is None else self._gradient(settings.gradient, metric, folder)
         more = self._more(folder)
         metrics.update(more.metrics)
-        return Evaluation(Status.COMPLETE, metrics, gradient, curve, more.arrays, more.attributes, seconds)
+        attributes = {**more.attributes, **({"working_folder": str(folder)} if settings.keep == "always" else {})}
+        return Evaluation(Status.COMPLETE, metrics, gradient, curve, more.arrays, attributes, seconds)
 
     def _more(self, folder: Path) -> More:
         """What else the working folder says."""
         return More()
 
-    def _gradient(self, found: Mapping[str, float]) -> Mapping[str, float]:
+    def _gradient(self, settings: GradientSettings, metric: str, folder: Path) -> Mapping[str, float]:
+        """The derivatives that the program left; none where they are of another metric than the tuned one."""
+        if metric != (settings.of or next(iter(self._settings.metrics), None)):
+            return {}
+        found = numbers_of(settings, folder)
         known = {parameter.name for parameter in self._parameters if parameter.differentiable}
         if unknown := sorted(set(found) - known):
             hint = f"declared differentiable: {', '.join(sorted(known)) or 'none'}"
@@ -236,7 +243,10 @@ def _ending(code: int) -> str:
 
 def _told(folder: Path) -> str:
     """The end of the program's standard error, in one line."""
-    said = " ".join(text_of("stderr", folder).split())
+    try:
+        said = " ".join(text_of("stderr", folder).split())
+    except NoResult:  # it has removed the file
+        said = ""
     if not said:
         return "it wrote nothing to its standard error"
     return f"it wrote: {said if len(said) <= _TOLD else '... ' + said[-_TOLD:]}"

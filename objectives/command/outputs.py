@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +16,12 @@ import h5py
 import numpy as np
 
 from autotune.objective import AutotuneError, Problem
-from objectives.command.settings import Source
+from objectives.command.settings import GradientSettings, Source
 
 STREAMS = {"stdout": "stdout.txt", "stderr": "stderr.txt"}
 """Files of the working folder that hold the program's output."""
-_LARGEST = 64 * 2**20
-"""Bytes of a text or JSON file that are read; of a longer text, the last ones."""
+_LARGEST = 16 * 2**20
+"""Bytes of a text or JSON file that are read; of a longer text the last ones, or the first for the first match."""
 
 
 class NoResult(AutotuneError):
@@ -39,7 +41,7 @@ def number_of(source: Source, folder: Path) -> float:
     return _element(source, folder)
 
 
-def numbers_of(source: Source, folder: Path) -> dict[str, float]:
+def numbers_of(source: Source | GradientSettings, folder: Path) -> dict[str, float]:
     """The JSON object at ``source``: name -> number.
 
     Raises:
@@ -55,12 +57,12 @@ def numbers_of(source: Source, folder: Path) -> dict[str, float]:
     return numbers
 
 
-def text_of(name: str, folder: Path) -> str:
-    """The end of a text file, or of an output stream; bytes that are no UTF-8 are replaced."""
+def text_of(name: str, folder: Path, *, start: bool = False) -> str:
+    """The end (or the start) of a text file, or of an output stream; bytes that are no UTF-8 are replaced."""
     with left_file(name, folder).open("rb") as file:
         size = file.seek(0, 2)
-        file.seek(max(size - _LARGEST, 0))
-        return file.read().decode("utf-8", errors="replace")
+        file.seek(0 if start else max(size - _LARGEST, 0))
+        return file.read(_LARGEST).decode("utf-8", errors="replace")
 
 
 def left_file(name: str, folder: Path) -> Path:
@@ -76,7 +78,7 @@ def left_file(name: str, folder: Path) -> Path:
     return path
 
 
-def _at(source: Source, folder: Path) -> Any:
+def _at(source: Source | GradientSettings, folder: Path) -> Any:
     """The JSON value at a source's pointer."""
     name = source.from_json or ""
     path = left_file(name, folder)
@@ -102,11 +104,14 @@ def _at(source: Source, folder: Path) -> Any:
 
 
 def _matched(source: Source, folder: Path) -> float:
-    matches = list(re.finditer(source.regex or "", text_of(source.file, folder), re.MULTILINE))
+    first = source.which == "first"
+    matches = re.finditer(source.regex or "", text_of(source.file, folder, start=first), re.MULTILINE)
+    match = next(matches, None)
+    if not first:
+        match = next(iter(deque(matches, maxlen=1)), match)
     where = f"{source.file}: '{source.regex}'"
-    if not matches:
+    if match is None:
         raise NoResult(Problem(where, "does not match anything that the program wrote"))
-    match = matches[0 if source.which == "first" else -1]
     return _number(match[1] if match.re.groups else match[0], where)
 
 
@@ -119,13 +124,23 @@ def stored_dataset(name: str, path: str, folder: Path) -> Iterator[h5py.Dataset]
     """
     try:
         with h5py.File(left_file(name, folder), "r") as file:
-            link = file.get(path, getclass=True, getlink=True) if path in file else None
-            dataset = None if link in (None, h5py.ExternalLink) else file[path]
-            if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+            dataset = None
+            with contextlib.suppress(KeyError, RuntimeError):  # a link that leads nowhere
+                dataset = file[path]
+            if not isinstance(dataset, h5py.Dataset) or not _of(file, dataset):
                 raise NoResult(Problem(f"{name}: {path}", "is not there, or no dataset of the file itself"))
             yield dataset
     except OSError as error:
         raise NoResult(Problem(name, f"is not a readable HDF5 file: {error}")) from None
+
+
+def _of(file: h5py.File, dataset: h5py.Dataset) -> bool:
+    """Whether the values of a dataset are in the file itself."""
+    return (
+        dataset.file.filename == file.filename
+        and not (dataset.external or dataset.is_virtual)
+        and dataset.shape is not None
+    )
 
 
 def _element(source: Source, folder: Path) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import BaseModel
 
 from autotune.objective import InputError, Objective, Parameter, Problem, Value, View, near_miss
 from objectives.command.objective import CommandObjective, Templates
-from objectives.command.placeholders import names_in
+from objectives.command.placeholders import filled, names_in
 from objectives.command.settings import JUDGED, CommandSettings, ParameterSettings
 from objectives.ptychography.plugin import ptychography
 
@@ -23,8 +24,10 @@ _OWN = ("folder", "seed", "study")
 """Placeholders that every program may use: its working folder, the seed of the evaluation, the study's folder."""
 _LARGEST_TEMPLATE = 2**20
 _WHOLE = 256 * 2**20
-"""Size in bytes up to which all of an input file is hashed; of a larger one, 64 blocks that are spread over it."""
-_BLOCK = 2**20
+"""Size in bytes up to which all of an input is hashed; of a larger one, 64 blocks of each file, spread over it."""
+_BLOCK = 2**18
+_PASSING = {".git", "__pycache__", ".ipynb_checkpoints"}
+"""Folders that change when what they belong to is used."""
 
 
 class Command:
@@ -40,19 +43,20 @@ class Command:
         parameters = [p for name, s in settings.parameters.items() if (p := _parameter(name, s, problems)) is not None]
         inputs = {name: folder / path.expanduser() for name, path in settings.inputs.items()}
         problems += [
-            Problem(f"objective.inputs.{name}", f"{path} does not exist", "give a file or a folder that does")
+            Problem(f"objective.inputs.{name}", f"{path} is no file and no folder", "give one that exists")
             for name, path in inputs.items()
-            if not path.exists()
+            if not path.is_file() and not path.is_dir()
         ]
         files = {name: _template(name, folder / path.expanduser(), problems) for name, path in settings.files.items()}
-        run = (_program(settings.run[0], folder, problems), *settings.run[1:])
         fixed = {"study": str(folder), **{name: str(path) for name, path in inputs.items()}}
+        run = (_program(_with_fixed(settings.run[0], fixed), folder, problems), *settings.run[1:])
         templates = Templates(run, files, settings.environment, fixed)
         problems += _of_placeholders(settings, templates, folder)
-        problems += _of_names(settings)
+        problems += [*_of_names(settings), *_of_metrics(settings, parameters), *_beside(settings, folder)]
+        work = None if settings.work is None else folder / settings.work.expanduser()
+        problems += _of_work(work, inputs)
         if problems:
             raise InputError(problems)
-        work = None if settings.work is None else folder / settings.work.expanduser()
         where = settings.reconstruction
         if where is None:
             return CommandObjective(settings, templates, parameters, _hash(settings, templates, inputs), work)
@@ -87,10 +91,27 @@ def _parameter(name: str, settings: ParameterSettings, problems: list[Problem]) 
         problems.append(Problem(f"objective.parameters.{name}.default", f"{default!r} is not of type {settings.type}"))
         return None
     try:
+        _require_sense(settings)
         return Parameter(name=name, default=default, **stated)
     except ValueError as error:
         problems.append(Problem(f"objective.parameters.{name}", str(error)))
         return None
+
+
+def _require_sense(settings: ParameterSettings) -> None:
+    """Raise ValueError where what is stated of a parameter contradicts itself."""
+    low, high, default = settings.minimum, settings.maximum, settings.default
+    if low is not None and high is not None and not low < high:
+        raise ValueError(f"minimum {low:g} is not below maximum {high:g}")
+    if isinstance(default, float) and not (low is None or low <= default) & (high is None or default <= high):
+        raise ValueError(f"default {default:g} is outside its limits")
+    if settings.type == "categorical" and default is not None and default not in settings.choices:
+        raise ValueError(f"default '{default}' is not one of its choices: {', '.join(settings.choices)}")
+
+
+def _with_fixed(text: str, fixed: Mapping[str, str]) -> str:
+    """The text with the placeholders filled in that are the same for all evaluations, if it has no others."""
+    return filled(text, fixed) if {name for name, _ in names_in(text)} <= fixed.keys() else text
 
 
 def _template(name: str, path: Path, problems: list[Problem]) -> str:
@@ -118,7 +139,8 @@ def _program(name: str, folder: Path, problems: list[Problem]) -> str:
         return found or name
     path = folder / Path(name).expanduser()
     if not path.is_file():
-        problems.append(Problem(where, f"{path} does not exist", "relative paths start from the study's folder"))
+        what = "is no file" if path.exists() else "does not exist"
+        problems.append(Problem(where, f"{path} {what}", "relative paths start from the study's folder"))
     elif not os.access(path, os.X_OK):
         problems.append(Problem(where, f"{path} is not executable", f"chmod +x {path}, or name its interpreter first"))
     return str(path)
@@ -166,28 +188,78 @@ def _of_names(settings: CommandSettings) -> Iterator[Problem]:
             yield Problem("objective.progress.of", f"'{progress.of}' is not an int parameter", "give one, or a number")
 
 
+def _of_metrics(settings: CommandSettings, parameters: Sequence[Parameter]) -> Iterator[Problem]:
+    """What derivatives and progress name that is not there."""
+    known = [*settings.metrics, *(JUDGED if settings.reconstruction is not None else ())]
+    if settings.gradient is not None:
+        of = settings.gradient.of
+        if of is not None and of not in known:
+            yield Problem("objective.gradient.of", f"'{of}' is no metric", near_miss(of, known))
+        if not any(parameter.differentiable for parameter in parameters):
+            yield Problem("objective.gradient", "no parameter is differentiable", "state differentiable: true of some")
+    if settings.progress is not None:
+        groups = set(re.compile(settings.progress.regex).groupindex) - {"iteration", "iterations"}
+        for group in sorted(groups - set(known)):
+            yield Problem("objective.progress.regex", f"group '{group}' is no metric", near_miss(group, known))
+
+
+def _beside(settings: CommandSettings, folder: Path) -> Iterator[Problem]:
+    """Arguments that name a file beside the study, which a program does not find from its working folder."""
+    for i, argument in enumerate(settings.run[1:], start=1):
+        lies_there = not Path(argument).is_absolute() and "{{" not in argument and (folder / argument).is_file()
+        if lies_there and argument not in settings.files:
+            what = f"'{argument}' lies beside the study, and the program runs in a folder of its own"
+            yield Problem(f"objective.run[{i}]", what, f"write {{{{study}}}}/{argument}")
+
+
+def _of_work(work: Path | None, inputs: Mapping[str, Path]) -> Iterator[Problem]:
+    if work is not None and work.exists() and not work.is_dir():
+        yield Problem("objective.work", f"{work} is no folder", "name one, which need not exist")
+    for name, path in inputs.items():
+        if work is not None and path.is_dir() and work.resolve().is_relative_to(path.resolve()):
+            yield Problem("objective.work", f"{work} lies in the input {name}", "what an input holds may not change")
+
+
 def _hash(settings: CommandSettings, templates: Templates, inputs: Mapping[str, Path], measured: str = "") -> str:
     """Hash of all that decides an evaluation: settings, templates, the program where it is the user's, inputs, and the
     measurement whose hash is ``measured``.
     """
     found = hashlib.sha256(measured.encode())
     decides = settings.model_dump(mode="json", exclude={"work", "keep", "inputs", "files"})
+    for described in (*decides["parameters"].values(), *decides["metrics"].values()):
+        del described["description"]
+    if decides["reconstruction"] is not None:  # the measurement's own hash is there, wherever it lies
+        del decides["reconstruction"]["data"]["file"]
     found.update(json.dumps([decides, dict(templates.files)], sort_keys=True).encode())
-    own = [Path(templates.run[0])] if "/" in settings.run[0] else []
-    for name, path in [("", path) for path in own] + sorted(inputs.items()):
-        listed = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        for file in listed:
-            found.update(f"\0{name}\0{file.relative_to(path) if path.is_dir() else ''}\0".encode())
-            with file.open("rb") as content:
-                for block in _blocks(content, file.stat().st_size):
-                    found.update(block)
+    named = [templates.run[0]] if "/" in settings.run[0] else []
+    named += [_with_fixed(text, templates.fixed) for text in (*settings.run[1:], *settings.environment.values())]
+    own = {path for text in named if (path := Path(text)).is_absolute() and path.is_file()} - set(inputs.values())
+    try:
+        for name, path in [*(("", path) for path in sorted(own)), *sorted(inputs.items())]:
+            listed = _listed(path)
+            size = sum(file.stat().st_size for file in listed)
+            for file in listed:
+                found.update(f"\0{name}\0{file.relative_to(path) if path.is_dir() else ''}\0".encode())
+                with file.open("rb") as content:
+                    for block in _blocks(content, file.stat().st_size, whole=size <= _WHOLE):
+                        found.update(block)
+    except OSError as error:
+        raise InputError(Problem(str(error.filename), f"cannot be read: {error.strerror}", "see its rights")) from None
     return found.hexdigest()
 
 
-def _blocks(content: BinaryIO, size: int) -> Iterator[bytes]:
+def _listed(path: Path) -> list[Path]:
+    """The files that identify an input: of a folder all but what merely using it changes."""
+    if not path.is_dir():
+        return [path]
+    all_below = (p for p in path.rglob("*") if not _PASSING & set(p.relative_to(path).parts) and p.suffix != ".pyc")
+    return sorted(p for p in all_below if p.is_file())
+
+
+def _blocks(content: BinaryIO, size: int, *, whole: bool) -> Iterator[bytes]:
     """What is hashed of a file: its size, and all of it or a part."""
     yield str(size).encode()
-    starts = range(0, size, _BLOCK) if size <= _WHOLE else [(size - _BLOCK) * i // 63 for i in range(64)]
+    starts = range(0, size, _BLOCK) if whole or size <= 64 * _BLOCK else [(size - _BLOCK) * i // 63 for i in range(64)]
     for start in starts:
         content.seek(start)
         yield content.read(_BLOCK)

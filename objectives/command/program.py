@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -12,10 +15,14 @@ import psutil
 
 from objectives.command.outputs import STREAMS
 
+WORKING_FOLDER = "AUTOTUNE_WORKING_FOLDER"
+"""Variable of the environment that tells a program, and what it starts, its folder."""
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 2.0
 """Time that a program has to end itself once it is asked to."""
 _LONGEST_LINE = 65536
+_SET_CHILD_SUBREAPER = 36
+"""Of Linux's prctl."""
 
 
 def run(
@@ -36,6 +43,7 @@ def run(
         OSError: it cannot be started.
     """
     out, err = (folder / STREAMS[name] for name in ("stdout", "stderr"))
+    _adopt_orphans()
     with out.open("wb") as to_out, err.open("wb") as to_err:
         process = subprocess.Popen(
             list(arguments),
@@ -43,13 +51,13 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=to_out,
             stderr=to_err,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, WORKING_FOLDER: str(folder)},
         )
     try:
         return process.wait() if hears is None else _followed(process, out, hears)
     finally:
-        if process.poll() is None:
-            _end(process)
+        _end([member for member in psutil.Process().children(recursive=True) if _works_in(member, folder)])
+        process.wait()
 
 
 def _followed(process: subprocess.Popen[bytes], out: Path, hears: Callable[[str], bool]) -> int | None:
@@ -61,11 +69,12 @@ def _followed(process: subprocess.Popen[bytes], out: Path, hears: Callable[[str]
                 code = process.wait(_POLL_SECONDS)
             except subprocess.TimeoutExpired:
                 code = None
-            # What it wrote last is read before its end is reported.
-            if not all(hears(line) for line in lines.new(ended=code is not None)):
-                return None
-            if code is not None:
+            heard = lines.new(ended=code is not None)
+            goes_on = all(hears(line) for line in heard)
+            if code is not None:  # what it wrote last is passed on, but to stop it is too late
                 return code
+            if not goes_on:
+                return None
 
 
 class _Lines:
@@ -82,20 +91,27 @@ class _Lines:
         return [line[-_LONGEST_LINE:].decode("utf-8", errors="replace") for line in whole]
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the program and all that it has started: first kindly."""
+def _adopt_orphans() -> None:
+    """Become the parent of what the program leaves behind, so that it can be ended, too (Linux)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    """Whether a process is the program of that folder, or was started by it."""
     try:
-        top = psutil.Process(process.pid)
-        family = [*top.children(recursive=True), top]
-    except psutil.NoSuchProcess:
-        family = []
+        return bool(process.environ().get(WORKING_FOLDER) == str(folder))
+    except psutil.Error:
+        return False
+
+
+def _end(left: list[psutil.Process]) -> None:
+    """End the program and all that it has started: first kindly."""
     for end in (psutil.Process.terminate, psutil.Process.kill):
-        for member in family:
-            try:
+        for member in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 end(member)
-            except psutil.NoSuchProcess:
-                continue
-        _, family = psutil.wait_procs(family, _GRACE_SECONDS)
-        if not family:
+        _, left = psutil.wait_procs(left, _GRACE_SECONDS)
+        if not left:
             break
-    process.wait()

@@ -106,6 +106,22 @@ _OF_KIND = {"json": {"pointer"}, "regex": {"file", "which"}, "hdf5": {"path", "i
 _KEYS = set().union(*_OF_KIND.values())
 
 
+class GradientSettings(BaseModel):
+    """Where the derivatives of a metric are: a JSON object, parameter name -> number.
+
+    Attributes:
+        from_json: a JSON file below the working folder, or ``stdout`` or ``stderr``.
+        pointer: JSON pointer to the object; empty for the whole document.
+        of: the metric that they are of; the first where it is left out. None are read while another one is tuned.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    from_json: _Below = Field(alias="json")
+    pointer: str = Field(default="", pattern="^(/.*)?$")
+    of: _Name | None = None
+
+
 class MetricSettings(Source):
     """A number that the program reports.
 
@@ -200,7 +216,7 @@ class CommandSettings(BaseModel):
         files: name of a file in the working folder -> the template that it is filled in from.
         environment: variables beside those of the study's own environment.
         inputs: name of a placeholder -> a file or folder that the program reads.
-        gradient: where a JSON object of the tuned metric's derivatives is, parameter name -> number; None without any.
+        gradient: where the program leaves derivatives; None without any.
         progress: how the program says how far it is; None where it does not.
         reconstruction: the arrays that it leaves, to be judged; None where it leaves none.
         exit_codes: those with which it has succeeded.
@@ -214,9 +230,9 @@ class CommandSettings(BaseModel):
     parameters: dict[_Name, ParameterSettings] = Field(min_length=1)
     metrics: dict[_Name, MetricSettings] = Field(default_factory=dict)
     files: dict[_Below, Path] = Field(default_factory=dict)
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: dict[_Name, str] = Field(default_factory=dict)
     inputs: dict[_Name, Path] = Field(default_factory=dict)
-    gradient: Source | None = None
+    gradient: GradientSettings | None = None
     progress: ProgressSettings | None = None
     reconstruction: ReconstructionSettings | None = None
     exit_codes: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)

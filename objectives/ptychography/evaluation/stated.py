@@ -65,6 +65,7 @@ def judge(measurement: Measurement, machine: Machine, stated: Stated) -> Judged:
         ValueError: the arrays do not fit each other or the measurement; the text says what would.
     """
     corners = _checked(measurement, stated)
+    stated = _scaled(stated)
     with machine.threads_set(), torch.no_grad():
         misfit, state = _model(measurement, machine, stated, corners)
         size = max(1, misfit.pixels_per_batch // math.prod(misfit.model.layout.window))
@@ -73,13 +74,23 @@ def judge(measurement: Measurement, machine: Machine, stated: Stated) -> Judged:
             expected, measured = _compared(misfit, state, indices)
             product += float((expected * measured).sum(dtype=torch.float64))
             square += float(expected.square().sum(dtype=torch.float64))
-        if not (math.isfinite(product) and square > 0):
+        if not (math.isfinite(product) and 0 < square < math.inf):
             raise ValueError("they predict no counts, or not finite ones")
         scale = math.sqrt(max(product, 0.0) / square)
         state = replace(state, spectra=state.spectra * scale)
         middle = torch.tensor([len(corners) // 2], device=machine.device)
         modelled, seen = (part[0].float().cpu().numpy() for part in _compared(misfit, state, middle))
         return Judged(frozen_metrics(misfit, state), (stated.probe * scale).astype(np.complex64), seen, modelled)
+
+
+def _scaled(stated: Stated) -> Stated:
+    """The same in double precision and this machine's order of bytes, with a probe of unit power: any scale fits."""
+    probe = stated.probe.astype(np.complex128)
+    largest = float(np.abs(probe).max())
+    probe = probe / largest if largest > 0 else probe
+    power = float(np.square(np.abs(probe)).sum())
+    probe = probe / math.sqrt(power) if power > 0 else probe
+    return replace(stated, object=stated.object.astype(np.complex128), probe=probe)
 
 
 def _compared(misfit: Misfit, state: State, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

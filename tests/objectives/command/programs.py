@@ -21,6 +21,8 @@ result = {"metrics": {"error": error}, "gradient": {"shift": 2 * (given["shift"]
 with open("result.json", "w") as file:
     json.dump(result, file)
 """
+SLOWLY = PARABOLA.replace("flush=True)", "flush=True); import time; time.sleep(0.3)")
+"""It can be stopped before it ends."""
 TEMPLATE = '{"shift": {{shift}}, "power": {{ power }}, "way": "{{way}}"}'
 PARAMETERS: dict[str, Any] = {
     "shift": {"default": 0.0, "low": -1, "high": 1, "minimum": -5, "maximum": 5, "differentiable": True},

@@ -24,7 +24,7 @@ from tests.objectives.ptychography.scenes import SINGLE, lens
 
 AT: dict[str, Value] = {"shift": 0.5, "power": 2, "way": "fast"}
 COPIES = """
-import json, os, shutil, sys
+import json, os, shutil, sys, time
 given = json.load(open(sys.argv[1]))
 shutil.copy(os.path.join(sys.argv[2], "left.npz"), "left.npz")
 import numpy as np, h5py
@@ -35,6 +35,7 @@ with h5py.File("out.h5", "w") as file:
 np.save("positions.npy", left["positions"] + given["shift"])
 for i in range(1, 4):
     print(f"pass {i}/3 error={i}", flush=True)
+    time.sleep(0.3 if given["power"] == 2 else 0)
 print("error 2.0")
 """
 WHERE: dict[str, Any] = {
@@ -52,6 +53,7 @@ def judged(folder: Path, program: str = COPIES, **changes: Any) -> Objective:
         np.savez(folder / "left.npz", object=stated.object, probe=stated.probe, positions=stated.positions - 0.5)
     run = ["python3", "{{study}}/program.py", "given.json", "{{study}}"]
     stated_block = block(folder, program, **{"run": run, "metrics": {}, "gradient": None,
+                                             "progress": {"regex": r"pass (?P<iteration>\d+)/(?P<iterations>\d+)"},
                                              "reconstruction": WHERE, "keep": "never", **changes})  # fmt: skip
     return command.open(command.settings.model_validate(stated_block), folder=folder)
 

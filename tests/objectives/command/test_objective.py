@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping
 from functools import cached_property
@@ -18,7 +19,7 @@ from autotune.testing import ObjectiveConformance, ObjectiveTypeConformance
 from objectives.command.objective import ProgramFailed
 from objectives.command.outputs import NoResult
 from objectives.command.plugin import command
-from tests.objectives.command.programs import PARABOLA, PARAMETERS, block, opened
+from tests.objectives.command.programs import PARABOLA, PARAMETERS, SLOWLY, block, opened
 
 AT: dict[str, Value] = {"shift": 0.5, "power": 2, "way": "fast"}
 
@@ -29,7 +30,7 @@ def evaluated(objective: Objective, **options: Any) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Objective:
-    return opened(tmp_path_factory.mktemp("command"), keep="never")
+    return opened(tmp_path_factory.mktemp("command"), SLOWLY, keep="never")
 
 
 class TestCommand(ObjectiveConformance):
@@ -161,6 +162,39 @@ def test_an_exception_of_the_caller_ends_the_program(tmp_path: Path) -> None:
     assert (folder / "stdout.txt").exists()
 
 
+@pytest.mark.parametrize("new_session", [False, True])
+def test_what_a_program_leaves_behind_is_ended(new_session: bool, tmp_path: Path) -> None:
+    """Also where it has ended well, and its child is a daemon."""
+    leaves = (
+        "import subprocess\n"
+        "code = 'import time; time.sleep(600)'\n"
+        f"child = subprocess.Popen([sys.executable, '-c', code], start_new_session={new_session})\n"
+        "open('children', 'w').write(str(child.pid))\n"
+    )
+    assert evaluated(opened(tmp_path, PARABOLA + leaves, keep="always")).status is Status.COMPLETE
+    [folder] = (tmp_path / "runs").iterdir()
+    child = int((folder / "children").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_program_that_has_ended_is_not_stopped(tmp_path: Path) -> None:
+    """Programs whose output is a file write it at the end only, unless they flush it."""
+    program = PARABOLA.replace(", flush=True", "")
+    objective = opened(tmp_path, program, environment={"PYTHONUNBUFFERED": ""})
+    heard: list[int] = []
+    found = evaluated(objective, progress=lambda i, *_: bool(heard.append(i)))
+    assert found.status is Status.COMPLETE and found.metrics["error"] == pytest.approx(0.04) and heard == [1]
+
+
+def test_derivatives_are_of_one_metric(tmp_path: Path) -> None:
+    metrics = {"other": {"goal": "minimize", "json": "result.json", "pointer": "/metrics/error"}}
+    error = {"error": {"goal": "minimize", "json": "result.json", "pointer": "/metrics/error"}}
+    gradient = {"json": "result.json", "pointer": "/gradient", "of": "error"}
+    objective = opened(tmp_path, metrics={**metrics, **error}, gradient=gradient)
+    assert evaluated(objective).gradient == {"shift": pytest.approx(0.4)}
+    assert evaluated(objective, metric="other").gradient == {}
+
+
 def test_the_number_of_iterations_may_be_a_parameter(tmp_path: Path) -> None:
     progress = {"regex": r"pass (?P<iteration>\d+)/3", "of": "power"}
     seen: list[Any] = []
@@ -178,10 +212,29 @@ def test_what_decides_an_evaluation_is_in_the_hash(tmp_path: Path) -> None:
     (tmp_path / "data.bin").write_bytes(b"counts")
     first = of()
     assert first == of(keep="always", work=None)
+    assert first != of(PARABOLA, run=[sys.executable, "{{study}}/program.py", "given.json"])
+    as_argument = [of(program, run=["python3", "{{study}}/program.py"], inputs={}) for program in (PARABOLA, "print()")]
+    assert len(set(as_argument)) == 2
     others = [of(PARABOLA + "# changed"), of(environment={"A": "1"}), of(parameters={**PARAMETERS, "way": {
         **PARAMETERS["way"], "default": "slow"}})]  # fmt: skip
     (tmp_path / "data.bin").write_bytes(b"Counts")
     assert len({first, of(), *others}) == 5
+
+
+def test_merely_using_an_input_does_not_change_it(tmp_path: Path) -> None:
+    (tmp_path / "package" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "package" / "code.py").write_text("1")
+
+    def of() -> str:
+        return opened(tmp_path, inputs={"package": "package"}).content_hash  # type: ignore[attr-defined, no-any-return]
+
+    first = of()
+    (tmp_path / "package" / "__pycache__" / "code.pyc").write_bytes(b"2")
+    (tmp_path / "package" / ".git").mkdir()
+    (tmp_path / "package" / ".git" / "index").write_bytes(b"3")
+    assert of() == first
+    (tmp_path / "package" / "code.py").write_text("2")
+    assert of() != first
 
 
 class TestMistakes:
@@ -197,16 +250,27 @@ class TestMistakes:
             "no file": ({"run": ["./nothing"]}, ["nothing", "does not exist"]),
             "not executable": ({"run": ["./template.json"]}, ["not executable", "chmod +x"]),
             "template": ({"files": {"a": "none.txt"}}, ["objective.files.a", "none.txt", "cannot be read"]),
-            "input": ({"inputs": {"data": "none.h5"}}, ["objective.inputs.data", "does not exist"]),
+            "input": ({"inputs": {"data": "none.h5"}}, ["objective.inputs.data", "no file and no folder"]),
             "two meanings": ({"inputs": {"shift": "template.json"}}, ["objective.inputs.shift", "a parameter"]),
             "own name": ({"inputs": {"folder": "template.json"}}, ["objective.inputs.folder", "of its own"]),
             "range": ({"parameters": {**PARAMETERS, "shift": {"low": 2, "high": 1}}}, ["objective.parameters.shift"]),
             "default": ({"parameters": {**PARAMETERS, "shift": {"default": "a"}}}, ["shift.default", "float"]),
+            "outside": ({"parameters": {**PARAMETERS, "shift": {"default": 2, "maximum": 1}}}, ["default 2", "limits"]),
+            "limits": ({"parameters": {**PARAMETERS, "shift": {"minimum": 2, "maximum": 1}}}, ["minimum 2", "1"]),
+            "choice": ({"parameters": {**PARAMETERS, "way": {**PARAMETERS["way"], "default": "c"}}}, ["'c'", "fast"]),
+            "beside": ({"run": ["bash", "program.py"]}, ["objective.run[1]", "{{study}}/program.py"]),
+            "work": ({"work": "template.json"}, ["objective.work", "no folder"]),
+            "work inside": ({"inputs": {"data": "."}}, ["objective.work", "lies in the input data"]),
+            "group": ({"progress": {"regex": "(?P<iteration>1)(?P<iterations>2)(?P<eror>3)"}}, ["'eror'", "'error'"]),
+            "no derivative": ({"parameters": {**PARAMETERS, "shift": {}}}, ["objective.gradient", "differentiable"]),
+            "gradient of": ({"gradient": {"json": "a", "of": "eror"}}, ["objective.gradient.of", "'error'"]),
             "of": ({"progress": {"regex": "(?P<iteration>1)", "of": "shift"}}, ["objective.progress.of", "int"]),
         }  # fmt: skip
 
     @pytest.mark.parametrize("case", ["placeholder", "unused", "no program", "no file", "not executable", "template",
-                                      "input", "two meanings", "own name", "range", "default", "of"])  # fmt: skip
+                                      "input", "two meanings", "own name", "range", "default", "outside", "limits",
+                                      "choice", "beside", "work", "work inside", "group", "no derivative",
+                                      "gradient of", "of"])  # fmt: skip
     def test_is_named(self, case: str, tmp_path: Path) -> None:
         changes, quoted = self.cases[case]
         with pytest.raises(InputError) as caught:

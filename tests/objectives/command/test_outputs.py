@@ -28,6 +28,13 @@ def folder(tmp_path: Path) -> Path:
     with h5py.File(tmp_path / "out.h5", "w") as file:
         file["one"], file["many"], file["words"], file["group/deep"] = 1.5, np.arange(4), "text", np.array([[2]])
         file["outside"] = h5py.ExternalLink("other.h5", "/one")
+        file["elsewhere"] = h5py.ExternalLink("../other.h5", "/")
+        file["round"], file["nowhere"] = h5py.SoftLink("/elsewhere/one"), h5py.SoftLink("/gone")
+        file["empty"] = h5py.Empty("f8")
+    outside = tmp_path.parent / "other.h5"
+    if not outside.exists():
+        with h5py.File(outside, "w") as file:
+            file["one"] = 12.0
     (tmp_path.parent / "secret.txt").write_text("12")
     (tmp_path / "link.txt").symlink_to(tmp_path.parent / "secret.txt")
     return tmp_path
@@ -75,7 +82,10 @@ def test_what_is_not_finite_is_for_the_caller(folder: Path) -> None:
         ({"regex": r"error = \S+"}, ["not a number"]),
         ({"regex": "1", "file": "link.txt"}, ["link.txt", "not written"]),
         ({"hdf5": "out.h5", "path": "none"}, ["out.h5: none", "not there"]),
-        ({"hdf5": "out.h5", "path": "outside"}, ["outside", "not there"]),
+        *[
+            ({"hdf5": "out.h5", "path": path}, [path, "not there"])
+            for path in ("outside", "elsewhere/one", "round", "nowhere", "empty", "/")
+        ],
         ({"hdf5": "out.h5", "path": "group"}, ["out.h5: group", "no dataset"]),
         ({"hdf5": "out.h5", "path": "words"}, ["type object, not of numbers"]),
         ({"hdf5": "out.h5", "path": "many"}, ["shape (4,)", "one number"]),
