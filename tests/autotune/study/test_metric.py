@@ -176,9 +176,9 @@ def older(folder: Path, without: str) -> dict[str, Any]:
     file = load(folder, MISMATCH)
     identity = file.identity() | {"content_hash": None}
     identity["objective"] = {key: value for key, value in identity["objective"].items() if key != without}
-    metric = plan_study(file, file.open()).metric
-    facts = {"identity": identity, "metric": dataclasses.asdict(metric)}
-    TrialStore.create(Home(folder / "home").store_url, "toy", metric, facts)
+    plan = plan_study(file, file.open())
+    facts = {"identity": identity, "metric": dataclasses.asdict(plan.metric), "space": plan.space.as_dict()}
+    TrialStore.create(Home(folder / "home").store_url, "toy", plan.metric, facts)
     return identity
 
 
