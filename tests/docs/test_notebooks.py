@@ -44,7 +44,8 @@ def test_embed_your_own_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_tune_your_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     printed = executed("tune_your_own_data.ipynb", tmp_path, monkeypatch)
     assert "finished - converged" in printed
-    assert len(re.findall(r" (identified|model_limited)\s*$", printed, flags=re.MULTILINE)) == 7, printed
+    # Without a blur its best value is 0, the least there is.
+    assert len(re.findall(r" (identified|model_limited|at_bound)\s*$", printed, flags=re.MULTILINE)) == 7, printed
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)

@@ -208,9 +208,8 @@ class Analytic:
         )
 
     def again(self, values: Mapping[str, Value], steps: Mapping[str, float]) -> list[dict[str, float]]:
-        """Scores on six repetitions."""
-        tilts = [{n: self._random.normal() * self._scores.get(n, 0.0) for n in self.names} for _ in range(6)]
-        return [self.value(values, tilt)[1] for tilt in tilts]
+        """Scores on six repetitions of a measurement for which ``values`` are right: noise alone."""
+        return [{n: self._random.normal() * self._scores.get(n, 0.0) for n in self.names} for _ in range(6)]
 
 
 def tuned(folder: Path, analytic: Analytic, seed: int, gradients: bool, known: bool) -> dict[str, Any]:
