@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -163,32 +163,45 @@ class RepeatedMeasurements:
         moved = [(n, {**complete, n: self._moved(n, float(values[n]), by)}) for n, by in steps.items()]
         count = min(self.count, max(2, _MOST * self.count // (1 + len(steps))))
         asked = [(i, name, there) for i in range(count) for name, there in [("", complete), *moved]]
-        waiting = [
+        tasks = [
             Task(-1 - number, there, self._seed, None, Repetition(complete, 1000 * self._seed + i + 1))
             for number, (i, _, there) in enumerate(asked)
         ]
-        ended_at: dict[tuple[int, str], Evaluation] = {}
-        lost: Ended | None = None
-        self._watcher.repeated(0, count)
-        for done in range(1, len(asked) + 1):
-            while waiting and self._pool.free:
-                task = waiting.pop(0)
-                self._pool.begin(task, -1 - task.number)
-            number, ended = self._next()
-            self._watcher.repeated(done // (1 + len(steps)), count)
-            if ended.infrastructure:
-                lost = ended
-            elif ended.evaluation.status is Status.COMPLETE:
-                ended_at[asked[number][:2]] = ended.evaluation
-        self.evaluated += len(asked) + TO_LEARN
-        slopes = [self._slopes({n: e for (j, n), e in ended_at.items() if j == i}, steps) for i in range(count)]
-        slopes = [each for each in slopes if each]
+        done, lost = self._complete(tasks, count)
+        self.evaluated += len(tasks) + TO_LEARN
+        at: list[dict[str, Evaluation]] = [{} for _ in range(count)]
+        for number, evaluation in done.items():
+            i, name, _ = asked[number]
+            at[i][name] = evaluation
+        slopes = [found for each in at if (found := self._slopes(each, steps))]
         if lost is not None and len(slopes) < 2:
             raise _lost("the repeated measurements", lost)
         whole = [each for each in slopes if steps.keys() <= each.keys()]
         if len(whole) >= max(2, count / 2):
             return whole
         return [{name: slope for name, slope in each.items() if name not in steps} for each in slopes]
+
+    def _complete(self, tasks: Sequence[Task], count: int) -> tuple[Mapping[int, Evaluation], Ended | None]:
+        """Evaluate the tasks of ``count`` repetitions, as many at once as there are workers.
+
+        Returns:
+            Place of a task -> its evaluation, where that is complete; and an evaluation that was lost with its worker.
+        """
+        waiting = list(enumerate(tasks))
+        complete: dict[int, Evaluation] = {}
+        lost: Ended | None = None
+        self._watcher.repeated(0, count)
+        for done in range(1, len(tasks) + 1):
+            while waiting and self._pool.free:
+                number, task = waiting.pop(0)
+                self._pool.begin(task, number)
+            number, ended = self._next()
+            self._watcher.repeated(done * count // len(tasks), count)
+            if ended.infrastructure:
+                lost = ended
+            elif ended.evaluation.status is Status.COMPLETE:
+                complete[number] = ended.evaluation
+        return complete, lost
 
     def _slopes(self, at: Mapping[str, Evaluation], steps: Mapping[str, float]) -> Mapping[str, float]:
         """Derivatives of one repetition: its own, and the differences over ``steps`` that there are.

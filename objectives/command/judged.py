@@ -15,6 +15,8 @@ from objectives.command.objective import CommandObjective, More
 from objectives.command.outputs import NoResult
 from objectives.command.settings import JUDGED, ReconstructionSettings
 from objectives.diffraction.data.measurement import FarField, Measurement
+from objectives.ptychography.evaluation.reconstruction import detector_pixel
+from objectives.ptychography.evaluation.scanned_region import attributes_of_region
 from objectives.ptychography.evaluation.stated import Stated, judge
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.output.arrays import describe_arrays
@@ -85,24 +87,17 @@ class JudgedObjective(CommandObjective):
     def _attributes(self, stated: Stated) -> Mapping[str, float | int | str]:
         """What a reader of the arrays needs; see the objective ``ptychography``."""
         geometry, window = self._measurement.geometry, stated.probe.shape[-2:]
-        found: dict[str, float | int | str] = {
-            "length_unit": "object pixel",
-            "object_pixel_y": 1.0,
-            "object_pixel_x": 1.0,
-        }
-        if isinstance(geometry, FarField) and geometry.angular_sampling_mrad is not None:
-            sampling = geometry.angular_sampling_mrad
-            found |= {"detector_unit": "mrad", "detector_pixel_y": sampling[0], "detector_pixel_x": sampling[1]}
-            if geometry.wavelength_angstrom is not None:
-                length = [geometry.wavelength_angstrom * 1e3 / (n * s) for n, s in zip(window, sampling, strict=True)]
-                found |= {"length_unit": "angstrom", "object_pixel_y": length[0], "object_pixel_x": length[1]}
-        first, last = (
-            np.round(of_all).astype(int).tolist() for of_all in (stated.positions.min(0), stated.positions.max(0))
-        )
+        unit, pixel = "object pixel", (1.0, 1.0)
+        if isinstance(geometry, FarField) and geometry.angular_sampling_mrad and geometry.wavelength_angstrom:
+            angles = [n * sampling * 1e-3 for n, sampling in zip(window, geometry.angular_sampling_mrad, strict=True)]
+            unit, pixel = (
+                "angstrom",
+                (geometry.wavelength_angstrom / angles[0], geometry.wavelength_angstrom / angles[1]),
+            )
         return {
-            **found,
-            "scan_first_row": first[0],
-            "scan_last_row": last[0],
-            "scan_first_column": first[1],
-            "scan_last_column": last[1],
+            "length_unit": unit,
+            "object_pixel_y": pixel[0],
+            "object_pixel_x": pixel[1],
+            **attributes_of_region(np.round(stated.positions).astype(np.int64)),
+            **detector_pixel(geometry),
         }

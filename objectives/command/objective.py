@@ -10,8 +10,9 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class CommandObjective:
         settings: the study's block.
         templates: what is filled in.
         parameters: the parameters of the settings.
-        content_hash: of everything that an evaluation depends on.
+        identify: makes the hash of everything that an evaluation depends on. Workers do not ask for it.
         work: folder of the working folders; None for temporary ones.
     """
 
@@ -87,13 +88,16 @@ class CommandObjective:
         settings: CommandSettings,
         templates: Templates,
         parameters: Sequence[Parameter],
-        content_hash: str,
+        identify: Callable[[], str],
         work: Path | None,
     ) -> None:
         self._settings, self._templates, self._parameters = settings, templates, parameters
-        self.content_hash = content_hash
+        self._identify, self._work = identify, work
+
+    @cached_property
+    def content_hash(self) -> str:
         """See :class:`autotune.objective.IdentifiesMeasurement`."""
-        self._work = work
+        return self._identify()
 
     def parameters(self) -> Sequence[Parameter]:
         """The parameters that the study states."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import re
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +124,7 @@ def stored_dataset(name: str, path: str, folder: Path) -> Iterator[h5py.Dataset]
     try:
         with h5py.File(left_file(name, folder), "r") as file:
             dataset = None
-            with contextlib.suppress(KeyError, RuntimeError):  # a link that leads nowhere
+            with suppress(KeyError, RuntimeError):  # a link that leads nowhere
                 dataset = file[path]
             if not isinstance(dataset, h5py.Dataset) or not _of(file, dataset):
                 raise NoResult(Problem(f"{name}: {path}", "is not there, or no dataset of the file itself"))

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,6 +48,11 @@ class Command:
             for name, path in inputs.items()
             if not path.is_file() and not path.is_dir()
         ]
+        problems += [
+            Problem(f"objective.inputs.{name}", f"{path} cannot be read", "see its rights")
+            for name, path in inputs.items()
+            if path.exists() and not os.access(path, os.R_OK)
+        ]
         files = {name: _template(name, folder / path.expanduser(), problems) for name, path in settings.files.items()}
         fixed = {"study": str(folder), **{name: str(path) for name, path in inputs.items()}}
         run = (_program(_with_fixed(settings.run[0], fixed), folder, problems), *settings.run[1:])
@@ -59,13 +65,17 @@ class Command:
             raise InputError(problems)
         where = settings.reconstruction
         if where is None:
-            return CommandObjective(settings, templates, parameters, _hash(settings, templates, inputs), work)
+            identify = partial(_hash, settings, templates, inputs)
+            return CommandObjective(settings, templates, parameters, identify, work)
         from objectives.command.judged import JudgedObjective  # imports torch
         from objectives.diffraction.data.open.reading import open_measurement
 
         measurement = open_measurement(where.data, where.geometry, folder=folder)
-        identity = _hash(settings, templates, inputs, measurement.content_hash)
-        return JudgedObjective(measurement, where, settings, templates, parameters, identity, work)
+
+        def identify_both() -> str:
+            return _hash(settings, templates, inputs, measurement.content_hash)
+
+        return JudgedObjective(measurement, where, settings, templates, parameters, identify_both, work)
 
     def views(
         self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]

@@ -15,7 +15,7 @@ from objectives.diffraction.data.measurement import FarField, NearField
 from objectives.metrics.images import phase_skewness
 from objectives.ptychography.evaluation.data_share import Level
 from objectives.ptychography.evaluation.gradient import Frozen, frozen_gradient, frozen_metrics, frozen_pass
-from objectives.ptychography.evaluation.scanned_region import scanned_region
+from objectives.ptychography.evaluation.scanned_region import attributes_of_region, scanned_region
 from objectives.ptychography.evaluation.twin import METRIC as TWIN_METRIC
 from objectives.ptychography.evaluation.twin import of_electrons, thinned
 from objectives.ptychography.model.cropping import seen_part, with_unseen
@@ -211,17 +211,13 @@ class Reconstruction:
     def _attributes(self) -> dict[str, float | int | str]:
         model = self.misfit.model
         pixel_y, pixel_x = (float(size) for size in model.scene.pixel)
-        corners, detector = model.layout.corners, _detector_pixel(self._level.measurement.geometry)
-        half = [n // 2 for n in model.layout.window]
+        half = model.layout.corners.new_tensor([n // 2 for n in model.layout.window])
         return {
             "length_unit": self._level.measurement.position_unit,
             "object_pixel_y": pixel_y,
             "object_pixel_x": pixel_x,
-            "scan_first_row": int(corners[:, 0].min()) + half[0],
-            "scan_last_row": int(corners[:, 0].max()) + half[0],
-            "scan_first_column": int(corners[:, 1].min()) + half[1],
-            "scan_last_column": int(corners[:, 1].max()) + half[1],
-            **detector,
+            **attributes_of_region((model.layout.corners + half).cpu().numpy()),
+            **detector_pixel(self._level.measurement.geometry),
         }
 
 
@@ -234,7 +230,7 @@ def _divergence(metrics: Mapping[str, float]) -> str:
     return ""
 
 
-def _detector_pixel(geometry: FarField | NearField) -> dict[str, float | str]:
+def detector_pixel(geometry: FarField | NearField) -> dict[str, float | str]:
     """Attributes of the nominal size of a detector pixel, in the far field an angle; none where it is not known."""
     if isinstance(geometry, FarField):
         size, unit = geometry.angular_sampling_mrad, "mrad"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from objectives.diffraction.data.measurement import FarField, Measurement
 from objectives.ptychography.evaluation.gradient import frozen_metrics
 from objectives.ptychography.model.device import Machine
-from objectives.ptychography.model.forward import ForwardModel, Layout, spectrum_of
+from objectives.ptychography.model.forward import Batch, ForwardModel, Layout, spectrum_of
 from objectives.ptychography.model.kernels.choose import kernels_for
 from objectives.ptychography.model.misfit import Data, Misfit
 from objectives.ptychography.model.scene import Scene, slice_propagator
@@ -68,10 +68,9 @@ def judge(measurement: Measurement, machine: Machine, stated: Stated) -> Judged:
     stated = _scaled(stated)
     with machine.threads_set(), torch.no_grad():
         misfit, state = _model(measurement, machine, stated, corners)
-        size = max(1, misfit.pixels_per_batch // math.prod(misfit.model.layout.window))
         product = square = 0.0
-        for indices in torch.arange(len(corners), device=machine.device).split(size):
-            expected, measured = _compared(misfit, state, indices)
+        for batch in misfit.batches(len(state.spectra)):
+            expected, measured = _compared(misfit, state, batch)
             product += float((expected * measured).sum(dtype=torch.float64))
             square += float(expected.square().sum(dtype=torch.float64))
         if not (math.isfinite(product) and 0 < square < math.inf):
@@ -79,7 +78,9 @@ def judge(measurement: Measurement, machine: Machine, stated: Stated) -> Judged:
         scale = math.sqrt(max(product, 0.0) / square)
         state = replace(state, spectra=state.spectra * scale)
         middle = torch.tensor([len(corners) // 2], device=machine.device)
-        modelled, seen = (part[0].float().cpu().numpy() for part in _compared(misfit, state, middle))
+        modelled, seen = (
+            part[0].float().cpu().numpy() for part in _compared(misfit, state, misfit.model.batch(middle))
+        )
         return Judged(frozen_metrics(misfit, state), (stated.probe * scale).astype(np.complex64), seen, modelled)
 
 
@@ -93,12 +94,12 @@ def _scaled(stated: Stated) -> Stated:
     return replace(stated, object=stated.object.astype(np.complex128), probe=probe)
 
 
-def _compared(misfit: Misfit, state: State, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _compared(misfit: Misfit, state: State, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Expected and measured counts (b, det_y, det_x) of some patterns, 0 where they are not compared."""
     data = misfit.data
-    valid = data.valid[data.mask_of[indices]]
-    expected = misfit.model.intensity(state.transmission, state.spectra, misfit.model.batch(indices, state.moved))
-    return expected * valid, data.patterns[indices] * valid
+    valid = data.valid[data.mask_of[batch.indices]]
+    expected = misfit.model.intensity(state.transmission, state.spectra, batch)
+    return expected * valid, data.patterns[batch.indices] * valid
 
 
 def _checked(measurement: Measurement, stated: Stated) -> NDArray[np.int64]:
