@@ -79,7 +79,8 @@ class ProgressLine:
 
     def repeated(self, done: int, count: int) -> None:
         """Show how many repeated measurements are evaluated."""
-        self._progress.update(self._task, now=f"intervals: measurement repeated {done} of {count} times", left="")
+        what = f"intervals: measurement repeated {done} of {count} times" if count else "the best guess is evaluated"
+        self._progress.update(self._task, now=what, left="")
 
     def paused(self, reason: str) -> None:
         """Print why the run waits."""

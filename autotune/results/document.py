@@ -162,10 +162,10 @@ class ParameterResult(Part):
 
 
 class Noise(StoredPart):
-    """The noise of the measurement that the intervals cover."""
+    """The noise of the measurement that the intervals cover, and what it took to know the answer."""
 
-    known_from: str
-    """Source from which the noise is known, in words."""
+    known_from: str | None
+    """Source from which the noise is known, in words; null where the measurement cannot be repeated."""
     replicates: int
     """Repetitions of the measurement that were simulated and evaluated."""
     equivalents: int

@@ -38,6 +38,17 @@ FEWEST_TRIALS = 4
 """Fewer finished trials say too little for an interval."""
 
 
+_WHY_NOT_FOUND = {
+    "fell_short": "the search has not come to an end: evaluated, its best guess fell short; give it more trials",
+    "failed": "the search has not come to an end: evaluations that would confirm its best guess failed",
+    "depends": "the search has not found it: far from the best value the metric depends on {name}; give it more trials",
+    "not_evaluated": (
+        "the search has not seen the metric depend on {name}; whether it does, evaluations far from the best value "
+        "would show, and with intervals.replicates: 0 there are none"
+    ),
+}
+
+
 class AnswerMetric(StoredPart):
     """The tuned metric at the optimum, in its unit."""
 
@@ -239,7 +250,7 @@ def _note(dimension: Dimension, verdict: Verdict, optimum: Optimum, limits: Limi
             other = f"{-value:.4g}{unit} explains these data as well as {value:.4g}{unit}"
             return f"{other}: its sign has to be known otherwise"
         case "not_found":
-            return "the search has not come to an end: evaluated, its best guess fell short; give it more trials"
+            return _WHY_NOT_FOUND[verdict.because].format(name=name)
         case "model_limited":
             return (
                 f"within {(high - low) / 2:.2g}{unit} (90 %), but the model does not explain these data to within "

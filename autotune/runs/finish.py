@@ -54,7 +54,7 @@ def conclude(study: RunningStudy, reason: str, repeated: RepeatedMeasurements | 
     Args:
         study: the study.
         reason: why the search ended.
-        repeated: repeated measurements, for what noise does to the answer; None for intervals of the search alone.
+        repeated: evaluates the answer, and repeats its measurement; None for an answer of the trials alone.
 
     Raises:
         AutotuneError: no evaluation can be made.
@@ -224,7 +224,7 @@ def _computed(study: RunningStudy, repeated: RepeatedMeasurements | None) -> _Co
             seed=search.seed,
             own_levels=len(search.costs),
             sources=search.sources,
-            again=repeated,
+            again=repeated if repeated is not None and repeated.count else None,
             ambiguous=study.plan.made_up_by,
             limits=study.plan.limits,
             in_quadrature=study.plan.in_quadrature,
@@ -239,7 +239,7 @@ def _computed(study: RunningStudy, repeated: RepeatedMeasurements | None) -> _Co
             raise
         return _Computed(error=f"{type(error).__name__}: {error}")
     if answer is not None and repeated is not None and repeated.evaluated:
-        noise = Noise(known_from=study.noise, replicates=repeated.count, equivalents=repeated.evaluated)
+        noise = Noise(known_from=study.noise or None, replicates=repeated.count, equivalents=repeated.evaluated)
         answer = answer.model_copy(update={"noise": noise})
     return _Computed(answer)
 

@@ -1,4 +1,4 @@
-"""Repeated measurements: evaluations at the answer with noise drawn anew, which show what noise does to the answer."""
+"""Evaluations at the answer: of it, and of the measurement with noise drawn anew, which shows what noise does to it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MeasurementLost(AutotuneError):
 
 
 class RepeatedMeasurements:
-    """The tuned metric's derivatives on measurements repeated in simulation.
+    """The tuned metric at the answer, and its derivatives on measurements repeated in simulation.
 
     Args:
         executor: evaluates; idle.
@@ -39,7 +39,7 @@ class RepeatedMeasurements:
         held: values of the parameters that are not tuned.
         seed: seed of the study; the noise of repetition i is drawn from it and i.
         count: number of repetitions, each of the cost of a full evaluation; :data:`TO_LEARN` come on top. Where
-            parameters are moved, see :meth:`__call__`.
+            parameters are moved, see :meth:`__call__`. 0 where the objective cannot repeat its measurement.
         metric: the tuned metric's name.
         retries: how often an evaluation is tried again whose worker was lost.
         uncertain: name of a held parameter that is not known exactly -> its value, and the one that is a standard

@@ -154,10 +154,11 @@ def _to_the_end(study: RunningStudy, executor: Executor, watcher: Watcher) -> Ou
 
 
 def _repeated_measurements(study: RunningStudy, executor: Executor, watcher: Watcher) -> RepeatedMeasurements | None:
-    """Repeated measurements; None where they are not wanted, or the objective has none."""
-    count = study.file.spec.intervals.replicates
-    if not count or not study.noise:
+    """What is evaluated at the answer; None where nothing shall be. No repetitions where the objective has none."""
+    wanted = study.file.spec.intervals.replicates
+    if not wanted:
         return None
+    count = wanted if study.noise else 0
     held, seed = study.plan.held(0), study.tuner.search.seed
     return RepeatedMeasurements(
         executor,

@@ -85,7 +85,8 @@ class Conclusion:
 
     Attributes:
         trials: how many trials it had.
-        replicates: how many repetitions of the measurement its intervals were computed with; None for none.
+        replicates: how many repetitions of the measurement its intervals were computed with; None where nothing was
+            evaluated for them.
         status, reason: as in ``result.json``.
     """
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,8 +22,9 @@ from objectives.command.placeholders import filled, names_in
 from objectives.command.settings import JUDGED, CommandSettings, ParameterSettings
 from objectives.ptychography.plugin import ptychography
 
-_OWN = ("folder", "seed", "study")
-"""Placeholders that every program may use: its working folder, the seed of the evaluation, the study's folder."""
+_OWN = ("folder", "python", "seed", "study")
+"""Placeholders that every program may use: working folder, the Python of autotune, the evaluation's seed, the study's
+folder."""
 _LARGEST_TEMPLATE = 2**20
 _WHOLE = 256 * 2**20
 """Size in bytes up to which all of an input is hashed; of a larger one, 64 blocks of each file, spread over it."""
@@ -54,7 +56,7 @@ class Command:
             if path.exists() and not os.access(path, os.R_OK)
         ]
         files = {name: _template(name, folder / path.expanduser(), problems) for name, path in settings.files.items()}
-        fixed = {"study": str(folder), **{name: str(path) for name, path in inputs.items()}}
+        fixed = {"study": str(folder), "python": sys.executable, **{name: str(path) for name, path in inputs.items()}}
         run = (_program(_with_fixed(settings.run[0], fixed), folder, problems), *settings.run[1:])
         templates = Templates(run, files, settings.environment, fixed)
         problems += _of_placeholders(settings, templates, folder)
@@ -243,7 +245,8 @@ def _hash(settings: CommandSettings, templates: Templates, inputs: Mapping[str, 
     found.update(json.dumps([decides, dict(templates.files)], sort_keys=True).encode())
     named = [templates.run[0]] if "/" in settings.run[0] else []
     named += [_with_fixed(text, templates.fixed) for text in (*settings.run[1:], *settings.environment.values())]
-    own = {path for text in named if (path := Path(text)).is_absolute() and path.is_file()} - set(inputs.values())
+    others = {*inputs.values(), Path(templates.fixed["python"])}
+    own = {path for text in named if (path := Path(text)).is_absolute() and path.is_file()} - others
     try:
         for name, path in [*(("", path) for path in sorted(own)), *sorted(inputs.items())]:
             listed = _listed(path)

@@ -53,6 +53,9 @@ def test_a_study_of_a_program(place: Place, capsys: pytest.CaptureFixture[str]) 
     assert autotune("run", "study.yaml", "--quiet") == 0
     result = place.result()
     assert result["trials"]["finished"] == 12 and result["metric"]["best"] < 0.02
+    # The program cannot repeat its measurement, but it can evaluate what the search takes for the best.
+    assert result["noise"]["replicates"] == 0 and result["noise"]["known_from"] is None
+    assert result["cost"]["interval_equivalents"] >= 1
     assert not list((place.folder / "runs").iterdir())
     # Another template is another measurement: the study is not continued on it.
     (place.folder / "template.json").write_text('{"shift": {{shift}}, "power": {{power}}, "way": "{{way}}", "a": 1}')
@@ -104,7 +107,7 @@ def test_the_shipped_study_finds_defocus_and_rotation(place: Place) -> None:
     write_simulation(SimulationSettings.model_validate(simulated), place.folder / "demo_4dstem.h5", place.folder)
     assert autotune("run", "command_epie.yaml", "--quiet", "--set", "tracking.enabled=false") == 0
     best = {name: p["best"] for name, p in place.result("command_epie")["parameters"].items()}
-    assert best["defocus"] == pytest.approx(109.1, abs=8) and best["rotation"] == pytest.approx(-10.3, abs=2.5)
+    assert best["defocus"] == pytest.approx(109.1, abs=10) and best["rotation"] == pytest.approx(-10.3, abs=2.5)
     [seen] = {float(trial.reported["consistency"]) for trial in place.trials("command_epie")[-1:]}
     assert 0.5 < seen < 1
     assert best["centre_y"] == pytest.approx(-0.16, abs=0.1) and best["centre_x"] == pytest.approx(-1.51, abs=0.1)

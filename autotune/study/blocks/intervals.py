@@ -12,7 +12,7 @@ class IntervalsSpec(Block):
 
     replicates: int = Field(default=6, ge=0, le=1000)
     """Number of repeated measurements, simulated at the answer, from which the effect of noise is estimated; each costs
-    one full evaluation. 0: the intervals cover only what the search left open."""
+    one full evaluation. 0: nothing is evaluated for the intervals, and they cover only what the search left open."""
 
     @field_validator("replicates")
     @classmethod

@@ -15,7 +15,7 @@ from autotune.objective import Value
 from autotune.problem.space import Dimension, Floats, Space
 from autotune.surrogate.model.gradient_model import GradientGP
 from autotune.surrogate.optimum.locations import DEPENDS
-from autotune.surrogate.optimum.verdicts import Verdict
+from autotune.surrogate.optimum.verdicts import Because, Verdict
 
 Check = Callable[[Mapping[str, Value]], tuple[float, Mapping[str, float]] | None]
 """From parameter values to the metric of a full evaluation there, larger is better, and its derivatives per unit of
@@ -28,7 +28,7 @@ NEAR = 2e-3
 
 def show_flat(
     verdicts: dict[str, Verdict],
-    check: Check,
+    check: Check | None,
     model: GradientGP,
     top: Floats,
     seems: Sequence[tuple[Dimension, int]],
@@ -42,7 +42,7 @@ def show_flat(
 
     Args:
         verdicts: name -> verdict; ``flat`` becomes ``not_found`` where that is so.
-        check: makes the evaluations.
+        check: makes the evaluations; None where none can be made, and nothing is called flat then.
         model: the model of the value.
         top: (D,) the maximum of its mean.
         seems: the dimensions that seem flat, each with its column.
@@ -50,7 +50,9 @@ def show_flat(
             For a parameter without one, all that the surrogate takes for scatter is allowed for.
         space: the search space.
     """
-    if not seems:
+    if check is None:
+        verdicts.update({dimension.name: Verdict("not_found", because="not_evaluated") for dimension, _ in seems})
+    if check is None or not seems:
         return
     at_top, scatter = _value(check, space, top), 0.0
     columns = [column for dimension, column in seems if dimension.name in tilts]
@@ -63,8 +65,10 @@ def show_flat(
         unsure = scatter if dimension.name in tilts else max(scatter, model.noise_deviation)
         for far in FAR:
             allowed = DEPENDS * (unsure + tilt * abs(far - top[column]))
-            if not abs(_value(check, space, _moved(top, [column], far)) - at_top) <= allowed:  # so is one that failed
-                verdicts[dimension.name] = Verdict("not_found")
+            difference = abs(_value(check, space, _moved(top, [column], far)) - at_top)
+            if not difference <= allowed:
+                because: Because = "failed" if math.isnan(difference) else "depends"
+                verdicts[dimension.name] = Verdict("not_found", because=because)
                 break
 
 

@@ -32,7 +32,7 @@ from autotune.surrogate.optimum.per_coordinate import (
     without_slope,
 )
 from autotune.surrogate.optimum.sensitivities import find_sensitivities
-from autotune.surrogate.optimum.verdicts import Verdict, find_verdicts
+from autotune.surrogate.optimum.verdicts import Because, Verdict, find_verdicts
 from autotune.surrogate.propose.incumbent import incumbent
 
 KEPT = 512
@@ -115,7 +115,7 @@ def find_optimum(
         check: evaluates the supposed maximum; the value and its derivatives are added to the trials and the model is
             fitted anew. It is done again where the value falls short of the posterior mean; if that does not settle it,
             no parameter is called identified. A parameter that the value seems not to depend on is evaluated far away,
-            too. None to trust the model.
+            too. None to trust the model, and to call no parameter flat.
         errors: called once, at the maximum, for errors of the objective's model; None where they are not known.
         in_quadrature: parameter name -> size, in its unit, of an unknown that adds to its value in quadrature.
     """
@@ -181,7 +181,7 @@ def _find_optimum(
 ) -> Optimum:
     """As :func:`find_optimum`, for values whose standard deviation is about 1."""
     coordinates = Coordinates(space)
-    model, top, settled, checked = _settled(history, space, levels, own_levels, check)
+    model, top, missed, checked = _settled(history, space, levels, own_levels, check)
     with torch.no_grad():
         at_top = model.posterior(torch.as_tensor(top)[None])
     values = space.from_unit(top)
@@ -216,15 +216,16 @@ def _find_optimum(
         correlations if where.without_model is None else _correlations(where.without_model),
         noisy,
         made_up_by,
-        settled,
+        missed,
         at_model is None or at_model.explained,
     )
-    if check is not None and settled:
-        seem = [pair for pair, flat in zip(numeric, where.flat, strict=True) if flat and _is_flat(verdicts, pair[0])]
-        known = [scores is not None and bool(np.isfinite(scores[:, i]).all()) for i in range(len(names))]
-        deviations_by_noise = deviations_of(scores, len(names)).tolist()
-        tilts = {name: tilt for name, tilt, is_known in zip(names, deviations_by_noise, known, strict=True) if is_known}
-        show_flat(verdicts, check, model, top, seem, tilts, space)
+    # Noise that is known, and moves a coordinate over the whole range, shows by itself that it is flat.
+    seem = [
+        pair
+        for pair, flat in zip(numeric, where.flat, strict=True)
+        if verdicts.get(pair[0].name) == Verdict("flat") and (flat or pair[0].name not in noisy)
+    ]
+    show_flat(verdicts, check, model, top, seem, _tilts(scores, names), space)
     return Optimum(
         _unbiased(values, dimensions, where),
         float(at_top.mean),
@@ -241,22 +242,28 @@ def _find_optimum(
     )
 
 
-def _is_flat(verdicts: Mapping[str, Verdict], dimension: Dimension) -> bool:
-    return verdicts.get(dimension.name) == Verdict("flat")
+def _tilts(scores: Floats | None, names: Sequence[str]) -> dict[str, float]:
+    """Name -> standard deviation of the value's slope by noise, along the unit coordinate, where that is known."""
+    by_noise = deviations_of(scores, len(names)).tolist()
+    return {
+        name: tilt
+        for i, (name, tilt) in enumerate(zip(names, by_noise, strict=True))
+        if scores is not None and np.isfinite(scores[:, i]).all()
+    }
 
 
 def _settled(
     history: History, space: Space, levels: int, own_levels: int, check: Check | None
-) -> tuple[GradientGP, Floats, bool, History]:
-    """As :func:`fit_with_maximum`, after the maximum was evaluated; whether the value was as expected; all trials."""
+) -> tuple[GradientGP, Floats, Because, History]:
+    """As :func:`fit_with_maximum`, after the maximum was evaluated; why it is none, if it is none; all trials."""
     model, top = fit_with_maximum(history, space, levels, own_levels)
     if check is None:
-        return model, top, True, history
+        return model, top, "", history
     for _ in range(CHECKS):
         values = space.from_unit(top)
         at = check(values)
         if at is None:
-            return model, top, False, history
+            return model, top, "failed", history
         value, gradient = at
         with torch.no_grad():
             expected = model.posterior(torch.as_tensor(top)[None])
@@ -266,8 +273,8 @@ def _settled(
         history = history.with_evaluation(top, value, slope_to_unit(space, values, gradient))
         model, top = fit_with_maximum(history, space, levels, own_levels)
         if as_expected:
-            return model, top, True, history
-    return model, top, False, history
+            return model, top, "", history
+    return model, top, "fell_short", history
 
 
 def fit_with_maximum(history: History, space: Space, levels: int, own_levels: int) -> tuple[GradientGP, Floats]:

@@ -22,6 +22,9 @@ CORRELATED = 0.9
 """Correlation from which two parameters can hardly be told apart."""
 
 Kind = Literal["identified", "model_limited", "flat", "at_bound", "correlated", "sign_not_identifiable", "not_found"]
+Because = Literal["", "fell_short", "failed", "depends", "not_evaluated"]
+"""Why a maximum was not found: evaluated, it fell short; an evaluation to confirm it failed; the value far
+from it shows that it depends on the parameter after all; or nothing was evaluated there. Empty where it was found."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,13 @@ class Verdict:
             depends on the parameter.
         other: the parameter it is correlated with, or another unknown that makes up for it.
         coefficient: the correlation; None where it is known beforehand that no data tell the two apart.
+        because: why it was not found.
     """
 
     kind: Kind
     other: str = ""
     coefficient: float | None = None
+    because: Because = ""
 
 
 def find_verdicts(
@@ -54,7 +59,7 @@ def find_verdicts(
     correlations: Floats,
     noisy: Collection[str],
     made_up_by: Mapping[str, str] = MappingProxyType({}),
-    settled: bool = True,
+    missed: Because = "",
     explained: bool = True,
 ) -> dict[str, Verdict]:
     """Judge each parameter; where noise is not known, give only the verdicts that the search alone allows.
@@ -68,13 +73,14 @@ def find_verdicts(
         correlations: (k, k) correlations of its samples.
         noisy: names of the parameters whose interval covers the noise of the measurement.
         made_up_by: names of the parameters that no data determine -> the unknown that makes up for each.
-        settled: whether an evaluation has confirmed the maximum.
+        missed: why the maximum is not one; empty where an evaluation has confirmed it, or none was made.
         explained: whether the model explains the data, as far as the noise can tell.
 
     Returns:
         Parameter name -> verdict.
     """
     verdicts: dict[str, Verdict] = {}
+    not_found = Verdict("not_found", because=missed)
     # Errors of the model widen an interval, but they do not make the value depend less on the parameter.
     width = widths(where.samples if where.without_model is None else where.without_model) if free else np.zeros(0)
     for i, dimension in enumerate(dimensions):
@@ -84,17 +90,16 @@ def find_verdicts(
         elif where.edges[i]:
             verdicts[dimension.name] = Verdict("at_bound")
         elif where.flat[i] or (width[i] > FLAT and j is None):
-            verdicts[dimension.name] = Verdict("flat" if settled else "not_found")
+            verdicts[dimension.name] = not_found if missed else Verdict("flat")
         elif dimension.name not in noisy and width[i] <= FLAT:
-            continue
+            if missed:
+                verdicts[dimension.name] = not_found
         elif j is not None:
             verdicts[dimension.name] = Verdict("correlated", dimensions[j].name, float(correlations[i, j]))
         elif _mirrored(model, top, dimension, i, free, where):
             verdicts[dimension.name] = Verdict("sign_not_identifiable")
         else:
-            verdicts[dimension.name] = Verdict(
-                "not_found" if not settled else "identified" if explained else "model_limited"
-            )
+            verdicts[dimension.name] = not_found if missed else Verdict("identified" if explained else "model_limited")
     return verdicts
 
 

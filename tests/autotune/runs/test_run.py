@@ -78,6 +78,9 @@ class Listener:
     def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         self._hear(f"ended {trial.number} {trial.state}, best {None if best is None else best.number}")
 
+    def repeated(self, done: int, count: int) -> None:
+        self._hear(f"repeated {done} of {count}")
+
     def paused(self, reason: str) -> None:
         self._hear(f"paused: {reason}")
 

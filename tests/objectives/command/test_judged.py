@@ -51,7 +51,7 @@ def judged(folder: Path, program: str = COPIES, **changes: Any) -> Objective:
         write_measurement(folder / "scan.h5", lens())
         stated = made()
         np.savez(folder / "left.npz", object=stated.object, probe=stated.probe, positions=stated.positions - 0.5)
-    run = ["python3", "{{study}}/program.py", "given.json", "{{study}}"]
+    run = ["{{python}}", "{{study}}/program.py", "given.json", "{{study}}"]
     stated_block = block(folder, program, **{"run": run, "metrics": {}, "gradient": None,
                                              "progress": {"regex": r"pass (?P<iteration>\d+)/(?P<iterations>\d+)"},
                                              "reconstruction": WHERE, "keep": "never", **changes})  # fmt: skip

@@ -75,7 +75,7 @@ def test_values_go_in_and_metrics_come_out(tmp_path: Path) -> None:
 
 def test_arguments_and_environment(tmp_path: Path) -> None:
     program = "import os, sys; print(sys.argv[1:], os.environ['SHIFT'], os.getcwd(), sys.stdin.read() == '')"
-    run = ["python3", "{{study}}/program.py", "--a={{shift}} {{seed}}", "$(echo); {{input}}"]
+    run = [sys.executable, "{{study}}/program.py", "--a={{shift}} {{seed}}", "$(echo); {{input}}"]
     environment = {"SHIFT": "{{power}}{{way}}"}
     metrics = {"error": {"goal": "minimize", "regex": r"--a=(\S+)"}}
     objective = opened(tmp_path, program, run=run, environment=environment, metrics=metrics, files={},
@@ -213,7 +213,9 @@ def test_what_decides_an_evaluation_is_in_the_hash(tmp_path: Path) -> None:
     first = of()
     assert first == of(keep="always", work=None)
     assert first != of(PARABOLA, run=[sys.executable, "{{study}}/program.py", "given.json"])
-    as_argument = [of(program, run=["python3", "{{study}}/program.py"], inputs={}) for program in (PARABOLA, "print()")]
+    as_argument = [
+        of(program, run=["{{python}}", "{{study}}/program.py"], inputs={}) for program in (PARABOLA, "print()")
+    ]
     assert len(set(as_argument)) == 2
     others = [of(PARABOLA + "# changed"), of(environment={"A": "1"}), of(parameters={**PARAMETERS, "way": {
         **PARAMETERS["way"], "default": "slow"}})]  # fmt: skip

@@ -156,7 +156,7 @@ def test_flat_and_at_the_bound(side: float, with_slopes: bool) -> None:
     if with_slopes:
         slopes = np.stack([-2 * (seen.X[:, 0] - 0.3), np.zeros(24), np.full(24, side)], axis=1)
         seen = History(seen.X, seen.y, seen.pending, 24, slopes)
-    optimum = find_optimum(seen, THREE, 1, 1, seed=0)
+    optimum = find_optimum(seen, THREE, 1, 1, seed=0, check=lambda v: (value(dict(v)), {}))
     assert kinds(optimum) == {"idle": "flat", "edge": "at_bound"}
     assert optimum.values["edge"] == pytest.approx(side, abs=0.01)
     assert optimum.intervals["edge"] == pytest.approx((side, side), abs=0.01)
@@ -280,7 +280,7 @@ def test_a_single_parameter() -> None:
 
 
 def test_a_metric_that_is_the_same_everywhere() -> None:
-    optimum = find_optimum(history(PLANE, 8, lambda v: 0.5), PLANE, 1, 1, seed=0)
+    optimum = find_optimum(history(PLANE, 8, lambda v: 0.5), PLANE, 1, 1, seed=0, check=lambda v: (0.5, {}))
     assert optimum.metric == pytest.approx(0.5)
     assert kinds(optimum) == {"x": "flat", "y": "flat"}
     for value in [*optimum.intervals.values(), *optimum.sensitivities.values()]:

@@ -74,6 +74,28 @@ def test_nothing_is_identified_where_the_optimum_cannot_be_confirmed(fails: bool
     with quiet_and_seeded(0):
         sure = find_optimum(history, space, 1, 1, seed=0, again=again)
         optimum = find_optimum(history, space, 1, 1, seed=0, again=again, check=check)
+        by_search = find_optimum(history, space, 1, 1, seed=0, check=check)
+    assert {v.kind for v in by_search.verdicts.values()} == {"not_found"}, "nor is it where the noise is not known"
+    assert optimum.verdicts["x"].because == ("failed" if fails else "fell_short")
     assert sure.verdicts["x"].kind == "identified"
     assert "identified" not in {verdict.kind for verdict in optimum.verdicts.values()}
-    assert len(asked) == (1 if fails else CHECKS)
+    assert len(asked) == 2 * (1 if fails else CHECKS)
+
+
+@pytest.mark.parametrize("depends", [True, False])
+def test_flat_is_only_what_evaluations_far_away_show_to_be(depends: bool) -> None:
+    """A narrow peak in y that trials have missed: what they saw does not depend on it."""
+    space = Space((Dimension("x"), Dimension("y")))
+    X = np.array([[x, y] for x in (0.0, 0.2, 0.35, 0.5, 1.0) for y in (0.35, 0.5, 0.65)])
+    history = History(X, np.array([hill({"x": x}) for x, _ in X]), np.zeros((0, 2)), len(X))
+    asked: list[dict[str, Value]] = []
+
+    def value(values: Mapping[str, Value]) -> float:
+        return hill(values) - depends * max(0.0, abs(float(values["y"]) - 0.5) - 0.2)
+
+    with quiet_and_seeded(0):
+        unchecked = find_optimum(history, space, 1, 1, seed=0)
+        optimum = find_optimum(history, space, 1, 1, seed=0, check=checked(value, asked))
+    assert (unchecked.verdicts["y"].kind, unchecked.verdicts["y"].because) == ("not_found", "not_evaluated")
+    found = optimum.verdicts["y"]
+    assert (found.kind, found.because) == (("not_found", "depends") if depends else ("flat", ""))

@@ -47,13 +47,28 @@ def noise(covariance: Floats, names: str = "xy") -> Again:
     return again
 
 
-def optimum(function: Function, again: Again | None, count: int = 16, points: Floats | None = None) -> Optimum:
+def optimum(
+    function: Function, again: Again | None, count: int = 16, points: Floats | None = None, checked: bool = False
+) -> Optimum:
     """What is found from values and slopes at points spread over the range, or at those given in the cube."""
+
+    def check(values: Mapping[str, Value]) -> tuple[float, dict[str, float]]:
+        value, slopes = function(np.array([values["x"], values["y"]], dtype=np.float64))
+        return value, dict(zip("xy", map(float, slopes), strict=True))
+
     U = sobol(count, 2, seed=3) if points is None else points
     told = [function(2 * u - 1) for u in U]
     y, slopes = np.array([value for value, _ in told]), 2 * np.array([slope for _, slope in told])
     with quiet_and_seeded(0):
-        return find_optimum(History(U, y, np.zeros((0, 2)), len(U), slopes), SPACE, 1, 1, seed=0, again=again)
+        return find_optimum(
+            History(U, y, np.zeros((0, 2)), len(U), slopes),
+            SPACE,
+            1,
+            1,
+            seed=0,
+            again=again,
+            check=check if checked else None,
+        )
 
 
 def kinds(answer: Optimum) -> dict[str, str]:
@@ -88,7 +103,7 @@ def test_flat_where_noise_alone_moves_it_over_the_range() -> None:
     """It depends on y, a little: by 0.1 over the range; but noise is larger."""
     function = quadratic(np.diag([3.0, 0.1]))
     assert kinds(optimum(function, noise(np.diag([1e-4, 1e-6])))) == {"x": "identified", "y": "identified"}
-    answer = optimum(function, noise(np.diag([1e-4, 1e-2])))
+    answer = optimum(function, noise(np.diag([1e-4, 1e-2])), checked=True)
     assert kinds(answer) == {"x": "identified", "y": "flat"}
     low, high = answer.intervals["y"]
     assert high - low > 1.6
@@ -222,7 +237,9 @@ def tuned(folder: Path, analytic: Analytic, seed: int, gradients: bool, known: b
         trial = tuner.ask(finish=coming.finish)
         value, slopes = analytic.evaluate(trial.values)
         tuner.tell(trial, Evaluation(Status.COMPLETE, {"m": value}, gradient=slopes if gradients else {}))
-    answer = find_answer(store, space, METRIC, seed=seed, again=analytic.again if known else None)
+    answer = find_answer(
+        store, space, METRIC, seed=seed, again=analytic.again if known else None, check=analytic.evaluate
+    )
     assert answer is not None
     parameters: dict[str, Any] = answer.as_dict()["parameters"]
     return parameters
