@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 _WAIT_SECONDS = 1.0
 _MOST = 3
+_BENT = 2
+_UNMOVED = ("", 0.0)
 _CHECK = -(10**9)  # numbers of tasks that are no trials are negative
 _IN_PARTS = -2 * 10**9
 _MISFIT = "misfit"
 """See :class:`autotune.objective.DividesGradient`."""
+At = Mapping[tuple[str, float], Evaluation]
+"""Parameter that was moved, and by how much -> evaluation of one repetition; :data:`_UNMOVED` for none."""
 
 
 class MeasurementLost(AutotuneError):
@@ -81,8 +85,8 @@ class RepeatedMeasurements:
         """
         self._watcher.repeated(0, self.count)
         at = self._once(Task(_CHECK, {**self._held, **values}, self._seed, None))
-        value = math.nan if at is None else at.metrics.get(self._metric, math.nan)
-        return None if at is None or not math.isfinite(value) else (value, at.gradient)
+        value = at.metrics.get(self._metric, math.nan)
+        return (value, at.gradient) if at.status is Status.COMPLETE and math.isfinite(value) else None
 
     def model_errors(self, values: Mapping[str, Value], steps: Mapping[str, float]) -> ModelErrors | None:
         """The effect of errors of the model at tuned ``values``; None where the evaluation in parts fails.
@@ -102,8 +106,10 @@ class RepeatedMeasurements:
         moved = {name: self._moved(name, float(values[name]), step) for name, step in steps.items()} | uncertain
         task = Task(_IN_PARTS, {**self._held, **values}, self._seed, None, in_parts=moved)
         divided = self._once(task)
-        self.evaluated += len(moved) + (0 if divided is None else len(divided.gradient_again))
-        if divided is None or not (divided.gradient_parts or _MISFIT in divided.metrics):
+        self.evaluated += len(moved) + len(divided.gradient_again)
+        if divided.status is not Status.COMPLETE:
+            self._watcher.warned(f"the intervals do not cover errors of the model: they failed ({divided.reason})")
+        if divided.status is not Status.COMPLETE or not (divided.gradient_parts or _MISFIT in divided.metrics):
             return None
         uncertainties = {
             name: self._acting(name, there) - self._acting(name, at) for name, (at, there) in self._uncertain.items()
@@ -117,7 +123,8 @@ class RepeatedMeasurements:
             there = {n: self._moved(n, float(values[n]), by) for n, by in move.items()}
             there[held[shift]] = uncertain[held[shift]]
             at = self._once(Task(_CHECK, {**self._held, **values, **there}, self._seed, None))
-            return None if at is None else {n: s - base[n] for n, s in at.gradient.items() if n in base}
+            slopes = {n: s - base[n] for n, s in at.gradient.items() if n in base}
+            return slopes if at.status is Status.COMPLETE else None
 
         return errors.followed({name: self._moves(name, float(values[name])) for name in steps}, change_at)
 
@@ -135,21 +142,23 @@ class RepeatedMeasurements:
         """The value after a move of it, or of its square."""
         return math.sqrt(max(value**2 + by, 0.0)) if name in self._by_square else value + by
 
-    def _once(self, task: Task) -> Evaluation | None:
-        """Evaluate; None where that fails."""
+    def _once(self, task: Task) -> Evaluation:
+        """Evaluate, whatever comes of it."""
         self._pool.begin(task, 0)
         _, ended = self._next()
         self.evaluated += 1
         if ended.infrastructure:
             raise _lost("the best guess", ended)
-        return ended.evaluation if ended.evaluation.status is Status.COMPLETE else None
+        return ended.evaluation
 
     def __call__(self, values: Mapping[str, Value], steps: Mapping[str, float]) -> list[Mapping[str, float]]:
         """Derivatives at tuned ``values``, by parameter name; a repetition that fails gives none.
 
         Where parameters are moved, each repetition costs as many evaluations more; there are fewer of them then, so
-        that all cost :data:`_MOST` times as much as without, and two at least. Where the evaluations of moved
-        parameters fail in more than half of the repetitions, these parameters are left out; else the repetitions are.
+        that all cost :data:`_MOST` times as much as without, and two at least. In the first :data:`_BENT` they are
+        moved a second time, which shows how the value bends between: that is no noise, and may differ from how it bends
+        on the measurement itself. Where the evaluations of moved parameters fail in more than half of the repetitions,
+        these parameters are left out; else the repetitions are.
 
         Args:
             values: the tuned values.
@@ -160,20 +169,26 @@ class RepeatedMeasurements:
             MeasurementLost: so many evaluations lost their workers that fewer than two are left.
         """
         complete = {**self._held, **values}
-        moved = [(n, {**complete, n: self._moved(n, float(values[n]), by)}) for n, by in steps.items()]
+        again = {name: self._second_step(name, float(values[name]), by) for name, by in steps.items()}
+        moves = [("", 0.0), *steps.items()], [*again.items()]
         count = min(self.count, max(2, _MOST * self.count // (1 + len(steps))))
-        asked = [(i, name, there) for i in range(count) for name, there in [("", complete), *moved]]
+        asked = [
+            (i, (name, by), {**complete, name: self._moved(name, float(values[name]), by)} if name else complete)
+            for i in range(count)
+            for name, by in (*moves[0], *(moves[1] if i < _BENT else ()))
+        ]
         tasks = [
             Task(-1 - number, there, self._seed, None, Repetition(complete, 1000 * self._seed + i + 1))
             for number, (i, _, there) in enumerate(asked)
         ]
         done, lost = self._complete(tasks, count)
         self.evaluated += len(tasks) + TO_LEARN
-        at: list[dict[str, Evaluation]] = [{} for _ in range(count)]
+        at: list[dict[tuple[str, float], Evaluation]] = [{} for _ in range(count)]
         for number, evaluation in done.items():
-            i, name, _ = asked[number]
-            at[i][name] = evaluation
-        slopes = [found for each in at if (found := self._slopes(each, steps))]
+            i, move, _ = asked[number]
+            at[i][move] = evaluation
+        bends = {name: self._bend(at, (name, by), (name, again[name])) for name, by in steps.items()}
+        slopes = [found for each in at if (found := self._slopes(each, steps, bends))]
         if lost is not None and len(slopes) < 2:
             raise _lost("the repeated measurements", lost)
         whole = [each for each in slopes if steps.keys() <= each.keys()]
@@ -190,6 +205,7 @@ class RepeatedMeasurements:
         waiting = list(enumerate(tasks))
         complete: dict[int, Evaluation] = {}
         lost: Ended | None = None
+        reason = ""
         self._watcher.repeated(0, count)
         for done in range(1, len(tasks) + 1):
             while waiting and self._pool.free:
@@ -201,20 +217,43 @@ class RepeatedMeasurements:
                 lost = ended
             elif ended.evaluation.status is Status.COMPLETE:
                 complete[number] = ended.evaluation
+            else:
+                reason = ended.evaluation.reason
+        if not complete and reason:
+            self._watcher.warned(f"the intervals do not cover noise: every repeated measurement failed ({reason})")
         return complete, lost
 
-    def _slopes(self, at: Mapping[str, Evaluation], steps: Mapping[str, float]) -> Mapping[str, float]:
-        """Derivatives of one repetition: its own, and the differences over ``steps`` that there are.
+    def _second_step(self, name: str, value: float, by: float) -> float:
+        """The other way, as far as hard limits let; else as far again."""
+        least, most = self._moves(name, value)
+        return -by if least <= -by <= most and (name not in self._by_square or value**2 - by >= 0) else 2 * by
+
+    def _slopes(self, at: At, steps: Mapping[str, float], bends: Mapping[str, float]) -> Mapping[str, float]:
+        """Derivatives of one repetition: its own, and those that differences give.
 
         Args:
-            at: name of the parameter that was moved, empty for none -> evaluation.
+            at: its evaluations.
             steps: as for a call.
+            bends: name -> what the value's curvature adds to a difference.
         """
-        if "" not in at:
+        if _UNMOVED not in at:
             return {}
-        values = {name: each.metrics.get(self._metric, math.nan) for name, each in at.items()}
-        differences = {n: (values[n] - values[""]) / by for n, by in steps.items() if n in values}
-        return {n: slope for n, slope in {**differences, **at[""].gradient}.items() if math.isfinite(slope)}
+        differences = {n: self._difference(at, (n, by)) - bends[n] for n, by in steps.items() if (n, by) in at}
+        return {n: slope for n, slope in {**differences, **at[_UNMOVED].gradient}.items() if math.isfinite(slope)}
+
+    def _bend(self, repetitions: Sequence[At], first: tuple[str, float], second: tuple[str, float]) -> float:
+        """What the curvature adds to the difference over the first of two moves; NaN where no repetition tells."""
+        found = [
+            (self._difference(at, first) - self._difference(at, second)) * first[1] / (first[1] - second[1])
+            for at in repetitions
+            if {_UNMOVED, first, second} <= at.keys()
+        ]
+        return float(np.mean(found)) if found else math.nan
+
+    def _difference(self, at: At, move: tuple[str, float]) -> float:
+        """The metric's change per move."""
+        there, here = (at[m].metrics.get(self._metric, math.nan) for m in (move, _UNMOVED))
+        return (there - here) / move[1]
 
     def _next(self) -> tuple[int, Ended]:
         """Wait for an evaluation to end."""

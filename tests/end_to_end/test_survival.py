@@ -158,7 +158,7 @@ def test_each_misdeed_is_one_failed_trial(place: Place) -> None:
     for number, (deed, _) in DEEDS.items():
         (gate / f"do-{number}").write_text(deed)
     limits = {"executor": "process", "timeout": 8, "memory": "1 GB"}
-    study = place.write(PROCESS, budget={"trials": 13}, execution=limits)
+    study = place.write(PROCESS, budget={"trials": 13}, execution=limits, intervals={"replicates": 0})
     assert autotune("run", study, "--quiet") == 0
     trials = place.trials()
     # Evaluations 9 and 10 are of trial 8, 11 and 12 of trial 9.

@@ -27,7 +27,6 @@ from autotune.surrogate.optimum.model_errors import FindModelErrors, ModelErrors
 from autotune.surrogate.optimum.per_coordinate import (
     errors_of,
     find_steps,
-    one_sided,
     scores_of,
     without_slope,
 )
@@ -43,7 +42,7 @@ EDGE = 2e-3
 Again = Callable[[Mapping[str, Value], Mapping[str, float]], Sequence[Mapping[str, float]]]
 """From parameter values to derivatives of the metric there, larger is better, on measurements repeated with other
 noise: parameter name -> derivative per unit of the parameter, once for each repetition. The second argument has a step
-for each parameter without derivatives, by which it is moved for the difference of two values instead."""
+for each parameter without derivatives, by which it is moved to find its derivative by differences."""
 CHECKS = 3
 """Evaluations of the supposed optimum, each after a new fit, before the search is judged not to have come to an end."""
 SHORT = 3.0
@@ -116,7 +115,8 @@ def find_optimum(
             fitted anew. It is done again where the value falls short of the posterior mean; if that does not settle it,
             no parameter is called identified. A parameter that the value seems not to depend on is evaluated far away,
             too. None to trust the model, and to call no parameter flat.
-        errors: called once, at the maximum, for errors of the objective's model; None where they are not known.
+        errors: called once, at the maximum, for errors of the objective's model; None where it cannot tell them. Where
+            it fails to, no parameter is called identified.
         in_quadrature: parameter name -> size, in its unit, of an unknown that adds to its value in quadrature.
     """
     # Limits and tolerances of the model are absolute (gpytorch treats variances below 1e-10 as zero).
@@ -197,8 +197,6 @@ def _find_optimum(
     scores = None
     if again is not None and (steps or checked.has_gradient):
         scores = scores_of(again(values, steps), values, space, names)
-    if scores is not None:
-        scores = scores - one_sided(model, top, numeric, smooth, steps)
     near_edge = [_near_edge(d, top[start]) for d, start in numeric]
     at_model = None if errors is None else errors(values, find_steps(model, top, numeric, smooth, scores))
     deviations = None if at_model is None else errors_of(at_model, values, space, names)
@@ -217,7 +215,7 @@ def _find_optimum(
         noisy,
         made_up_by,
         missed,
-        at_model is None or at_model.explained,
+        True if errors is None else None if at_model is None else at_model.explained,
     )
     # Noise that is known, and moves a coordinate over the whole range, shows by itself that it is flat.
     seem = [

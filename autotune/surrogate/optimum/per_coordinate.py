@@ -74,24 +74,6 @@ def without_slope(
     return [(d, c) for d, c in moved if not np.isfinite(tells[:, c]).any()]
 
 
-def one_sided(
-    model: GradientGP,
-    top: Floats,
-    numeric: Sequence[tuple[Dimension, int]],
-    smooth: Sequence[int],
-    steps: Mapping[str, float],
-) -> Floats:
-    """What the value's curvature adds to a difference over each of ``steps`` beside the derivative, per unit-cube
-    coordinate, (k,); 0 for parameters without a step.
-    """
-    added = np.zeros(len(numeric))
-    for i, (dimension, column) in enumerate(numeric):
-        if dimension.name in steps:
-            length = steps[dimension.name] / dimension.jacobian(float(dimension.from_unit([top[column]])))
-            added[i] = length * float(curvatures(model, top, [column], smooth)[0]) / 2
-    return added
-
-
 def find_steps(
     model: GradientGP,
     top: Floats,

@@ -60,7 +60,7 @@ def find_verdicts(
     noisy: Collection[str],
     made_up_by: Mapping[str, str] = MappingProxyType({}),
     missed: Because = "",
-    explained: bool = True,
+    explained: bool | None = True,
 ) -> dict[str, Verdict]:
     """Judge each parameter; where noise is not known, give only the verdicts that the search alone allows.
 
@@ -74,7 +74,8 @@ def find_verdicts(
         noisy: names of the parameters whose interval covers the noise of the measurement.
         made_up_by: names of the parameters that no data determine -> the unknown that makes up for each.
         missed: why the maximum is not one; empty where an evaluation has confirmed it, or none was made.
-        explained: whether the model explains the data, as far as the noise can tell.
+        explained: whether the model explains the data, as far as the noise can tell; None where that should be known
+            and is not: nothing is called identified then.
 
     Returns:
         Parameter name -> verdict.
@@ -99,7 +100,10 @@ def find_verdicts(
         elif _mirrored(model, top, dimension, i, free, where):
             verdicts[dimension.name] = Verdict("sign_not_identifiable")
         else:
-            verdicts[dimension.name] = not_found if missed else Verdict("identified" if explained else "model_limited")
+            if missed:
+                verdicts[dimension.name] = not_found
+            elif explained is not None:
+                verdicts[dimension.name] = Verdict("identified" if explained else "model_limited")
     return verdicts
 
 

@@ -144,7 +144,7 @@ class Reconstruction:
         rows, columns = self._level.measurement.valid.shape
         margin = 2 + (math.ceil(self.options.position_range) if self.options.position_step > 0 else 0)
         layout = self._layout
-        if layout is None or layout.window != self._window or len(layout.corners) != len(scene.positions):
+        if layout is None or not layout.fits(scene.positions, self._window):
             layout = Layout.of(scene.positions, (rows, columns), margin, self._window)
         return Misfit(ForwardModel(scene, layout, kernels_for(self._machine.device)), self._data)
 

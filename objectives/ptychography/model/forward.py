@@ -67,6 +67,12 @@ class Layout:
         rows, columns = (int(high[i] - low[i]) + window[i] + 2 * margin for i in range(2))
         return cls(whole - low + margin, (rows, columns), window, detector_shape, low - margin)
 
+    def fits(self, positions: Tensor, window: tuple[int, int]) -> bool:
+        """Whether the patches are those of other positions, too: none is further than a pixel from its patch."""
+        if window != self.window or len(positions) != len(self.corners):
+            return False
+        return bool((positions.detach() - (self.corners + self.origin)).abs().max() <= 1)
+
     def on_another_grid(self, positions: Tensor, by: tuple[float, float]) -> Layout:
         """The patches of the same positions on a grid of pixels that is moved, with as wide a margin.
 
@@ -155,6 +161,9 @@ class ForwardModel:
             fraction, corners = fraction + moves - whole, corners + whole.to(torch.int64)
         corners = corners.contiguous()
         low, high = corners.amin(0).tolist(), corners.amax(0).tolist()
+        ends = [n - size for n, size in zip(layout.object_shape, sizes, strict=True)]
+        if min(low) < 0 or high[0] > ends[0] or high[1] > ends[1]:  # compiled kernels would read and write beyond it
+            raise ValueError(f"patches from {low} to {high} lie outside an object of {layout.object_shape}")
         return Batch(
             indices,
             corners,

@@ -167,9 +167,6 @@ def test_cheap_trials_are_no_best_ones(home: Home) -> None:
 DRIFT = {"shift": 0.02, "tilt": 0.004, "edge": 0.01}
 """Standard deviations of the derivatives on repeated measurements, per unit; their mean is half of it."""
 
-BENT = {"shift": 2.0, "tilt": 0.02, "edge": 0.0}
-"""Curvatures, which a difference to one side contains."""
-
 
 def repeated(sign: float, tuned: tuple[str, ...] = SPACE.names) -> Any:
     """Derivatives of the metric itself, whichever way is better."""
@@ -177,10 +174,7 @@ def repeated(sign: float, tuned: tuple[str, ...] = SPACE.names) -> Any:
     def again(values: dict[str, Any], steps: dict[str, float]) -> list[dict[str, float]]:
         normal = np.random.default_rng(0).normal(size=(6, 3))
         drawn = [dict(zip(SPACE.names, map(float, row), strict=True)) for row in normal - normal.mean(axis=0) + 0.5]
-        return [
-            {name: sign * (row[name] * DRIFT[name] - BENT[name] * steps.get(name, 0.0) / 2) for name in tuned}
-            for row in drawn
-        ]
+        return [{name: sign * row[name] * DRIFT[name] for name in tuned} for row in drawn]
 
     return again
 

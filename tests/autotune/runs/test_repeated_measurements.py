@@ -25,9 +25,13 @@ class Watching:
 
     done: list[tuple[int, int]] = field(default_factory=list)
     pauses: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def repeated(self, done: int, count: int) -> None:
         self.done.append((done, count))
+
+    def warned(self, warning: str) -> None:
+        self.warnings.append(warning)
 
     def paused(self, reason: str) -> None:
         self.pauses.append(reason)
@@ -114,7 +118,7 @@ def heights(task: Task) -> Evaluation:
     seed, tilt = task.repetition.seed - 4000, float(task.values["tilt"])
     if seed == 3 and tilt != 1.0:
         return Evaluation(Status.FAILED, reason="no memory")
-    metrics = {"consistency": 0.1 * seed * tilt - float(task.values["blur"]) ** 2}
+    metrics = {"consistency": 0.1 * seed * tilt - 40 * (tilt - 1) ** 2 - float(task.values["blur"]) ** 2}
     return Evaluation(Status.COMPLETE, metrics, gradient={"shift": 7.0})
 
 
@@ -128,8 +132,34 @@ def test_what_has_no_derivative_is_moved_for_a_difference() -> None:
     assert found == [
         {"tilt": pytest.approx(0.1 * seed), "blur": pytest.approx(-1.0), "shift": 7.0} for seed in (1, 2, 4)
     ]
-    assert len({task.number for task in crowd.tasks}) == 12 and watching.done[-1] == (4, 4)
-    assert made.evaluated == 12 + TO_LEARN
+    assert len({task.number for task in crowd.tasks}) == 16 and watching.done[-1] == (4, 4)
+    assert made.evaluated == 16 + TO_LEARN
+    moved = {task.values["tilt"] for task in crowd.tasks}
+    assert moved == {0.98, 1.0, 1.02}
+
+
+@pytest.mark.parametrize(("limits", "by_square", "second"), [({"x": (0.0, 1.0)}, (), 0.15), ({"x": (0.18,)}, (), 0.3),
+                                                             ({}, ("x",), 0.3), ({}, (), 0.15)])  # fmt: skip
+def test_the_second_move_is_the_other_way_where_there_is_one(
+    limits: dict[str, tuple[float, ...]], by_square: tuple[str, ...], second: float
+) -> None:
+    """A value that bends by -x^2 (or -x^4, by its square) has the derivative of its noise alone."""
+
+    def bent(task: Task) -> Evaluation:
+        x = float(task.values["x"])
+        by = x * x if by_square else x
+        return Evaluation(Status.COMPLETE, {"consistency": 0.7 * by - by**2})
+
+    crowd = Crowd(1, bent)
+    made = RepeatedMeasurements(
+        crowd, Watching(), {}, seed=0, count=3, metric="consistency", retries=0, limits=limits, by_square=by_square
+    )
+    at = 0.2
+    slope = 0.7 - 2 * (at**2 if by_square else at)
+    assert made({"x": at}, {"x": 0.05}) == [{"x": pytest.approx(slope)}] * 3
+    moved = {float(task.values["x"]) ** (2 if by_square else 1) for task in crowd.tasks}
+    expected = {0.2, 0.25, second} if not by_square else {0.04, 0.09, 0.14}
+    assert sorted(moved) == pytest.approx(sorted(expected))
 
 
 @pytest.mark.parametrize(("moved", "repetitions"), [(0, 6), (1, 6), (2, 6), (3, 4), (5, 3), (8, 2), (20, 2)])
@@ -138,7 +168,7 @@ def test_the_more_is_moved_the_fewer_repetitions(moved: int, repetitions: int) -
     made = RepeatedMeasurements(crowd, Watching(), {}, seed=4, count=6, metric="consistency", retries=1)
     names = [f"p{i}" for i in range(moved)]
     assert len(made(dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.1))) == repetitions
-    assert len(crowd.tasks) == repetitions * (1 + moved)
+    assert len(crowd.tasks) == repetitions * (1 + moved) + 2 * moved  # these show how the value bends
 
 
 def test_what_fails_wherever_it_is_moved_is_left_out_alone() -> None:
@@ -150,7 +180,7 @@ def test_what_fails_wherever_it_is_moved_is_left_out_alone() -> None:
     watching = Watching()
     made = RepeatedMeasurements(Crowd(1, fails), watching, {}, seed=4, count=3, metric="consistency", retries=1)
     assert made({"tilt": 1.0, "shift": 0.0}, {"tilt": 0.02}) == [{"shift": 7.0}] * 3
-    assert watching.done == [(0, 3), (0, 3), (1, 3), (1, 3), (2, 3), (2, 3), (3, 3)]
+    assert [done for done, _ in watching.done] == [0, 0, 0, 1, 1, 1, 2, 2, 3]
 
 
 def test_other_studies_have_other_noise() -> None:
@@ -246,11 +276,12 @@ def test_with_an_executor_of_trials() -> None:
     assert [each["tilt"] for each in found] == [0.0, 0.0, 0.0]
 
 
-def test_an_objective_that_cannot_be_measured_again_gives_nothing() -> None:
-    executor = InlineExecutor(Toy(ToySettings()), "error")
-    assert (
-        RepeatedMeasurements(executor, Watching(), HELD, seed=0, count=2, metric="consistency", retries=1)(AT, {}) == []
-    )
+def test_an_objective_that_cannot_be_measured_again_gives_nothing_and_that_is_said() -> None:
+    executor, watching = InlineExecutor(Toy(ToySettings()), "error"), Watching()
+    made = RepeatedMeasurements(executor, watching, HELD, seed=0, count=2, metric="consistency", retries=1)
+    assert made(AT, {}) == []
+    [warning] = watching.warnings
+    assert "every repeated measurement failed" in warning and "Toy" in warning
 
 
 def in_parts(task: Task) -> Evaluation:
@@ -340,7 +371,9 @@ def test_model_errors_are_the_scatter_of_parts_and_the_shift_by_what_is_held(los
 
 
 def test_without_parts_errors_of_the_model_are_not_known() -> None:
-    assert divided(lambda task: Evaluation(Status.FAILED, reason="no memory"))[0].model_errors(AT, {}) is None
+    made, _ = divided(lambda task: Evaluation(Status.FAILED, reason="no memory"))
+    assert made.model_errors(AT, {}) is None
+    assert made._watcher.warnings == ["the intervals do not cover errors of the model: they failed (no memory)"]  # type: ignore[attr-defined]
     with pytest.raises(MeasurementLost, match="the best guess"):
         divided(in_parts, losses=100)[0].model_errors(AT, {})
 
