@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,8 @@ from autotune.objective import (
 )
 from objectives.diffraction.data.measurement import FarField, Measurement, NearField
 from objectives.metrics.counts import noise_ceiling
+from objectives.ptychography.backends.exposed import why_not_offered
+from objectives.ptychography.backends.reconstruct import DIFFERENCE, LOSS, Bound
 from objectives.ptychography.evaluation.cost import evaluation_cost
 from objectives.ptychography.evaluation.data_share import Fidelity, Level, Levels
 from objectives.ptychography.evaluation.division import divided
@@ -48,6 +52,10 @@ from objectives.ptychography.simulation.direct import Specimen
 from objectives.ptychography.solvers.state import State, to_the_end
 
 HELD_OUT = "held_out_consistency"
+_OF_BACKENDS = (
+    Metric(LOSS, "minimize", description="the package's own loss after its last iteration"),
+    Metric(DIFFERENCE, "minimize", description="||its own model - ours|| / ||ours|| for patterns of its final state"),
+)
 _OTHER_GRIDS = ((0.5, 0.0), (0.0, 0.5), (0.5, 0.5))
 """By how many pixels the object's grid is moved, (y, x), to see what the rounding of positions to it does."""
 
@@ -72,15 +80,18 @@ class PtychographyObjective:
         held_out: HeldOutSettings | None = None,
         specimen: Specimen | None = None,
         true_positions: NDArray[np.float64] | None = None,
+        bound: Bound | None = None,
     ) -> None:
         """Bind to ``measurement``; ``truth``, ``specimen`` and ``true_positions`` are known where it was simulated.
 
-        ``true_positions`` are (position, 2), (y, x) in angstrom.
+        ``true_positions`` are (position, 2), (y, x) in angstrom. ``bound`` is the package that reconstructs; None for
+        the built-in solvers.
         """
         self._measurement = measurement
         self._machine = machine
         self._truth = dict(truth or {})
-        self._parameters = parameters_of(measurement)
+        self._bound = bound
+        self._parameters = parameters_of(measurement) if bound is None else bound.exposed.offered
         self._held_out = held_out or HeldOutSettings()
         self._specimen, self._true_positions = specimen, true_positions
         self._levels = Levels(measurement, machine, self._held_out)
@@ -93,10 +104,13 @@ class PtychographyObjective:
     @property
     def content_hash(self) -> str:
         """See :class:`autotune.objective.IdentifiesMeasurement`."""
-        return self._measurement.content_hash
+        whole = self._measurement.content_hash
+        return whole if self._bound is None else sha256(f"{whole}{self._bound.hash}".encode()).hexdigest()
 
     def why_absent(self, name: str) -> str:
         """See :class:`autotune.objective.ExplainsAbsence`."""
+        if self._bound is not None and name in {parameter.name for parameter in self._bound.exposed.ours}:
+            return why_not_offered(name, self._bound.backend)
         return why_absent(self._measurement, name)
 
     def metrics(self) -> Sequence[Metric]:
@@ -121,6 +135,7 @@ class PtychographyObjective:
                 held_out_of="consistency",
                 description="intensity consistency of counts that the solver does not see (objective.held_out)",
             ),
+            *(() if self._bound is None else _OF_BACKENDS),
         )
 
     @property
@@ -164,7 +179,10 @@ class PtychographyObjective:
             facts["warning"] = warning
         ceiling = m.shot_noise_ceiling
         facts["noise ceiling"] = "unknown (not counted quanta)" if ceiling is None else f"{ceiling:.4f}"
-        facts["backend"] = f"autotune, {self._machine.device}, {str(self._machine.real).removeprefix('torch.')}"
+        if self._bound is None:
+            facts["backend"] = f"autotune, {self._machine.device}, {str(self._machine.real).removeprefix('torch.')}"
+        else:
+            facts["backend"] = f"{self._bound.backend.name}, {self._bound.process.python}"
         facts["content hash"] = self.content_hash
         return facts
 
@@ -203,13 +221,25 @@ class PtychographyObjective:
         if metric not in metrics:
             raise InputError(Problem("metric.name", f"'{metric}' is not reported", near_miss(metric, metrics)))
         in_sample = metrics[metric].held_out_of
-        complete = complete_values(self._parameters, values)
+        complete = self._complete(values)
         level = self._levels.at(Fidelity.from_values(complete))
         if in_sample is not None:
             _require_counts(level)
         held_out = in_sample is not None
-        made = Reconstruction(level, self._machine, self._parameters, complete, held_out=held_out, layout=layout)
-        return made, in_sample
+        return self._made(level, complete, in_sample or metric, held_out=held_out, layout=layout), in_sample
+
+    def _made(self, level: Level, complete: Mapping[str, Value], metric: str, **rest: Any) -> Reconstruction:
+        """The reconstruction of a level; ``rest`` are keyword arguments of it."""
+        if self._bound is None:
+            return Reconstruction(level, self._machine, self._parameters, complete, **rest)
+        foreign = self._bound.at(level.measurement, complete)
+        parameters = self._bound.parameters(complete, metric)
+        return Reconstruction(level, self._machine, parameters, complete, foreign=foreign, **rest)
+
+    def _complete(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The value of every parameter that is not idle; with a backend, of those that it does not know, too."""
+        held = {} if self._bound is None else self._bound.exposed.held
+        return {**held, **complete_values(self._parameters, values)}
 
     def evaluate_in_parts(
         self, values: Mapping[str, Value], *, metric: str, seed: int, moved: Mapping[str, float]
@@ -221,7 +251,7 @@ class PtychographyObjective:
         with self._machine.threads_set():
             started = time.perf_counter()
             reconstruction, in_sample = self._reconstruction(values, metric)
-            start = complete_values(self._parameters, values)
+            start = self._complete(values)
             model = reconstruction.misfit.model
             layout = model.layout
             grids = [layout.on_another_grid(model.scene.positions, by) for by in _OTHER_GRIDS]
@@ -259,11 +289,18 @@ class PtychographyObjective:
             InputError: as :meth:`evaluate` does.
             Diverged: the reconstruction of everything diverges.
         """
-        complete = complete_values(self._parameters, values)
+        complete, bound = self._complete(values), self._bound
         with self._machine.threads_set():
             level = self._levels.at(Fidelity.from_values(complete))
             examiner = Examiner(
-                level, self._machine, self._parameters, complete, seed, self._specimen, self._true_positions
+                level,
+                self._machine,
+                self._parameters if bound is None else bound.parameters(complete, ""),
+                complete,
+                seed,
+                self._specimen,
+                self._true_positions,
+                None if bound is None else bound.at(level.measurement, complete),
             )
             return examiner.examine()
 
@@ -273,7 +310,7 @@ class PtychographyObjective:
         Raises:
             InputError: as :meth:`evaluate` does.
         """
-        return evaluation_cost(self._measurement, complete_values(self._parameters, values))
+        return evaluation_cost(self._measurement, self._complete(values))
 
     @property
     def noise(self) -> str:
@@ -295,7 +332,7 @@ class PtychographyObjective:
             source = self._to_repeat(complete_values(self._parameters, whole))
             misfit = source.reconstruction.misfit
             drawn = measured_again(self._measurement, misfit, source.state, seed, explained=source.explained)
-        return PtychographyObjective(drawn, self._machine, self._truth, self._held_out)
+        return PtychographyObjective(drawn, self._machine, self._truth, self._held_out, bound=self._bound)
 
     def _to_repeat(self, complete: Mapping[str, Value]) -> _Repeatable:
         """A reconstruction of everything; the last one is kept, since a measurement is repeated more than once.
@@ -313,7 +350,7 @@ class PtychographyObjective:
         return self._last[1]
 
     def _reconstructed(self, complete: Mapping[str, Value]) -> _Repeatable:
-        reconstruction = Reconstruction(self._levels.whole, self._machine, self._parameters, complete)
+        reconstruction = self._made(self._levels.whole, self._complete(complete), "")
         state = reconstruction.run(to_the_end, seed=0)
         if reason := reconstruction.divergence(state):
             raise _not_repeatable(reason)

@@ -11,10 +11,14 @@ from pydantic import BaseModel, ValidationError
 
 from autotune.objective import Draft, InputError, Objective, Problem, View
 from objectives.diffraction.data.format_table import FORMATS
-from objectives.ptychography.settings import PtychographySettings
+from objectives.ptychography.backends.table import find_backend
+from objectives.ptychography.settings import BackendSettings, HeldOutSettings, PtychographySettings
 from objectives.ptychography.simulation.settings import SimulationSettings
 
 if TYPE_CHECKING:
+    from objectives.diffraction.data.measurement import Measurement
+    from objectives.ptychography.backends.reconstruct import Bound
+    from objectives.ptychography.model.device import Machine
     from objectives.ptychography.simulation.direct import Specimen
 
 
@@ -43,9 +47,11 @@ class Ptychography:
         whole = document.get("content_hash") == measurement.content_hash
         specimen = _specimen(settings.simulate) if whole and settings.simulate is not None else None
         positions = np.array(document["positions_angstrom"]) if whole and "positions_angstrom" in document else None
-        return PtychographyObjective(
-            measurement, machine, document.get("truth"), settings.held_out, specimen, positions
-        )
+        held_out, bound = settings.held_out, None
+        if settings.backend is not None:
+            bound = _bound(settings.backend, measurement, machine, folder)
+            held_out = _by_patterns(held_out)
+        return PtychographyObjective(measurement, machine, document.get("truth"), held_out, specimen, positions, bound)
 
     def simulate(self, settings: BaseModel, *, folder: Path, output: Path | None) -> Mapping[str, str]:
         """Make the measurement of ``objective.simulate`` and write it to ``objective.data.file``."""
@@ -148,6 +154,32 @@ def _specimen(settings: SimulationSettings) -> Specimen | None:
     from objectives.ptychography.simulation.direct import specimen_of
 
     return specimen_of(settings)
+
+
+def _bound(settings: BackendSettings, measurement: Measurement, machine: Machine, folder: Path) -> Bound:
+    """The package of a study. It is started by the first reconstruction."""
+    from objectives.ptychography.backends.environments import python_of
+    from objectives.ptychography.backends.exposed import expose
+    from objectives.ptychography.backends.process import BackendProcess
+    from objectives.ptychography.backends.reconstruct import Bound
+
+    backend = find_backend(settings.name)
+    exposed = expose(measurement, backend)
+    python = python_of(backend, settings.python, folder)
+    process = BackendProcess(backend.name, str(python), backend.adapter, machine.threads)
+    return Bound(backend, process, settings.options, exposed)
+
+
+def _by_patterns(held_out: HeldOutSettings) -> HeldOutSettings:
+    """What a package can withhold: it takes one mask of pixels for all patterns.
+
+    Raises:
+        InputError: the study says to withhold pixels.
+    """
+    if "of" in held_out.model_fields_set and held_out.of == "pixels":
+        what = "a backend takes one mask of pixels for all patterns, so that it cannot withhold some of each"
+        raise InputError(Problem("objective.held_out.of", what, "withhold whole patterns: of: patterns"))
+    return held_out.model_copy(update={"of": "patterns"})
 
 
 ptychography = Ptychography()

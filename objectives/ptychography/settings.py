@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from autotune.objective import near_miss
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
+from objectives.ptychography.backends.table import backends
 from objectives.ptychography.simulation.settings import SimulationSettings
 
 
@@ -27,12 +30,39 @@ class HeldOutSettings(BaseModel):
     seed: int = Field(default=0, ge=0, le=2**32 - 1, strict=True)
 
 
+class BackendSettings(BaseModel):
+    """A package that reconstructs instead of the built-in solvers, in its own Python.
+
+    Attributes:
+        name: one of ``autotune backends list``.
+        python: a Python that has the package; that of ``autotune backends install`` where it is left out. Relative
+            paths start from the study's folder.
+        options: the package's own options, dotted name -> value; they overrule what is derived from parameters.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    python: Path | None = None
+    options: dict[str, bool | int | float | str | list[float] | None] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        known = backends()
+        if name not in known:
+            hint = near_miss(name, known)
+            raise ValueError(f"'{name}' is no backend" + (f"; {hint}" if hint else ""))
+        return name
+
+
 class PtychographySettings(BaseModel):
     """The measurement, and how it is reconstructed.
 
     Attributes:
         data: the measurement.
         geometry: instrument geometry that the file lacks or has wrong.
+        backend: the package that reconstructs; absent for the built-in solvers.
         simulate: how ``autotune simulate`` makes ``data.file``; absent for a real measurement.
         held_out: the counts that are withheld from the solver where a held-out metric is tuned.
         device: ``auto`` takes a CUDA device where there is one.
@@ -45,6 +75,7 @@ class PtychographySettings(BaseModel):
 
     data: DataSettings
     geometry: GeometrySettings = Field(default_factory=GeometrySettings)
+    backend: BackendSettings | None = None
     simulate: SimulationSettings | None = None
     held_out: HeldOutSettings = Field(default_factory=HeldOutSettings)
     device: Literal["auto", "cpu", "cuda"] = "auto"

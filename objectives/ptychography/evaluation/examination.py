@@ -32,6 +32,7 @@ from objectives.metrics import (
 )
 from objectives.metrics.counts import noise_ceiling
 from objectives.metrics.positions import position_error
+from objectives.ptychography.backends.reconstruct import Foreign
 from objectives.ptychography.evaluation.data_share import Level, middle_positions
 from objectives.ptychography.evaluation.reconstruction import Reconstruction
 from objectives.ptychography.evaluation.scanned_region import scanned_region
@@ -119,6 +120,7 @@ class Examiner:
         seed: seed of the solver.
         specimen: the true specimen; None where it is not known.
         true_positions: (position, 2) of the whole measurement, (y, x) in angstrom; None where they are not known.
+        foreign: the package that reconstructs; None for the built-in solvers.
     """
 
     level: Level
@@ -128,6 +130,7 @@ class Examiner:
     seed: int
     specimen: Specimen | None = None
     true_positions: NDArray[np.float64] | None = None
+    foreign: Foreign | None = None
 
     def examine(self) -> dict[str, float]:
         """Compute the metrics of :func:`examinations`, name -> finite value, but those without meaning here.
@@ -156,7 +159,15 @@ class Examiner:
         return {name: value for name, value in metrics.items() if value is not None and math.isfinite(value)}
 
     def _reconstruction(self, *, held_out: bool = False, data: Data | None = None) -> Reconstruction:
-        return Reconstruction(self.level, self.machine, self.parameters, self.values, held_out=held_out, data=data)
+        return Reconstruction(
+            self.level,
+            self.machine,
+            self.parameters,
+            self.values,
+            held_out=held_out,
+            data=data,
+            foreign=self.foreign,
+        )
 
     def _run(self, reconstruction: Reconstruction) -> State:
         return reconstruction.run(to_the_end, self.seed)

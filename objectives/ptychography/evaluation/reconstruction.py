@@ -13,6 +13,7 @@ from torch import Tensor
 from autotune.objective import Evaluation, Parameter, Status, Value
 from objectives.diffraction.data.measurement import FarField, NearField
 from objectives.metrics.images import phase_skewness
+from objectives.ptychography.backends.reconstruct import Foreign
 from objectives.ptychography.evaluation.data_share import Level
 from objectives.ptychography.evaluation.gradient import Frozen, frozen_gradient, frozen_metrics, frozen_pass
 from objectives.ptychography.evaluation.scanned_region import attributes_of_region, scanned_region
@@ -50,6 +51,7 @@ class Reconstruction:
         data: the counts that the solver sees, where these are another part of the level's.
         layout: the patches of a reconstruction at nearby values, where the two are compared: a position that is rounded
             to another pixel changes the counts by more than its movement does. Left alone where it does not fit.
+        foreign: the package that reconstructs; None for the built-in solvers.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class Reconstruction:
         held_out: bool = False,
         data: Data | None = None,
         layout: Layout | None = None,
+        foreign: Foreign | None = None,
     ) -> None:
-        self._level, self._machine = level, machine
+        self._level, self._machine, self._foreign = level, machine, foreign
         self._data = data or (level.seen if held_out else level.data)
         self._layout = layout
         self._withheld = level.withheld if held_out else None
@@ -89,12 +92,14 @@ class Reconstruction:
 
     def run(self, report: Report, seed: int) -> State:
         """Reconstruct from an empty object; see :func:`objectives.ptychography.solvers.table.solve`."""
+        if self._foreign is not None:
+            return self._foreign.solve(self.misfit, self._start(), self.options, report, seed)
         return solve(self.misfit, self._start(), self.options, report, seed)
 
     def evaluation(self, state: State, metric: str) -> Evaluation:
         """Metrics of the final ``state``, with the gradient of ``metric``, which is one of the counts that are seen."""
         frozen = None if state.stopped else frozen_pass(self.misfit, state, metric)
-        metrics = dict(frozen_metrics(self.misfit, state) if frozen is None else frozen.metrics)
+        metrics = {**(frozen_metrics(self.misfit, state) if frozen is None else frozen.metrics), **state.more}
         if self._withheld is not None:
             withheld = frozen_metrics(Misfit(self.misfit.model, self._withheld), state)
             metrics["held_out_consistency"] = withheld["consistency"]
@@ -133,7 +138,8 @@ class Reconstruction:
         metric, and leads a search away (60 angstrom of SrTiO3, 20 iterations of LSQ-ML, at the truth: 7e-4 per
         angstrom of thickness at constant focus of its middle, where differences give 0.2e-4).
         """
-        if self._slices > 1 and SOLVERS[self.options.solver].on_batches:
+        on_batches = self._foreign is not None or SOLVERS[self.options.solver].on_batches
+        if self._slices > 1 and on_batches:
             return []
         acting = [p for p in self._parameters if p.differentiable and p.name in held and not p.idle(self._values)]
         return [p.name for p in acting if not (self._free and acts_through_probe_alone(p, self._slices))]

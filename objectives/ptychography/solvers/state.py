@@ -19,6 +19,7 @@ class State:
         squared_residuals: sum of (I - y)^2 over valid pixels after each iteration; of a stepwise solver, summed while
             it updates.
         stopped: whether the caller asked for an early end.
+        more: metrics that the solver itself reports.
     """
 
     transmission: Tensor
@@ -26,6 +27,7 @@ class State:
     moved: Tensor
     squared_residuals: list[float] = field(default_factory=list)
     stopped: bool = False
+    more: dict[str, float] = field(default_factory=dict)
 
 
 Report = Callable[[int, float], bool]

@@ -1,0 +1,1 @@
+"""Packages that other people reconstruct with, each in its own Python."""

@@ -1,0 +1,254 @@
+"""The near end of the contract with a package's own Python: start it, send a job, follow it, take its arrays.
+
+Messages are lines of JSON in two pipes of their own, so that nothing that a package prints can disturb them; arrays are
+``.npy`` files in memory. docs/backends.md states the contract, and ``programs/host.py`` is its other end.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autotune.objective import AutotuneError, Problem
+
+CONTRACT = 1
+"""Version of the messages that this end speaks."""
+_HOST = Path(__file__).parent / "programs" / "host.py"
+_GRACE_SECONDS = 2.0
+_LONGEST_MESSAGE = 2**20
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+Array = NDArray[Any]
+
+
+class BackendFailed(AutotuneError):
+    """The package's process has failed, ended or answered what cannot be."""
+
+
+@dataclass
+class Progressed:
+    """The state after an iteration, as the package told it.
+
+    Attributes:
+        iteration: from 1.
+        loss: the package's own.
+        object: (slice, y, x) or (y, x) complex.
+        probe: (mode, y, x) or (y, x) complex.
+        positions: (n, 2) of the object's pixel under the probe's middle, in pixels of ``object``.
+    """
+
+    iteration: int
+    loss: float
+    object: Array
+    probe: Array
+    positions: Array
+
+
+@dataclass
+class BackendProcess:
+    """A package's process, started by the first reconstruction and kept, since importing takes it seconds.
+
+    It is a child of this process, in its process group: what ends one ends the other.
+
+    Attributes:
+        name: the backend's.
+        python: its Python.
+        adapter: path of its adapter, see ``programs/host.py``.
+        threads: of the processor.
+        versions: of its packages, once it runs.
+    """
+
+    name: str
+    python: str
+    adapter: Path
+    threads: int = 1
+    versions: Mapping[str, str] = field(default_factory=dict)
+    _child: _Child | None = None
+    _patterns: Tensor | None = None
+
+    def reconstruct(
+        self,
+        patterns: Tensor,
+        arrays: Mapping[str, Array],
+        job: Mapping[str, Any],
+        report: Callable[[Progressed], bool],
+    ) -> Array | None:
+        """Make one reconstruction.
+
+        Args:
+            patterns: (n, y, x) float32, all of them; sent again only where they are other ones than the last.
+            arrays: name -> the job's other arrays; ``rows`` are the indices of its patterns.
+            job: the job's other attributes, plain JSON data.
+            report: called after every iteration; returns whether to go on.
+
+        Returns:
+            The package's own model (checked, y, x); None where it told none, or was stopped.
+
+        Raises:
+            BackendFailed: it has; the next reconstruction starts it anew where it has ended.
+        """
+        child = self._started()
+        try:
+            if self._patterns is not patterns:
+                child.keep("patterns", patterns.cpu().numpy())
+                child.ask("opened", do="open", patterns=child.path("patterns"))
+                self._patterns = patterns
+            for name, array in arrays.items():
+                child.keep(name, array)
+            results = {name: child.path(name) for name in ("object_now", "probe_now", "positions_now", "checked")}
+            named = {name.removesuffix("_now"): path for name, path in results.items()}
+            child.say(do="run", arrays={name: child.path(name) for name in arrays}, job=dict(job), results=named)
+            while (message := child.hear())["event"] == "progress":
+                state = Progressed(
+                    int(message["iteration"]),
+                    float(message["loss"]),
+                    *(child.taken(f"{name}_now") for name in ("object", "probe", "positions")),
+                )
+                child.say(do="go" if report(state) else "stop")
+            if message["event"] == "failed":
+                raise BackendFailed(Problem(self.name, str(message.get("what"))))
+            return child.taken("checked") if message.get("checked") else None
+        except BackendFailed:
+            if child.ended:
+                self.end()
+            raise
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.end()
+            raise BackendFailed(Problem(self.name, f"answered what cannot be: {error}")) from None
+        except BaseException:  # it is in the middle of something
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """End the process, if it runs."""
+        if self._child is not None:
+            self._child.close()
+        self._child, self._patterns = None, None
+
+    def _started(self) -> _Child:
+        if self._child is not None and self._child.ended:
+            self.end()
+        if self._child is None:
+            self._child = _Child(self.name, [self.python, str(_HOST), str(self.adapter)], self.threads)
+            hello = self._child.hear()
+            if hello["event"] != "hello" or hello.get("contract") != CONTRACT:
+                self.end()
+                what = hello.get("what") or f"speaks version {hello.get('contract')} of the contract, not {CONTRACT}"
+                raise BackendFailed(Problem(self.name, f"does not start: {what}"))
+            self.versions = dict(hello["versions"])
+        return self._child
+
+
+class _Child:
+    """A process with its pipes and the files that it shares."""
+
+    def __init__(self, name: str, command: Sequence[str], threads: int) -> None:
+        self._name = name
+        self._files: dict[str, int] = {}
+        for shared in ("patterns", "rows", "valid", "probe", "positions", *_RESULTS):
+            self._files[shared] = _shared_file(f"{name}-{shared}")
+        read, to = os.pipe()
+        back, write = os.pipe()
+        told = {**os.environ, **dict.fromkeys(_THREADS, str(threads))}
+        told.pop("PYTHONPATH", None)  # of this Python's packages
+        inherited = (read, write, *self._files.values())
+        try:
+            self._process = subprocess.Popen(
+                [*command, str(read), str(write)], stdin=subprocess.DEVNULL, pass_fds=inherited, env=told
+            )
+        except OSError as error:
+            for descriptor in (to, back, *inherited):
+                os.close(descriptor)
+            raise BackendFailed(Problem(name, f"{command[0]} cannot be started: {error.strerror}")) from None
+        os.close(read)
+        os.close(write)
+        self._to, self._from = os.fdopen(to, "wb", buffering=0), os.fdopen(back, "rb")
+        self._finalizer = weakref.finalize(self, _close, self._process, self._to, self._from, dict(self._files))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
+    def say(self, **command: Any) -> None:
+        """Send a command."""
+        try:
+            self._to.write(json.dumps(command).encode() + b"\n")
+        except BrokenPipeError:
+            raise BackendFailed(Problem(self._name, self._ending())) from None
+
+    def hear(self) -> dict[str, Any]:
+        """Wait for a message."""
+        line = self._from.readline(_LONGEST_MESSAGE)
+        if not line.endswith(b"\n"):
+            raise BackendFailed(Problem(self._name, self._ending()))
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def ask(self, event: str, **command: Any) -> None:
+        """Send a command that is answered by one ``event``."""
+        self.say(**command)
+        answer = self.hear()
+        if answer["event"] != event:
+            raise BackendFailed(Problem(self._name, str(answer.get("what"))))
+
+    def path(self, name: str) -> str:
+        """Path of a shared file, for both ends."""
+        return f"/proc/self/fd/{self._files[name]}"
+
+    def keep(self, name: str, array: Array) -> None:
+        """Write an array for the other end."""
+        with open(self.path(name), "wb") as file:  # noqa: PTH123
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+
+    def taken(self, name: str) -> Array:
+        """An array of the other end, copied: it may write the next one over it."""
+        with open(self.path(name), "rb") as file:  # noqa: PTH123
+            found: Array = np.load(io.BytesIO(file.read()), allow_pickle=False)
+        return found
+
+    def close(self) -> None:
+        """End the process and give back what it shares."""
+        self._finalizer()
+
+    def _ending(self) -> str:
+        """How the process ended."""
+        try:
+            code = self._process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "has closed its end of the pipe"
+        if code >= 0:
+            return f"its process ended with exit code {code}"
+        return f"its process was ended by {signal.Signals(-code).name}"
+
+
+_RESULTS = ("object_now", "probe_now", "positions_now", "checked")
+
+
+def _shared_file(name: str) -> int:
+    """Descriptor of a file in memory, which is gone as soon as no process has it open (Linux)."""
+    return os.memfd_create(name, 0)
+
+
+def _close(process: subprocess.Popen[bytes], to: BinaryIO, back: BinaryIO, files: Mapping[str, int]) -> None:
+    to.close()  # it ends when it reads this
+    try:
+        process.wait(_GRACE_SECONDS if process.poll() is None else 0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    back.close()
+    for descriptor in files.values():
+        os.close(descriptor)

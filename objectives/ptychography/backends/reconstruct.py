@@ -1,0 +1,255 @@
+"""Reconstruct with a package: from our model and start to its job, and from the arrays that it leaves to our state.
+
+Everything that the mismatch parameters do is in the probe and the positions on our grid of object pixels, which a
+centre or an ellipse of the detector makes oblique. So a parameter means the same whatever reconstructs, and what the
+package does not know of, it need not know. Between slices it propagates by itself, on square pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autotune.objective import InputError, Parameter, Problem, Value
+from objectives.diffraction.data.measurement import FarField, Measurement
+from objectives.ptychography.backends.backend import Backend
+from objectives.ptychography.backends.exposed import Exposed
+from objectives.ptychography.backends.process import Array, BackendFailed, BackendProcess, Progressed
+from objectives.ptychography.model.forward import field_of, spectrum_of
+from objectives.ptychography.model.misfit import Misfit
+from objectives.ptychography.solvers.options import SolverOptions
+from objectives.ptychography.solvers.state import Report, State
+
+LOSS = "backend_loss"
+"""Metric: the package's own loss after its last iteration."""
+DIFFERENCE = "model_difference"
+"""Metric: how far its own forward model is from ours, ||difference|| / ||ours|| for patterns of its final state."""
+_CHECKED = 64
+"""Patterns for which its own model is asked for, spread over the scan."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A package that a study reconstructs with.
+
+    Attributes:
+        backend: what is known of it.
+        process: its process.
+        options: its native options, dotted name -> value.
+        exposed: the parameters of the measurement with it.
+    """
+
+    backend: Backend
+    process: BackendProcess
+    options: Mapping[str, Any]
+    exposed: Exposed
+
+    @property
+    def hash(self) -> str:
+        """Of what decides a reconstruction beside measurement and parameters."""
+        return json.dumps([self.backend.name, dict(self.options)], sort_keys=True)
+
+    def at(self, measurement: Measurement, values: Mapping[str, Value]) -> Foreign:
+        """The package at one set of values of all parameters, for a measurement of any fidelity."""
+        geometry, slices = measurement.geometry, int(values.get("slices", 1))
+        assert isinstance(geometry, FarField)  # noqa: S101 see expose()
+        pixel = geometry.object_pixel_angstrom(measurement.valid.shape)
+        magnified = 1 + float(values.get("camera_length", 0.0)) / 100
+        return Foreign(
+            self.process,
+            {p.name: values[p.name] for p in self.backend.parameters if p.name in values},
+            self.options,
+            None if pixel is None else (pixel[0] * magnified, pixel[1] * magnified),
+            geometry.wavelength_angstrom,
+            float(values["thickness"]) / slices if slices > 1 else None,
+        )
+
+    def parameters(self, values: Mapping[str, Value], metric: str) -> Sequence[Parameter]:
+        """All parameters of our model; differentiable only where the package minimises the metric.
+
+        Elsewhere the derivative at its final state is not that of what is tuned (measured: off by 30 % and more).
+        """
+        if self.backend.minimises(values) == metric:
+            return self.exposed.ours
+        return [replace(parameter, differentiable=False) for parameter in self.exposed.ours]
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A package at one set of values.
+
+    Attributes:
+        process: its process.
+        values: its own parameters.
+        options: its native options, dotted name -> value.
+        pixel: (y, x) of an object's pixel in angstrom; None where lengths are not known.
+        wavelength: angstrom; None where it is not known.
+        slice_thickness: angstrom; None for one slice.
+    """
+
+    process: BackendProcess
+    values: Mapping[str, Value]
+    options: Mapping[str, Any]
+    pixel: tuple[float, float] | None
+    wavelength: float | None
+    slice_thickness: float | None = None
+
+    def solve(self, misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
+        """Reconstruct; see :class:`objectives.ptychography.solvers.table.Solve`.
+
+        Raises:
+            InputError: the package cannot withhold what is withheld.
+            BackendFailed: it has failed, or its arrays do not fit.
+        """
+        rows = misfit.data.seen.cpu().numpy()
+        sent = _positions(misfit)
+        checked = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _CHECKED)).astype(np.int64))
+        found = state
+
+        def progressed(at: Progressed) -> bool:
+            nonlocal found
+            squared = found.squared_residuals
+            found = _state(misfit, state, at, sent, rows)
+            found.more[LOSS] = at.loss
+            residual = squared_residual(misfit, found)
+            found.squared_residuals = [*squared, residual]
+            found.stopped = not report(at.iteration, residual)
+            return not found.stopped
+
+        own = self.process.reconstruct(
+            misfit.data.patterns,
+            {
+                "rows": rows,
+                "valid": _mask(misfit),
+                "probe": field_of(state.spectra).cpu().numpy().astype(np.complex64),
+                "positions": sent[rows],
+            },
+            self._job(misfit, state, options, seed, checked),
+            progressed,
+        )
+        if len(found.squared_residuals) < options.iterations and not found.stopped:
+            done = len(found.squared_residuals)
+            raise BackendFailed(Problem(self.process.name, f"ended after {done} of {options.iterations} iterations"))
+        if own is not None:
+            found.more[DIFFERENCE] = _difference(misfit, found, rows[checked], own, self.process.name)
+        return found
+
+    def _job(
+        self, misfit: Misfit, state: State, options: SolverOptions, seed: int, checked: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        """What the adapter is told beside arrays."""
+        return {
+            "object_shape": misfit.model.layout.object_shape,
+            "pixel": self.pixel,
+            "wavelength": self.wavelength,
+            "slices": len(state.transmission),
+            "slice_thickness": self.slice_thickness,
+            "iterations": options.iterations,
+            "refine_probe": options.refine_probe,
+            "probe_start": options.probe_start,
+            "seed": seed,
+            "device": misfit.data.machine.device.type,
+            "threads": self.process.threads,
+            "values": dict(self.values),
+            "options": dict(self.options),
+            "checked": checked.tolist(),
+        }
+
+
+def squared_residual(misfit: Misfit, state: State) -> float:
+    """Sum of (I - y)^2 over the pixels that are compared."""
+    total = 0.0
+    with torch.no_grad():
+        for batch in misfit.batches(len(state.spectra), state.moved):
+            waves = misfit.model.waves(state.transmission, state.spectra, batch)
+            total += misfit.compare(waves, batch, "intensity")[1]
+    return total
+
+
+def _positions(misfit: Misfit) -> NDArray[np.float64]:
+    """(position, 2) object pixel under the middle of the probe, (y, x), not rounded."""
+    layout = misfit.model.layout
+    half = torch.tensor([n // 2 for n in layout.window])
+    found = misfit.model.scene.positions.double().cpu() - layout.origin.double().cpu() + half
+    return found.numpy()
+
+
+def _mask(misfit: Misfit) -> NDArray[np.bool_]:
+    """The pixels (y, x) that are compared in every pattern that is seen.
+
+    Raises:
+        InputError: other ones in other patterns.
+    """
+    data = misfit.data
+    masks: Tensor = data.valid[data.mask_of[data.seen].unique()]
+    if len(masks) != 1:
+        what = "withholds other pixels of other patterns, and a backend takes one mask for all"
+        raise InputError(Problem("objective.held_out.of", what, "withhold whole patterns: of: patterns"))
+    found: NDArray[np.bool_] = (masks[0] > 0).cpu().numpy()
+    return found
+
+
+def _state(misfit: Misfit, start: State, at: Progressed, sent: Array, rows: NDArray[np.int64]) -> State:
+    """The package's arrays as a state of our model.
+
+    Raises:
+        BackendFailed: they do not fit.
+    """
+    whole = at.object[None] if at.object.ndim == 2 else at.object
+    modes = at.probe[None] if at.probe.ndim == 2 else at.probe
+    wrong = [
+        f"{name} of shape {array.shape}, not {shape}"
+        for name, array, shape in (
+            ("object", whole, (len(start.transmission), "rows", "columns")),
+            ("probe", modes, ("modes", *start.spectra.shape[-2:])),
+            ("positions", at.positions, (len(rows), 2)),
+        )
+        if array.ndim != len(shape)
+        or any(n != m for n, m in zip(array.shape, shape, strict=True) if isinstance(m, int))
+    ]
+    if wrong:
+        raise BackendFailed(Problem("", f"has left {', '.join(wrong)}"))
+    apart = at.positions.astype(np.float64) - sent[rows]
+    if not np.isfinite(apart).all():
+        raise BackendFailed(Problem("", "has left positions that are not finite"))
+    shift = np.round(apart.mean(axis=0)).astype(int)
+    moved = np.zeros_like(sent)
+    moved[rows] = apart - shift
+    transmission = torch.ones_like(start.transmission)
+    _paste(transmission, torch.from_numpy(whole.astype(np.complex64)).to(transmission), shift.tolist())
+    spectra = spectrum_of(torch.from_numpy(modes.astype(np.complex64)).to(start.spectra)).contiguous()
+    return replace(start, transmission=transmission, spectra=spectra, moved=torch.from_numpy(moved).to(start.moved),
+                   squared_residuals=[], more={})  # fmt: skip
+
+
+def _paste(into: Tensor, whole: Tensor, shift: list[int]) -> None:
+    """Copy the part of an object that ours covers; pixel p of ours is p + shift of it."""
+    ends = [(max(0, -s), min(m, n - s)) for s, m, n in zip(shift, into.shape[1:], whole.shape[1:], strict=True)]
+    (top, bottom), (left, right) = ends
+    if bottom <= top or right <= left:
+        raise BackendFailed(Problem("", "has left positions outside its object"))
+    dy, dx = shift
+    into[:, top:bottom, left:right] = whole[:, top + dy : bottom + dy, left + dx : right + dx]
+
+
+def _difference(misfit: Misfit, state: State, rows: NDArray[np.int64], own: Array, name: str) -> float:
+    """How far the package's own model is from ours: ||own - ours|| / ||ours|| on the pixels that are compared."""
+    shape = (len(rows), *misfit.model.layout.detector_shape)
+    if own.shape != shape:
+        raise BackendFailed(Problem(name, f"has left patterns of its own model of shape {own.shape}, not {shape}"))
+    with torch.no_grad():
+        indices = torch.from_numpy(rows).to(misfit.data.machine.device)
+        batch = misfit.model.batch(indices, state.moved)
+        ours = misfit.model.intensity(state.transmission, state.spectra, batch)
+    valid = misfit.data.valid[misfit.data.mask_of[indices]]
+    theirs = torch.from_numpy(own).to(ours)
+    apart = float(((theirs - ours) * valid).square().sum(dtype=torch.float64))
+    return math.sqrt(apart / float((ours * valid).square().sum(dtype=torch.float64)))
