@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from autotune import __version__
+from autotune.cli.backends import backends
 from autotune.cli.check import check
 from autotune.cli.compare import compare
 from autotune.cli.confirm import confirm
@@ -47,6 +48,7 @@ app = typer.Typer(name="autotune", no_args_is_help=True, add_completion=False, r
 _COMMANDS = (init, check, run, status, result, compare, confirm, reproduce, register, calibration)
 for command in (*_COMMANDS, report, simulate, sync, ui, schema):
     app.command()(command)
+app.add_typer(backends, name="backends")
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,6 +13,7 @@ Nothing here imports torch, optuna or mlflow.
 from __future__ import annotations
 
 from autotune.errors import AutotuneError, Diverged, InputError, Problem, near_miss
+from autotune.objective.backends import BackendStatus, WrapsBackends
 from autotune.objective.drafts import Draft, DraftLine, DraftsStudies
 from autotune.objective.evaluation import Evaluation, Progress, Status, never_stop
 from autotune.objective.finding import ENTRY_POINT_GROUP, find_objective_type, objective_names
@@ -45,6 +46,7 @@ __all__ = [
     "ArrayAxis",
     "ArrayDescription",
     "AutotuneError",
+    "BackendStatus",
     "CountsWork",
     "DescribesArrays",
     "Diverged",
@@ -75,6 +77,7 @@ __all__ = [
     "Twin",
     "Value",
     "View",
+    "WrapsBackends",
     "complete_values",
     "find_objective_type",
     "near_miss",

@@ -17,7 +17,8 @@ pytest collects the inherited tests. The message of a failed test states what th
 
 from __future__ import annotations
 
+from autotune.testing.backends import BackendConformance
 from autotune.testing.objectives import ObjectiveConformance
 from autotune.testing.types import ObjectiveTypeConformance
 
-__all__ = ["ObjectiveConformance", "ObjectiveTypeConformance"]
+__all__ = ["BackendConformance", "ObjectiveConformance", "ObjectiveTypeConformance"]

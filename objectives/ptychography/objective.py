@@ -251,7 +251,7 @@ class PtychographyObjective:
         with self._machine.threads_set():
             started = time.perf_counter()
             reconstruction, in_sample = self._reconstruction(values, metric)
-            start = self._complete(values)
+            start = complete_values(self._parameters, values)
             model = reconstruction.misfit.model
             layout = model.layout
             grids = [layout.on_another_grid(model.scene.positions, by) for by in _OTHER_GRIDS]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from autotune.objective import Draft, InputError, Objective, Problem, View
+from autotune.objective import BackendStatus, Draft, InputError, Objective, Problem, View
 from objectives.diffraction.data.format_table import FORMATS
-from objectives.ptychography.backends.table import find_backend
+from objectives.ptychography.backends.backend import Backend
+from objectives.ptychography.backends.table import backends, find_backend
 from objectives.ptychography.settings import BackendSettings, HeldOutSettings, PtychographySettings
 from objectives.ptychography.simulation.settings import SimulationSettings
 
@@ -75,6 +76,18 @@ class Ptychography:
             "patterns": f"{positions} of {rows} x {columns} pixels",
             "electrons per pattern": f"{measurement.patterns.sum() / positions:.4g}",
         }
+
+    def backends(self) -> Sequence[BackendStatus]:
+        """See :class:`autotune.objective.WrapsBackends`."""
+        return [_status(backend) for backend in backends().values()]
+
+    def install_backend(self, name: str, say: Callable[[str], None]) -> BackendStatus:
+        """See :class:`autotune.objective.WrapsBackends`."""
+        from objectives.ptychography.backends.environments import install
+
+        backend = find_backend(name)
+        install(backend, say)
+        return _status(backend)
 
     @property
     def file_formats(self) -> Sequence[str]:
@@ -154,6 +167,20 @@ def _specimen(settings: SimulationSettings) -> Specimen | None:
     from objectives.ptychography.simulation.direct import specimen_of
 
     return specimen_of(settings)
+
+
+def _status(backend: Backend) -> BackendStatus:
+    from objectives.ptychography.backends.environments import folder_of, installed_versions
+
+    oldest, newest = (".".join(map(str, version)) for version in backend.python)
+    return BackendStatus(
+        backend.name,
+        backend.description,
+        (*backend.requirements, *backend.no_deps),
+        f"{oldest} to {newest}",
+        folder_of(backend),
+        installed_versions(backend),
+    )
 
 
 def _bound(settings: BackendSettings, measurement: Measurement, machine: Machine, folder: Path) -> Bound:

@@ -57,7 +57,9 @@ def is_installed(backend: Backend) -> bool:
 
 
 def installed_versions(backend: Backend) -> dict[str, str]:
-    """Versions of the packages that were asked for, in the private environment."""
+    """Versions of the packages that were asked for, in the private environment; empty where it is not whole."""
+    if not is_installed(backend):
+        return {}
     found: dict[str, str] = json.loads((folder_of(backend) / _MADE).read_text(encoding="utf-8"))["versions"]
     return found
 

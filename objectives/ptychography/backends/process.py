@@ -117,19 +117,16 @@ class BackendProcess:
                     *(child.taken(f"{name}_now") for name in ("object", "probe", "positions")),
                 )
                 child.say(do="go" if report(state) else "stop")
-            if message["event"] == "failed":
-                raise BackendFailed(Problem(self.name, str(message.get("what"))))
-            return child.taken("checked") if message.get("checked") else None
-        except BackendFailed:
-            if child.ended:
-                self.end()
-            raise
+            own = child.taken("checked") if message.get("checked") else None
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.end()
             raise BackendFailed(Problem(self.name, f"answered what cannot be: {error}")) from None
-        except BaseException:  # it is in the middle of something
+        except BaseException:  # it is in the middle of something, or has ended
             self.end()
             raise
+        if message["event"] == "failed":  # it waits for the next one
+            raise BackendFailed(Problem(self.name, str(message.get("what"))))
+        return own
 
     def end(self) -> None:
         """End the process, if it runs."""

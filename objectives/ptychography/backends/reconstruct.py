@@ -117,7 +117,7 @@ class Foreign:
         def progressed(at: Progressed) -> bool:
             nonlocal found
             squared = found.squared_residuals
-            found = _state(misfit, state, at, sent, rows)
+            found = _state(misfit, state, at, sent, rows, self.process.name)
             found.more[LOSS] = at.loss
             residual = squared_residual(misfit, found)
             found.squared_residuals = [*squared, residual]
@@ -197,7 +197,7 @@ def _mask(misfit: Misfit) -> NDArray[np.bool_]:
     return found
 
 
-def _state(misfit: Misfit, start: State, at: Progressed, sent: Array, rows: NDArray[np.int64]) -> State:
+def _state(misfit: Misfit, start: State, at: Progressed, sent: Array, rows: NDArray[np.int64], name: str) -> State:
     """The package's arrays as a state of our model.
 
     Raises:
@@ -206,36 +206,36 @@ def _state(misfit: Misfit, start: State, at: Progressed, sent: Array, rows: NDAr
     whole = at.object[None] if at.object.ndim == 2 else at.object
     modes = at.probe[None] if at.probe.ndim == 2 else at.probe
     wrong = [
-        f"{name} of shape {array.shape}, not {shape}"
+        f"{name} of shape {array.shape}, not ({', '.join(map(str, shape))})"
         for name, array, shape in (
-            ("object", whole, (len(start.transmission), "rows", "columns")),
-            ("probe", modes, ("modes", *start.spectra.shape[-2:])),
+            ("an object", whole, (len(start.transmission), "rows", "columns")),
+            ("a probe", modes, ("modes", *start.spectra.shape[-2:])),
             ("positions", at.positions, (len(rows), 2)),
         )
         if array.ndim != len(shape)
         or any(n != m for n, m in zip(array.shape, shape, strict=True) if isinstance(m, int))
     ]
     if wrong:
-        raise BackendFailed(Problem("", f"has left {', '.join(wrong)}"))
+        raise BackendFailed(Problem(name, f"has left {', '.join(wrong)}"))
     apart = at.positions.astype(np.float64) - sent[rows]
     if not np.isfinite(apart).all():
-        raise BackendFailed(Problem("", "has left positions that are not finite"))
+        raise BackendFailed(Problem(name, "has left positions that are not finite"))
     shift = np.round(apart.mean(axis=0)).astype(int)
     moved = np.zeros_like(sent)
     moved[rows] = apart - shift
     transmission = torch.ones_like(start.transmission)
-    _paste(transmission, torch.from_numpy(whole.astype(np.complex64)).to(transmission), shift.tolist())
+    _paste(transmission, torch.from_numpy(whole.astype(np.complex64)).to(transmission), shift.tolist(), name)
     spectra = spectrum_of(torch.from_numpy(modes.astype(np.complex64)).to(start.spectra)).contiguous()
     return replace(start, transmission=transmission, spectra=spectra, moved=torch.from_numpy(moved).to(start.moved),
                    squared_residuals=[], more={})  # fmt: skip
 
 
-def _paste(into: Tensor, whole: Tensor, shift: list[int]) -> None:
+def _paste(into: Tensor, whole: Tensor, shift: list[int], name: str) -> None:
     """Copy the part of an object that ours covers; pixel p of ours is p + shift of it."""
     ends = [(max(0, -s), min(m, n - s)) for s, m, n in zip(shift, into.shape[1:], whole.shape[1:], strict=True)]
     (top, bottom), (left, right) = ends
     if bottom <= top or right <= left:
-        raise BackendFailed(Problem("", "has left positions outside its object"))
+        raise BackendFailed(Problem(name, "has left positions outside its object"))
     dy, dx = shift
     into[:, top:bottom, left:right] = whole[:, top + dy : bottom + dy, left + dx : right + dx]
 

@@ -1,0 +1,102 @@
+"""A package of a few lines, for tests: gradient descent on amplitudes in numpy. What it is told to misdo, it does.
+
+It runs in any Python with numpy, and prints what looks like messages all the time.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+
+PACKAGES = ("numpy",)
+
+
+def open_package():
+    if os.environ.get("TOY_STARTS") == "never":
+        raise RuntimeError("its licence has expired")
+
+
+def run(job, report):
+    import numpy as np
+
+    print('{"event": "ended", "checked": false}', flush=True)
+    print("garbage " * 20, file=sys.stderr, flush=True)
+    if not job.valid.all():
+        raise ValueError("this one takes no mask")
+    n = job.probe.shape[-1]
+    whole = np.round(job.positions).astype(int)
+    corner = whole - n // 2
+    probes = shifted(job.probe, job.positions - whole)
+    pad = 3  # its object is larger than asked for, and its positions count from another corner
+    specimen = np.ones([size + 2 * pad for size in job.object_shape], complex)
+    amplitudes = np.sqrt(job.patterns)
+    strength = float(job.values["step"]) / np.square(np.abs(job.probe)).sum(0).max()
+    loss = np.nan
+    for iteration in range(1, job.iterations + 1):
+        loss = 0.0
+        for j in np.random.default_rng(job.seed + iteration).permutation(len(whole)):
+            y, x = corner[j] + pad
+            seen = specimen[y : y + n, x : x + n]
+            wave, modelled = detector(probes[j] * seen)
+            loss += float(np.square(amplitudes[j] - modelled).sum())
+            right = back(wave * amplitudes[j] / np.maximum(modelled, 1e-9))
+            seen += strength * (probes[j].conj() * (right - probes[j] * seen)).sum(0)
+        misdo(job.options.get("deed"), iteration)
+        shape = {"object": specimen, "probe": job.probe, "positions": job.positions + pad}
+        if job.options.get("deed") == "shapes":
+            shape["probe"] = job.probe[:, 1:]
+        if job.options.get("deed") == "nan":
+            shape["object"] = specimen * np.nan
+        if job.options.get("deed") == "types":
+            shape["positions"] = np.array([["here"]] * len(whole), dtype=object)
+        if not report(iteration, loss, shape["object"], shape["probe"], shape["positions"]):
+            return None
+        if job.options.get("deed") == "ends early":
+            return None
+    rows = job.checked
+    return [
+        np.square(detector(probes[j] * specimen[y : y + n, x : x + n])[1])
+        for j, (y, x) in zip(rows, (corner + pad)[rows], strict=True)
+    ]
+
+
+def shifted(probe, by):
+    import numpy as np
+
+    n = probe.shape[-1]
+    k = np.fft.fftfreq(n)
+    ramps = np.exp(-2j * np.pi * (by[:, :1, None] * k[:, None] + by[:, 1:, None] * k))
+    return np.fft.ifft2(np.fft.fft2(probe)[None] * ramps[:, None])
+
+
+def detector(waves):
+    import numpy as np
+
+    spectra = np.fft.fftshift(np.fft.fft2(waves, norm="ortho"), axes=(-2, -1))
+    return spectra, np.sqrt(np.square(np.abs(spectra)).sum(0))
+
+
+def back(spectra):
+    import numpy as np
+
+    return np.fft.ifft2(np.fft.ifftshift(spectra, axes=(-2, -1)), norm="ortho")
+
+
+def misdo(deed, iteration):
+    """What packages do that should not."""
+    if deed == "raise":
+        raise RuntimeError("out of luck")
+    if deed == "exit":
+        sys.exit(3)
+    if deed == "leave":
+        os._exit(7)
+    if deed == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if deed == "hang":
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        ctypes.PyDLL(None).sleep(600)  # with the interpreter's lock held
+    if deed == "close":  # every descriptor that it did not open itself
+        os.closerange(3, 64)
+        time.sleep(600)
