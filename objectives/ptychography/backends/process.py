@@ -6,6 +6,7 @@ Messages are lines of JSON in two pipes of their own, so that nothing that a pac
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -244,6 +246,10 @@ def _close(process: subprocess.Popen[bytes], to: BinaryIO, back: BinaryIO, files
     try:
         process.wait(_GRACE_SECONDS if process.poll() is None else 0)
     except subprocess.TimeoutExpired:
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
         process.kill()
         process.wait()
     back.close()

@@ -1,0 +1,159 @@
+"""Studies that another package reconstructs, by the command: one that an installed distribution offers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+from objectives.diffraction.data.formats.autotune_hdf5 import write_measurement
+from objectives.ptychography.backends.table import backends
+from tests.end_to_end.studies import ROOT, Place, autotune
+from tests.objectives.ptychography.scenes import TRUTH, lens
+
+POINTS = "[autotune.backends]\ntoy = tests.objectives.ptychography.backends.toys:TOY\n"
+
+
+@pytest.fixture
+def offered(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A place where a distribution with a backend is installed, and a measurement."""
+    site = place.folder / "site"
+    described = site / "toy_package-1.0.dist-info"
+    described.mkdir(parents=True)
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-package\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text(POINTS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(ROOT)]))
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("AUTOTUNE_BACKENDS", str(place.folder / "environments"))
+    write_measurement(place.folder / "scan.h5", lens())
+    backends.cache_clear()
+    yield place
+    backends.cache_clear()
+
+
+def study(place: Place, options: dict[str, Any] | None = None, **changes: Any) -> None:
+    backend = {"name": "toy", "python": sys.executable, "options": options or {}}
+    held = {name: value for name, value in TRUTH.items() if name != "scan_rotation"}
+    stated = {
+        "name": "toy",
+        "objective": {"name": "ptychography", "data": {"file": "scan.h5"}, "backend": backend},
+        "parameters": {**held, "scan_rotation": {"low": -16, "high": 24}, "iterations": 6},
+        "budget": {"trials": 8},
+        "tracking": {"enabled": False},
+        "report": False,
+    }
+    place.write({**stated, **changes})
+
+
+def hosts_of(place: Place) -> list[psutil.Process]:
+    """Hosts of packages that were started for this place, whatever has become of who did."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any("backends/programs/host.py" in part for part in process.info["cmdline"] or ()):
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("AUTOTUNE_BACKENDS") == str(place.folder / "environments"):
+                    found.append(process)
+    return found
+
+
+def test_a_study_with_a_package(offered: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    study(offered)
+    assert autotune("check", "study.yaml") == 0
+    said = capsys.readouterr().out
+    assert "toy, " in said and "step" in said and "does not model" not in said and not hosts_of(offered)
+    assert autotune("run", "study.yaml", "--quiet") == 0
+    result = offered.result()
+    found = result["parameters"]["scan_rotation"]
+    assert found["best"] == pytest.approx(TRUTH["scan_rotation"], abs=1.0)
+    assert found["interval_of"] == "noise, search and model" and result["noise"]["replicates"] == 6
+    assert all({"backend_loss", "model_difference"} <= set(trial.reported) for trial in offered.trials())
+    assert hosts_of(offered) == []
+    # With other options it is another measurement of the same: the study is not continued on it.
+    study(offered, {"smooth": 1})
+    assert autotune("run", "study.yaml", "--quiet") == 2
+    assert "content_hash" in capsys.readouterr().err
+
+
+def test_mistakes_are_named(offered: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    def problem(**changes: Any) -> str:
+        study(offered, **changes)
+        before = offered.files()
+        assert autotune("check", "study.yaml") == 2
+        assert offered.files() == before
+        return capsys.readouterr().err
+
+    data = {"name": "ptychography", "data": {"file": "scan.h5"}}
+    unknown = problem(objective={**data, "backend": {"name": "toi"}})
+    assert "study.yaml:" in unknown and "'toi' is no backend" in unknown and "did you mean 'toy'?" in unknown
+    assert "toy is not installed" in problem(objective={**data, "backend": {"name": "toy"}})
+    assert "is no program" in problem(objective={**data, "backend": {"name": "toy", "python": "scan.h5"}})
+    backend = {"name": "toy", "python": sys.executable}
+    assert "of: patterns" in problem(objective={**data, "backend": backend, "held_out": {"of": "pixels"}})
+    assert "toy does not model it" in problem(parameters={"detector_blur": {"low": 0, "high": 1}})
+
+
+def test_backends_are_listed(offered: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert autotune("backends", "list") == 0
+    out = capsys.readouterr().out
+    assert "toy" in out and "py4dstem" in out and "autotune backends install" in out
+    assert autotune("backends", "list", "--json") == 0
+    listed = {status["name"]: status for status in json.loads(capsys.readouterr().out)}
+    assert listed["toy"]["versions"] == {} and listed["py4dstem"]["requirements"] == ["py4DSTEM==0.14.18"]
+    assert autotune("backends", "install", "pydstem") == 2
+    assert "did you mean 'py4dstem'?" in capsys.readouterr().err
+
+
+def test_a_package_that_hangs_is_one_failed_trial(offered: Place) -> None:
+    study(offered, {"deed": "hang"}, execution={"executor": "process", "timeout": 4}, budget={"trials": 1})
+    assert autotune("run", "study.yaml", "--quiet") == 4
+    [trial] = offered.trials()
+    assert trial.state == "failed" and "took longer than 4 s" in trial.reason
+    assert _none_left(offered)
+
+
+def test_a_package_that_crashes_fails_its_trials_and_what_it_said_is_kept(offered: Place) -> None:
+    study(offered, {"deed": "raise"}, execution={"executor": "process"}, budget={"trials": 2})
+    assert autotune("run", "study.yaml", "--quiet") == 4
+    assert [trial.reason for trial in offered.trials()] == ["toy: RuntimeError: out of luck"] * 2
+    logs = "".join(path.read_text() for path in (offered.home.study("toy") / "workers").rglob("*") if path.is_file())
+    assert "garbage" in logs and "Traceback" in logs and "out of luck" in logs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("executor", "sent"),
+    [
+        ("process", signal.SIGINT),
+        ("process", signal.SIGTERM),
+        ("process", signal.SIGKILL),
+        ("inline", signal.SIGINT),
+        ("inline", signal.SIGTERM),
+    ],
+)
+def test_no_package_outlives_the_run(offered: Place, executor: str, sent: signal.Signals) -> None:
+    study(offered, {"deed": "hang"}, execution={"executor": executor})
+    process = offered.start("run", "study.yaml", "--quiet")
+    deadline = time.monotonic() + 60
+    while not hosts_of(offered):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(2)  # in the middle of its sleep
+    process.send_signal(sent)
+    process.communicate(timeout=30)
+    assert _none_left(offered)
+
+
+def _none_left(place: Place) -> bool:
+    deadline = time.monotonic() + 10
+    while hosts_of(place):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
