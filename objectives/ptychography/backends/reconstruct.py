@@ -75,9 +75,10 @@ class Bound:
     def parameters(self, values: Mapping[str, Value], metric: str) -> Sequence[Parameter]:
         """All parameters of our model; differentiable only where the package minimises the metric.
 
-        Elsewhere the derivative at its final state is not that of what is tuned (measured: off by 30 % and more).
+        Elsewhere the derivative at its final state is not that of what is tuned (measured: off by 30 % and more). What
+        native options do to its loss is not known here.
         """
-        if self.backend.minimises(values) == metric:
+        if not self.options and self.backend.minimises(values) == metric:
             return self.exposed.ours
         return [replace(parameter, differentiable=False) for parameter in self.exposed.ours]
 

@@ -7,17 +7,26 @@ from pathlib import Path
 
 from autotune.objective import Value
 from objectives.ptychography.backends.backend import Backend
-from objectives.ptychography.parameters.solver import choice, step, whole
+from objectives.ptychography.parameters.solver import Conditions, choice, step, whole
 
 _PROGRAMS = Path(__file__).parent / "programs"
 
 
 _PROJECTIONS = ("DM_AP", "RAAR", "RRR")
-_PROJECTS = (("method", _PROJECTIONS),)
+_HELD: Conditions = (("probe", ("fixed",)),)
+_THIN: Conditions = (("slices", (1,)),)
+_PROJECTS: Conditions = (("method", _PROJECTIONS),)
 
 
 def _amplitude_by_descent(values: Mapping[str, Value]) -> str:
     return "amplitude_consistency" if values["method"] == "gradient-descent" else ""
+
+
+def _by_power(values: Mapping[str, Value]) -> str:
+    changes = (values["position_learning_rate"], values["object_blur"], values.get("kz_filter", 0.0))
+    if values["loss"] != "single" or any(float(value) > 0 for value in changes):
+        return ""
+    return {1.0: "consistency", 0.5: "amplitude_consistency"}.get(float(values["dp_pow"]), "")
 
 
 SHIPPED = (
@@ -41,5 +50,53 @@ SHIPPED = (
         thick=True,
         modes=True,
         minimises=_amplitude_by_descent,
+    ),
+    Backend(
+        name="ptyrad",
+        description="PtyRAD: gradient descent by automatic differentiation; slices, modes",
+        adapter=_PROGRAMS / "ptyrad.py",
+        parameters=(
+            choice("optimizer", "Adam", ("Adam", "RAdam", "Adamax", "RMSprop"), "optimizer_params.name of PtyRAD"),
+            step("object_learning_rate", 1e-2, 1e-4, 5e-2, "lr of the object's amplitude and phase", (), maximum=1.0),
+            step(
+                "probe_learning_rate",
+                5e-3,
+                1e-4,
+                5e-2,
+                "lr of the probe, for patterns of maximum 1",
+                _HELD,
+                maximum=1.0,
+            ),
+            whole("batch_size", 32, 16, 512, 1, 100_000, "patterns per update"),
+            choice("group_mode", "random", ("random", "sparse", "compact"), "GROUP_MODE: which patterns make a batch"),
+            choice("loss", "single", ("single", "poissn"), "its misfit: of powers of intensities, or Poisson's"),
+            step(
+                "dp_pow",
+                1.0,
+                0.2,
+                1.0,
+                "power of intensities that loss_single compares",
+                (("loss", ("poissn",)),),
+                minimum=0.05,
+                maximum=2.0,
+            ),
+            step(
+                "position_learning_rate",
+                0.0,
+                1e-4,
+                1e-2,
+                "lr of positions in object pixels; 0: none",
+                (),
+                minimum=0,
+                maximum=1.0,
+            ),
+            step("object_blur", 0.0, 0.2, 1.0, "std of obj_rblur in pixels, every iteration; 0: none", (), minimum=0),
+            step("kz_filter", 0.0, 0.05, 1.0, "beta of kz_filter, which evens out slices; 0: none", _THIN, minimum=0),
+        ),
+        requirements=("ptyrad==1.0.0", "torch==2.13.0"),
+        python=((3, 11), (3, 12)),
+        thick=True,
+        modes=True,
+        minimises=_by_power,
     ),
 )

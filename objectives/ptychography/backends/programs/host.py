@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import traceback
+from pathlib import Path
 
 CONTRACT = 1
 """Version of the messages and of what an adapter is called with."""
@@ -50,6 +51,9 @@ class Job:
 
 def main(adapter, read, write):
     """Answer until the other end closes its pipe."""
+    # Adapters here have the names of their packages, and Python looks in this folder first.
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() != here]
     os.set_inheritable(read, False)  # what the package starts must not hold the pipes open
     os.set_inheritable(write, False)
     os.dup2(2, 1)

@@ -1,0 +1,72 @@
+"""The packages themselves, where they are installed (``autotune backends install NAME``)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, ClassVar
+
+import pytest
+
+from autotune.objective import Objective, Value
+from autotune.testing import BackendConformance
+from objectives.ptychography.backends.environments import FOLDER, folder_of, is_installed, python_of
+from objectives.ptychography.backends.table import find_backend
+from tests.objectives.ptychography.backends.toys import objective
+from tests.objectives.ptychography.scenes import TRUTH, lens
+
+pytestmark = pytest.mark.slow
+COUNTS: dict[str, Value] = {"iterations": 10, "batch_size": 5}
+"""Of 25 patterns."""
+
+
+@cache
+def opened(name: str, **options: Any) -> Any:
+    backend = find_backend(name)
+    if not is_installed(backend):
+        pytest.skip(f"{name} is not in {folder_of(backend)} ({FOLDER}): autotune backends install {name}")
+    return objective(lens(), backend, str(python_of(backend, None, folder_of(backend))), **options)
+
+
+class Package(BackendConformance):
+    name: ClassVar[str]
+    reconverged = False
+
+    def objective(self) -> Objective:
+        return opened(self.name)  # type: ignore[no-any-return]
+
+    def values(self) -> dict[str, Value]:
+        return {**TRUTH, **COUNTS}
+
+    def test_several_modes(self) -> None:
+        found = self._at(self.objective(), {"probe": "refined", "probe_modes": 2})
+        assert found.arrays["probe"].shape == (2, 24, 24) and found.metrics["model_difference"] < 1e-3
+        assert found.metrics["consistency"] > 0.97 * self._at(self.objective(), {}).metrics["consistency"]
+
+    def test_several_slices(self) -> None:
+        """On a detector without distortion, where its propagator is ours."""
+        if "slices" not in {parameter.name for parameter in self.objective().parameters()}:
+            pytest.skip("one slice only")
+        straight = dict.fromkeys(("center_offset_y", "center_offset_x", "elliptical_distortion"), 0.0)
+        found = self._at(self.objective(), {**straight, "slices": 2, "thickness": 30.0})
+        assert found.arrays["object"].shape[0] == 2 and found.metrics["model_difference"] < 1e-3
+
+    def test_an_unknown_option_is_named(self) -> None:
+        with pytest.raises(Exception, match=r"no_such\.option"):
+            self._at(opened(self.name, **{"no_such.option": 1}), {})
+
+
+class TestPy4DSTEM(Package):
+    name = "py4dstem"
+
+    def test_an_option_acts(self) -> None:
+        held = opened(self.name, **{"reconstruct.q_lowpass": 0.2})
+        assert self._at(held, {}).metrics["consistency"] < self._at(self.objective(), {}).metrics["consistency"] - 1e-3
+
+
+class TestPtyRAD(Package):
+    name = "ptyrad"
+
+    def test_an_option_acts(self) -> None:
+        held = opened(self.name, **{"model_params.update_params.obja.start_iter": None})
+        changed = self._at(held, {})
+        assert abs(changed.arrays["object"]).std() < 1e-3 and changed.gradient == {}
