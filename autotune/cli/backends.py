@@ -38,7 +38,10 @@ def list_backends(as_json: Annotated[bool, typer.Option("--json", help="Print JS
 
 
 @backends.command("install")
-def install_backend(name: Annotated[str, typer.Argument(metavar="NAME", help="One of the list.")]) -> None:
+def install_backend(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One of the list.")],
+    if_missing: Annotated[bool, typer.Option("--if-missing", help="Keep one that has these versions.")] = False,
+) -> None:
     """Install a package in an environment of its own, with the versions that were tested.
 
     An earlier environment of it is replaced.
@@ -46,7 +49,11 @@ def install_backend(name: Annotated[str, typer.Argument(metavar="NAME", help="On
     owners = {status.name: wrapping for wrapping in _wrapping() for status in wrapping.backends()}
     if name not in owners:
         raise InputError(Problem("NAME", f"no backend is called '{name}'", near_miss(name, owners)))
-    status = owners[name].install_backend(name, typer.echo)
+    known = next(status for status in owners[name].backends() if status.name == name)
+    kept = if_missing and known.current
+    status = known if kept else owners[name].install_backend(name, typer.echo)
+    if kept:
+        typer.echo(f"{name}: is in {known.folder}")
     typer.echo(f"In a study:  objective: {{backend: {{name: {status.name}}}}}")
 
 

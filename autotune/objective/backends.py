@@ -28,6 +28,12 @@ class BackendStatus:
     folder: Path
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def current(self) -> bool:
+        """Whether it is installed with the versions that were tested, whatever their build (``+cpu``)."""
+        pins = dict(requirement.split("==") for requirement in self.requirements if "==" in requirement)
+        return bool(self.versions) and all(self.versions.get(n, "").split("+")[0] == v for n, v in pins.items())
+
 
 @runtime_checkable
 class WrapsBackends(Protocol):

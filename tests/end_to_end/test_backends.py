@@ -106,6 +106,11 @@ def test_backends_are_listed(offered: Place, capsys: pytest.CaptureFixture[str])
     assert autotune("backends", "list", "--json") == 0
     listed = {status["name"]: status for status in json.loads(capsys.readouterr().out)}
     assert listed["toy"]["versions"] == {} and listed["py4dstem"]["requirements"] == ["py4DSTEM==0.14.18"]
+    folder = offered.folder / "environments" / "py4dstem"
+    folder.mkdir(parents=True)
+    (folder / "autotune.json").write_text('{"versions": {"py4DSTEM": "0.14.18"}}')
+    assert autotune("backends", "install", "py4dstem", "--if-missing") == 0
+    assert f"py4dstem: is in {folder}" in capsys.readouterr().out
     assert autotune("backends", "install", "pydstem") == 2
     assert "did you mean 'py4dstem'?" in capsys.readouterr().err
 
