@@ -33,6 +33,8 @@ def init(
     if not file.exists():
         raise InputError(Problem(str(file), "no such file", "name a measurement file"))
     study_path = output if output is not None else Path(f"{plain_name(file.stem)}.yaml")
+    if output is None and study_path.absolute() == file.absolute():  # parameters of another program
+        study_path = study_path.with_stem(f"{study_path.stem}_study")
     objective_name, draft = find_draft(file, study_path.absolute().parent, objective)
     study_name = name if name is not None else plain_name(study_path.stem)
     write_draft(study_path, study_name, objective_name, file, draft, replace=force)

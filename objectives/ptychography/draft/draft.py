@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from objectives.diffraction.data.open.recognise import recognise
 from objectives.diffraction.data.settings import GeometrySettings
 from objectives.ptychography.draft.depth import depth_lines, disk_variance, iterations_of
 from objectives.ptychography.draft.inspection import DATA, Inspection, look
+from objectives.ptychography.draft.ptyrad_params import SAID, PtyRADParams, read_params
 from objectives.ptychography.parameters.instrument import parameters_of
 
 _TUNED = (
@@ -57,6 +58,35 @@ _GEOMETRY: Mapping[str, tuple[Any, str]] = {
 
 def draft_study(file: Path, *, folder: Path) -> Draft | None:
     """Propose a study for ``file``; see :meth:`autotune.objective.DraftsStudies.draft`."""
+    params = read_params(file)
+    return _of_measurement(file, folder) if params is None else _of_params(params, folder)
+
+
+def _of_params(params: PtyRADParams, folder: Path) -> Draft | None:
+    """A study that PtyRAD reconstructs, of the measurement that its parameters name."""
+    draft = _of_measurement(params.measurement(), folder, params)
+    if draft is None:
+        raise InputError(Problem(str(params.measurement()), "is of no format that is known", "see docs/study-file.md"))
+    ours, held = list(draft.lines), params.parameters()
+    no_more = {"parameters.detector_blur", "parameters.convergence_angle", "parameters.iterations", "parameters.slices",
+               "parameters.thickness", "parameters.slice_smoothness", "parameters.window_padding",
+               "parameters.position_step", "parameters.position_range"}  # fmt: skip
+    kept = [
+        line
+        for line in ours
+        if line.key not in no_more
+        and line.key.removeprefix("parameters.") not in held
+        and not (params.searches and line.key.startswith("parameters.") and line.status == "set")
+    ]
+    lines = [line for line in kept if not line.key.startswith(("parameters.", "budget."))]
+    rest = [line for line in kept if line.key.startswith(("parameters.", "budget."))]
+    left = params.left_out()
+    facts = {**draft.facts, **({"not taken over": ", ".join(left)} if left else {})}
+    return Draft([*lines, *params.data(), *held.values(), *rest], facts)
+
+
+def _of_measurement(file: Path, folder: Path, params: PtyRADParams | None = None) -> Draft | None:
+    """A study of a measurement file; of its geometry, what parameters of PtyRAD say counts more."""
     try:
         kind = recognise(file)
     except InputError:
@@ -66,9 +96,11 @@ def draft_study(file: Path, *, folder: Path) -> Draft | None:
     except OSError as error:
         raise InputError(Problem(str(file), f"cannot be opened: {error.strerror}")) from error
     where = DraftLine("objective.data.file", _path_in_study(file, folder), f"format {kind}")
-    inspection, asked = look(file)
+    inspection, asked = look(file, None if params is None else params.scan())
+    told = {} if params is None else params.geometry().stated()
+    inspection = replace(inspection, geometry=GeometrySettings(**told).over(inspection.geometry))
     reading = _Reading.of(inspection, kind)
-    geometry = _geometry(inspection, reading.pixel_positions)
+    geometry = _geometry(inspection, reading.pixel_positions, told)
     lines = [where, *asked, *reading.lines(), *geometry, *_parameters(file, inspection, reading)]
     return Draft(lines, {"format": kind, **_facts(inspection, reading, asked)})
 
@@ -153,8 +185,11 @@ def _lacking(inspection: Inspection, pixel_positions: bool) -> list[str]:
     return names
 
 
-def _geometry(inspection: Inspection, pixel_positions: bool) -> Iterator[DraftLine]:
-    """Lines of the geometry: those that must be stated, then those that the file states, then optional ones."""
+def _geometry(inspection: Inspection, pixel_positions: bool, told: Mapping[str, Any]) -> Iterator[DraftLine]:
+    """Lines of the geometry: those that must be stated, then those that the file states, then optional ones.
+
+    What is ``told`` beside the file is written into the study.
+    """
     geometry = inspection.geometry
     stated = geometry.stated()
     if _is_near(geometry) and geometry.regime is None:
@@ -164,7 +199,8 @@ def _geometry(inspection: Inspection, pixel_positions: bool) -> Iterator[DraftLi
         yield _geometry_line(name, example, meaning, "missing")
     for name, value in stated.items():
         if name != "scan_step_angstrom" or inspection.positions is None:  # refused beside listed positions
-            yield _geometry_line(name, _plain(value), "stated by the file", "optional")
+            said, status = (SAID, "set") if name in told else ("stated by the file", "optional")
+            yield _geometry_line(name, _plain(value), said, status)
     if _is_near(geometry):
         return
     if _may_be_near(inspection):
@@ -279,7 +315,7 @@ def _as_measurement(file: Path, inspection: Inspection, reading: _Reading) -> Me
 def _facts(inspection: Inspection, reading: _Reading, asked: Sequence[DraftLine]) -> dict[str, str]:
     rows, columns = inspection.shape[-2:]
     mean = float(inspection.samples.sum(axis=(1, 2)).mean())
-    example = " (an example)" if any(line.key == f"{DATA}shape" for line in asked) else ""
+    example = " (an example)" if any(line.key == f"{DATA}shape" and line.status == "missing" for line in asked) else ""
     scan = (
         f"raster of {inspection.scan_shape[0]} x {inspection.scan_shape[1]}{example}, " if inspection.scan_shape else ""
     )

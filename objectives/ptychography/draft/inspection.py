@@ -87,8 +87,12 @@ class Inspection:
         return float(np.median(distances[:, 1]))
 
 
-def look(file: Path) -> tuple[Inspection, list[DraftLine]]:
+def look(file: Path, scan: tuple[int, int] | None = None) -> tuple[Inspection, list[DraftLine]]:
     """Inspect a file.
+
+    Args:
+        file: the file.
+        scan: (rows, columns) of the raster, where they are known otherwise and the file does not say them.
 
     Returns:
         What was seen, and a missing line for every setting that the file's reader asks for first: the file is read with
@@ -101,7 +105,7 @@ def look(file: Path) -> tuple[Inspection, list[DraftLine]]:
         with open_contents(file, DataSettings(file=file)) as contents:
             return inspect(contents), []
     except InputError as error:
-        asked = [_asked_for(problem) for problem in error.problems]
+        asked = [_asked_for(problem, scan) for problem in error.problems]
         lines = [line for line in asked if line is not None]
         if len(lines) < len(asked):
             raise
@@ -110,10 +114,12 @@ def look(file: Path) -> tuple[Inspection, list[DraftLine]]:
         return inspect(contents), lines
 
 
-def _asked_for(problem: Problem) -> DraftLine | None:
+def _asked_for(problem: Problem, scan: tuple[int, int] | None) -> DraftLine | None:
     """The line of the setting that the reader asks for, with the example from its remedy; None for other problems."""
     text = " ".join(f"{problem.what}; {problem.remedy}".split())
     if problem.where == f"{DATA}shape" and (count := re.search(r"whose product is (\d+)", problem.remedy)):
+        if scan is not None and math.prod(scan) == int(count[1]):
+            return DraftLine(problem.where, list(scan), "rows and columns of the raster")
         return DraftLine(problem.where, list(_squarest(int(count[1]))), text, "missing")
     if problem.where == f"{DATA}key" and (key := re.search(r"\bkey: (\S+)$", problem.remedy)):
         return DraftLine(problem.where, key[1], text, "missing")

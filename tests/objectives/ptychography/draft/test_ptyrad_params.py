@@ -1,0 +1,182 @@
+"""A parameter file of PtyRAD becomes a study that PtyRAD reconstructs, under our names, units and signs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from autotune.objective import Draft, InputError
+from objectives.ptychography.draft.ptyrad_params import read_params
+from objectives.ptychography.plugin import ptychography
+from objectives.ptychography.settings import PtychographySettings
+
+INIT: dict[str, Any] = {
+    "probe_kv": 80,
+    "probe_conv_angle": 24.0,
+    "probe_aberrations": {"C10": -90, "C12": 12, "phi12": 30, "C30": 20000},
+    "meas_Npix": 16,
+    "pos_N_scan_slow": 3,
+    "pos_N_scan_fast": 4,
+    "pos_scan_step_size": 0.5,
+    "pos_scan_affine": [1.02, 0, 3.0, 0],
+    "meas_calibration": {"mode": "da", "value": 3.5},
+    "meas_flipT": [1, 0, 0],
+    "probe_pmode_max": 6,
+    "obj_Nlayer": 6,
+    "obj_slice_thickness": 2.5,
+    "meas_params": {"path": "scan.h5", "key": "dp"},
+}
+REST: dict[str, Any] = {
+    "recon_params": {"NITER": 40, "BATCH_SIZE": {"size": 24, "grad_accumulation": 1}},
+    "loss_params": {
+        "loss_single": {"state": True, "weight": 1.0, "dp_pow": 0.5},
+        "loss_sparse": {"state": True, "weight": 0.1},
+    },
+    "constraint_params": {"obj_zblur": {"start_iter": 1, "std": 1, "end_iter": None}},
+    "model_params": {"update_params": {"objp": {"lr": 5e-4}, "probe": {"lr": 1e-4}}},
+}  # fmt: skip
+TUNES = {
+    "if_hypertune": True,
+    "tune_params": {
+        "C10": {"state": True, "suggest": "float", "kwargs": {"low": -150, "high": -50}},
+        "rotation": {"state": True, "suggest": "float", "kwargs": {"low": -4, "high": 4}},
+        "Nlayer": {"state": True, "suggest": "int", "kwargs": {"low": 4, "high": 8}},
+        "conv_angle": {"state": False, "suggest": "float", "kwargs": {"low": 24, "high": 26}},
+    },
+}
+
+
+def params(folder: Path, changes: Mapping[str, Any] | None = None, **more: Any) -> Path:
+    with h5py.File(folder / "scan.h5", "w") as file:
+        file["dp"] = np.random.default_rng(0).poisson(3, (12, 16, 16)).astype(np.uint16)
+    path = folder / "params.yaml"
+    init = {name: value for name, value in {**INIT, **(changes or {})}.items() if value != "absent"}
+    YAML().dump({"init_params": init, **REST, **more}, path)
+    return path
+
+
+def drafted(path: Path) -> tuple[dict[str, Any], dict[str, Any], Draft]:
+    draft = ptychography.draft(path, folder=path.parent)
+    assert draft is not None
+    by_status = [{line.key: line.value for line in draft.lines if line.status == s} for s in ("set", "optional")]
+    assert not [line.key for line in draft.lines if line.status == "missing"]
+    return by_status[0], by_status[1], draft
+
+
+def test_names_units_and_signs(tmp_path: Path) -> None:
+    lines, optional, draft = drafted(params(tmp_path))
+    expected = {
+        "objective.data.file": "scan.h5",
+        "objective.data.key": "dp",
+        "objective.data.shape": [3, 4],
+        "objective.data.orientation": {"flip_y": True},
+        "objective.geometry.energy_kev": 80,
+        "objective.geometry.semi_convergence_mrad": 24,
+        "objective.geometry.angular_sampling_mrad": 3.5,
+        "objective.geometry.defocus_angstrom": 90,
+        "objective.geometry.scan_rotation_degree": 3,
+        "objective.geometry.scan_step_angstrom": 0.5,
+        "objective.backend.name": "ptyrad",
+        "parameters.astigmatism": 12.0,
+        "parameters.astigmatism_angle": 30.0,
+        "parameters.spherical_aberration": 2.0,
+        "parameters.scan_scale": 2.0,
+        "parameters.slices": 6,
+        "parameters.thickness": 15.0,
+        "parameters.iterations": 40,
+        "parameters.batch_size": 24,
+        "parameters.dp_pow": 0.5,
+        "parameters.object_learning_rate": 5e-4,
+        "parameters.probe_learning_rate": 1e-4,
+    }
+    assert {key: lines.get(key) for key in expected} == expected
+    assert lines["objective.backend.options"] == {
+        "loss_params.loss_sparse.state": True,
+        "loss_params.loss_sparse.weight": 0.1,
+        "constraint_params.obj_zblur.start_iter": 1,
+        "constraint_params.obj_zblur.std": 1,
+    }
+    assert lines["parameters.defocus"] == {"low": -210, "high": 390}
+    assert (optional["parameters.probe"], optional["parameters.probe_modes"]) == ("refined", 6)
+    assert not {"parameters.detector_blur", "parameters.convergence_angle"} & {*lines, *optional}
+    assert "not taken over" not in draft.facts
+    stated: dict[str, Any] = {}
+    for key, value in lines.items():
+        if key.startswith("objective."):
+            section, _, name = key.removeprefix("objective.").partition(".")
+            stated.setdefault(section, {})[name] = value
+    PtychographySettings.model_validate(stated)
+
+
+def test_its_own_search_is_taken_over(tmp_path: Path) -> None:
+    lines, _, _ = drafted(params(tmp_path, hypertune_params=TUNES))
+    tuned = {key: value for key, value in lines.items() if isinstance(value, dict) and "low" in value}
+    assert tuned == {
+        "parameters.defocus": {"low": 50.0, "high": 150.0},
+        "parameters.scan_rotation": {"low": -4.0, "high": 4.0},
+        "parameters.slices": {"low": 4, "high": 8},
+    }
+
+
+def test_one_slice_has_no_thickness(tmp_path: Path) -> None:
+    lines, _, _ = drafted(params(tmp_path, {"obj_Nlayer": 1}))
+    assert not {"parameters.slices", "parameters.thickness"} & set(lines)
+
+
+WAVELENGTH = 0.0417572
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "mrad"),
+    [
+        ("da", 3.0, 3.0),
+        ("angleMax", 24.0, 3.0),
+        ("dk", 3e-3 / WAVELENGTH, 3.0),
+        ("kMax", 24e-3 / WAVELENGTH, 3.0),
+        ("dx", WAVELENGTH / (16 * 3e-3), 3.0),
+        ("n_alpha", 1.0, 3.0),
+        ("RBF", 8.0, 3.0),
+    ],
+)
+def test_every_calibration(mode: str, value: float, mrad: float, tmp_path: Path) -> None:
+    lines, _, _ = drafted(params(tmp_path, {"meas_calibration": {"mode": mode, "value": value}}))
+    assert lines["objective.geometry.angular_sampling_mrad"] == pytest.approx(mrad, rel=1e-5)
+
+
+def test_what_is_fitted_there_is_asked_for(tmp_path: Path) -> None:
+    draft = ptychography.draft(params(tmp_path, {"meas_calibration": "absent"}), folder=tmp_path)
+    assert draft is not None
+    assert [line.key for line in draft.lines if line.status == "missing"] == [
+        "objective.geometry.angular_sampling_mrad"
+    ]
+
+
+def test_what_has_no_place_is_said(tmp_path: Path) -> None:
+    changes = {"meas_pad": {"mode": "on_the_fly"}, "pos_source": "PtyRAD", "pos_scan_affine": [1, 0.1, 0, 0],
+               "probe_aberrations": {"C10": 0, "C21": 500}}  # fmt: skip
+    _, _, draft = drafted(params(tmp_path, changes))
+    said = draft.facts["not taken over"]
+    for name in ("meas_pad", "pos_source", "asymmetry", "C21"):
+        assert name in said
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"params.yaml: init_params.meas_params.path: none.h5 is no file"):
+        ptychography.draft(params(tmp_path, {"meas_params": {"path": "none.h5"}}), folder=tmp_path)
+    with pytest.raises(InputError, match="'eighty' is no number"):
+        ptychography.draft(params(tmp_path, {"probe_kv": "eighty"}), folder=tmp_path)
+
+
+@given(content=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_other_files_are_none_of_its(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("other") / "study.yaml"
+    path.write_bytes(content)
+    assert read_params(path) is None
