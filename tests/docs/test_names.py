@@ -14,8 +14,12 @@ from tests.docs.pages import NOTEBOOKS, PAGES, ROOT, name_of, text_of
 _DOTTED = re.compile(r"(?<![\w./-])((?:autotune|objectives)(?:\.[A-Za-z_]\w*)+)")
 _PATH = re.compile(r"(?<![\w./~-])((?:autotune|objectives|tests|docs|studies|benchmarks)/[\w./-]*\w)")
 _LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]*))?\)")
-_NOT_MODULES = {"autotune.objectives", *(value for value in vars(tags).values() if isinstance(value, str))}
-"""The entry-point group and the tags in MLflow look like modules."""
+_NOT_MODULES = {
+    "autotune.objectives",
+    "autotune.backends",
+    *(value for value in vars(tags).values() if isinstance(value, str)),
+}
+"""The entry-point groups and the tags in MLflow look like modules."""
 
 
 def missing_names(text: str) -> list[str]:

@@ -13,6 +13,8 @@ _PROGRAMS = Path(__file__).parent / "programs"
 
 
 _PROJECTIONS = ("DM_AP", "RAAR", "RRR")
+_OF_PTYCHI = ("autodiff", "LSQML", "ePIE", "rPIE", "DM")
+_AT_ONCE: Conditions = (("method", ("DM",)),)
 _HELD: Conditions = (("probe", ("fixed",)),)
 _THIN: Conditions = (("slices", (1,)),)
 _PROJECTS: Conditions = (("method", _PROJECTIONS),)
@@ -27,6 +29,16 @@ def _by_power(values: Mapping[str, Value]) -> str:
     if values["loss"] != "single" or any(float(value) > 0 for value in changes):
         return ""
     return {1.0: "consistency", 0.5: "amplitude_consistency"}.get(float(values["dp_pow"]), "")
+
+
+def _but(*methods: str) -> Conditions:
+    """The condition that a method of pty-chi runs that is none of these."""
+    return (("method", tuple(method for method in _OF_PTYCHI if method not in methods)),)
+
+
+def _none(values: Mapping[str, Value]) -> str:
+    """None: near the optimum the rotation's derivative was off by more than half, if only with some settings."""
+    return ""
 
 
 SHIPPED = (
@@ -98,5 +110,95 @@ SHIPPED = (
         thick=True,
         modes=True,
         minimises=_by_power,
+    ),
+    Backend(
+        name="ptychi",
+        description="pty-chi: automatic differentiation, LSQML, PIE, difference map; slices, modes",
+        adapter=_PROGRAMS / "ptychi.py",
+        parameters=(
+            choice("method", "autodiff", _OF_PTYCHI, "reconstructor of pty-chi (DM: one slice only)"),
+            choice("loss", "intensity", ("intensity", "amplitude"), "loss_function of autodiff", _but("autodiff")),
+            step("learning_rate", 0.01, 1e-3, 0.1, "Adam's first steps of the object", _but("autodiff"), maximum=1.0),
+            step(
+                "probe_learning_rate",
+                0.01,
+                1e-3,
+                0.1,
+                "Adam's first steps of the probe, over its rms",
+                _but("autodiff") + _HELD,
+                maximum=1.0,
+            ),
+            step(
+                "step_size",
+                0.5,
+                0.05,
+                1.5,
+                "optimal_step_size_scaler of LSQML, step_size of ePIE and rPIE",
+                _but("LSQML", "ePIE", "rPIE"),
+            ),
+            step("damping", 0.1, 0.01, 1.0, "preconditioning_damping_factor of LSQML", _but("LSQML")),
+            step(
+                "momentum",
+                0.0,
+                0.05,
+                1.0,
+                "momentum_acceleration_gain of LSQML, for the probe, and for the object where batches are compact",
+                _but("LSQML"),
+                minimum=0,
+            ),
+            step(
+                "alpha",
+                0.3,
+                0.01,
+                1.0,
+                "alpha: of ePIE a factor of its steps, of rPIE the least illumination over the highest",
+                _but("ePIE", "rPIE"),
+                maximum=1.0,
+            ),
+            step("relaxation", 0.1, 0.02, 1.0, "exit_wave_update_relaxation of DM", _but("DM"), maximum=1.0),
+            whole("batch_size", 50, 4, 256, 1, 100_000, "patterns per update", _AT_ONCE),
+            choice(
+                "batches",
+                "random",
+                ("random", "uniform", "compact"),
+                "batching_mode: which patterns make a batch",
+                _AT_ONCE,
+            ),
+        ),
+        requirements=("ptychi==2.2.0", "torch==2.13.0"),
+        python=((3, 11), (3, 12)),
+        thick=True,
+        modes=True,
+        minimises=_none,
+    ),
+    Backend(
+        name="quantem",
+        description="quantem: gradient descent by automatic differentiation; slices, modes",
+        adapter=_PROGRAMS / "quantem.py",
+        parameters=(
+            choice(
+                "object_type",
+                "complex",
+                ("complex", "pure_phase", "potential"),
+                "obj_type of quantem (complex: its amplitude is at most 1)",
+            ),
+            choice("loss", "intensity", ("intensity", "amplitude", "poisson"), "loss_type of quantem"),
+            step("learning_rate", 0.01, 1e-3, 0.1, "Adam's first steps of the object", (), maximum=1.0),
+            step(
+                "probe_learning_rate",
+                0.01,
+                1e-3,
+                0.1,
+                "Adam's first steps of the probe, over its rms",
+                _HELD,
+                maximum=1.0,
+            ),
+            whole("batch_size", 64, 4, 256, 1, 100_000, "patterns per update"),
+        ),
+        requirements=("quantem==0.1.10", "torch==2.13.0"),
+        python=((3, 11), (3, 12)),
+        thick=True,
+        modes=True,
+        minimises=_none,
     ),
 )

@@ -7,6 +7,8 @@ import autotune.objective as door
 SINCE_THE_FIRST_VERSION = {
     "ENTRY_POINT_GROUP",
     "ArrayAxis",
+    "BackendStatus",
+    "WrapsBackends",
     "ArrayDescription",
     "AutotuneError",
     "CountsWork",

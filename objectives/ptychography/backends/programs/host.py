@@ -153,6 +153,26 @@ def _end_with_parent():
         ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL), 0, 0, 0)
 
 
+def import_torchvision():
+    """Import torchvision for an adapter (``from __main__ import import_torchvision``), whatever torch it was built for.
+
+    PyPI's is built for CUDA. Beside a CPU torch it cannot load its own operators, and fails as it describes the first
+    of them; to declare them is enough for packages that call none.
+    """
+    import torch
+
+    try:
+        import torchvision
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        declared = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
+            declared.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        import_torchvision.declared = declared  # what it declares lives as long as it
+        import torchvision  # noqa: F401
+
+
 def _load(path):
     spec = importlib.util.spec_from_file_location("adapter", path)
     module = importlib.util.module_from_spec(spec)

@@ -13,6 +13,8 @@ import os
 import sys
 import warnings
 
+from __main__ import import_torchvision
+
 PACKAGES = ("ptyrad", "torch", "numpy")
 
 _OFFERED = ("init_params", "model_params", "loss_params", "constraint_params", "recon_params.BATCH_SIZE",
@@ -52,26 +54,6 @@ class Mended(importlib.machinery.PathFinder):
         if found is not None:
             found.loader = cls.Loader(fullname, found.origin)
         return found
-
-
-def import_torchvision():
-    """Import what PtyRAD blurs with, even where it was built for another torch.
-
-    Such a build cannot load its own operators, and fails as it describes the first of them; to declare them is enough,
-    since no blur uses them.
-    """
-    import torch
-
-    try:
-        import torchvision
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        global declared  # as long as it lives, they are declared
-        declared = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            declared.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision  # noqa: F401
 
 
 def run(job, report):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -26,8 +27,12 @@ def evaluated(objective: Any, **changes: Any) -> Evaluation:
 
 
 def hosts() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "host.py" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            if "host.py" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 DEEDS = {
