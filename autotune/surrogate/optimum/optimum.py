@@ -21,7 +21,7 @@ from autotune.surrogate.model.gradient_model import GradientGP
 from autotune.surrogate.model.history import History, slope_to_unit
 from autotune.surrogate.model.value_model import FittedModel, fit_derivatives, fit_history
 from autotune.surrogate.optimum.flatness import Check, show_flat
-from autotune.surrogate.optimum.intervals import covering_noise, find_intervals, find_parts
+from autotune.surrogate.optimum.intervals import covering_noise, find_intervals, find_parts, widths
 from autotune.surrogate.optimum.locations import SAMPLES, Locations, deviations_of, find_locations
 from autotune.surrogate.optimum.model_errors import FindModelErrors, ModelErrors
 from autotune.surrogate.optimum.per_coordinate import (
@@ -45,6 +45,8 @@ noise: parameter name -> derivative per unit of the parameter, once for each rep
 for each parameter without derivatives, by which it is moved to find its derivative by differences."""
 CHECKS = 3
 """Evaluations of the supposed optimum, each after a new fit, before the search is judged not to have come to an end."""
+_TIMES = 4.0
+"""How much more than expected the value may fall where the bias of noise moves the maximum."""
 SHORT = 3.0
 """Standard deviations by which such an evaluation may fall short of the posterior mean."""
 Ambiguous = Callable[[Mapping[str, Value]], Mapping[str, str]]
@@ -201,6 +203,10 @@ def _find_optimum(
     at_model = None if errors is None else errors(values, find_steps(model, top, numeric, smooth, scores))
     deviations = None if at_model is None else errors_of(at_model, values, space, names)
     where = find_locations(model, top, free, near_edge, smooth, scores, seed, lost, deviations)
+    if steps and check is not None and not missed and _falls_where_corrected(model, top, free, where, check, space):
+        # The curvature is not what the surrogate takes it for: what noise does to the answer cannot be told from it.
+        missed, scores = "fell_short", None
+        where = find_locations(model, top, free, near_edge, smooth, None, seed, lost, deviations)
     samples, intervals = find_intervals(dimensions, where, in_quadrature, seed)
     parts = find_parts(dimensions, where, intervals)
     correlations, noisy = _correlations(where.samples), covering_noise(names, where, scores)
@@ -238,6 +244,27 @@ def _find_optimum(
         _choices(model, top, coordinates, values, seed),
         find_sensitivities(model, coordinates, seed),
     )
+
+
+def _falls_where_corrected(
+    model: GradientGP, top: Floats, free: Sequence[int], where: Locations, check: Check, space: Space
+) -> bool:
+    """Whether the value is much lower than expected where the bias of noise moves the maximum.
+
+    From values alone, many parameters and few trials, a surrogate knows little of how the value curves, and a small
+    slope divided by that may lead anywhere. Where the correction is beyond the interval, its end is evaluated.
+    """
+    moved = np.abs(where.centre - top[list(free)])
+    if where.noise is None or (moved <= widths(where.samples) / 2).all():
+        return False
+    centre = top.copy()
+    centre[list(free)] = where.centre
+    at = check(space.from_unit(centre))
+    if at is None:
+        return True
+    with torch.no_grad():
+        means = model.posterior(torch.as_tensor(np.stack([top, centre]))).mean.flatten().tolist()
+    return bool(means[0] - at[0] > _TIMES * max(means[0] - means[1], 0.0) + SHORT * model.noise_deviation)
 
 
 def _tilts(scores: Floats | None, names: Sequence[str]) -> dict[str, float]:

@@ -99,3 +99,26 @@ def test_flat_is_only_what_evaluations_far_away_show_to_be(depends: bool) -> Non
     assert (unchecked.verdicts["y"].kind, unchecked.verdicts["y"].because) == ("not_found", "not_evaluated")
     found = optimum.verdicts["y"]
     assert (found.kind, found.because) == (("not_found", "depends") if depends else ("flat", ""))
+
+
+@pytest.mark.parametrize("cliff", [False, True])
+def test_a_correction_for_noise_is_evaluated_where_it_leads_far(cliff: bool) -> None:
+    """Values alone: a bias of 0.3 moves the maximum by 0.15, where the value is as low as expected, or much lower."""
+    history, space = on_a_line([0.0, 0.2, 0.35, 0.5, 0.75, 1.0])
+    space = Space((Dimension("x", low=0.0, high=1.0, kind="mismatch"),))
+    asked: list[dict[str, Value]] = []
+
+    def value(values: Mapping[str, Value]) -> float:
+        return hill(values) - cliff * (0.1 < float(values["x"]) < 0.19)
+
+    def again(values: Mapping[str, Value], steps: Mapping[str, float]) -> list[dict[str, float]]:
+        return [{"x": 0.3 + 1e-3 * sign} for sign in (1, -1, 2, -2)]
+
+    with quiet_and_seeded(0):
+        optimum = find_optimum(history, space, 1, 1, seed=0, again=again, check=checked(value, asked))
+    assert float(asked[-1]["x"]) == pytest.approx(0.15, abs=0.02)
+    if cliff:
+        assert (optimum.verdicts["x"].kind, optimum.verdicts["x"].because) == ("not_found", "fell_short")
+        assert optimum.values["x"] == pytest.approx(0.3, abs=0.02) and optimum.noisy == frozenset()
+    else:
+        assert optimum.verdicts["x"].kind == "identified" and optimum.values["x"] == pytest.approx(0.15, abs=0.02)
