@@ -22,12 +22,16 @@ def init(
         str | None, typer.Option(help="The objective to ask; default: each that is installed, until one knows it.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the study file if it exists.")] = False,
+    guess: Annotated[
+        bool, typer.Option("--guess", help="Read all of it, and guess what shows without a reconstruction.")
+    ] = False,
 ) -> None:
     """Write a commented study file for a measurement.
 
     It states what the measurement's metadata say, marks what is missing, and proposes what to tune.
     """
     from autotune.errors import InputError, Problem
+    from autotune.objective import GuessesParameters, find_objective_type
     from autotune.study.draft import find_draft, missing_keys, plain_name, write_draft
 
     if not file.exists():
@@ -36,6 +40,11 @@ def init(
     if output is None and study_path.absolute() == file.absolute():  # parameters of another program
         study_path = study_path.with_stem(f"{study_path.stem}_study")
     objective_name, draft = find_draft(file, study_path.absolute().parent, objective)
+    if guess:
+        kind = find_objective_type(objective_name)
+        if not isinstance(kind, GuessesParameters):
+            raise InputError(Problem("--guess", f"'{objective_name}' guesses nothing", "leave it out"))
+        draft = kind.guess(draft, folder=study_path.absolute().parent)
     study_name = name if name is not None else plain_name(study_path.stem)
     write_draft(study_path, study_name, objective_name, file, draft, replace=force)
     _print_draft(file, study_path, draft, missing_keys(draft))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from autotune.errors import AutotuneError, Diverged, InputError, Problem, near_miss
 from autotune.objective.backends import BackendStatus, WrapsBackends
-from autotune.objective.drafts import Draft, DraftLine, DraftsStudies
+from autotune.objective.drafts import Draft, DraftLine, DraftsStudies, GuessesParameters
 from autotune.objective.evaluation import Evaluation, Progress, Status, never_stop
 from autotune.objective.finding import ENTRY_POINT_GROUP, find_objective_type, objective_names
 from autotune.objective.parameter import Kind, Metric, Parameter, Value, complete_values
@@ -58,6 +58,7 @@ __all__ = [
     "Evaluation",
     "Examines",
     "ExplainsAbsence",
+    "GuessesParameters",
     "HasTwin",
     "IdentifiesMeasurement",
     "InputError",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from packaging.requirements import Requirement
+
 
 @dataclass(frozen=True)
 class BackendStatus:
@@ -31,8 +33,11 @@ class BackendStatus:
     @property
     def current(self) -> bool:
         """Whether it is installed with the versions that were tested, whatever their build (``+cpu``)."""
-        pins = dict(requirement.split("==") for requirement in self.requirements if "==" in requirement)
-        return bool(self.versions) and all(self.versions.get(n, "").split("+")[0] == v for n, v in pins.items())
+        wanted = [Requirement(requirement) for requirement in self.requirements]
+        return bool(self.versions) and all(
+            each.name in self.versions and each.specifier.contains(self.versions[each.name].split("+")[0])
+            for each in wanted
+        )
 
 
 @runtime_checkable

@@ -40,6 +40,22 @@ class Draft:
 
 
 @runtime_checkable
+class GuessesParameters(Protocol):
+    """An objective type that can guess parameters from a whole measurement (``autotune init --guess``)."""
+
+    def guess(self, draft: Draft, *, folder: Path) -> Draft:
+        """The draft with ranges around what the measurement shows without any reconstruction, and what that is.
+
+        Args:
+            draft: of :meth:`DraftsStudies.draft`.
+            folder: the folder of the study file to be.
+
+        Raises:
+            InputError: the measurement cannot be read.
+        """
+
+
+@runtime_checkable
 class DraftsStudies(Protocol):
     """An objective type that can propose a study for a measurement file (``autotune init``)."""
 

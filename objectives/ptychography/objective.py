@@ -183,6 +183,8 @@ class PtychographyObjective:
             facts["backend"] = f"autotune, {self._machine.device}, {str(self._machine.real).removeprefix('torch.')}"
         else:
             facts["backend"] = f"{self._bound.backend.name}, {self._bound.process.python}"
+            if self._bound.options:
+                facts["its options"] = ", ".join(f"{name}: {value}" for name, value in self._bound.options.items())
         facts["content hash"] = self.content_hash
         return facts
 

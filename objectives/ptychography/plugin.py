@@ -100,6 +100,12 @@ class Ptychography:
 
         return draft_study(file, folder=folder)
 
+    def guess(self, draft: Draft, *, folder: Path) -> Draft:
+        """See :class:`autotune.objective.GuessesParameters`."""
+        from objectives.ptychography.draft.guessed import guessed
+
+        return guessed(draft, folder)
+
     def views(
         self, arrays: Mapping[str, np.ndarray[Any, Any]], attributes: Mapping[str, float | int | str]
     ) -> Sequence[View]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from autotune.objective import near_miss
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
@@ -44,7 +44,7 @@ class BackendSettings(BaseModel):
 
     name: str
     python: Path | None = None
-    options: dict[str, bool | int | float | str | list[float] | None] = Field(default_factory=dict)
+    options: dict[str, JsonValue] = Field(default_factory=dict)
 
     @field_validator("name")
     @classmethod

@@ -49,6 +49,7 @@ class ModelErrors:
             measured; empty where it was not.
         misfit: standard deviations of the noise by which the residual exceeds it; None where that is not known.
         again: changes of the derivative in evaluations of the same values that are as valid: they mean nothing.
+        by_differences: whether the curvature comes from differences of evaluations that have no derivative.
     """
 
     pulls: Sequence[Slopes] = ()
@@ -57,6 +58,7 @@ class ModelErrors:
     curvature: Mapping[str, Slopes] = field(default_factory=dict)
     misfit: float | None = None
     again: Sequence[Slopes] = ()
+    by_differences: bool = False
 
     @classmethod
     def of(
@@ -96,14 +98,17 @@ class ModelErrors:
         held = [name for name in divided.gradient_parts if name in uncertain and name not in steps]
         parts = np.array([divided.gradient_parts[name] for name in [*names, *held]], dtype=np.float64)
         count = parts.shape[1] if names else 0
+        indirect = not steps.keys() <= first.keys()
         if count < 2:
-            return cls(shifts=shifts, curvature=curvature, misfit=misfit, again=again)
+            return cls(shifts=shifts, curvature=curvature, misfit=misfit, again=again, by_differences=indirect)
         noise = _matrix(divided.gradient_noise, names)
         changes = np.array([[divided.gradient_changes.get(a, {}).get(b, np.zeros(count)) for b in [*names, *held]]
                             for a in [*names, *held]])  # fmt: skip
         own = _fitted(parts, changes, noise, [uncertain[name] for name in held])[: len(names)]
         scattered = (own - own.mean(axis=1, keepdims=True)) * np.sqrt(count / (count - 1))
-        return cls(_slopes(names, scattered.T), _slopes(names, _root(noise).T), shifts, curvature, misfit, again)
+        return cls(
+            _slopes(names, scattered.T), _slopes(names, _root(noise).T), shifts, curvature, misfit, again, indirect
+        )
 
     @property
     def explained(self) -> bool:

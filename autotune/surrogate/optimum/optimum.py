@@ -22,11 +22,12 @@ from autotune.surrogate.model.history import History, slope_to_unit
 from autotune.surrogate.model.value_model import FittedModel, fit_derivatives, fit_history
 from autotune.surrogate.optimum.flatness import Check, show_flat
 from autotune.surrogate.optimum.intervals import covering_noise, find_intervals, find_parts, widths
-from autotune.surrogate.optimum.locations import SAMPLES, Locations, deviations_of, find_locations
+from autotune.surrogate.optimum.locations import SAMPLES, Locations, curvatures, deviations_of, find_locations
 from autotune.surrogate.optimum.model_errors import FindModelErrors, ModelErrors
 from autotune.surrogate.optimum.per_coordinate import (
     errors_of,
     find_steps,
+    not_sharper,
     scores_of,
     without_slope,
 )
@@ -202,6 +203,8 @@ def _find_optimum(
     near_edge = [_near_edge(d, top[start]) for d, start in numeric]
     at_model = None if errors is None else errors(values, find_steps(model, top, numeric, smooth, scores))
     deviations = None if at_model is None else errors_of(at_model, values, space, names)
+    if deviations is not None and at_model is not None and at_model.by_differences:
+        deviations = not_sharper(deviations, curvatures(model, top, free, smooth))
     where = find_locations(model, top, free, near_edge, smooth, scores, seed, lost, deviations)
     if steps and check is not None and not missed and _falls_where_corrected(model, top, free, where, check, space):
         # The curvature is not what the surrogate takes it for: what noise does to the answer cannot be told from it.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -56,6 +57,19 @@ def errors_of(errors: ModelErrors, values: Mapping[str, Value], space: Space, na
         curvature = np.array([[bent[a].get(b, np.nan) for b in names] for a in names]) * np.outer(units, units)
     of_errors = (rows(errors.pulls), rows(errors.noise), rows(errors.shifts))
     return Deviations(*of_errors, curvature, rows(errors.again) if errors.again else None)
+
+
+def not_sharper(errors: Deviations, curvature: Floats) -> Deviations:
+    """The same errors, with a measured curvature that is nowhere sharper than ``curvature`` (k,), which is below 0.
+
+    Where it comes from differences of whole reconstructions without derivatives, all that two of them differ by anyhow
+    is in it, squared.
+    """
+    if errors.curvature is None:
+        return errors
+    measured = np.maximum(-errors.curvature.diagonal(), 1e-300)
+    share = np.clip(np.maximum(-curvature, 1e-300) / measured, 0.0, 1.0) ** 0.5
+    return replace(errors, curvature=errors.curvature * np.outer(share, share))
 
 
 def without_slope(

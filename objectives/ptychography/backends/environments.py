@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pooch
+from packaging.requirements import Requirement
 
 from autotune.objective import InputError, Problem
 from objectives.ptychography.backends.backend import Backend
@@ -23,6 +24,8 @@ FOLDER = "AUTOTUNE_BACKENDS"
 """Variable that names the folder of the environments."""
 _MADE = "autotune.json"
 """File that an environment has once it is whole: what was installed."""
+_ELSEWHERE = {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_USER", "PIP_PREFIX"}
+"""Variables that would have pip find packages, or put them, elsewhere."""
 _CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 
 Say = Callable[[str], None]
@@ -65,14 +68,28 @@ def installed_versions(backend: Backend) -> dict[str, str]:
 
 
 def install(backend: Backend, say: Say) -> None:
-    """Make the private environment anew.
+    """Make the private environment anew; an earlier one stays where that fails.
 
     Raises:
-        InputError: no Python of a fitting version is on the PATH, or pip fails; what is left is not used.
+        InputError: no Python of a fitting version is on the PATH, or pip fails.
     """
     base, folder = _base_python(backend), folder_of(backend)
-    shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    earlier = folder.with_name(f"{folder.name}.earlier")
+    shutil.rmtree(earlier, ignore_errors=True)
+    if folder.exists():
+        folder.rename(earlier)
+    try:
+        _make(backend, base, folder, say)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if earlier.exists():
+            earlier.rename(folder)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
+def _make(backend: Backend, base: str, folder: Path, say: Say) -> None:
     say(f"{backend.name}: an environment of {base} in {folder}")
     _run([base, "-m", "venv", str(folder)], backend)
     python = str(_python_in(folder))
@@ -84,7 +101,7 @@ def install(backend: Backend, say: Say) -> None:
         if packages:
             say(f"{backend.name}: pip install {' '.join(packages)}")
             _run([*pip, "install", "--quiet", *rest, *cpu, *packages], backend)
-    names = [requirement.split("==")[0] for requirement in (*backend.requirements, *backend.no_deps)]
+    names = [Requirement(requirement).name for requirement in (*backend.requirements, *backend.no_deps)]
     asked = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
     versions = json.loads(_run([python, "-c", asked, *names], backend))
     (folder / _MADE).write_text(json.dumps({"versions": versions}), encoding="utf-8")
@@ -124,7 +141,8 @@ def _pulls_cuda(pip: list[str], backend: Backend) -> bool:
 
 def _run(command: list[str], backend: Backend) -> str:
     """Run it; returns what it prints."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    told = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=told)
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()
         raise InputError(Problem(backend.name, f"cannot be installed: {said[-1] if said else 'pip failed'}"))

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,10 @@ class Progressed:
     positions: Array
 
 
+class _InReport(Exception):
+    """What the caller's own function has raised is the cause."""
+
+
 @dataclass
 class BackendProcess:
     """A package's process, started by the first reconstruction and kept, since importing takes it seconds.
@@ -79,6 +84,7 @@ class BackendProcess:
     versions: Mapping[str, str] = field(default_factory=dict)
     _child: _Child | None = None
     _patterns: Tensor | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def reconstruct(
         self,
@@ -101,6 +107,16 @@ class BackendProcess:
         Raises:
             BackendFailed: it has; the next reconstruction starts it anew where it has ended.
         """
+        with self._lock:
+            return self._reconstruct(patterns, arrays, job, report)
+
+    def _reconstruct(
+        self,
+        patterns: Tensor,
+        arrays: Mapping[str, Array],
+        job: Mapping[str, Any],
+        report: Callable[[Progressed], bool],
+    ) -> Array | None:
         child = self._started()
         try:
             if self._patterns is not patterns:
@@ -118,8 +134,16 @@ class BackendProcess:
                     float(message["loss"]),
                     *(child.taken(f"{name}_now") for name in ("object", "probe", "positions")),
                 )
-                child.say(do="go" if report(state) else "stop")
+                try:
+                    goes_on = report(state)
+                except Exception as error:  # ours, not the package's
+                    raise _InReport from error
+                child.say(do="go" if goes_on else "stop")
             own = child.taken("checked") if message.get("checked") else None
+        except _InReport as raised:
+            self.end()
+            assert raised.__cause__ is not None  # noqa: S101
+            raise raised.__cause__ from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.end()
             raise BackendFailed(Problem(self.name, f"answered what cannot be: {error}")) from None
@@ -242,16 +266,18 @@ def _shared_file(name: str) -> int:
 
 
 def _close(process: subprocess.Popen[bytes], to: BinaryIO, back: BinaryIO, files: Mapping[str, int]) -> None:
+    below: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        below = psutil.Process(process.pid).children(recursive=True)
     to.close()  # it ends when it reads this
     try:
         process.wait(_GRACE_SECONDS if process.poll() is None else 0)
     except subprocess.TimeoutExpired:
-        with contextlib.suppress(psutil.Error):
-            for child in psutil.Process(process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    child.kill()
         process.kill()
         process.wait()
+    for child in below:
+        with contextlib.suppress(psutil.Error):
+            child.kill()
     back.close()
     for descriptor in files.values():
         os.close(descriptor)

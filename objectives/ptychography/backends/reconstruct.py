@@ -78,7 +78,7 @@ class Bound:
         Elsewhere the derivative at its final state is not that of what is tuned (measured: off by 30 % and more). What
         native options do to its loss is not known here.
         """
-        if not self.options and self.backend.minimises(values) == metric:
+        if metric and not self.options and self.backend.minimises(values) == metric:
             return self.exposed.ours
         return [replace(parameter, differentiable=False) for parameter in self.exposed.ours]
 
@@ -103,6 +103,12 @@ class Foreign:
     wavelength: float | None
     slice_thickness: float | None = None
 
+    @property
+    def told(self) -> dict[str, str]:
+        """What it is, once it runs: its name, and the versions of its packages."""
+        versions = ", ".join(f"{name} {version}" for name, version in self.process.versions.items())
+        return {"backend": self.process.name, "backend_versions": versions}
+
     def solve(self, misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
         """Reconstruct; see :class:`objectives.ptychography.solvers.table.Solve`.
 
@@ -119,7 +125,8 @@ class Foreign:
             nonlocal found
             squared = found.squared_residuals
             found = _state(misfit, state, at, sent, rows, self.process.name)
-            found.more[LOSS] = at.loss
+            if math.isfinite(at.loss):
+                found.more[LOSS] = at.loss
             residual = squared_residual(misfit, found)
             found.squared_residuals = [*squared, residual]
             found.stopped = not report(at.iteration, residual)
@@ -222,7 +229,7 @@ def _state(misfit: Misfit, start: State, at: Progressed, sent: Array, rows: NDAr
     if not np.isfinite(apart).all():
         raise BackendFailed(Problem(name, "has left positions that are not finite"))
     shift = np.round(apart.mean(axis=0)).astype(int)
-    moved = np.zeros_like(sent)
+    moved = np.tile(apart.mean(axis=0) - shift, (len(sent), 1))  # its grid may be a fraction of a pixel off ours
     moved[rows] = apart - shift
     transmission = torch.ones_like(start.transmission)
     _paste(transmission, torch.from_numpy(whole.astype(np.complex64)).to(transmission), shift.tolist(), name)

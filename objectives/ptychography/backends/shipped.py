@@ -13,6 +13,8 @@ _PROGRAMS = Path(__file__).parent / "programs"
 
 
 _PROJECTIONS = ("DM_AP", "RAAR", "RRR")
+_GENTLE = 0.02
+"""Largest learning rate of PtyRAD with which its final state is near enough to a minimum for derivatives."""
 _OF_PTYCHI = ("autodiff", "LSQML", "ePIE", "rPIE", "DM")
 _AT_ONCE: Conditions = (("method", ("DM",)),)
 _HELD: Conditions = (("probe", ("fixed",)),)
@@ -21,12 +23,15 @@ _PROJECTS: Conditions = (("method", _PROJECTIONS),)
 
 
 def _amplitude_by_descent(values: Mapping[str, Value]) -> str:
-    return "amplitude_consistency" if values["method"] == "gradient-descent" else ""
+    held = values["method"] == "gradient-descent" and values["probe"] == "fixed"
+    return "amplitude_consistency" if held else ""
 
 
 def _by_power(values: Mapping[str, Value]) -> str:
     changes = (values["position_learning_rate"], values["object_blur"], values.get("kz_filter", 0.0))
-    if values["loss"] != "single" or any(float(value) > 0 for value in changes):
+    gentle = values["optimizer"] == "Adam" and float(values["object_learning_rate"]) <= _GENTLE
+    exact = values["loss"] == "single" and values["probe"] == "fixed" and gentle
+    if not exact or any(float(value) > 0 for value in changes):
         return ""
     return {1.0: "consistency", 0.5: "amplitude_consistency"}.get(float(values["dp_pow"]), "")
 

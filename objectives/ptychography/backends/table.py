@@ -6,6 +6,7 @@ Another package offers one by an entry point of the group ``autotune.backends`` 
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from importlib.metadata import entry_points
 
@@ -21,10 +22,15 @@ def backends() -> dict[str, Backend]:
     """Name -> backend; one of another package replaces none of ours."""
     found = {backend.name: backend for backend in SHIPPED}
     for point in entry_points(group=GROUP):
-        backend = point.load()
-        if not isinstance(backend, Backend):
-            raise InputError(Problem(f"entry point {point.name} of {GROUP}", f"{point.value} is no Backend"))
-        found.setdefault(backend.name, backend)
+        try:
+            backend = point.load()
+        except Exception as error:
+            backend = error
+        if isinstance(backend, Backend):
+            found.setdefault(backend.name, backend)
+        else:  # another distribution's fault stops no study that does without it
+            whose = point.dist.name if point.dist is not None else "a distribution"
+            warnings.warn(f"{whose} offers {point.value} as a backend: {backend!r} is none", stacklevel=2)
     return found
 
 

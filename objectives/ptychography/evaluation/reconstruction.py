@@ -224,6 +224,7 @@ class Reconstruction:
             "object_pixel_x": pixel_x,
             **attributes_of_region((model.layout.corners + half).cpu().numpy()),
             **detector_pixel(self._level.measurement.geometry),
+            **({} if self._foreign is None else self._foreign.told),
         }
 
 

@@ -16,6 +16,7 @@ SINCE_THE_FIRST_VERSION = {
     "Draft",
     "DraftLine",
     "DraftsStudies",
+    "GuessesParameters",
     "DrawsPictures",
     "Evaluation",
     "Examines",

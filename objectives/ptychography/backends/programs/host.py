@@ -21,6 +21,8 @@ from pathlib import Path
 
 CONTRACT = 1
 """Version of the messages and of what an adapter is called with."""
+_LONGEST = 20000
+"""Characters of a failure that are told; all of it is in the standard error."""
 
 
 class Job:
@@ -72,7 +74,7 @@ def main(adapter, read, write):
         say("hello", contract=CONTRACT, versions=_versions(module.PACKAGES))
     except BaseException as error:  # sys.exit in a package, too
         traceback.print_exc()
-        say("failed", what=_in_words(error), traceback=traceback.format_exc())
+        say("failed", what=_in_words(error), traceback=traceback.format_exc()[-_LONGEST:])
         return
     patterns = None
     while (command := heard.next()) is not None:
@@ -84,7 +86,7 @@ def main(adapter, read, write):
                 _run(module, patterns, command, heard, say)
         except BaseException as error:
             traceback.print_exc()
-            say("failed", what=_in_words(error), traceback=traceback.format_exc())
+            say("failed", what=_in_words(error), traceback=traceback.format_exc()[-_LONGEST:])
 
 
 def _run(module, patterns, command, heard, say):
@@ -188,7 +190,9 @@ def _versions(packages):
 
 
 def _in_words(error):
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    said = str(error)
+    said = said if len(said) <= _LONGEST else said[:_LONGEST] + " ..."
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 if __name__ == "__main__":

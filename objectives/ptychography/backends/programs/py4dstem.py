@@ -31,7 +31,7 @@ def run(job, report):
                 "num_iter": 1,
                 "reconstruction_method": job.values["method"],
                 "max_batch_size": int(job.values["batch_size"]),
-                "seed_random": job.seed + iteration,
+                "seed_random": (job.seed + iteration) % 2**32,
                 "step_size": float(job.values["step_size"]),
                 "normalization_min": float(job.values["normalization_min"]),
                 "fix_probe": not (job.refine_probe and iteration > job.probe_start),
@@ -84,7 +84,8 @@ def prepared(job, sections):
         "datacube": cube,
         "semiangle_cutoff": 1.0,  # asked for, and of no effect on a given probe
         "initial_probe_guess": probe.astype(np.complex64) if several else probe[0].astype(np.complex64),
-        "initial_scan_positions": job.positions * side,
+        # It divides them by pixels of its own, whose sides differ where the patterns' do.
+        "initial_scan_positions": job.positions * side * math.sqrt(rows * columns) / np.array([rows, columns]),
         "object_type": "complex",
         "verbose": False,
         "device": "gpu" if job.device == "cuda" else "cpu",
@@ -112,6 +113,7 @@ def prepared(job, sections):
             "force_com_transpose": False,
             "force_com_shifts": middle,  # or it moves the patterns by an interpolation
             "vectorized_com_calculation": False,
+            "center_positions_in_fov": False,  # or it moves the positions by parts of a pixel
             **sections["preprocess"],
         }
     )

@@ -21,7 +21,7 @@ from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH, find_interva
 from autotune.surrogate.optimum.locations import Locations
 from autotune.surrogate.optimum.model_errors import MISFIT, Deviations, ModelErrors
 from autotune.surrogate.optimum.optimum import Optimum, find_optimum, fit_with_maximum
-from autotune.surrogate.optimum.per_coordinate import DEVIATIONS, DROP, STEPS, errors_of, find_steps
+from autotune.surrogate.optimum.per_coordinate import DEVIATIONS, DROP, STEPS, errors_of, find_steps, not_sharper
 from autotune.surrogate.optimum.verdicts import Verdict
 from tests.autotune.surrogate.optimum.test_settled import checked, hill, on_a_line
 
@@ -376,3 +376,13 @@ def test_evaluations_that_are_as_valid_are_averaged_and_their_scatter_counts() -
     assert errors.times(-2.0).again == tuple({"x": -2.0 * change["x"]} for change in changes)
     beside = dataclasses.replace(errors, again=tuple({**change, "y": 3.0} for change in changes))
     assert optimum(beside).intervals == found.intervals
+
+
+def test_a_curvature_by_differences_is_nowhere_sharper_than_the_surrogates() -> None:
+    """Along the first it is four times as sharp: its row and column count half."""
+    measured = np.array([[-8.0, 2.0], [2.0, -3.0]])
+    errors = Deviations(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2)), measured)
+    found = not_sharper(errors, np.array([-2.0, -5.0])).curvature
+    assert found is not None
+    np.testing.assert_allclose(found, [[-2.0, 1.0], [1.0, -3.0]])
+    assert not_sharper(dataclasses.replace(errors, curvature=None), np.array([-2.0, -5.0])).curvature is None

@@ -51,6 +51,8 @@ def run(job, report):
             shape["object"] = specimen * np.nan
         if job.options.get("deed") == "types":
             shape["positions"] = np.array([["here"]] * len(whole), dtype=object)
+        if job.options.get("deed") == "no loss":
+            loss = float("nan")
         if not report(iteration, loss, shape["object"], shape["probe"], shape["positions"]):
             return None
         if job.options.get("deed") == "ends early":
@@ -88,6 +90,10 @@ def misdo(deed, iteration):
     """What packages do that should not."""
     if deed == "raise":
         raise RuntimeError("out of luck")
+    if deed == "complain":
+        raise RuntimeError("x" * 2_000_000)
+    if deed == "child" and iteration == 1:
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     if deed == "exit":
         sys.exit(3)
     if deed == "leave":

@@ -39,7 +39,7 @@ def test_one_that_is_not_installed_says_how_to(tmp_path: Path) -> None:
 
 
 def test_an_environment_is_made_and_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without pip's downloads: numpy, which is asked for, is that of a folder that the environment sees."""
+    """Without downloads: pip is what it has anyway. Packages of this Python are none of it."""
     commands: list[list[str]] = []
     run = environments._run
 
@@ -52,12 +52,16 @@ def test_an_environment_is_made_and_found(monkeypatch: pytest.MonkeyPatch, tmp_p
     said: list[str] = []
     left = folder_of(TOY) / "left"
     left.mkdir(parents=True)
-    install(TOY, said.append)
+    needs_pip = replace(TOY, requirements=("pip>=1",))
+    install(needs_pip, said.append)
     assert not left.exists(), "an earlier one is replaced"
     assert python_of(TOY, None, tmp_path) == folder_of(TOY) / "bin" / "python"
-    assert installed_versions(TOY).keys() == {"numpy"} and said[-1].startswith("toy: numpy ")
+    assert installed_versions(TOY).keys() == {"pip"} and said[-1].startswith("toy: pip ")
     [pip] = [command for command in commands if "install" in command]
-    assert pip[-1] == "numpy" and "--no-deps" not in pip
+    assert pip[-1] == "pip>=1" and "--no-deps" not in pip
+    with pytest.raises(InputError, match="No package metadata was found for numpy"):
+        install(TOY, said.append)
+    assert installed_versions(TOY).keys() == {"pip"}, "where it fails, the earlier one stays"
 
 
 def test_what_fails_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -90,6 +94,18 @@ def test_cuda_is_fetched_only_where_there_is_a_gpu(gpu: bool, monkeypatch: pytes
     install(replace(TOY, requirements=("torch==2.13.0",)), lambda line: None)
     [pip] = [command for command in commands if "install" in command and "--dry-run" not in command]
     assert ("--extra-index-url" in pip) is not gpu
+
+
+def test_a_broken_entry_point_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = tmp_path / "broken_package-1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-package\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[autotune.backends]\nbad = nowhere.at_all:backend\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    backends.cache_clear()
+    with pytest.warns(UserWarning, match=r"broken-package offers nowhere.at_all:backend as a backend: M"):
+        assert {backend.name for backend in SHIPPED} <= backends().keys()
+    backends.cache_clear()
 
 
 def test_the_table() -> None:

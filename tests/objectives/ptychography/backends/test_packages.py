@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar
 
@@ -9,8 +10,11 @@ import pytest
 
 from autotune.objective import Objective, Value
 from autotune.testing import BackendConformance
+from objectives.diffraction.data.measurement import Measurement
 from objectives.ptychography.backends.environments import FOLDER, folder_of, is_installed, python_of
+from objectives.ptychography.backends.process import BackendFailed
 from objectives.ptychography.backends.table import find_backend
+from objectives.ptychography.solvers.state import to_the_end
 from tests.objectives.ptychography.backends.toys import objective
 from tests.objectives.ptychography.scenes import TRUTH, lens
 
@@ -25,6 +29,18 @@ def opened(name: str, **options: Any) -> Any:
     if not is_installed(backend):
         pytest.skip(f"{name} is not in {folder_of(backend)} ({FOLDER}): autotune backends install {name}")
     return objective(lens(), backend, str(python_of(backend, None, folder_of(backend))), **options)
+
+
+def opened_on(name: str, measurement: Measurement) -> Any:
+    opened(name)  # or skip
+    backend = find_backend(name)
+    return objective(measurement, backend, str(python_of(backend, None, folder_of(backend))))
+
+
+def narrow() -> Measurement:
+    """Patterns of 24 x 20 pixels."""
+    whole = lens()
+    return replace(whole, patterns=whole.patterns[:, :, 2:-2].copy(), valid=whole.valid[:, 2:-2].copy())
 
 
 class Package(BackendConformance):
@@ -52,6 +68,18 @@ class Package(BackendConformance):
         straight = dict.fromkeys(("center_offset_y", "center_offset_x", "elliptical_distortion"), 0.0)
         found = self._at(self.objective(), {**straight, "slices": 2, "thickness": 30.0})
         assert found.arrays["object"].shape[0] == 2 and found.metrics["model_difference"] < 1e-3
+
+    def test_positions_stay_where_they_are(self) -> None:
+        """Also of patterns that are not square, and of those that are withheld."""
+        for measurement in (lens(), narrow()):
+            problem = opened_on(self.name, measurement)
+            reconstruction, _ = problem._reconstruction({**TRUTH, **COUNTS}, "held_out_consistency")
+            try:
+                state = reconstruction.run(to_the_end, 0)
+            except BackendFailed as error:
+                assert "square" in str(error)
+                continue
+            assert state.moved.std(dim=0).max() < 1e-3
 
     def test_an_unknown_option_is_named(self) -> None:
         with pytest.raises(Exception, match=r"no_such\.option"):

@@ -75,6 +75,38 @@ def test_the_process_is_kept_and_ends_with_its_objective() -> None:
     assert len(hosts()) == before
 
 
+def test_what_a_package_has_started_ends_with_it() -> None:
+    problem = objective(lens(), deed="child")
+    evaluated(problem)
+    below = [child for host in hosts() for child in host.children(recursive=True)]
+    assert below
+    del problem
+    gc.collect()
+    _, alive = psutil.wait_procs(below, timeout=5)
+    assert not alive
+
+
+def test_a_loss_that_is_not_a_number_is_left_out() -> None:
+    found = evaluated(objective(lens(), deed="no loss"))
+    assert found.status is Status.COMPLETE and "backend_loss" not in found.metrics
+
+
+def test_a_long_complaint_is_cut() -> None:
+    with pytest.raises(BackendFailed, match=r"toy: RuntimeError: x+ \.\.\.$"):
+        evaluated(objective(lens(), deed="complain"))
+
+
+def test_a_fault_of_ours_is_not_called_the_packages() -> None:
+    problem = objective(lens())
+
+    def fails(*_: object) -> bool:
+        raise KeyError("in the pruner")
+
+    with pytest.raises(KeyError, match="in the pruner"):
+        problem.evaluate(AT, metric="consistency", seed=0, progress=fails)
+    assert evaluated(problem).status is Status.COMPLETE
+
+
 def test_one_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_STARTS", "never")
     problem = objective(lens())
