@@ -81,7 +81,11 @@ def _of_params(params: PtyRADParams, folder: Path) -> Draft | None:
     lines = [line for line in kept if not line.key.startswith(("parameters.", "budget."))]
     rest = [line for line in kept if line.key.startswith(("parameters.", "budget."))]
     left = params.left_out()
-    facts = {**draft.facts, **({"not taken over": ", ".join(left)} if left else {})}
+    facts = {
+        **draft.facts,
+        "what it leaves out": "has the study's defaults: no constraints, dp_pow 1 (docs/backends.md)",
+        **({"not taken over": ", ".join(left)} if left else {}),
+    }
     return Draft([*lines, *params.data(), *held.values(), *rest], facts)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -19,31 +19,70 @@ from autotune.objective import DraftLine, InputError, Problem
 from objectives.diffraction.data.radiation import electron_wavelength_angstrom
 from objectives.diffraction.data.settings import GeometrySettings
 
+_NOTHING: tuple[Any, ...] = (None, False, [], [0, 0, 0], "", {})
 SUFFIXES = (".yaml", ".yml", ".json")
 _LARGEST = 2**20
 _SECTION = "init_params"
 SAID = "as PtyRAD's parameters say"
 _OURS = {
-    "loss_params": {"loss_single.state", "loss_single.weight", "loss_single.dp_pow", "loss_poissn.state"},
+    "loss_params": {
+        "loss_single.state",
+        "loss_single.weight",
+        "loss_single.dp_pow",
+        "loss_poissn.state",
+        "loss_poissn.weight",
+    },
     "constraint_params": set(),
-    "model_params": set(),
-}  # fmt: skip
+}
 """Sections that go into ``backend.options`` as they are, and what of them has a parameter of ours."""
 
 
-_NO_PLACE = (
-    "meas_permute",
-    "meas_reshape",
-    "meas_crop",
-    "meas_pad",
-    "meas_resample",
-    "meas_add_poisson_noise",
-    "meas_add_source_size",
-    "meas_add_detector_blur",
-    "pos_scan_flipT",
-    "obj_z_pad",
-    "obj_z_resample",
-)
+_TAKEN = {
+    "init_params": {
+        "probe_kv",
+        "probe_conv_angle",
+        "probe_aberrations",
+        "meas_Npix",
+        "meas_calibration",
+        "meas_flipT",
+        "meas_params",
+        "pos_N_scans",
+        "pos_N_scan_slow",
+        "pos_N_scan_fast",
+        "pos_scan_step_size",
+        "pos_scan_affine",
+        "probe_pmode_max",
+        "obj_Nlayer",
+        "obj_slice_thickness",
+    },
+    "recon_params": {"NITER", "BATCH_SIZE.size", "BATCH_SIZE.grad_accumulation", "GROUP_MODE"},
+    "model_params": {
+        "update_params.objp.lr",
+        "update_params.probe.lr",
+        "update_params.probe_pos_shifts.lr",
+        "optimizer_params.name",
+    },
+}
+"""Names that are taken over, or judged one by one."""
+_HARMLESS = {
+    "init_params": {"random_seed", "probe_illum_type", "meas_source", "probe_pmode_init_pows", "meas_export"},
+    "recon_params": {
+        "SAVE_ITERS",
+        "output_dir",
+        "recon_dir_affixes",
+        "prefix_time",
+        "prefix",
+        "postfix",
+        "save_result",
+        "result_modes",
+        "selected_figs",
+        "copy_params",
+        "compiler_configs",
+        "if_quiet",
+    },
+    "model_params": set(),
+}
+"""Names that change no reconstruction."""
 _ABERRATIONS = (("C12", "astigmatism", 1.0), ("phi12", "astigmatism_angle", 1.0), ("C30", "spherical_aberration", 1e-4))
 _SEARCHED: Mapping[str, tuple[str, float]] = {
     "C10": ("defocus", -1.0),
@@ -51,10 +90,10 @@ _SEARCHED: Mapping[str, tuple[str, float]] = {
     "C30": ("spherical_aberration", 1e-4),
     "conv_angle": ("convergence_angle", 1.0),
     "rotation": ("scan_rotation", 1.0),
+    "scale": ("scan_scale", 100.0),
     "Nlayer": ("slices", 1.0),
     "batch_size": ("batch_size", 1.0),
     "oplr": ("object_learning_rate", 1.0),
-    "plr": ("probe_learning_rate", 1.0),
 }
 """Its name in a hyperparameter search -> ours, and the factor from its unit to ours."""
 
@@ -143,16 +182,34 @@ class PtyRADParams:
 
     def left_out(self) -> list[str]:
         """Names of what it says that no study can, which may change the reconstruction."""
-        found = [f"{_SECTION}.{name}" for name in _NO_PLACE if self._init.get(name) not in (None, [0, 0, 0], [])]
-        found += [
-            f"{_SECTION}.{name}"
-            for name in ("probe_source", "pos_source", "obj_source")
-            if self._init.get(name, "simu") != "simu"
-        ]
+        found = [f"{section}.{name}" for section, name, _ in self._no_place()]
         if self._affine(1) or self._affine(3):
             found.append(f"{_SECTION}.pos_scan_affine (asymmetry, shear)")
         known = {"C10", "C12", "phi12", "C30", "defocus"}
-        return found + [f"{_SECTION}.probe_aberrations.{name}" for name in self._aberrations() if name not in known]
+        found += [f"{_SECTION}.probe_aberrations.{name}" for name in self._aberrations() if name not in known]
+        return found + [f"tune_params.{name}" for name, _ in self._tuned() if name not in _SEARCHED]
+
+    def _tuned(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What its hyperparameter search tunes, by its own names."""
+        tuned = _at(self._all, "hypertune_params.tune_params")
+        if not isinstance(tuned, Mapping) or not _at(self._all, "hypertune_params.if_hypertune"):
+            return
+        for name, described in tuned.items():
+            if isinstance(described, Mapping) and described.get("state"):
+                yield name, described
+
+    def _no_place(self) -> Iterator[tuple[str, str, Any]]:
+        """Section, name and value of what is stated, changes a reconstruction, and is not taken over."""
+        for section, taken in _TAKEN.items():
+            for name, value in _leaves(self._all.get(section) or {}):
+                first = name.partition(".")[0]
+                if {name, first} & (taken | _HARMLESS[section]) or value in _NOTHING:
+                    continue
+                if name.startswith("update_params.") and name.endswith((".start_iter", ".lr")) and value in (1, 0):
+                    continue  # from the beginning, or never
+                if name in ("probe_source", "pos_source", "obj_source", "tilt_source") and value == "simu":
+                    continue
+                yield section, name, value
 
     def _sampling(self, wavelength: float, alpha: float | None, size: float | None) -> dict[str, float]:
         """The scattering angle of a pixel, however it is stated; empty where it is to be fitted."""
@@ -190,37 +247,47 @@ class PtyRADParams:
             yield DraftLine("parameters.probe", "refined", text, "optional")
             modes = int(self._number("probe_pmode_max") or 4)
             yield DraftLine("parameters.probe_modes", modes, SAID, "optional")
+        if _at(self._all, "loss_params.loss_poissn.state"):
+            yield DraftLine("parameters.loss", "poissn", SAID)
         for theirs, ours in (
             ("recon_params.NITER", "iterations"),
+            ("recon_params.GROUP_MODE", "group_mode"),
+            ("model_params.optimizer_params.name", "optimizer"),
             ("recon_params.BATCH_SIZE.size", "batch_size"),
             ("loss_params.loss_single.dp_pow", "dp_pow"),
             ("model_params.update_params.objp.lr", "object_learning_rate"),
             ("model_params.update_params.probe.lr", "probe_learning_rate"),
             ("model_params.update_params.probe_pos_shifts.lr", "position_learning_rate"),
         ):
-            if (value := _at(self._all, theirs)) is not None:
-                yield DraftLine(f"parameters.{ours}", value, f"{SAID} ({theirs})")
+            value = _at(self._all, theirs)
+            if value is None or (value == 0 and ours.endswith("_rate") and ours != "position_learning_rate"):
+                continue
+            # Of a probe that is held it would be a mistake.
+            status: Literal["set", "optional"] = "optional" if ours == "probe_learning_rate" else "set"
+            yield DraftLine(f"parameters.{ours}", value, f"{SAID} ({theirs})", status)
 
     def _searched(self) -> Iterator[DraftLine]:
-        tuned = _at(self._all, "hypertune_params.tune_params")
-        if not isinstance(tuned, Mapping) or not _at(self._all, "hypertune_params.if_hypertune"):
-            return
-        for theirs, described in tuned.items():
-            if not isinstance(described, Mapping) or not described.get("state") or theirs not in _SEARCHED:
+        for theirs, described in self._tuned():
+            if theirs not in _SEARCHED:
                 continue
             ours, factor = _SEARCHED[theirs]
             ends = [_at(described, f"kwargs.{end}") for end in ("low", "high")]
             if None not in ends:
-                low, high = sorted(factor * float(end) for end in ends)
+                low, high = sorted(factor * (float(end) - (theirs == "scale")) for end in ends)
                 whole = ours in ("slices", "batch_size")
+                low, high = (float(f"{end:.9g}") for end in (low, high))
                 value = {"low": int(low), "high": int(high)} if whole else {"low": low, "high": high}
+                if _at(described, "kwargs.log"):
+                    value["log"] = True
                 yield DraftLine(f"parameters.{ours}", value, f"{SAID} (tune_params.{theirs})")
 
     def _options(self) -> Iterator[tuple[str, Any]]:
+        accumulated = _at(self._all, "recon_params.BATCH_SIZE.grad_accumulation")
+        if accumulated not in (None, 1):
+            yield "recon_params.BATCH_SIZE.grad_accumulation", accumulated
         for section, ours in _OURS.items():
             for name, value in _leaves(self._all.get(section) or {}):
-                first = name.partition(".")[0]
-                if name in ours or first == "update_params" or value is None:
+                if name in ours or value is None:
                     continue
                 if isinstance(value, bool | int | float | str) or _numbers(value):
                     yield f"{section}.{name}", value

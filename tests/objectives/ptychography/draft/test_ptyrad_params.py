@@ -14,6 +14,10 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from autotune.objective import Draft, InputError
+from autotune.study import load_study, plan_study
+from autotune.study.draft import find_draft, write_draft
+from objectives.ptychography.backends.environments import folder_of
+from objectives.ptychography.backends.table import find_backend
 from objectives.ptychography.draft.ptyrad_params import read_params
 from objectives.ptychography.plugin import ptychography
 from objectives.ptychography.settings import PtychographySettings
@@ -95,7 +99,6 @@ def test_names_units_and_signs(tmp_path: Path) -> None:
         "parameters.batch_size": 24,
         "parameters.dp_pow": 0.5,
         "parameters.object_learning_rate": 5e-4,
-        "parameters.probe_learning_rate": 1e-4,
     }
     assert {key: lines.get(key) for key in expected} == expected
     assert lines["objective.backend.options"] == {
@@ -106,6 +109,7 @@ def test_names_units_and_signs(tmp_path: Path) -> None:
     }
     assert lines["parameters.defocus"] == {"low": -210, "high": 390}
     assert (optional["parameters.probe"], optional["parameters.probe_modes"]) == ("refined", 6)
+    assert optional["parameters.probe_learning_rate"] == 1e-4, "while the probe is held it would be a mistake"
     assert not {"parameters.detector_blur", "parameters.convergence_angle"} & {*lines, *optional}
     assert "not taken over" not in draft.facts
     stated: dict[str, Any] = {}
@@ -160,12 +164,30 @@ def test_what_is_fitted_there_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_what_has_no_place_is_said(tmp_path: Path) -> None:
+    more = {
+        "recon_params": {"NITER": 3, "INDICES_MODE": {"mode": "center"}, "GROUP_MODE": "sparse"},
+        "model_params": {"detector_blur_std": 0.5, "update_params": {"obja": {"lr": 1e-3, "start_iter": 5}}},
+        "loss_params": {"loss_single": {"state": False}, "loss_poissn": {"state": True, "weight": 1.0}},
+        "hypertune_params": {"if_hypertune": True, "tune_params": {
+            "dx": {"state": True, "kwargs": {"low": 0.1, "high": 0.2}},
+            "scale": {"state": True, "kwargs": {"low": 0.9, "high": 1.1}},
+            "oplr": {"state": True, "kwargs": {"low": 1e-4, "high": 1e-2, "log": True}},
+        }},
+    }  # fmt: skip
     changes = {"meas_pad": {"mode": "on_the_fly"}, "pos_source": "PtyRAD", "pos_scan_affine": [1, 0.1, 0, 0],
                "probe_aberrations": {"C10": 0, "C21": 500}}  # fmt: skip
-    _, _, draft = drafted(params(tmp_path, changes))
+    path = params(tmp_path, changes)
+    content = YAML(typ="safe").load(path.read_text())
+    YAML().dump({**content, **more}, path)
+    lines, _, draft = drafted(path)
     said = draft.facts["not taken over"]
-    for name in ("meas_pad", "pos_source", "asymmetry", "C21"):
+    for name in ("meas_pad", "pos_source", "asymmetry", "C21", "INDICES_MODE", "detector_blur_std", "obja.lr",
+                 "obja.start_iter", "tune_params.dx"):  # fmt: skip
         assert name in said
+    assert (lines["parameters.loss"], lines["parameters.group_mode"]) == ("poissn", "sparse")
+    assert lines["parameters.scan_scale"] == {"low": -10.0, "high": 10.0}
+    assert lines["parameters.object_learning_rate"] == {"low": 1e-4, "high": 1e-2, "log": True}
+    assert "tune_params.scale" not in said and "NITER" not in said
 
 
 def test_mistakes(tmp_path: Path) -> None:
@@ -180,3 +202,28 @@ def test_other_files_are_none_of_its(content: bytes, tmp_path_factory: pytest.Te
     path = tmp_path_factory.mktemp("other") / "study.yaml"
     path.write_bytes(content)
     assert read_params(path) is None
+
+
+TEMPLATES = sorted(
+    path
+    for folder in folder_of(find_backend("ptyrad")).glob("lib/python*/site-packages/ptyrad/starter/params")
+    for path in folder.rglob("*.yaml")
+)
+
+
+@pytest.mark.parametrize("template", TEMPLATES or [None], ids=lambda path: path.stem if path else "none")
+def test_a_study_of_each_of_its_templates_is_valid(template: Path | None, tmp_path: Path) -> None:
+    """Their names and structure, with a small measurement in place of theirs."""
+    if template is None:
+        pytest.skip("ptyrad is not installed: autotune backends install ptyrad")
+    content = YAML(typ="safe", pure=True).load(template.read_text(encoding="utf-8"))
+    content["init_params"].update({name: INIT[name] for name in (
+        "meas_Npix", "pos_N_scan_slow", "pos_N_scan_fast", "meas_params", "meas_calibration", "probe_kv",
+        "probe_conv_angle")})  # fmt: skip
+    params(tmp_path)
+    YAML().dump(content, tmp_path / "params.yaml")
+    name, draft = find_draft(tmp_path / "params.yaml", tmp_path, "ptychography")
+    write_draft(tmp_path / "study.yaml", "study", name, tmp_path / "params.yaml", draft, replace=False)
+    file = load_study(tmp_path / "study.yaml")
+    with file.locating():
+        plan_study(file, file.open())
