@@ -57,6 +57,9 @@ def test_a_simulated_measurement_gives_a_study_that_runs(place: Place, capsys: p
                                          "iterations"]  # fmt: skip
     assert study["budget"] == {"trials": 75, "converged": 1e-4}
     assert runs("small.yaml", place)["trials"]["finished"] == 1
+    assert autotune("init", "small.h5", "--guess", "--force") == 0
+    assert "  rotation" in capsys.readouterr().out
+    assert list(data_of(place.folder / "small.yaml")["parameters"]) == list(study["parameters"])
 
 
 @pytest.mark.parametrize("filename", ["mos2_60kV.npz", "siemens_star_small.npz", "PETRAIII_P25_Near_Field_Ptycho.cxi"])
