@@ -170,12 +170,11 @@ class RepeatedMeasurements:
         """
         complete = {**self._held, **values}
         again = {name: self._second_step(name, float(values[name]), by) for name, by in steps.items()}
-        moves = [("", 0.0), *steps.items()], [*again.items()]
         count = min(self.count, max(2, _MOST * self.count // (1 + len(steps))))
         asked = [
             (i, (name, by), {**complete, name: self._moved(name, float(values[name]), by)} if name else complete)
             for i in range(count)
-            for name, by in (*moves[0], *(moves[1] if i < _BENT else ()))
+            for name, by in (_UNMOVED, *steps.items(), *(again.items() if i < _BENT else ()))
         ]
         tasks = [
             Task(-1 - number, there, self._seed, None, Repetition(complete, 1000 * self._seed + i + 1))

@@ -19,9 +19,9 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
 import numpy as np
-import py4DSTEM
 from py4DSTEM.process.phase import SingleslicePtychography
 from py4DSTEM.process.phase.parameter_optimize import OptimizationParameter, PtychographyOptimizer
+from py4dstem_reconstruct import cube_of
 
 
 def main() -> None:
@@ -37,16 +37,11 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     with np.load(options.data) as stored:
         data = dict(stored)
-    points, pixels = int(data["scan_points"]), data["patterns"].shape[-1]
-    cube = py4DSTEM.DataCube(data=data["patterns"].reshape(points, points, pixels, pixels))
-    cube.calibration.set_R_pixel_size(float(data["scan_step_angstrom"]))
-    cube.calibration.set_R_pixel_units("A")
-    cube.calibration.set_Q_pixel_size(float(data["sampling_per_angstrom"]))
-    cube.calibration.set_Q_pixel_units("A^-1")
+    pixels = data["patterns"].shape[-1]
     optimizer = PtychographyOptimizer(
         SingleslicePtychography,
         {
-            "datacube": cube,
+            "datacube": cube_of(data),
             "energy": float(data["energy_kev"]) * 1e3,
             "semiangle_cutoff": float(data["semi_convergence_mrad"]),
             "object_type": "complex",

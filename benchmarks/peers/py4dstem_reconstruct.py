@@ -29,16 +29,22 @@ from py4DSTEM.process.phase import SingleslicePtychography
 from py4DSTEM.process.phase.utils import fft_shift
 
 
-def prepare(data: dict[str, Any], object_type: str) -> Any:
-    """Prepare a reconstruction: true geometry, patterns centred by whole pixels only."""
+def cube_of(data: dict[str, Any]) -> Any:
+    """The patterns with the true geometry."""
     points, pixels = int(data["scan_points"]), data["patterns"].shape[-1]
     cube = py4DSTEM.DataCube(data=data["patterns"].reshape(points, points, pixels, pixels))
     cube.calibration.set_R_pixel_size(float(data["scan_step_angstrom"]))
     cube.calibration.set_R_pixel_units("A")
     cube.calibration.set_Q_pixel_size(float(data["sampling_per_angstrom"]))
     cube.calibration.set_Q_pixel_units("A^-1")
+    return cube
+
+
+def prepare(data: dict[str, Any], object_type: str) -> Any:
+    """Prepare a reconstruction: true geometry, patterns centred by whole pixels only."""
+    pixels = data["patterns"].shape[-1]
     return SingleslicePtychography(
-        datacube=cube,
+        datacube=cube_of(data),
         energy=float(data["energy_kev"]) * 1e3,
         semiangle_cutoff=float(data["semi_convergence_mrad"]),
         defocus=-float(data["c10_angstrom"]),

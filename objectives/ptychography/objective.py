@@ -28,7 +28,7 @@ from autotune.objective import (
     near_miss,
     never_stop,
 )
-from objectives.diffraction.data.measurement import FarField, Measurement, NearField
+from objectives.diffraction.data.measurement import Measurement
 from objectives.metrics.counts import noise_ceiling
 from objectives.ptychography.backends.exposed import why_not_offered
 from objectives.ptychography.backends.reconstruct import DIFFERENCE, LOSS, Bound
@@ -42,11 +42,10 @@ from objectives.ptychography.evaluation.twin import METRIC as TWIN_METRIC
 from objectives.ptychography.evaluation.twin import twin_of
 from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.forward import Layout
-from objectives.ptychography.model.window import window_shape
 from objectives.ptychography.output.arrays import describe_arrays
+from objectives.ptychography.output.measurement_facts import facts_of
 from objectives.ptychography.output.pictures import draw_reconstruction
 from objectives.ptychography.parameters.instrument import parameters_of, why_absent
-from objectives.ptychography.parameters.window import PADDING, share_at_edge
 from objectives.ptychography.settings import HeldOutSettings
 from objectives.ptychography.simulation.direct import Specimen
 from objectives.ptychography.solvers.state import State, to_the_end
@@ -153,32 +152,7 @@ class PtychographyObjective:
 
     def summary(self) -> Mapping[str, str]:
         """See :meth:`autotune.objective.Objective.summary`."""
-        m = self._measurement
-        n, rows, columns = m.patterns.shape
-        geometry = m.geometry
-        facts = {
-            "measurement": m.source,
-            "patterns": f"{n} of {rows} x {columns} pixels, {self._levels.whole.data.mean:.4g} counts per pixel"
-            + ("" if m.counted else " (not counted quanta)"),
-            "masked pixels": str(int((~m.valid).sum())),
-        }
-        if isinstance(geometry, NearField):
-            facts["geometry"] = (
-                f"near field, wavelength {geometry.wavelength_angstrom:.5g} angstrom, "
-                f"detector at {geometry.detector_distance_mm:g} mm"
-            )
-        elif geometry.angular_sampling_mrad is None:
-            facts["geometry"] = "far field, positions in object pixels"
-        else:
-            facts["geometry"] = (
-                f"far field, wavelength {geometry.wavelength_angstrom:.5g} angstrom, "
-                f"{geometry.angular_sampling_mrad[0]:.4g} x {geometry.angular_sampling_mrad[1]:.4g} mrad per pixel"
-            )
-        facts |= _window(m, self._parameters)
-        if warning := _aperture_beyond_detector(m):
-            facts["warning"] = warning
-        ceiling = m.shot_noise_ceiling
-        facts["noise ceiling"] = "unknown (not counted quanta)" if ceiling is None else f"{ceiling:.4f}"
+        facts = facts_of(self._measurement, self._parameters, self._levels.whole.data.mean)
         if self._bound is None:
             facts["backend"] = f"autotune, {self._machine.device}, {str(self._machine.real).removeprefix('torch.')}"
         else:
@@ -394,35 +368,6 @@ class PtychographyObjective:
         if "object" not in evaluation.arrays:
             return {}
         return {"reconstruction": draw_reconstruction(evaluation)}
-
-
-def _window(measurement: Measurement, parameters: Sequence[Parameter]) -> dict[str, str]:
-    """Say how large the window of the waves is by default, and why; nothing where it is as large as the detector."""
-    padding = next((float(str(p.default)) for p in parameters if p.name == PADDING), 1.0)
-    if padding <= 1:
-        return {}
-    rows, columns = window_shape(measurement.valid.shape, padding)
-    share = 100 * share_at_edge(measurement)
-    return {
-        "window": f"{rows} x {columns} pixels: scattering reaches the detector's edge ({share:.2g} % of the counts)"
-    }
-
-
-def _aperture_beyond_detector(measurement: Measurement) -> str:
-    """Say that the bright-field disk does not fit the detector; empty where it does, or where no lens is known."""
-    geometry = measurement.geometry
-    if not isinstance(geometry, FarField) or geometry.semi_convergence_mrad is None:
-        return ""
-    sampling, shape = geometry.angular_sampling_mrad, measurement.valid.shape
-    if sampling is None:
-        return ""
-    reach = min(n / 2 * step for n, step in zip(shape, sampling, strict=True))
-    if geometry.semi_convergence_mrad <= reach:
-        return ""
-    return (
-        f"the semi-convergence angle {geometry.semi_convergence_mrad:g} mrad is beyond the detector, which reaches "
-        f"{reach:.4g} mrad: is objective.geometry.semi_convergence_mrad (or the angular sampling) right?"
-    )
 
 
 def _not_repeatable(reason: str) -> Diverged:

@@ -182,7 +182,7 @@ def _status(backend: Backend) -> BackendStatus:
     return BackendStatus(
         backend.name,
         backend.description,
-        (*backend.requirements, *backend.no_deps),
+        backend.requirements,
         f"{oldest} to {newest}",
         folder_of(backend),
         installed_versions(backend),

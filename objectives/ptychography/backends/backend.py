@@ -24,7 +24,6 @@ class Backend:
         modes: whether it reconstructs several modes of the probe.
         minimises: from parameter values to the metric that the solver's own loss is, so that the derivative at the
             final state is that of the metric; empty for none.
-        no_deps: packages that are installed without what they depend on.
     """
 
     name: str
@@ -36,4 +35,3 @@ class Backend:
     thick: bool
     modes: bool
     minimises: Callable[[Mapping[str, Value]], str]
-    no_deps: tuple[str, ...] = ()

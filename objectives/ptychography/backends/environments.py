@@ -97,11 +97,9 @@ def _make(backend: Backend, base: str, folder: Path, say: Say) -> None:
     cpu = [] if _has_gpu() or not _pulls_cuda(pip, backend) else ["--extra-index-url", _CPU_WHEELS]
     if cpu:
         say(f"{backend.name}: no GPU is here, so that PyTorch comes without CUDA")
-    for packages, rest in ((backend.requirements, []), (backend.no_deps, ["--no-deps"])):
-        if packages:
-            say(f"{backend.name}: pip install {' '.join(packages)}")
-            _run([*pip, "install", "--quiet", *rest, *cpu, *packages], backend)
-    names = [Requirement(requirement).name for requirement in (*backend.requirements, *backend.no_deps)]
+    say(f"{backend.name}: pip install {' '.join(backend.requirements)}")
+    _run([*pip, "install", "--quiet", *cpu, *backend.requirements], backend)
+    names = [Requirement(requirement).name for requirement in backend.requirements]
     asked = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
     versions = json.loads(_run([python, "-c", asked, *names], backend))
     (folder / _MADE).write_text(json.dumps({"versions": versions}), encoding="utf-8")

@@ -59,10 +59,6 @@ class Progressed:
     positions: Array
 
 
-class _InReport(Exception):
-    """What the caller's own function has raised is the cause."""
-
-
 @dataclass
 class BackendProcess:
     """A package's process, started by the first reconstruction and kept, since importing takes it seconds.
@@ -108,51 +104,41 @@ class BackendProcess:
             BackendFailed: it has; the next reconstruction starts it anew where it has ended.
         """
         with self._lock:
-            return self._reconstruct(patterns, arrays, job, report)
+            child = self._started()
+            fault: Exception | None = None
+            try:
+                self._begin(child, patterns, arrays, job)
+                while (message := child.hear())["event"] == "progress":
+                    state = _progressed(child, message)
+                    try:
+                        goes_on = report(state)
+                    except Exception as error:  # ours, not the package's
+                        fault = error
+                        raise
+                    child.say(do="go" if goes_on else "stop")
+                own = child.taken("checked") if message.get("checked") else None
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                self.end()
+                if error is fault:
+                    raise
+                raise BackendFailed(Problem(self.name, f"answered what cannot be: {error}")) from None
+            except BaseException:  # it is in the middle of something, or has ended
+                self.end()
+                raise
+            if message["event"] == "failed":  # it waits for the next one
+                raise BackendFailed(Problem(self.name, str(message.get("what"))))
+            return own
 
-    def _reconstruct(
-        self,
-        patterns: Tensor,
-        arrays: Mapping[str, Array],
-        job: Mapping[str, Any],
-        report: Callable[[Progressed], bool],
-    ) -> Array | None:
-        child = self._started()
-        try:
-            if self._patterns is not patterns:
-                child.keep("patterns", patterns.cpu().numpy())
-                child.ask("opened", do="open", patterns=child.path("patterns"))
-                self._patterns = patterns
-            for name, array in arrays.items():
-                child.keep(name, array)
-            results = {name: child.path(name) for name in ("object_now", "probe_now", "positions_now", "checked")}
-            named = {name.removesuffix("_now"): path for name, path in results.items()}
-            child.say(do="run", arrays={name: child.path(name) for name in arrays}, job=dict(job), results=named)
-            while (message := child.hear())["event"] == "progress":
-                state = Progressed(
-                    int(message["iteration"]),
-                    float(message["loss"]),
-                    *(child.taken(f"{name}_now") for name in ("object", "probe", "positions")),
-                )
-                try:
-                    goes_on = report(state)
-                except Exception as error:  # ours, not the package's
-                    raise _InReport from error
-                child.say(do="go" if goes_on else "stop")
-            own = child.taken("checked") if message.get("checked") else None
-        except _InReport as raised:
-            self.end()
-            assert raised.__cause__ is not None  # noqa: S101
-            raise raised.__cause__ from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            self.end()
-            raise BackendFailed(Problem(self.name, f"answered what cannot be: {error}")) from None
-        except BaseException:  # it is in the middle of something, or has ended
-            self.end()
-            raise
-        if message["event"] == "failed":  # it waits for the next one
-            raise BackendFailed(Problem(self.name, str(message.get("what"))))
-        return own
+    def _begin(self, child: _Child, patterns: Tensor, arrays: Mapping[str, Array], job: Mapping[str, Any]) -> None:
+        """Send a job; of its arrays, the patterns only where they are other ones than the last."""
+        if self._patterns is not patterns:
+            child.keep("patterns", patterns.cpu().numpy())
+            child.ask("opened", do="open", patterns=child.path("patterns"))
+            self._patterns = patterns
+        for name, array in arrays.items():
+            child.keep(name, array)
+        results = {name.removesuffix("_now"): child.path(name) for name in _RESULTS}
+        child.say(do="run", arrays={name: child.path(name) for name in arrays}, job=dict(job), results=results)
 
     def end(self) -> None:
         """End the process, if it runs."""
@@ -164,13 +150,18 @@ class BackendProcess:
         if self._child is not None and self._child.ended:
             self.end()
         if self._child is None:
-            self._child = _Child(self.name, [self.python, str(_HOST), str(self.adapter)], self.threads)
-            hello = self._child.hear()
-            if hello["event"] != "hello" or hello.get("contract") != CONTRACT:
-                self.end()
-                what = hello.get("what") or f"speaks version {hello.get('contract')} of the contract, not {CONTRACT}"
-                raise BackendFailed(Problem(self.name, f"does not start: {what}"))
-            self.versions = dict(hello["versions"])
+            child = _Child(self.name, [self.python, str(_HOST), str(self.adapter)], self.threads)
+            try:
+                hello = child.hear()
+                if hello["event"] != "hello" or hello.get("contract") != CONTRACT:
+                    what = (
+                        hello.get("what") or f"speaks version {hello.get('contract')}, not {CONTRACT}, of the contract"
+                    )
+                    raise BackendFailed(Problem(self.name, f"does not start: {what}"))
+            except BaseException:
+                child.close()
+                raise
+            self._child, self.versions = child, dict(hello["versions"])
         return self._child
 
 
@@ -255,6 +246,11 @@ class _Child:
         if code >= 0:
             return f"its process ended with exit code {code}"
         return f"its process was ended by {signal.Signals(-code).name}"
+
+
+def _progressed(child: _Child, message: Mapping[str, Any]) -> Progressed:
+    arrays = (child.taken(f"{name}_now") for name in ("object", "probe", "positions"))
+    return Progressed(int(message["iteration"]), float(message["loss"]), *arrays)
 
 
 _RESULTS = ("object_now", "probe_now", "positions_now", "checked")

@@ -127,7 +127,8 @@ class Foreign:
             found = _state(misfit, state, at, sent, rows, self.process.name)
             if math.isfinite(at.loss):
                 found.more[LOSS] = at.loss
-            residual = squared_residual(misfit, found)
+            with torch.no_grad():
+                _, residual = misfit.over_all(found.transmission, found.spectra, found.moved, "intensity")
             found.squared_residuals = [*squared, residual]
             found.stopped = not report(at.iteration, residual)
             return not found.stopped
@@ -170,16 +171,6 @@ class Foreign:
             "options": dict(self.options),
             "checked": checked.tolist(),
         }
-
-
-def squared_residual(misfit: Misfit, state: State) -> float:
-    """Sum of (I - y)^2 over the pixels that are compared."""
-    total = 0.0
-    with torch.no_grad():
-        for batch in misfit.batches(len(state.spectra), state.moved):
-            waves = misfit.model.waves(state.transmission, state.spectra, batch)
-            total += misfit.compare(waves, batch, "intensity")[1]
-    return total
 
 
 def _positions(misfit: Misfit) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from autotune.objective import Value
+from autotune.objective import Parameter, Value
 from objectives.ptychography.backends.backend import Backend
 from objectives.ptychography.parameters.solver import Conditions, choice, step, whole
 
@@ -39,6 +39,15 @@ def _by_power(values: Mapping[str, Value]) -> str:
 def _but(*methods: str) -> Conditions:
     """The condition that a method of pty-chi runs that is none of these."""
     return (("method", tuple(method for method in _OF_PTYCHI if method not in methods)),)
+
+
+def _adam(idle: Conditions = ()) -> tuple[Parameter, ...]:
+    """The rates of Adam, of packages whose object starts with 1 and whose probe's rate is over its rms."""
+    of_object, of_probe = "Adam's first steps of the object", "Adam's first steps of the probe, over its rms"
+    return (
+        step("learning_rate", 0.01, 1e-3, 0.1, of_object, idle, maximum=1.0),
+        step("probe_learning_rate", 0.01, 1e-3, 0.1, of_probe, idle + _HELD, maximum=1.0),
+    )
 
 
 def _none(values: Mapping[str, Value]) -> str:
@@ -123,16 +132,7 @@ SHIPPED = (
         parameters=(
             choice("method", "autodiff", _OF_PTYCHI, "reconstructor of pty-chi (DM: one slice only)"),
             choice("loss", "intensity", ("intensity", "amplitude"), "loss_function of autodiff", _but("autodiff")),
-            step("learning_rate", 0.01, 1e-3, 0.1, "Adam's first steps of the object", _but("autodiff"), maximum=1.0),
-            step(
-                "probe_learning_rate",
-                0.01,
-                1e-3,
-                0.1,
-                "Adam's first steps of the probe, over its rms",
-                _but("autodiff") + _HELD,
-                maximum=1.0,
-            ),
+            *_adam(_but("autodiff")),
             step(
                 "step_size",
                 0.5,
@@ -188,16 +188,7 @@ SHIPPED = (
                 "obj_type of quantem (complex: its amplitude is at most 1)",
             ),
             choice("loss", "intensity", ("intensity", "amplitude", "poisson"), "loss_type of quantem"),
-            step("learning_rate", 0.01, 1e-3, 0.1, "Adam's first steps of the object", (), maximum=1.0),
-            step(
-                "probe_learning_rate",
-                0.01,
-                1e-3,
-                0.1,
-                "Adam's first steps of the probe, over its rms",
-                _HELD,
-                maximum=1.0,
-            ),
+            *_adam(),
             whole("batch_size", 64, 4, 256, 1, 100_000, "patterns per update"),
         ),
         requirements=("quantem==0.1.10", "torch==2.13.0"),

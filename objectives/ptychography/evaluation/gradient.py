@@ -29,12 +29,7 @@ _FLOOR = 1e-30
 
 def frozen_metrics(misfit: Misfit, state: State) -> dict[str, float]:
     """Metrics of the final state."""
-    intensity = amplitude = 0.0
-    for batch in misfit.batches(len(state.spectra), state.moved):
-        of_batch = misfit.compare(
-            misfit.model.waves(state.transmission, state.spectra, batch), batch, "amplitude", _FLOOR
-        )
-        amplitude, intensity = amplitude + of_batch[0], intensity + of_batch[1]
+    amplitude, intensity = misfit.over_all(state.transmission, state.spectra, state.moved, "amplitude", _FLOOR)
     return _metrics(misfit, intensity, amplitude)
 
 

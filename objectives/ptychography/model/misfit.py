@@ -134,6 +134,16 @@ class Misfit:
         floor = _FLOOR * self.data.mean if floor is None else floor
         return self.kernels.residual(waves.detector, *self._beside(batch), floor, loss, self.model.response)
 
+    def over_all(
+        self, transmission: Tensor, spectra: Tensor, moved: Tensor, loss: Loss, floor: float | None = None
+    ) -> tuple[float, float]:
+        """The loss and the squared intensity residual of all patterns; arguments as elsewhere."""
+        losses = squared = 0.0
+        for batch in self.batches(len(spectra), moved):
+            of_batch = self.compare(self.model.waves(transmission, spectra, batch), batch, loss, floor)
+            losses, squared = losses + of_batch[0], squared + of_batch[1]
+        return losses, squared
+
     def score(self, waves: Waves, batch: Batch, loss: Loss, floor: float) -> tuple[float, float, float, float]:
         """As :meth:`compare`; returns two losses and the slopes of one, see :meth:`Kernels.score`."""
         return self.kernels.score(waves.detector, *self._beside(batch), floor, loss, self.model.response)
