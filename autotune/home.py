@@ -4,9 +4,9 @@ trials.db                    the trial store (Optuna, SQLite), unless AUTOTUNE_S
 locks/                       one per study, held for moments
 mlflow.db, mlflow-artifacts/ the MLflow projection
 data/                        simulated measurements
-studies/NAME/                study.yaml as run, result.json, environment.json, best.yaml, best.h5
+studies/NAME/                study.yaml as run, result.json, environment.json, best.yaml, best.h5, best/
 studies/NAME/workers/        output of the worker processes
-studies/NAME/trials/00003/   files of trial 3: reconstruction.h5, pictures
+studies/NAME/trials/00003/   files of trial 3: reconstruction.h5, pictures, files/ of its objective
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 
 from autotune.errors import InputError, Problem
 
+FILES = "files"
+"""Folder, in a trial's own, of the files that the objective made."""
 STORAGE_VARIABLE = "AUTOTUNE_STORAGE"
 """Environment variable with the URL of the trial store."""
 

@@ -19,6 +19,7 @@ from autotune.cli.backends import backends
 from autotune.cli.check import check
 from autotune.cli.compare import compare
 from autotune.cli.confirm import confirm
+from autotune.cli.export import export
 from autotune.cli.init import init
 from autotune.cli.register import calibration, register
 from autotune.cli.report import report
@@ -45,7 +46,7 @@ class Options:
 
 # Plain help and usage errors: rich would wrap them into boxes, and costs start-up time.
 app = typer.Typer(name="autotune", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-_COMMANDS = (init, check, run, status, result, compare, confirm, reproduce, register, calibration)
+_COMMANDS = (init, check, run, status, result, compare, confirm, reproduce, export, register, calibration)
 for command in (*_COMMANDS, report, simulate, sync, ui, schema):
     app.command()(command)
 app.add_typer(backends, name="backends")

@@ -67,6 +67,8 @@ def print_result(result: StudyResult, truth: Mapping[str, float]) -> None:
     if covered:
         _print_remarks(console, result, covered)
     _print_notes(console, result)
+    for remark in result.remarks:
+        console.print(remark, soft_wrap=True)
     if result.pareto:
         _print_front(console, result.pareto)
     if result.confirmation:

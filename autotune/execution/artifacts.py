@@ -1,4 +1,4 @@
-"""The files that a trial keeps on disk: its arrays in HDF5 and its pictures.
+"""The files that a trial keeps on disk: its arrays in HDF5, its pictures, and those that its objective made.
 
 They are written to a temporary folder and renamed, so a folder that is there is complete.
 """
@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from autotune.execution.emd import write_emd
 from autotune.execution.forked_children import ThisProcessOnly
+from autotune.home import FILES
 from autotune.objective import ArrayDescription, DescribesArrays, DrawsPictures, Evaluation, Objective
 
 T = TypeVar("T")
@@ -21,19 +22,29 @@ _log = logging.getLogger(__name__)
 
 
 def keep_evaluation(folder: Path, evaluation: Evaluation, objective: Objective) -> None:
-    """Write the arrays and pictures of ``evaluation`` to ``folder``, replacing those of an earlier attempt.
+    """Write arrays, pictures and files of ``evaluation`` to ``folder``, replacing those of an earlier attempt.
 
-    An evaluation without arrays (it failed, or keeps none) has nothing to draw and leaves no folder.
+    An evaluation without any (it failed, or keeps none) leaves no folder, and one without arrays has nothing to draw.
+
+    Raises:
+        OSError: something cannot be written.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    if not evaluation.arrays:
+    if not evaluation.arrays and not evaluation.files:
         return
     temporary = folder.with_name(f".{folder.name}{_UNFINISHED}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    _write_arrays(temporary / "reconstruction.h5", folder, evaluation, objective)
-    for name, png in _pictures(folder, evaluation, objective).items():
-        (temporary / f"{name}.png").write_bytes(png)
+    if evaluation.arrays:
+        _write_arrays(temporary / "reconstruction.h5", folder, evaluation, objective)
+        for name, png in _pictures(folder, evaluation, objective).items():
+            (temporary / f"{name}.png").write_bytes(png)
+    for name, content in evaluation.files.items():
+        if Path(name).name != name or name in ("", ".."):
+            _log.warning("Trial %s: '%s' is no name of a file, and is not kept", folder.name, name)
+            continue
+        (temporary / FILES).mkdir(exist_ok=True)
+        (temporary / FILES / name).write_bytes(content)
     temporary.rename(folder)
 
 

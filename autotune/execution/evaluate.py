@@ -46,7 +46,8 @@ def run_task(objective: Objective, task: Task, metric: str, progress: Progress, 
     if (folder := task.folder) is not None:
         patience(lambda: keep_evaluation(folder, evaluation, objective))
     stopped = evaluation.status is Status.STOPPED
-    return Ended(task.number, replace(evaluation, arrays={}, attributes={}), reports.done if stopped else 1.0)
+    bare = replace(evaluation, arrays={}, attributes={}, files={})
+    return Ended(task.number, bare, reports.done if stopped else 1.0)
 
 
 class _Reports:

@@ -48,6 +48,10 @@ class Evaluation:
         seconds: wall-clock time of the evaluation.
         reason: one sentence where ``status`` is not complete.
         resources: use of the machine, such as ``cpu_seconds``; measured by the executor where it is left empty.
+        remarks: what people should know of it, in sentences that stand by themselves. Those of the best trial are
+            printed with a study's result.
+        software: name -> version of software that made it and is not in this Python: a package in a Python of its own.
+        files: name -> content of a file that is kept as it is, such as one in the format of a package.
     """
 
     status: Status
@@ -64,6 +68,9 @@ class Evaluation:
     gradient_noise: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     gradient_shifts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     gradient_again: Sequence[Mapping[str, float]] = ()
+    remarks: Sequence[str] = ()
+    software: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.status is Status.COMPLETE:

@@ -106,6 +106,23 @@ class ExplainsAbsence(Protocol):
 
 
 @runtime_checkable
+class ExportsMeasurement(Protocol):
+    """An objective that can write its measurement for other programs (``autotune export``)."""
+
+    def export_measurement(self, values: Mapping[str, Value], *, metric: str, path: Path) -> Mapping[str, str]:
+        """Write an HDF5 file of the measurement as :meth:`Objective.evaluate` sees it with the same arguments.
+
+        Args:
+            values: parameter name -> value; parameters left out take their defaults.
+            metric: the tuned metric's name; what a held-out one withholds is left out.
+            path: the file; it is not there.
+
+        Returns:
+            Facts to print, name -> text.
+        """
+
+
+@runtime_checkable
 class KnowsTruth(Protocol):
     """An objective whose measurement was simulated, so that the answer can be revealed after the search."""
 

@@ -79,7 +79,7 @@ def remarks(study: StudyData) -> list[str]:
             f"Limit: {limit.metric} {' and '.join(ends)}; kept by {limit.kept_by} full evaluations, "
             f"broken by {limit.broken_by}."
         )
-    return said
+    return [*said, *result.remarks]
 
 
 def answer_table(study: StudyData) -> Table:

@@ -154,7 +154,7 @@ def reproduce(
     trial = trial_of(store, number)
     file = kept_file(store, home, folder=folder, overrides=overrides)
     objective = file.open()
-    content_hash = _same_measurement(store, objective)
+    content_hash = same_measurement(store, objective)
     plan = plan_study(file, objective)
     then = environment_of(store, trial)
     threads = _threads(then)
@@ -165,6 +165,7 @@ def reproduce(
     ended = _evaluate(file, plan, Task(trial.number, values, seed, None), home, follower, threads)
     evaluation = ended.evaluation
     done = evaluation.status is Status.COMPLETE
+    of_its_own = _other_software(trial.software, evaluation.software) if done else {}
     agreement = compare(trial, evaluation if done else None, plan.space, plan.metric, tolerance, store.trials())
     return Reproduction(
         study=store.study.study_name,
@@ -181,8 +182,16 @@ def reproduce(
         content_hash=content_hash,
         seconds=Seconds(then=trial.seconds, now=evaluation.seconds),
         environment=Environments(then=then, now=now),
-        differences=None if then is None else differences(then, now),
+        differences=None if then is None else differences(then, now) | of_its_own,
     )
+
+
+def _other_software(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[Any, Any]]:
+    """What an objective runs elsewhere, in another version: its name -> then and now."""
+    names = sorted({*then, *now})
+    return {
+        f"{name} of the backend": (then.get(name), now.get(name)) for name in names if then.get(name) != now.get(name)
+    }
 
 
 def trial_of(store: TrialStore, number: int | None) -> TrialRecord:
@@ -269,8 +278,8 @@ def _threads(then: Mapping[str, Any] | None) -> dict[str, str]:
     return worker_threads(1) if kept is None else kept
 
 
-def _same_measurement(store: TrialStore, objective: Objective) -> str | None:
-    """The measurement's hash; None where the objective tells none.
+def same_measurement(store: TrialStore, objective: Objective) -> str | None:
+    """The measurement's hash, which is the study's; None where the objective tells none.
 
     Raises:
         InputError: it is not the study's measurement.

@@ -1,4 +1,4 @@
-"""best.yaml and best.h5: a study file with every parameter held at the answer, and the best trial's reconstruction."""
+"""best.yaml, best.h5, best/: a study file of the answer, the best trial's reconstruction, and its other files."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from autotune.files import whole, write_whole
-from autotune.home import Home
+from autotune.home import FILES, Home
 from autotune.results.document import ParameterResult, StudyResult
 from autotune.study import HeldSpec, ParameterSpec, StudyFile
 from autotune.text import shown_unit
 
-STUDY, RECONSTRUCTION = "best.yaml", "best.h5"
+STUDY, RECONSTRUCTION, OTHERS = "best.yaml", "best.h5", "best"
 _SUFFIX = "-best"
 _LONGEST_NAME = 100
 _COMMENT_COLUMN = 40
 
 
 def keep_best(file: StudyFile, result: StudyResult, home: Home) -> None:
-    """Write best.yaml and best.h5 into the study's folder; nothing where there is no best trial.
+    """Write best.yaml, best.h5 and best/ into the study's folder; nothing where there is no best trial.
 
     Args:
         file: the study.
@@ -43,6 +43,18 @@ def keep_best(file: StudyFile, result: StudyResult, home: Home) -> None:
         # A copy: a program that opens it may write to it, and the trial's own file must stay as it was.
         with whole(folder / RECONSTRUCTION) as temporary:
             shutil.copyfile(arrays, temporary)
+    _copy_others(arrays.parent / FILES, folder / OTHERS)
+
+
+def _copy_others(of_trial: Path, here: Path) -> None:
+    """Replace the files of an earlier best trial by those of the best one, where there are any."""
+    unfinished = here.with_name(f".{here.name}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    if of_trial.is_dir():
+        shutil.copytree(of_trial, unfinished)
+    shutil.rmtree(here, ignore_errors=True)
+    if unfinished.exists():
+        unfinished.rename(here)
 
 
 def write_best(path: Path, file: StudyFile, result: StudyResult) -> None:

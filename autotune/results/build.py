@@ -72,6 +72,7 @@ def build_result(store: TrialStore, home: Home, *, live: bool) -> StudyResult:
         noise=None if answer is None else answer.noise,
         confirmation=current_confirmation(facts, trials),
         best_trial=None if best is None else best.number,
+        remarks=_remarks(trials, best),
         cost=Cost(
             seconds=facts.seconds,
             evaluation_seconds=sum(trial.seconds for trial in trials),
@@ -132,6 +133,22 @@ def _status(facts: StoredFacts, live: bool) -> tuple[str, str]:
 def _counts(trials: Sequence[TrialRecord]) -> TrialCounts:
     states = [trial.state for trial in trials]
     return TrialCounts(finished=states.count("finished"), failed=states.count("failed"), pruned=states.count("pruned"))
+
+
+def _remarks(trials: Sequence[TrialRecord], best: TrialRecord | None) -> tuple[str, ...]:
+    """Those of the best trial, and that trials were made by other versions of software of the objective's."""
+    said = [] if best is None else list(best.remarks)
+    versions: dict[str, list[str]] = {}
+    for trial in trials:
+        for name, version in trial.software.items():
+            if version not in (seen := versions.setdefault(name, [])):
+                seen.append(version)
+    mixed = [f"{name} {', '.join(seen)}" for name, seen in versions.items() if len(seen) > 1]
+    if mixed:
+        said.append(
+            f"Trials were made by more than one version of a package, and may differ by it: {'; '.join(mixed)}."
+        )
+    return tuple(said)
 
 
 def _metric(metric: Metric, best: TrialRecord | None, answer: Answer | None) -> MetricResult:

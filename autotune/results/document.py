@@ -311,6 +311,8 @@ class StudyResult(Document):
     """The best trials evaluated again; null where autotune confirm did not run, or trials have finished since."""
     best_trial: int | None
     """Number of the best trial; null where there is none."""
+    remarks: tuple[str, ...]
+    """What people should know of the best trial and of how comparable the trials are, in sentences."""
     cost: Cost
     """Time and evaluations that the study took, by kind."""
     mlflow: MlflowRecord

@@ -48,7 +48,8 @@ class TrialRecord:
         state: ``finished`` has metrics; ``failed`` (diverged or crashed) and ``pruned`` have a reason;
             ``interrupted`` means the process ended first, and does not count against the budget.
         values: parameter name -> value, tuned parameters only.
-        metrics, gradient, curve, seconds, reason, resources: as in :class:`autotune.objective.Evaluation`.
+        metrics, gradient, curve, seconds, reason, resources, remarks, software: as in
+            :class:`autotune.objective.Evaluation`.
         started, ended: local wall-clock times.
         expected_improvement: by how much the sampler expected the trial to beat the best one before it, in the
             metric's unit; None where the sampler computes no such number.
@@ -82,6 +83,8 @@ class TrialRecord:
     finish: bool = False
     kept: bool = False
     resources: Mapping[str, float] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+    software: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def spent(self) -> float:
@@ -140,7 +143,7 @@ def evaluation_of(plain: Mapping[str, Any]) -> Evaluation:
 
 
 def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as JSON data, without its arrays and their attributes."""
+    """The evaluation as JSON data, without its arrays, their attributes and its files."""
     plain = {
         "status": str(evaluation.status),
         "metrics": {name: float(value) for name, value in evaluation.metrics.items()},
@@ -150,6 +153,10 @@ def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
         "reason": evaluation.reason,
         "resources": {name: float(value) for name, value in evaluation.resources.items()},
     }
+    if evaluation.remarks:
+        plain["remarks"] = [str(remark) for remark in evaluation.remarks]
+    if evaluation.software:
+        plain["software"] = {name: str(version) for name, version in evaluation.software.items()}
     if evaluation.gradient_parts:
         parts = evaluation.gradient_parts.items()
         plain["gradient_parts"] = {name: [float(value) for value in values] for name, values in parts}
@@ -220,6 +227,8 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         finish=bool(trial.user_attrs.get(FINISH)),
         kept=kept.get("kept", False),
         resources=kept.get("resources", {}),
+        remarks=kept.get("remarks", ()),
+        software=kept.get("software", {}),
     )
 
 

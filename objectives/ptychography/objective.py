@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ from objectives.ptychography.model.device import Machine
 from objectives.ptychography.model.forward import Layout
 from objectives.ptychography.output.arrays import describe_arrays
 from objectives.ptychography.output.measurement_facts import facts_of
+from objectives.ptychography.output.measurement_file import write_measurement
 from objectives.ptychography.output.pictures import draw_reconstruction
 from objectives.ptychography.parameters.instrument import parameters_of, why_absent
 from objectives.ptychography.settings import HeldOutSettings
@@ -174,9 +176,11 @@ class PtychographyObjective:
         unknowns, half of the gradient for a free object and a few small patterns of low dose.
         """
         with self._machine.threads_set():
-            return self._evaluate(values, metric, seed, progress)
+            return self._evaluate(values, metric, seed, progress, files=True)
 
-    def _evaluate(self, values: Mapping[str, Value], metric: str, seed: int, progress: Progress) -> Evaluation:
+    def _evaluate(
+        self, values: Mapping[str, Value], metric: str, seed: int, progress: Progress, *, files: bool = False
+    ) -> Evaluation:
         started = time.perf_counter()
         reconstruction, in_sample = self._reconstruction(values, metric)
         planned, misfit = reconstruction.options.iterations, reconstruction.misfit
@@ -184,7 +188,7 @@ class PtychographyObjective:
         def report(iteration: int, squared_residual: float) -> bool:
             return progress(iteration, planned, {"consistency": misfit.consistency(squared_residual)})
 
-        state = reconstruction.run(report, seed)
+        state = reconstruction.run(report, seed, files=files)
         curve = {"consistency": [misfit.consistency(squared) for squared in state.squared_residuals]}
         evaluation = reconstruction.evaluation(state, in_sample or metric)
         return replace(evaluation, curve=curve, seconds=time.perf_counter() - started)
@@ -362,6 +366,11 @@ class PtychographyObjective:
     def describe_arrays(self, evaluation: Evaluation) -> Mapping[str, ArrayDescription]:
         """See :class:`autotune.objective.DescribesArrays`."""
         return describe_arrays(evaluation)
+
+    def export_measurement(self, values: Mapping[str, Value], *, metric: str, path: Path) -> Mapping[str, str]:
+        """See :class:`autotune.objective.ExportsMeasurement`."""
+        reconstruction, _ = self._reconstruction(values, metric)
+        return write_measurement(path, self._measurement, reconstruction.misfit, reconstruction.start())
 
     def pictures(self, evaluation: Evaluation) -> Mapping[str, bytes]:
         """Draw the reconstruction: phase, amplitude, probe, and one pattern measured and modelled."""

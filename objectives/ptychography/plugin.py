@@ -197,10 +197,10 @@ def _bound(settings: BackendSettings, measurement: Measurement, machine: Machine
     from objectives.ptychography.backends.reconstruct import Bound
 
     backend = find_backend(settings.name)
-    exposed = expose(measurement, backend)
+    exposed = expose(measurement, backend, settings.native)
     python = python_of(backend, settings.python, folder)
     process = BackendProcess(backend.name, str(python), backend.adapter, machine.threads)
-    return Bound(backend, process, settings.options, exposed)
+    return Bound(backend, process, settings.options, exposed, settings.native)
 
 
 def _by_patterns(held_out: HeldOutSettings) -> HeldOutSettings:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from autotune.objective import near_miss
+from autotune.objective import Parameter, near_miss
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
+from objectives.ptychography.backends.native import NativeOption
 from objectives.ptychography.backends.table import backends
 from objectives.ptychography.simulation.settings import SimulationSettings
 
@@ -30,6 +32,49 @@ class HeldOutSettings(BaseModel):
     seed: int = Field(default=0, ge=0, le=2**32 - 1, strict=True)
 
 
+class OptionSettings(BaseModel):
+    """A package's own option as a parameter of the study.
+
+    Attributes:
+        option: its dotted name, as in ``backend.options``.
+        default: its value where the study neither tunes nor fixes the parameter.
+        unit, type, low, high, log, minimum, maximum, description: see :class:`autotune.objective.Parameter`.
+        choices: the values of a categorical one, texts or true and false.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    option: str = Field(min_length=1)
+    default: float | bool | str | None = None
+    unit: str = "1"
+    type: Literal["float", "int", "categorical"] = "float"
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[bool | str, ...] = ()
+    description: str = ""
+
+    def native(self, name: str) -> NativeOption:
+        """The option as the parameter of a name.
+
+        Raises:
+            ValueError: no parameter is like that.
+        """
+        choices = {choice if isinstance(choice, str) else json.dumps(choice): choice for choice in self.choices}
+        of_type = self.model_dump(exclude={"option", "default", "choices"})
+        default = json.dumps(self.default) if isinstance(self.default, bool) else self.default
+        if self.type == "categorical" and default is not None and default not in choices:
+            raise ValueError(f"default {default} is none of {', '.join(choices)}")
+        if self.type == "int" and isinstance(default, float):
+            default = int(default) if default == int(default) else default
+        parameter = Parameter(name, kind="solver", default=default, choices=tuple(choices), **of_type)
+        if self.type != "categorical" and isinstance(default, str):
+            raise ValueError(f"default {default} is no number")
+        return NativeOption(parameter, self.option, choices)
+
+
 class BackendSettings(BaseModel):
     """A package that reconstructs instead of the built-in solvers, in its own Python.
 
@@ -38,6 +83,7 @@ class BackendSettings(BaseModel):
         python: a Python that has the package; that of ``autotune backends install`` where it is left out. Relative
             paths start from the study's folder.
         options: the package's own options, dotted name -> value; they overrule what is derived from parameters.
+        parameters: more of them, as parameters that the study may tune or fix: name -> the option.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,6 +91,9 @@ class BackendSettings(BaseModel):
     name: str
     python: Path | None = None
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    parameters: dict[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")], OptionSettings] = Field(
+        default_factory=dict
+    )
 
     @field_validator("name")
     @classmethod
@@ -54,6 +103,21 @@ class BackendSettings(BaseModel):
             hint = near_miss(name, known)
             raise ValueError(f"'{name}' is no backend" + (f"; {hint}" if hint else ""))
         return name
+
+    @model_validator(mode="after")
+    def _stated_once(self) -> BackendSettings:
+        stated = list(self.options)
+        for name, settings in self.parameters.items():
+            if settings.option in stated:
+                raise ValueError(f"option {settings.option} is stated twice, the second time as parameter '{name}'")
+            stated.append(settings.option)
+            settings.native(name)
+        return self
+
+    @property
+    def native(self) -> tuple[NativeOption, ...]:
+        """The options that are parameters."""
+        return tuple(settings.native(name) for name, settings in self.parameters.items())
 
 
 class PtychographySettings(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -162,3 +163,82 @@ def _none_left(place: Place) -> bool:
             return False
         time.sleep(0.1)
     return True
+
+
+def test_files_of_a_package_go_with_the_answer(offered: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the trial, into MLflow, and by ``export``, which evaluates nothing, in one folder with the measurement."""
+    study(offered, {"share": 1.01}, budget={"trials": 2}, tracking={"enabled": True}, intervals={"replicates": 0})
+    assert autotune("run", "study.yaml") == 0
+    assert "forward model of toy differs from this project's by 1 %" in capsys.readouterr().out
+    assert offered.result()["remarks"] and offered.trials()[0].software.keys() == {"python", "numpy"}
+    best = offered.result()["best_trial"]
+    folder = offered.home.study("toy")
+    own = json.loads((folder / "best" / "toy.json").read_text())
+    assert own["options"] == {"share": 1.01}
+    assert len(list((offered.home.folder / "mlflow-artifacts").rglob("files/toy.json"))) == 2
+    assert autotune("export", "toy", "out") == 0
+    assert f"Trial {best} of toy in out" in capsys.readouterr().out
+    out = offered.folder / "out"
+    assert {path.name for path in out.iterdir()} == {
+        "measurement.h5",
+        "reconstruction.h5",
+        "reconstruction.png",
+        "toy.json",
+    }
+    assert autotune("export", "toy", "out") == 2
+    assert "out: exists" in capsys.readouterr().err
+    assert autotune("export", "toy", "sub/other", "--trial", str(1 - best)) == 0
+    assert (offered.folder / "sub" / "other" / "measurement.h5").is_file()
+    assert autotune("export", "toy", "scan.h5/below") == 2
+    assert "scan.h5/below: cannot be written" in capsys.readouterr().err
+    shutil.rmtree(folder / "trials")
+    assert autotune("export", "toy", "third") == 2
+    assert "has no files here" in capsys.readouterr().err and not (offered.folder / "third").exists()
+
+
+def test_other_versions_of_a_package_are_told(
+    offered: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study(offered, budget={"trials": 1}, intervals={"replicates": 0})
+    assert autotune("run", "study.yaml", "--quiet") == 0
+    assert autotune("reproduce", "toy") == 0
+    assert "of the backend" not in capsys.readouterr().out
+    monkeypatch.setenv("TOY_VERSION", "numpy 99")
+    assert autotune("reproduce", "toy", "--json", "found.json") == 0
+    assert "numpy of the backend" in capsys.readouterr().out
+    assert json.loads((offered.folder / "found.json").read_text())["differences"]["numpy of the backend"][1] == "99"
+    study(offered, budget={"trials": 2}, intervals={"replicates": 0})
+    assert autotune("run", "study.yaml") == 0
+    assert "more than one version of a package" in capsys.readouterr().out
+
+
+def test_a_native_option_is_tuned(offered: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the package lets an option scale its own model, only the scale 1 is ours."""
+    study(offered, budget={"trials": 6}, intervals={"replicates": 0})
+    text = json.loads((offered.folder / "study.yaml").read_text())
+    text["objective"]["backend"]["parameters"] = {"share": {"option": "share", "low": 0.9, "high": 1.1, "default": 1.0}}
+    text["parameters"]["share"] = {"low": 0.95, "high": 1.05}
+    text["parameters"]["scan_rotation"] = TRUTH["scan_rotation"]
+    text["metric"] = {"name": "model_difference"}
+    (offered.folder / "study.yaml").write_text(json.dumps(text))
+    assert autotune("check", "study.yaml") == 0
+    assert "share" in capsys.readouterr().out
+    assert autotune("run", "study.yaml", "--quiet") == 0
+    trials = offered.trials()
+    assert all(
+        trial.metrics["model_difference"] == pytest.approx(abs(trial.values["share"] - 1), abs=1e-5) for trial in trials
+    )
+    text["objective"]["backend"]["parameters"]["share"]["option"] = "elsewhere"
+    (offered.folder / "study.yaml").write_text(json.dumps(text))
+    assert autotune("run", "study.yaml", "--quiet") == 2
+    assert "content_hash" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("metric", ["backend_loss", "model_difference"])
+def test_what_a_package_reports_can_be_tuned(offered: Place, metric: str) -> None:
+    """With its intervals; without gradients, which are of other metrics."""
+    study(offered, metric={"name": metric}, budget={"trials": 5}, parameters={"scan_rotation": {"low": 0, "high": 8}})
+    assert autotune("run", "study.yaml", "--quiet") == 0
+    assert [trial.state for trial in offered.trials()] == 5 * ["finished"]
+    assert not any(trial.gradient for trial in offered.trials())
+    assert offered.result()["metric"]["best"] == min(trial.metrics[metric] for trial in offered.trials())

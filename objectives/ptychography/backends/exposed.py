@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autotune.objective import InputError, Parameter, Problem, Value
 from objectives.diffraction.data.measurement import FarField, Measurement
 from objectives.ptychography.backends.backend import Backend
+from objectives.ptychography.backends.native import NativeOption
 from objectives.ptychography.parameters.instrument import parameters_of
 from objectives.ptychography.parameters.window import PADDING
 
@@ -34,11 +35,16 @@ class Exposed:
     held: Mapping[str, Value]
 
 
-def expose(measurement: Measurement, backend: Backend) -> Exposed:
+def expose(measurement: Measurement, backend: Backend, native: Sequence[NativeOption] = ()) -> Exposed:
     """The parameters of a measurement with a backend.
 
+    Args:
+        measurement: the measurement.
+        backend: the backend.
+        native: options of the package that are parameters, too.
+
     Raises:
-        InputError: no backend reconstructs such a measurement.
+        InputError: no backend reconstructs such a measurement, or a native option has the name of another parameter.
     """
     if not isinstance(measurement.geometry, FarField):
         remedy = "leave objective.backend out: the built-in solvers reconstruct it"
@@ -49,11 +55,15 @@ def expose(measurement: Measurement, backend: Backend) -> Exposed:
     own = [replace(p, idle_while=_without(p, known)) for p in backend.parameters]
     offered = [replace(p, idle_while=_without(p, known)) for p in offered]
     names = {parameter.name for parameter in offered}
+    taken = {p.name for p in (*ours, *own)}
+    for option in native:
+        if (name := option.parameter.name) in taken:
+            raise InputError(Problem(f"objective.backend.parameters.{name}", "is a parameter already", "rename it"))
     held = {
         p.name: value for p in ours if p.name not in names and (value := _UNKNOWN.get(p.name, p.default)) is not None
     }
     return Exposed(
-        (*offered, *own),
+        (*offered, *own, *(option.parameter for option in native)),
         tuple(p if p.name in names else replace(p, differentiable=False) for p in ours),
         held,
     )

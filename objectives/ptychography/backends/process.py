@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +60,21 @@ class Progressed:
     positions: Array
 
 
+@dataclass(frozen=True)
+class Ended:
+    """What a package leaves beside its last state.
+
+    Attributes:
+        own: (checked, y, x) intensities of its own model; None where it told none, or was stopped.
+        files: name -> content of the files that it made of its last state.
+        lost: why it could not make them, where they were wanted; empty where it did, or has none.
+    """
+
+    own: Array | None
+    files: Mapping[str, bytes]
+    lost: str = ""
+
+
 @dataclass
 class BackendProcess:
     """A package's process, started by the first reconstruction and kept, since importing takes it seconds.
@@ -88,7 +104,9 @@ class BackendProcess:
         arrays: Mapping[str, Array],
         job: Mapping[str, Any],
         report: Callable[[Progressed], bool],
-    ) -> Array | None:
+        *,
+        files: bool = False,
+    ) -> Ended:
         """Make one reconstruction.
 
         Args:
@@ -96,18 +114,16 @@ class BackendProcess:
             arrays: name -> the job's other arrays; ``rows`` are the indices of its patterns.
             job: the job's other attributes, plain JSON data.
             report: called after every iteration; returns whether to go on.
-
-        Returns:
-            The package's own model (checked, y, x); None where it told none, or was stopped.
+            files: whether it shall make files in formats of its own.
 
         Raises:
             BackendFailed: it has; the next reconstruction starts it anew where it has ended.
         """
-        with self._lock:
+        with self._lock, tempfile.TemporaryDirectory(prefix=f"autotune-{self.name}-") as folder:
             child = self._started()
             fault: Exception | None = None
             try:
-                self._begin(child, patterns, arrays, job)
+                self._begin(child, patterns, arrays, {**job, "files": folder if files else None})
                 while (message := child.hear())["event"] == "progress":
                     state = _progressed(child, message)
                     try:
@@ -127,7 +143,8 @@ class BackendProcess:
                 raise
             if message["event"] == "failed":  # it waits for the next one
                 raise BackendFailed(Problem(self.name, str(message.get("what"))))
-            return own
+            kept = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}
+            return Ended(own, kept, str(message.get("lost") or ""))
 
     def _begin(self, child: _Child, patterns: Tensor, arrays: Mapping[str, Array], job: Mapping[str, Any]) -> None:
         """Send a job; of its arrays, the patterns only where they are other ones than the last."""

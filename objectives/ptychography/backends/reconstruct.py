@@ -22,8 +22,9 @@ from autotune.objective import InputError, Parameter, Problem, Value
 from objectives.diffraction.data.measurement import FarField, Measurement
 from objectives.ptychography.backends.backend import Backend
 from objectives.ptychography.backends.exposed import Exposed
+from objectives.ptychography.backends.native import NativeOption
 from objectives.ptychography.backends.process import Array, BackendFailed, BackendProcess, Progressed
-from objectives.ptychography.model.forward import field_of, spectrum_of
+from objectives.ptychography.model.forward import field_of, positions_in_object, spectrum_of
 from objectives.ptychography.model.misfit import Misfit
 from objectives.ptychography.solvers.options import SolverOptions
 from objectives.ptychography.solvers.state import Report, State
@@ -32,6 +33,8 @@ LOSS = "backend_loss"
 """Metric: the package's own loss after its last iteration."""
 DIFFERENCE = "model_difference"
 """Metric: how far its own forward model is from ours, ||difference|| / ||ours|| for patterns of its final state."""
+_SEEN_ALIKE = 1e-3
+"""Difference from which the package sees something else than we do."""
 _CHECKED = 64
 """Patterns for which its own model is asked for, spread over the scan."""
 
@@ -45,17 +48,20 @@ class Bound:
         process: its process.
         options: its native options, dotted name -> value.
         exposed: the parameters of the measurement with it.
+        native: its native options that are parameters of the study.
     """
 
     backend: Backend
     process: BackendProcess
     options: Mapping[str, Any]
     exposed: Exposed
+    native: Sequence[NativeOption] = ()
 
     @property
     def hash(self) -> str:
         """Of what decides a reconstruction beside measurement and parameters."""
-        return json.dumps([self.backend.name, dict(self.options)], sort_keys=True)
+        by_name = {native.parameter.name: native.option for native in self.native}
+        return json.dumps([self.backend.name, dict(self.options), *([by_name] if by_name else [])], sort_keys=True)
 
     def at(self, measurement: Measurement, values: Mapping[str, Value]) -> Foreign:
         """The package at one set of values of all parameters, for a measurement of any fidelity."""
@@ -66,11 +72,19 @@ class Bound:
         return Foreign(
             self.process,
             {p.name: values[p.name] for p in self.backend.parameters if p.name in values},
-            self.options,
+            {**self.options, **self._stated(values)},
             None if pixel is None else (pixel[0] * magnified, pixel[1] * magnified),
             geometry.wavelength_angstrom,
             float(values["thickness"]) / slices if slices > 1 else None,
         )
+
+    def _stated(self, values: Mapping[str, Value]) -> dict[str, Any]:
+        """The native options that are parameters, by their dotted names."""
+        return {
+            native.option: native.given(values[native.parameter.name])
+            for native in self.native
+            if native.parameter.name in values
+        }
 
     def parameters(self, values: Mapping[str, Value], metric: str) -> Sequence[Parameter]:
         """All parameters of our model; differentiable only where the package minimises the metric.
@@ -78,7 +92,8 @@ class Bound:
         Elsewhere the derivative at its final state is not that of what is tuned (measured: off by 30 % and more). What
         native options do to its loss is not known here.
         """
-        if metric and not self.options and self.backend.minimises(values) == metric:
+        free_of_options = not self.options and not self.native
+        if metric and free_of_options and self.backend.minimises(values) == metric:
             return self.exposed.ours
         return [replace(parameter, differentiable=False) for parameter in self.exposed.ours]
 
@@ -109,15 +124,19 @@ class Foreign:
         versions = ", ".join(f"{name} {version}" for name, version in self.process.versions.items())
         return {"backend": self.process.name, "backend_versions": versions}
 
-    def solve(self, misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int) -> State:
+    def solve(
+        self, misfit: Misfit, state: State, options: SolverOptions, report: Report, seed: int, *, files: bool = False
+    ) -> State:
         """Reconstruct; see :class:`objectives.ptychography.solvers.table.Solve`.
+
+        With ``files``, the package makes files of its own of the final state.
 
         Raises:
             InputError: the package cannot withhold what is withheld.
             BackendFailed: it has failed, or its arrays do not fit.
         """
         rows = misfit.data.seen.cpu().numpy()
-        sent = _positions(misfit)
+        sent = positions_in_object(misfit.model)
         checked = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _CHECKED)).astype(np.int64))
         found = state
 
@@ -133,7 +152,7 @@ class Foreign:
             found.stopped = not report(at.iteration, residual)
             return not found.stopped
 
-        own = self.process.reconstruct(
+        ended = self.process.reconstruct(
             misfit.data.patterns,
             {
                 "rows": rows,
@@ -143,13 +162,26 @@ class Foreign:
             },
             self._job(misfit, state, options, seed, checked),
             progressed,
+            files=files,
         )
         if len(found.squared_residuals) < options.iterations and not found.stopped:
             done = len(found.squared_residuals)
             raise BackendFailed(Problem(self.process.name, f"ended after {done} of {options.iterations} iterations"))
-        if own is not None:
-            found.more[DIFFERENCE] = _difference(misfit, found, rows[checked], own, self.process.name)
+        found.files = ended.files
+        if ended.lost:
+            found.remarks.append(f"{self.process.name} could not write files of its own: {ended.lost}.")
+        if ended.own is not None:
+            self._compare(misfit, found, rows[checked], ended.own)
         return found
+
+    def _compare(self, misfit: Misfit, found: State, rows: NDArray[np.int64], own: Array) -> None:
+        """Put into the state how far the package's own model is from ours."""
+        found.more[DIFFERENCE] = apart = _difference(misfit, found, rows, own, self.process.name)
+        if apart > _SEEN_ALIKE:
+            found.remarks.append(
+                f"The forward model of {self.process.name} differs from this project's by {100 * apart:.2g} % at the "
+                f"end ({DIFFERENCE}): it has optimised something else than what the metrics judge."
+            )
 
     def _job(
         self, misfit: Misfit, state: State, options: SolverOptions, seed: int, checked: NDArray[np.int64]
@@ -171,14 +203,6 @@ class Foreign:
             "options": dict(self.options),
             "checked": checked.tolist(),
         }
-
-
-def _positions(misfit: Misfit) -> NDArray[np.float64]:
-    """(position, 2) object pixel under the middle of the probe, (y, x), not rounded."""
-    layout = misfit.model.layout
-    half = torch.tensor([n // 2 for n in layout.window])
-    found = misfit.model.scene.positions.double().cpu() - layout.origin.double().cpu() + half
-    return found.numpy()
 
 
 def _mask(misfit: Misfit) -> NDArray[np.bool_]:

@@ -90,15 +90,22 @@ class Reconstruction:
         self._spectra = self._start_modes(self._scene)
         self.misfit = self._misfit()
 
-    def run(self, report: Report, seed: int) -> State:
-        """Reconstruct from an empty object; see :func:`objectives.ptychography.solvers.table.solve`."""
+    def run(self, report: Report, seed: int, *, files: bool = False) -> State:
+        """Reconstruct from an empty object; see :func:`objectives.ptychography.solvers.table.solve`.
+
+        With ``files``, a package makes files of its own of the final state, too.
+        """
         if self._foreign is not None:
-            return self._foreign.solve(self.misfit, self._start(), self.options, report, seed)
-        return solve(self.misfit, self._start(), self.options, report, seed)
+            return self._foreign.solve(self.misfit, self.start(), self.options, report, seed, files=files)
+        return solve(self.misfit, self.start(), self.options, report, seed)
 
     def evaluation(self, state: State, metric: str) -> Evaluation:
-        """Metrics of the final ``state``, with the gradient of ``metric``, which is one of the counts that are seen."""
-        frozen = None if state.stopped else frozen_pass(self.misfit, state, metric)
+        """Metrics of the final ``state``, with the gradient of ``metric``, which is one of the counts that are seen.
+
+        A metric that a package reports of itself has no gradient.
+        """
+        judged = metric if metric == "amplitude_consistency" else "consistency"
+        frozen = None if state.stopped else frozen_pass(self.misfit, state, judged)
         metrics = {**(frozen_metrics(self.misfit, state) if frozen is None else frozen.metrics), **state.more}
         if self._withheld is not None:
             withheld = frozen_metrics(Misfit(self.misfit.model, self._withheld), state)
@@ -112,7 +119,16 @@ class Reconstruction:
         arrays, attributes = self._arrays(state), self._attributes()
         if self._slices == 1 and of_electrons(self._level.measurement):
             metrics[TWIN_METRIC] = phase_skewness(thinned(arrays["object"][0][scanned_region(attributes)]))
-        return Evaluation(Status.COMPLETE, metrics, self._gradient(frozen), arrays=arrays, attributes=attributes)
+        return Evaluation(
+            Status.COMPLETE,
+            metrics,
+            self._gradient(frozen),
+            arrays=arrays,
+            attributes=attributes,
+            remarks=state.remarks,
+            software={} if self._foreign is None else self._foreign.process.versions,
+            files=state.files,
+        )
 
     def _built(self, stated: Mapping[str, Tensor]) -> Scene:
         """The scene at mismatch parameters as they are stated, for the unbinned detector."""
@@ -154,7 +170,7 @@ class Reconstruction:
             layout = Layout.of(scene.positions, (rows, columns), margin, self._window)
         return Misfit(ForwardModel(scene, layout, kernels_for(self._machine.device)), self._data)
 
-    def _start(self) -> State:
+    def start(self) -> State:
         """An empty object under the initial probe."""
         model = self.misfit.model
         shape = (self._slices, *model.layout.object_shape)

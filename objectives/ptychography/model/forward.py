@@ -22,7 +22,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from objectives.ptychography.model.cropping import seen_part, with_unseen
@@ -262,6 +264,14 @@ class ForwardModel:
         if propagator is None:
             raise ValueError("an object of several slices needs a scene that was built for them")
         return propagator
+
+
+def positions_in_object(model: ForwardModel) -> NDArray[np.float64]:
+    """(position, 2) object pixel under the middle of the probe, (y, x), not rounded."""
+    layout = model.layout
+    half = torch.tensor([n // 2 for n in layout.window])
+    found: NDArray[np.float64] = (model.scene.positions.double().cpu() - layout.origin.double().cpu() + half).numpy()
+    return found
 
 
 def spectrum_seen_as(wave: Tensor, scene: Scene) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -20,6 +20,8 @@ class State:
             it updates.
         stopped: whether the caller asked for an early end.
         more: metrics that the solver itself reports.
+        remarks: what people should know of it, in sentences that stand by themselves.
+        files: name -> content of files that a package has made of it.
     """
 
     transmission: Tensor
@@ -28,6 +30,8 @@ class State:
     squared_residuals: list[float] = field(default_factory=list)
     stopped: bool = False
     more: dict[str, float] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 Report = Callable[[int, float], bool]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,16 @@ def test_a_picture_that_cannot_be_drawn_costs_only_the_picture(
         keep_evaluation(tmp_path / "00003", EVALUATION, Draws(ValueError("no\nfont")))
     assert names(tmp_path) == ["00003", "00003/reconstruction.h5"]
     assert caplog.messages == ["Trial 00003 has no pictures: drawing them failed (ValueError: no font)"]
+
+
+def test_files_that_the_objective_made_are_kept_as_they_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without arrays, too. A name that leads elsewhere is none."""
+    files = {"model.bin": bytes(range(256)), "../stolen": b"", "..": b"", "": b"", "a/b": b""}
+    with caplog.at_level(logging.WARNING):
+        keep_evaluation(tmp_path / "0", replace(EVALUATION, files=files), Draws())
+    assert names(tmp_path / "0") == ["files", "files/model.bin", "object.png", "reconstruction.h5"]
+    assert (tmp_path / "0" / "files" / "model.bin").read_bytes() == files["model.bin"]
+    assert len(caplog.messages) == 4 and "'../stolen' is no name of a file" in caplog.messages[0]
+    keep_evaluation(tmp_path / "1", replace(EVALUATION, files={"a": b"b"}, arrays={}), Draws(KeyError("object")))
+    assert names(tmp_path / "1") == ["files", "files/a"]
+    assert not (tmp_path / "stolen").exists()

@@ -21,6 +21,7 @@ SINCE_THE_FIRST_VERSION = {
     "Evaluation",
     "Examines",
     "ExplainsAbsence",
+    "ExportsMeasurement",
     "InputError",
     "Kind",
     "KnowsTruth",

@@ -193,3 +193,14 @@ def test_an_interrupted_trial_costs_nothing_as_if_it_had_never_been_asked(home: 
     assert store.trials()[-1].state == "interrupted"
     assert build_result(store, home, live=False).cost.reconstruction_equivalents == before == 2.0
     assert summary(store, home).equivalents == 2.0
+
+
+def test_remarks_are_those_of_the_best_trial_and_of_mixed_versions(home: Home) -> None:
+    store = make_store(home, Metric("c", "maximize"), [0.1])
+    for value, remark, version in ((0.9, "It is best.", "1.0"), (0.5, "It is not.", "2.0")):
+        number = store.study.ask(SPACE.distributions()).number
+        told = Evaluation(Status.COMPLETE, {"c": value}, remarks=[remark], software={"package": version, "other": "3"})
+        store.tell(number, told, value)
+    assert store.trials()[1].software == {"package": "1.0", "other": "3"}
+    remarks = build_result(store, home, live=False).remarks
+    assert remarks[0] == "It is best." and "package 1.0, 2.0." in remarks[1] and len(remarks) == 2

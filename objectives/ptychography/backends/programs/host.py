@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import platform
+import shutil
 import signal
 import sys
 import threading
@@ -45,10 +46,30 @@ class Job:
         values: the adapter's own solver parameters, name -> value.
         options: the package's own options, dotted name -> value; they come last.
         checked: indices of the patterns for which the package's own model is wanted.
+        files: folder for files in the package's own formats; None where they are not wanted. See :meth:`keep`.
+        lost: why there are none; empty where there are.
     """
+
+    files = None
+    lost = ""
 
     def __init__(self, **attributes):
         self.__dict__.update(attributes)
+
+    def keep(self, write):
+        """Call ``write(folder)``, with a Path, which makes files of the final state, where they are wanted.
+
+        That it fails loses none of the reconstruction.
+        """
+        if self.files is None:
+            return
+        try:
+            write(Path(self.files))
+        except Exception as error:
+            traceback.print_exc()
+            self.lost = _in_words(error)
+            shutil.rmtree(self.files)
+            Path(self.files).mkdir()
 
 
 def main(adapter, read, write):
@@ -125,7 +146,7 @@ def _run(module, patterns, command, heard, say):
     own = module.run(job, report)
     if own is not None:
         save(into["checked"], np.asarray(own, dtype=np.float64))
-    say("ended", checked=own is not None)
+    say("ended", checked=own is not None, lost=job.lost)
 
 
 class _Heard:

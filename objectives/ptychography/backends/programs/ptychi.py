@@ -66,7 +66,21 @@ def run(job, report):
             loss = task.reconstructor.loss_tracker.table["loss"].iloc[-1]
             if not report(iteration, loss, task.get_data_to_cpu("object", as_numpy=True), probe, positions):
                 return None
+        job.keep(lambda folder: keep(task, options, folder))
         return own_model(task, job)
+
+
+def keep(task, options, folder):
+    """Write its options as it prints them, and the arrays that a task begins with, which it has no file for."""
+    import json
+
+    import h5py
+
+    with (folder / "ptychi_options.json").open("w") as file:
+        json.dump(options.get_dict(), file, indent=2)
+    with h5py.File(folder / "ptychi.h5", "x") as file:
+        for name in ("object", "probe", "probe_positions"):
+            file[name] = task.get_data_to_cpu(name, as_numpy=True)
 
 
 def origin_of(rows, columns):

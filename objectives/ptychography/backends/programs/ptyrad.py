@@ -96,7 +96,31 @@ def run(job, report):
             return None
     with torch.no_grad():
         own = [model(part).cpu() for part in torch.as_tensor(job.checked, device=job.device).split(max(1, size))]
+    job.keep(lambda folder: keep(folder, job, params, model, optimizer, scheduler))
     return torch.cat(own).numpy() * counts
+
+
+def keep(folder, job, params, model, optimizer, scheduler):
+    """Write its model file, and a parameter file with which it goes on from there (``ptyrad run``)."""
+    import json
+
+    import numpy as np
+    import yaml
+    from ptyrad.io.save import make_save_dict, save_dict_to_hdf5
+
+    power = float(model.get_complex_probe_view().detach().abs().square().sum())
+    given = {**params["init_params"], "meas_source": "file"}
+    given["meas_params"] = {"path": "measurement.h5", "key": "patterns"}
+    for part in ("probe", "pos", "obj"):
+        given.update({f"{part}_source": "PtyRAD", f"{part}_params": "ptyrad_model.hdf5"})
+    given["probe_normalization"] = {"mode": "target_intensity", "value": power}
+    recon = {**params["recon_params"], "NITER": job.iterations, "output_dir": "output"}
+    told = json.loads(json.dumps({**params, "init_params": given, "recon_params": recon}, default=list))
+    rows = np.arange(len(job.patterns))
+    saved = make_save_dict(".", model, told, optimizer, scheduler, job.iterations, rows, {})
+    save_dict_to_hdf5(saved, folder / "ptyrad_model.hdf5")
+    with (folder / "ptyrad_params.yaml").open("w") as file:
+        yaml.safe_dump(told, file, sort_keys=False)
 
 
 def comparison(valid):

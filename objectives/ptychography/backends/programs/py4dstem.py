@@ -49,7 +49,17 @@ def run(job, report):
         probe = np.fft.fftshift(ptychography._probe, axes=(-2, -1)) * n
         if not report(iteration, ptychography.error, transmission(ptychography), probe, ptychography._positions_px):
             return None
+    job.keep(lambda folder: keep(ptychography, folder))
     return own_model(ptychography, job)
+
+
+def keep(ptychography, folder):
+    """Write its own file, without the patterns."""
+    import py4DSTEM
+
+    ptychography.set_save_defaults(save_datacube=False, save_exit_waves=False)
+    ptychography._object_padding_px = ((0, 0), (0, 0))  # or its reader moves the positions by it once more
+    py4DSTEM.save(folder / "py4dstem.h5", ptychography)
 
 
 def sections_of(options):

@@ -47,6 +47,7 @@ def run(job, report):
         positions = ptychography.dset.scan_positions_px.detach().cpu().numpy()
         if not report(iteration, loss, transmission(ptychography), middle, positions):
             return None
+    job.keep(lambda folder: ptychography.save(folder / "quantem.zip"))
     return own_model(ptychography, job)
 
 

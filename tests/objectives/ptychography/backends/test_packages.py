@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from autotune.objective import Objective, Value
+from autotune.objective import ExportsMeasurement, Objective, Value
 from autotune.testing import BackendConformance
 from objectives.diffraction.data.measurement import Measurement
+from objectives.ptychography.backends import process
 from objectives.ptychography.backends.environments import FOLDER, folder_of, is_installed, python_of
 from objectives.ptychography.backends.process import BackendFailed
 from objectives.ptychography.backends.table import find_backend
 from objectives.ptychography.solvers.state import to_the_end
+from tests.docs.pages import ROOT
 from tests.objectives.ptychography.backends.toys import objective
 from tests.objectives.ptychography.scenes import TRUTH, lens
 
 pytestmark = pytest.mark.slow
 COUNTS: dict[str, Value] = {"iterations": 10, "batch_size": 5}
 """Of 25 patterns."""
+PROGRAMS = Path(process.__file__).parent / "programs"
+PREAMBLE = """
+import runpy, sys
+host = runpy.run_path(sys.argv[1] + "/host.py")
+sys.modules["__main__"].import_torchvision = host["import_torchvision"]
+runpy.run_path(f"{sys.argv[1]}/{sys.argv[2]}.py")["open_package"]()  # with its work-arounds
+"""
 
 
 @cache
@@ -45,6 +56,7 @@ def narrow() -> Measurement:
 
 class Package(BackendConformance):
     name: ClassVar[str]
+    titled: ClassVar[str]
     reconverged = False
     difference_of_modes: ClassVar[float] = 1e-3
 
@@ -81,6 +93,28 @@ class Package(BackendConformance):
                 continue
             assert state.moved.std(dim=0).max() < 1e-3
 
+    def test_it_goes_on_from_its_own_files(self, tmp_path: Path) -> None:
+        """As docs/go-on-in-a-package.md says: from where it ended, which one more start does not reach."""
+        objective, at = self.objective(), {**self.values(), "iterations": 20}
+        first = self._at(objective, {"iterations": 1}).metrics["backend_loss"]
+        found = self._at(objective, at)
+        assert isinstance(objective, ExportsMeasurement) and found.remarks == []
+        objective.export_measurement(at, metric="consistency", path=tmp_path / "measurement.h5")
+        for name, content in found.files.items():
+            (tmp_path / name).write_bytes(content)
+        (tmp_path / "go_on.py").write_text(f"{PREAMBLE}\n{self.go_on()}\nprint(float(loss))\n")
+        python = python_of(find_backend(self.name), None, tmp_path)
+        command = [python, "go_on.py", str(PROGRAMS), self.name]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        last = float(done.stdout.split()[-1])
+        assert last < found.metrics["backend_loss"] + 0.2 * (first - found.metrics["backend_loss"])
+
+    def go_on(self) -> str:
+        """The lines of the page."""
+        section = (ROOT / "docs" / "go-on-in-a-package.md").read_text().split(f"## {self.titled}\n")[1]
+        return section.split("```python\n")[1].split("```")[0]
+
     def test_an_unknown_option_is_named(self) -> None:
         with pytest.raises(Exception, match=r"no_such\.option"):
             self._at(opened(self.name, **{"no_such.option": 1}), {})
@@ -88,6 +122,7 @@ class Package(BackendConformance):
 
 class TestPy4DSTEM(Package):
     name = "py4dstem"
+    titled = "py4DSTEM"
 
     def test_an_option_acts(self) -> None:
         held = opened(self.name, **{"reconstruct.q_lowpass": 0.2})
@@ -97,6 +132,16 @@ class TestPy4DSTEM(Package):
 class TestPtyRAD(Package):
     name = "ptyrad"
 
+    def go_on(self) -> str:
+        """What ``ptyrad run`` does, which Python 3.11 cannot import."""
+        return (
+            "from ptyrad.params.parser import load_params\n"
+            "from ptyrad.solver import PtyRADSolver\n"
+            "solver = PtyRADSolver(load_params('ptyrad_params.yaml'), device='cpu')\n"
+            "solver.run()\n"
+            "loss = solver.reconstruct_results.loss_iters[-1][1]"
+        )
+
     def test_an_option_acts(self) -> None:
         held = opened(self.name, **{"model_params.update_params.obja.start_iter": None})
         changed = self._at(held, {})
@@ -105,6 +150,7 @@ class TestPtyRAD(Package):
 
 class TestPtyChi(Package):
     name = "ptychi"
+    titled = "pty-chi"
     difference_of_modes = 0.02  # it moves the first mode alone by less than a pixel
 
     @pytest.mark.parametrize("method", ["LSQML", "ePIE", "rPIE", "DM"])
@@ -119,6 +165,7 @@ class TestPtyChi(Package):
 
 class TestQuantem(Package):
     name = "quantem"
+    titled = "quantem"
 
     def test_its_other_losses(self) -> None:
         for loss in ("amplitude", "poisson"):

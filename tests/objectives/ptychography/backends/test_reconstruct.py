@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from autotune.objective import InputError, Objective, Status, Value
 from autotune.testing import BackendConformance
 from objectives.ptychography.backends.exposed import expose
 from objectives.ptychography.backends.reconstruct import DIFFERENCE, LOSS
 from objectives.ptychography.evaluation.stated import Stated, judge
-from objectives.ptychography.settings import HeldOutSettings
+from objectives.ptychography.objective import PtychographyObjective
+from objectives.ptychography.settings import BackendSettings, HeldOutSettings, OptionSettings
+from objectives.ptychography.solvers.state import to_the_end
 from tests.objectives.ptychography.backends.toys import AT, TOY, objective
 from tests.objectives.ptychography.scenes import SINGLE, TRUTH, lens, near
 
@@ -104,3 +111,95 @@ def test_parameters_that_there_are() -> None:
     assert problem.content_hash != objective(lens(), option=1).content_hash != lens().content_hash
     with pytest.raises(InputError, match="packages reconstruct the far field only"):
         objective(near())
+
+
+def test_files_of_its_own_are_kept_of_an_evaluation_alone(shared: Any) -> None:
+    found = shared.evaluate({**TRUTH, **AT}, metric="consistency", seed=0)
+    assert json.loads(found.files["toy.json"]) == {"step": 1.0, "options": {}} and list(found.files) == ["toy.json"]
+    assert found.software["numpy"] == np.__version__ and found.remarks == []
+    reconstruction, _ = shared._reconstruction({**TRUTH, **AT}, "consistency")
+    assert reconstruction.run(to_the_end, 0).files == {}
+
+
+def test_files_that_cannot_be_written_lose_nothing_else(shared: Any) -> None:
+    found = objective(lens(), deed="full disk").evaluate({**TRUTH, **AT}, metric="consistency", seed=0)
+    assert found.metrics == shared.evaluate({**TRUTH, **AT}, metric="consistency", seed=0).metrics
+    assert found.files == {} and found.remarks == ["toy could not write files of its own: OSError: no space is left."]
+
+
+def test_a_package_that_sees_something_else_is_told(shared: Any) -> None:
+    found = objective(lens(), share=1.002).evaluate({**TRUTH, **AT}, metric="consistency", seed=0)
+    assert found.metrics[DIFFERENCE] == pytest.approx(2e-3, rel=1e-3)
+    [remark] = found.remarks
+    assert "toy differs from this project's by 0.2 %" in remark
+
+
+def test_a_native_option_is_a_parameter() -> None:
+    """Of any type; it is given to the package under its own name, after what the study fixes."""
+    stated = {
+        "strength": OptionSettings(option="solver.strength", default=0.5, low=0.1, high=1.0),
+        "rounds": OptionSettings(option="solver.rounds", type="int", default=3, low=1, high=5),
+        "kind": OptionSettings(option="filter.kind", type="categorical", choices=(True, "soft"), default="soft"),
+        "free": OptionSettings(option="filter.free", low=0.0, high=1.0, default=0.0),
+    }
+    settings = BackendSettings(name="py4dstem", options={"a.b": 1}, parameters=stated)
+    problem = objective(lens(), native=settings.native)
+    names = {p.name: p for p in problem.parameters()}
+    assert (
+        names["kind"].choices == ("true", "soft") and names["rounds"].default == 3 and names["rounds"].kind == "solver"
+    )
+    values = {**TRUTH, **AT, "strength": 0.25, "kind": "true"}
+    found = problem.evaluate(values, metric="amplitude_consistency", seed=0)
+    told = {"solver.strength": 0.25, "solver.rounds": 3, "filter.kind": True, "filter.free": 0.0}
+    assert json.loads(found.files["toy.json"])["options"] == told
+    assert found.gradient == {}, "what the option does to the loss is not known"
+    assert problem.content_hash != objective(lens()).content_hash
+
+
+def test_native_options_that_cannot_be() -> None:
+    def refused(**stated: Any) -> str:
+        with pytest.raises(ValidationError) as caught:
+            BackendSettings(name="py4dstem", options={"a.b": 1}, parameters=stated)
+        return str(caught.value)
+
+    assert "option a.b is stated twice" in refused(x={"option": "a.b"})
+    assert "option c.d is stated twice" in refused(x={"option": "c.d"}, y={"option": "c.d"})
+    assert "needs choices" in refused(x={"option": "c.d", "type": "categorical"})
+    assert "low 2.0 is not below high 1.0" in refused(x={"option": "c.d", "low": 2, "high": 1})
+    assert "none of true, false" in refused(
+        x={"option": "c.d", "type": "categorical", "choices": [True, False], "default": "soft"}
+    )
+    assert "soft is no number" in refused(x={"option": "c.d", "default": "soft"})
+    assert "pattern" in refused(**{"c.d": {"option": "c.d"}})
+    native = BackendSettings(name="py4dstem", parameters={"defocus": OptionSettings(option="c.d")}).native
+    with pytest.raises(InputError, match=r"objective\.backend\.parameters\.defocus.*is a parameter already"):
+        objective(lens(), native=native)
+
+
+def test_the_measurement_is_exported_as_it_is_reconstructed(tmp_path: Path, shared: Any) -> None:
+    """Also of the built-in solvers, and without what a held-out metric withholds."""
+    built_in = PtychographyObjective(lens(), SINGLE)
+    for problem, metric, count in ((shared, "consistency", 25), (built_in, "consistency", 25),
+                                   (shared, "held_out_consistency", 23)):  # fmt: skip
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"
+        problem.export_measurement({**TRUTH, "iterations": 3}, metric=metric, path=path)
+        with h5py.File(path) as file:
+            patterns, valid = file["patterns"][()], file["valid"][()] > 0
+            probe, positions = file["probe"][()], file["positions"][()]
+            assert patterns.shape == (count, 24, 24) == (len(positions), *valid.shape)
+            assert list(file.attrs["object_pixel"]) == pytest.approx([float(size) for size in _pixel(problem)])
+            assert (positions.max(axis=0) + 12 <= file.attrs["object_shape"]).all()
+        if metric == "consistency":
+            assert np.array_equal(patterns, lens().patterns)
+        assert np.square(np.abs(probe)).sum() == pytest.approx(patterns.sum() / count, rel=1e-3)
+    withheld = PtychographyObjective(lens(), SINGLE, held_out=HeldOutSettings(fraction=0.2))
+    withheld.export_measurement(TRUTH, metric="held_out_consistency", path=tmp_path / "pixels.h5")
+    with h5py.File(tmp_path / "pixels.h5") as file:
+        patterns, valid = file["patterns"][()], file["valid"][()] > 0
+    assert valid.shape == patterns.shape and 0.7 < valid.mean() < 0.9
+    assert not patterns[~valid].any() and np.array_equal(patterns[valid], lens().patterns[valid])
+
+
+def _pixel(problem: Any) -> Any:
+    reconstruction, _ = problem._reconstruction({**TRUTH, "iterations": 3}, "consistency")
+    return reconstruction.misfit.model.scene.pixel

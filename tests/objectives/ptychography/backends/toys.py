@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from autotune.objective import Parameter, Value
 from objectives.diffraction.data.measurement import Measurement
 from objectives.ptychography.backends.backend import Backend
 from objectives.ptychography.backends.exposed import expose
+from objectives.ptychography.backends.native import NativeOption
 from objectives.ptychography.backends.process import BackendProcess
 from objectives.ptychography.backends.reconstruct import Bound
 from objectives.ptychography.objective import PtychographyObjective
@@ -38,8 +39,14 @@ TOY = Backend(
 )
 
 
-def objective(measurement: Measurement, backend: Backend = TOY, python: str = sys.executable, **options: Any) -> Any:
+def objective(
+    measurement: Measurement,
+    backend: Backend = TOY,
+    python: str = sys.executable,
+    native: Sequence[NativeOption] = (),
+    **options: Any,
+) -> Any:
     """An objective that reconstructs with a backend."""
     process = BackendProcess(backend.name, python, backend.adapter)
-    bound = Bound(backend, process, options, expose(measurement, backend))
+    bound = Bound(backend, process, options, expose(measurement, backend, native), native)
     return PtychographyObjective(measurement, SINGLE, TRUTH, HeldOutSettings(of="patterns", fraction=0.1), bound=bound)
