@@ -45,7 +45,7 @@ def test_the_schema_is_the_documented_one(place: Place) -> None:
     result, trials = place.result(), place.trials()
     assert list(result) == [
         "schema", "study", "status", "reason", "trials", "metric", "limits", "pareto", "parameters", "correlations",
-        "noise", "confirmation", "best_trial", "cost", "mlflow", "artifacts", "software", "seed",
+        "noise", "confirmation", "best_trial", "remarks", "cost", "mlflow", "artifacts", "software", "seed",
     ]  # fmt: skip
     best = max(trials, key=lambda trial: trial.metrics["consistency"])
     assert (result["schema"], result["study"], result["status"]) == (1, "toy", "finished")

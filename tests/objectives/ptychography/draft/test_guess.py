@@ -1,9 +1,11 @@
-"""The scan's rotation from centres of mass: on known fields, on simulated measurements, and on noise."""
+"""Rotation and defocus before a reconstruction: on known fields, on simulated measurements, and on noise."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from autotune.objective import Draft
 from objectives.diffraction.data.formats.autotune_hdf5 import write_measurement
+from objectives.diffraction.data.measurement import FarField, Measurement
+from objectives.ptychography.draft import guessed as guess_in_draft
+from objectives.ptychography.draft import sideband_guess
+from objectives.ptychography.draft.guessed import _axes, _from_sidebands, _lines_of_bands
 from objectives.ptychography.draft.rotation_guess import guess_rotation
+from objectives.ptychography.draft.sideband_guess import Guess
 from objectives.ptychography.plugin import ptychography
 from objectives.ptychography.simulation.settings import SimulationSettings
 from objectives.ptychography.simulation.simulate import simulate_patterns
@@ -59,19 +67,103 @@ def test_noise_is_told_from_a_field() -> None:
     assert guess_rotation(patterns_of(noise)[:49], np.ones((9, 9), np.bool_), (7, 7), (2.0, 2.0)) is None
 
 
-def test_in_a_draft(tmp_path: Path) -> None:
-    truth = {"defocus": 80.0, "scan_rotation": 14.0}
-    simulated = SimulationSettings(seed=2, scan_points=16, detector_pixels=32, angular_sampling_mrad=2.0,
-                                   electrons_per_pattern=1e6, mismatch=truth)  # fmt: skip
-    measurement, _ = simulate_patterns(simulated)
+LENS = {"seed": 2, "scan_points": 14, "detector_pixels": 32, "angular_sampling_mrad": 2.0}
+
+
+def simulated(mismatch: dict[str, float], **changes: Any) -> Measurement:
+    """By a simulator that does not know side bands."""
+    measurement, _ = simulate_patterns(SimulationSettings(**{**LENS, **changes}, mismatch=mismatch))
+    return measurement
+
+
+def from_sidebands(measurement: Measurement, near: float = 0.0) -> Guess:
+    geometry, axes = measurement.geometry, _axes(measurement)
+    assert isinstance(geometry, FarField) and axes is not None
+    found, why_not = _from_sidebands(measurement, geometry, axes, near)
+    assert found is not None, why_not
+    return found
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.floats(40, 180), st.sampled_from([-1, 1]), st.floats(-85, 85), st.floats(-3, 3), st.floats(0, 15))
+def test_any_defocus_and_rotation(
+    defocus: float, sign: int, rotation: float, camera_length: float, astigmatism: float
+) -> None:
+    truth = {"defocus": sign * defocus, "scan_rotation": rotation, "camera_length": camera_length,
+             "astigmatism": astigmatism, "center_offset_y": 1.2, "convergence_angle": 24.2}  # fmt: skip
+    found = from_sidebands(simulated(truth))
+    assert abs(found.rotation - rotation) < 4 and abs(found.defocus - sign * defocus) < 10 + 0.1 * defocus
+    assert found.defocus_deviation < 12 and found.rotation_deviation < 5 and found.contrast > 4
+
+
+def test_the_twin_is_half_a_turn_away() -> None:
+    """The same in either half of the turn; which one is meant is said."""
+    measurement = simulated({"defocus": 80.0, "scan_rotation": 14.0})
+    here, there = from_sidebands(measurement), from_sidebands(measurement, near=180.0)
+    assert there.defocus == pytest.approx(-here.defocus, abs=0.5)
+    assert there.rotation == pytest.approx(here.rotation - 180, abs=0.5)
+
+
+def test_more_pixels_than_are_needed_are_binned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sideband_guess, "_PIXELS", 200)
+    found = from_sidebands(simulated({"defocus": 60.0, "scan_rotation": -30.0}))
+    assert abs(found.defocus - 60) < 10 and abs(found.rotation + 30) < 4
+
+
+@pytest.mark.parametrize("what", ["noise", "wide steps", "small scan", "no aperture"])
+def test_what_side_bands_do_not_tell(what: str) -> None:
+    measurement = simulated({"defocus": 60.0}, **({"scan_step_angstrom": 3.5} if what == "wide steps" else {}))
+    geometry, axes = measurement.geometry, _axes(measurement)
+    assert isinstance(geometry, FarField) and axes is not None
+    if what == "noise":
+        mean = measurement.patterns.mean(axis=0)
+        drawn = np.random.default_rng(0).poisson(mean, measurement.patterns.shape).astype(np.float32)
+        measurement = replace(measurement, patterns=drawn)
+    if what == "small scan":
+        measurement = replace(measurement, patterns=measurement.patterns[:49], positions=measurement.positions[:49],
+                              scan_shape=(7, 7))  # fmt: skip
+    if what == "no aperture":
+        geometry = replace(geometry, semi_convergence_mrad=None)
+    found, why_not = _from_sidebands(measurement, geometry, axes, 0.0)
+    assert found is None
+    told = {"small scan": "too small", "no aperture": "no lens of a known aperture"}
+    assert told.get(what, "several values explain") in why_not
+
+
+def drafted(tmp_path: Path, measurement: Measurement) -> tuple[Draft, Draft]:
     write_measurement(tmp_path / "scan.h5", measurement)
     draft = ptychography.draft(tmp_path / "scan.h5", folder=tmp_path)
     assert draft is not None
-    found = ptychography.guess(draft, folder=tmp_path)
+    return draft, ptychography.guess(draft, folder=tmp_path)
+
+
+def test_in_a_draft(tmp_path: Path) -> None:
+    draft, found = drafted(tmp_path, simulated({"defocus": 80.0, "scan_rotation": 14.0}))
+    lines = {line.key: line for line in found.lines}
+    for name, true, widest in (("defocus", 80.0, 70), ("scan_rotation", 14.0, 40)):
+        line = lines[f"parameters.{name}"]
+        assert line.value["low"] < true < line.value["high"] and line.value["high"] - line.value["low"] < widest
+        assert "side bands" in line.comment
+        assert found.facts[name.removeprefix("scan_")] in line.comment
+    assert "or -" in lines["parameters.defocus"].comment
+    assert [each.key for each in found.lines] == [each.key for each in draft.lines]
+
+
+def test_centres_of_mass_where_side_bands_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guess_in_draft, "_CONTRAST", 1e9)
+    measurement = simulated({"defocus": 80.0, "scan_rotation": 14.0}, electrons_per_pattern=1e6, scan_points=16)
+    draft, found = drafted(tmp_path, measurement)
     [line] = [line for line in found.lines if line.key == "parameters.scan_rotation"]
     assert line.value["low"] < 14 < line.value["high"] and line.value["high"] - line.value["low"] < 60
     assert "centres of mass" in line.comment and found.facts["rotation"] in line.comment
+    assert found.facts["defocus"].startswith("not guessed: several values")
     assert [each.key for each in found.lines] == [each.key for each in draft.lines]
+
+
+def test_of_a_thick_specimen_the_entrance_is_in_the_range() -> None:
+    guess = Guess(50.0, 1.0, 2.0, 1.0, 9.0)
+    line = _lines_of_bands(guess, 80.0)["parameters.defocus"]
+    assert line.value == {"low": 30.0, "high": 110.0} and "middle of the specimen" in line.comment
 
 
 def test_without_a_raster_nothing_is_guessed(tmp_path: Path) -> None:
@@ -83,13 +175,27 @@ def test_without_a_raster_nothing_is_guessed(tmp_path: Path) -> None:
     assert found.lines == draft.lines and found.facts["rotation"].startswith("not guessed: ")
 
 
-def test_on_data_of_another_simulator() -> None:
+@pytest.mark.parametrize(
+    ("name", "defocus", "rotation"),
+    [
+        ("mos2_60kV/mos2_60kV", 86.4, 12.0),
+        ("blind_4dstem/blind_10", 98.0, -10.9),
+        ("blind_4dstem/blind_11", 54.1, 12.8),
+    ],
+)
+def test_on_data_of_another_simulator(name: str, defocus: float, rotation: float, tmp_path: Path) -> None:
     folder = os.environ.get("AUTOTUNE_DATA")
-    path = Path(folder or "") / "mos2_60kV" / "mos2_60kV.npz"
+    path = Path(folder or "") / f"{name}.npz"
     if folder is None or not path.is_file():
-        pytest.skip("AUTOTUNE_DATA names no folder with mos2_60kV.npz")
+        pytest.skip(f"AUTOTUNE_DATA names no folder with {name}.npz")
     with np.load(path) as stored:
         data = stored["data"]
     shape = (data.shape[0], data.shape[1])
-    found = guess_rotation(data.reshape(-1, *data.shape[2:]), np.ones(data.shape[2:], np.bool_), shape, (1.0, 1.0))
-    assert found is not None and abs(found.value - 12.0) < 2 * found.deviation and found.deviation < 4
+    by_centres = guess_rotation(data.reshape(-1, *data.shape[2:]), np.ones(data.shape[2:], np.bool_), shape, (1.0, 1.0))
+    assert by_centres is not None and abs(by_centres.value - rotation) < 2 * by_centres.deviation
+    draft = ptychography.draft(path, folder=tmp_path)
+    assert draft is not None
+    ranges = {line.key: line.value for line in ptychography.guess(draft, folder=tmp_path).lines}
+    for key, true, widest in (("defocus", defocus, 50), ("scan_rotation", rotation, 15)):
+        found = ranges[f"parameters.{key}"]
+        assert found["low"] < true < found["high"] < found["low"] + widest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -268,8 +269,8 @@ def diverging_without_withheld_counts(monkeypatch: pytest.MonkeyPatch, above: in
     """Every reconstruction that counts are withheld from diverges if it has more than ``above`` iterations."""
     run = Reconstruction.run
 
-    def spoiled(self: Reconstruction, report: Callable[[int, float], bool], seed: int) -> State:
-        state = run(self, report, seed)
+    def spoiled(self: Reconstruction, report: Callable[[int, float], bool], seed: int, **more: Any) -> State:
+        state = run(self, report, seed, **more)
         if self._withheld is None or self.options.iterations <= above:
             return state
         return replace(state, transmission=state.transmission * float("nan"))
