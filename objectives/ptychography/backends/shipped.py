@@ -17,6 +17,7 @@ _GENTLE = 0.02
 """Largest learning rate of PtyRAD with which its final state is near enough to a minimum for derivatives."""
 _OF_PTYCHI = ("autodiff", "LSQML", "ePIE", "rPIE", "DM")
 _AT_ONCE: Conditions = (("method", ("DM",)),)
+_BY_RULE: Conditions = (("method", ("lsqml", "epie")),)
 _HELD: Conditions = (("probe", ("fixed",)),)
 _THIN: Conditions = (("slices", (1,)),)
 _PROJECTS: Conditions = (("method", _PROJECTIONS),)
@@ -41,11 +42,11 @@ def _but(*methods: str) -> Conditions:
     return (("method", tuple(method for method in _OF_PTYCHI if method not in methods)),)
 
 
-def _adam(idle: Conditions = ()) -> tuple[Parameter, ...]:
+def _adam(idle: Conditions = (), rate: float = 0.01) -> tuple[Parameter, ...]:
     """The rates of Adam, of packages whose object starts with 1 and whose probe's rate is over its rms."""
     of_object, of_probe = "Adam's first steps of the object", "Adam's first steps of the probe, over its rms"
     return (
-        step("learning_rate", 0.01, 1e-3, 0.1, of_object, idle, maximum=1.0),
+        step("learning_rate", rate, 1e-3, 0.1, of_object, idle, maximum=1.0),
         step("probe_learning_rate", 0.01, 1e-3, 0.1, of_probe, idle + _HELD, maximum=1.0),
     )
 
@@ -193,6 +194,37 @@ SHIPPED = (
         ),
         requirements=("quantem==0.1.10", "torch==2.13.0"),
         python=((3, 11), (3, 12)),
+        thick=True,
+        modes=True,
+        minimises=_none,
+    ),
+    Backend(
+        name="phaser",
+        description="phaser: gradient descent by automatic differentiation, LSQML, ePIE; slices, modes",
+        adapter=_PROGRAMS / "phaser.py",
+        parameters=(
+            choice("method", "gradient", ("gradient", "lsqml", "epie"), "engine or solver of phaser"),
+            choice(
+                "noise_model",
+                "poisson",
+                ("poisson", "anscombe", "amplitude"),
+                "noise_model of gradient (that of lsqml and epie is anscombe)",
+                _BY_RULE,
+            ),
+            *_adam(_BY_RULE, 0.03),
+            step(
+                "beta",
+                0.2,
+                0.02,
+                1.0,
+                "beta_probe and beta_object of lsqml and epie; the latter of lsqml over the mean illumination",
+                (("method", ("gradient",)),),
+            ),
+            whole("grouping", 64, 4, 256, 1, 100_000, "patterns per update"),
+            choice("groups", "sparse", ("sparse", "compact"), "which patterns make a group: any, or neighbours"),
+        ),
+        requirements=("phaserem==0.3.1", "jax==0.10.2", "numpy==2.4.6"),
+        python=((3, 11), (3, 13)),
         thick=True,
         modes=True,
         minimises=_none,

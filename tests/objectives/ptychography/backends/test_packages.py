@@ -58,13 +58,14 @@ class Package(BackendConformance):
     name: ClassVar[str]
     titled: ClassVar[str]
     reconverged = False
+    counts: ClassVar[dict[str, Value]] = COUNTS
     difference_of_modes: ClassVar[float] = 1e-3
 
     def objective(self) -> Objective:
         return opened(self.name)  # type: ignore[no-any-return]
 
     def values(self) -> dict[str, Value]:
-        return {**TRUTH, **COUNTS}
+        return {**TRUTH, **self.counts}
 
     def test_several_modes(self) -> None:
         found = self._at(self.objective(), {"probe": "refined", "probe_modes": 2})
@@ -85,7 +86,7 @@ class Package(BackendConformance):
         """Also of patterns that are not square, and of those that are withheld."""
         for measurement in (lens(), narrow()):
             problem = opened_on(self.name, measurement)
-            reconstruction, _ = problem._reconstruction({**TRUTH, **COUNTS}, "held_out_consistency")
+            reconstruction, _ = problem._reconstruction(self.values(), "held_out_consistency")
             try:
                 state = reconstruction.run(to_the_end, 0)
             except BackendFailed as error:
@@ -171,3 +172,35 @@ class TestQuantem(Package):
         for loss in ("amplitude", "poisson"):
             found = self._at(self.objective(), {"loss": loss})
             assert found.metrics["model_difference"] < 1e-3 and found.metrics["consistency"] > 0.5
+
+
+class TestPhaser(Package):
+    name = "phaser"
+    counts: ClassVar[dict[str, Value]] = {"iterations": 10, "grouping": 5}
+
+    @pytest.mark.parametrize("method", ["lsqml", "epie"])
+    def test_its_other_methods(self, method: str) -> None:
+        found = self._at(self.objective(), {"method": method})
+        assert found.metrics["model_difference"] < 1e-3 and found.metrics["consistency"] > 0.5
+
+    def test_its_other_noise_models(self) -> None:
+        for noise_model in ("anscombe", "amplitude"):
+            found = self._at(self.objective(), {"noise_model": noise_model})
+            assert found.metrics["model_difference"] < 1e-3 and found.metrics["consistency"] > 0.5
+
+    def test_an_option_acts(self) -> None:
+        held = self._at(opened(self.name, **{"update_object": False}), {})
+        assert abs(held.arrays["object"] - 1).max() == 0
+
+    def test_options_of_a_solver_and_of_regularizers(self) -> None:
+        """One that refines positions, which it does not unasked."""
+        options = {
+            "solvers.positions": {"type": "sgd", "learning_rate": 1e-4},
+            "update_positions": True,
+            "solvers.object.b1": 0.8,
+            "regularizers": [{"type": "obj_tikh", "cost": 1.0}],
+        }
+        moved = self._at(opened.__wrapped__(self.name, **options), {})
+        assert moved.metrics["model_difference"] < 1e-3
+        with pytest.raises(Exception, match=r"solvers\.object\.no_such"):
+            self._at(opened(self.name, **{"solvers.object.no_such": 1}), {})
