@@ -206,12 +206,12 @@ SHIPPED = (
             choice("method", "gradient", ("gradient", "lsqml", "epie"), "engine or solver of phaser"),
             choice(
                 "noise_model",
-                "poisson",
-                ("poisson", "anscombe", "amplitude"),
+                "anscombe",
+                ("anscombe", "amplitude", "poisson"),
                 "noise_model of gradient (that of lsqml and epie is anscombe)",
                 _BY_RULE,
             ),
-            *_adam(_BY_RULE, 0.03),
+            *_adam(_BY_RULE, 0.02),
             step(
                 "beta",
                 0.2,

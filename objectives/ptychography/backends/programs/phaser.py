@@ -6,7 +6,7 @@ Fourier transform preserves power, so that a probe is the job's. A position is t
 between two pixels where their number is even.
 """
 
-import json
+import itertools
 import logging
 import os
 import warnings
@@ -25,7 +25,8 @@ TILE = 32
 """Sides of the object are multiples of it, so that few sizes are compiled for."""
 COMPILED = 64
 """Jobs after which what was compiled is forgotten: every size and every rate that a job has takes memory."""
-kept, jobs = {}, 0
+kept = {}
+begun = itertools.count(1)
 
 
 def open_package():
@@ -94,11 +95,9 @@ def use_device(device):
 
 def forget():
     """Now and then, drop what was compiled for earlier jobs."""
-    global jobs
     import jax
 
-    jobs += 1
-    if jobs % COMPILED == 0:
+    if next(begun) % COMPILED == 0:
         kept.clear()
         jax.clear_caches()
 
@@ -124,25 +123,24 @@ def engine_of(job):
                 at[part] = {}
             at = at[part]
         at[last] = value
-    settings = json.dumps(given, sort_keys=True)  # the package takes apart what it is given
     try:
         engine = pane.from_data(given, EngineHook)
     except pane.ConvertError as error:
         raise ValueError(f"options {', '.join(job.options)}: {error}") from None
-    keep(engine.props.noise_model, "noise_model", settings)
+    keep(engine.props.noise_model)
     for variables, solver in getattr(engine.props, "solvers", {}).items():
-        keep(solver, ", ".join(sorted(variables)), settings)
+        keep(solver, *sorted(variables))
     return engine
 
 
-def keep(hook, name, settings):
-    """Have a part of an engine be the same object for equal settings: jax compiles anew for every other one."""
-    make = hook.resolve()
+def keep(hook, *variables):
+    """Have a part of an engine be one object for equal settings: jax compiles anew for every other one."""
+    make, key = hook.resolve(), (*variables, repr(hook))
 
     def found(args, props):
-        if (name, settings) not in kept:
-            kept[name, settings] = make(args, props=props)
-        return kept[name, settings]
+        if key not in kept:
+            kept[key] = make(args, props=props)
+        return kept[key]
 
     hook.f = found
 
@@ -170,7 +168,8 @@ def settings_of(job):
         return {"type": "conventional", "solver": solver, "calc_error_fraction": 1.0, **given}
     if noise["type"] == "amplitude":
         noise["offset"] = DARK
-    rms = float(np.sqrt(np.mean(np.abs(job.probe) ** 2)))  # Adam's steps have the size of what it changes
+    # Adam's steps have the size of what it changes. Rounded, since a new rate is compiled for.
+    rms = float(f"{np.sqrt(np.mean(np.abs(job.probe) ** 2)):.3g}")
     solvers = {
         "object": {"type": "adam", "learning_rate": float(values["learning_rate"])},
         "probe": {"type": "adam", "learning_rate": float(values["probe_learning_rate"]) * rms},

@@ -184,7 +184,7 @@ class TestPhaser(Package):
         assert found.metrics["model_difference"] < 1e-3 and found.metrics["consistency"] > 0.5
 
     def test_its_other_noise_models(self) -> None:
-        for noise_model in ("anscombe", "amplitude"):
+        for noise_model in ("amplitude", "poisson"):
             found = self._at(self.objective(), {"noise_model": noise_model})
             assert found.metrics["model_difference"] < 1e-3 and found.metrics["consistency"] > 0.5
 
