@@ -77,7 +77,18 @@ def run(job, report):
         state = engine({**args, "state": state, "seed": job.seed})
     except EarlyTermination:
         return None
+    job.keep(lambda folder: write_files(folder, state, engine))
     return own_model(job, engine.props, state, patterns, xp)
+
+
+def write_files(folder, state, engine):
+    """Write its state, and its engine as an entry of a plan (``init: {state: phaser.h5}``)."""
+    import pane
+    import yaml
+
+    state.to_numpy().write_hdf5(str(folder / "phaser.h5"))
+    with (folder / "phaser_engine.yaml").open("w") as file:
+        yaml.safe_dump({"type": engine.type, **pane.into_data(engine.props)}, file, sort_keys=False)
 
 
 def use_device(device):

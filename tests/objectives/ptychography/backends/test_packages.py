@@ -176,6 +176,7 @@ class TestQuantem(Package):
 
 class TestPhaser(Package):
     name = "phaser"
+    titled = "phaser"
     counts: ClassVar[dict[str, Value]] = {"iterations": 10, "grouping": 5}
 
     @pytest.mark.parametrize("method", ["lsqml", "epie"])
