@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,8 @@ _MADE = "autotune.json"
 """File that an environment has once it is whole: what was installed."""
 _ELSEWHERE = {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_USER", "PIP_PREFIX"}
 """Variables that would have pip find packages, or put them, elsewhere."""
+_LONG_STEPS = ("Downloading", "Building wheel", "Installing collected packages")
+"""What pip's lines begin with that are passed on."""
 _CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 
 Say = Callable[[str], None]
@@ -98,7 +101,7 @@ def _make(backend: Backend, base: str, folder: Path, say: Say) -> None:
     if cpu:
         say(f"{backend.name}: no GPU is here, so that PyTorch comes without CUDA")
     say(f"{backend.name}: pip install {' '.join(backend.requirements)}")
-    _run([*pip, "install", "--quiet", *cpu, *backend.requirements], backend)
+    _run([*pip, "install", "--progress-bar", "off", *cpu, *backend.requirements], backend, _pips_lines(backend, say))
     names = [Requirement(requirement).name for requirement in backend.requirements]
     asked = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
     versions = json.loads(_run([python, "-c", asked, *names], backend))
@@ -137,11 +140,35 @@ def _pulls_cuda(pip: list[str], backend: Backend) -> bool:
     return any(item["metadata"]["name"].startswith("nvidia") for item in report["install"])
 
 
-def _run(command: list[str], backend: Backend) -> str:
-    """Run it; returns what it prints."""
+def _pips_lines(backend: Backend, say: Say) -> Say:
+    """Pass on what pip says of the steps that take long."""
+
+    def heard(line: str) -> None:
+        if line.strip().startswith(_LONG_STEPS):
+            say(f"{backend.name}: {line.strip()}")
+
+    return heard
+
+
+def _run(command: list[str], backend: Backend, say: Say = lambda line: None) -> str:
+    """Run it, and say every line as it is printed; returns all that it prints.
+
+    Raises:
+        InputError: it fails.
+    """
     told = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=told)
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        raise InputError(Problem(backend.name, f"cannot be installed: {said[-1] if said else 'pip failed'}"))
-    return done.stdout
+    with (
+        tempfile.TemporaryFile("w+") as wrong,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=wrong, text=True, env=told
+        ) as process,
+    ):
+        lines = []
+        for line in process.stdout or ():
+            lines.append(line)
+            say(line.rstrip("\n"))
+        if process.wait() != 0:
+            wrong.seek(0)
+            said = wrong.read().strip().splitlines()
+            raise InputError(Problem(backend.name, f"cannot be installed: {said[-1] if said else 'pip failed'}"))
+    return "".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,9 +44,13 @@ def test_an_environment_is_made_and_found(monkeypatch: pytest.MonkeyPatch, tmp_p
     commands: list[list[str]] = []
     run = environments._run
 
-    def offline(command: list[str], backend: object) -> str:
+    def offline(command: list[str], backend: object, say: Callable[[str], None] = lambda line: None) -> str:
         commands.append(command)
-        return "" if "install" in command else run(command, TOY)
+        if "install" not in command:
+            return run(command, TOY)
+        for line in ("Collecting pip", "  Downloading pip-25.whl (1 MB)", "Installing collected packages: pip"):
+            say(line)
+        return ""
 
     monkeypatch.setattr(environments, "_run", offline)
     monkeypatch.setenv("PYTHONPATH", next(p for p in sys.path if p.endswith("site-packages")))
@@ -57,6 +62,7 @@ def test_an_environment_is_made_and_found(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert not left.exists(), "an earlier one is replaced"
     assert python_of(TOY, None, tmp_path) == folder_of(TOY) / "bin" / "python"
     assert installed_versions(TOY).keys() == {"pip"} and said[-1].startswith("toy: pip ")
+    assert said[-3:-1] == ["toy: Downloading pip-25.whl (1 MB)", "toy: Installing collected packages: pip"]
     [pip] = [command for command in commands if "install" in command]
     assert pip[-1] == "pip>=1" and "--no-deps" not in pip
     with pytest.raises(InputError, match="No package metadata was found for numpy"):
@@ -79,7 +85,7 @@ def test_what_fails_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_cuda_is_fetched_only_where_there_is_a_gpu(gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
 
-    def run(command: list[str], backend: object) -> str:
+    def run(command: list[str], backend: object, say: object = None) -> str:
         commands.append(command)
         if "--report" in command:
             return json.dumps({"install": [{"metadata": {"name": name}} for name in ("torch", "nvidia-cublas")]})
