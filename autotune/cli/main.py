@@ -28,6 +28,7 @@ from autotune.cli.run import result, run
 from autotune.cli.schema import schema
 from autotune.cli.simulate import simulate
 from autotune.cli.status import status
+from autotune.cli.streams import never_fail
 from autotune.cli.sync import sync
 from autotune.cli.ui import ui
 from autotune.errors import INTERRUPTED, AutotuneError
@@ -100,4 +101,5 @@ def main() -> None:
     # Imports make a million objects that stay. Python would look through all of them for garbage again and again.
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, _FULL_COLLECTION)
+    never_fail()
     sys.exit(run_command_line(sys.argv[1:]))

@@ -26,6 +26,8 @@ from autotune.store.trials import TrialStore
 from tests.autotune.toy import BareToyType, Toy, ToySettings
 
 ROOT = Path(__file__).parents[2]
+COMMAND = "from autotune.cli.main import main; main()"
+"""What the console script does."""
 STUDY: dict[str, Any] = {
     "name": "toy",
     "objective": {"name": "tests.end_to_end.studies:quick"},
@@ -91,14 +93,17 @@ class Place:
             if not path.name.endswith(("-shm", "-wal"))
         }
 
+    def environment(self) -> dict[str, str]:
+        """The environment of a process of its own."""
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        return {**os.environ, "AUTOTUNE_HOME": str(self.home.folder), "PYTHONPATH": path}
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the command in a process of its own."""
-        code = "from autotune.cli.main import main; main()"
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         return subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
+            [sys.executable, "-c", COMMAND, *arguments],
             cwd=self.folder,
-            env={**os.environ, "AUTOTUNE_HOME": str(self.home.folder), "PYTHONPATH": path},
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
