@@ -125,11 +125,11 @@ def _number(value: object) -> str:
 
 
 def _age(moment: str | None) -> str:
-    from datetime import datetime
+    from datetime import UTC, datetime
 
     if moment is None:
         return "-"
-    return f"{_span(max(0.0, (datetime.now() - datetime.fromisoformat(moment)).total_seconds()))} ago"
+    return f"{_span(max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()))} ago"
 
 
 def _span(seconds: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -50,7 +50,7 @@ class TrialRecord:
         values: parameter name -> value, tuned parameters only.
         metrics, gradient, curve, seconds, reason, resources, remarks, software: as in
             :class:`autotune.objective.Evaluation`.
-        started, ended: local wall-clock times.
+        started, ended: wall-clock times, in UTC.
         expected_improvement: by how much the sampler expected the trial to beat the best one before it, in the
             metric's unit; None where the sampler computes no such number.
         level: which of the study's cheap evaluations it is, from 1; 0 for a full evaluation. Metrics of different
@@ -216,8 +216,8 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         curve=kept.get("curve", {}),
         seconds=kept.get("seconds", 0.0),
         reason=kept.get("reason", ""),
-        started=trial.datetime_start,
-        ended=trial.datetime_complete,
+        started=_in_utc(trial.datetime_start),
+        ended=_in_utc(trial.datetime_complete),
         expected_improvement=trial.user_attrs.get(EXPECTED_IMPROVEMENT),
         level=trial.user_attrs.get(LEVEL, 0),
         equivalents=kept.get("equivalents", 1.0),
@@ -230,6 +230,11 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         remarks=kept.get("remarks", ()),
         software=kept.get("software", {}),
     )
+
+
+def _in_utc(local: datetime | None) -> datetime | None:
+    """A time of this machine without a zone, as Optuna keeps it, in UTC."""
+    return None if local is None else local.astimezone(UTC)
 
 
 def free_index(taken: Iterable[int | None]) -> int:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from autotune.store.records import TrialRecord
@@ -71,7 +71,7 @@ class Writer:
         self._others: dict[int, TrialRecord] = {}
         self._written: set[int] = set()
         self._runs: StudyRuns | None = None
-        self._began = datetime.now()
+        self._began = datetime.now(UTC)
         self.report = RecorderReport(None, 0, 0)
 
     @property

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -249,3 +250,23 @@ def test_a_home_that_is_none_and_a_store_that_is_damaged_are_bad_input(
     for command in (("status",), ("run", study)):
         assert autotune(*command) == 2
         assert capsys.readouterr().err == f"Error: {study}: is a file; name a folder in AUTOTUNE_HOME\n"
+
+
+def test_times_are_in_utc_with_their_zone(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the machine is; for people they are ages."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert autotune("run", place.write(), "--quiet") == 0
+        [study] = said(capsys, "status", "--json")
+        for key in ("first_active", "last_active"):
+            moment = datetime.fromisoformat(study[key])
+            assert study[key].endswith("+00:00") and abs((datetime.now(UTC) - moment).total_seconds()) < 60
+        assert autotune("status") == 0
+        assert "s ago" in capsys.readouterr().out
+        assert all(trial.started.tzinfo is UTC for trial in place.trials() if trial.started)
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()

@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
 ]
 
-BEGIN = datetime(2026, 3, 1, 12, 0, 0)
+BEGIN = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 CONSISTENCY = Metric("consistency", "maximize")
 FACTS = StudyFacts(
     study_id="f3a9",
