@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from autotune.errors import InputError, Problem, near_miss
 from autotune.objective import Evaluation, Metric, Status, Value
 from autotune.problem.goals import Aims
 from autotune.problem.levels import Levels
@@ -79,6 +80,7 @@ class Tuner:
 
     def __init__(self, store: TrialStore, space: Space, metric: Metric, search: Search) -> None:
         self.store, self.space, self.metric, self.search = store, space, metric, search
+        store.tuned = metric.name
 
     def start(self, alive: Collection[str] = ()) -> list[TrialRecord]:
         """Begin or resume the study: queue the user's stated values if no trial exists, release abandoned trials.
@@ -213,13 +215,59 @@ class Tuner:
             done: share of the evaluation that was done before it was stopped.
             kept: whether it left files in its folder.
         """
-        value = evaluation.metrics.get(self.metric.name) if evaluation.status is Status.COMPLETE else None
-        if evaluation.status is Status.COMPLETE and (value is None or not math.isfinite(value)):
-            reason = f"the evaluation reported {self.metric.name} = {value}"
-            evaluation, value = replace(evaluation, status=Status.FAILED, reason=reason), None
+        evaluation, value = self._judged(evaluation)
         cost = self.search.costs[trial.level] * done
         heading_for = self._heading_for(trial, evaluation)
         return self.store.tell(trial.number, evaluation, value, cost, heading_for, kept=kept)
+
+    def tell_known(self, values: Mapping[str, Value], evaluation: Evaluation) -> TrialRecord:
+        """Store an evaluation that was made elsewhere: it costs nothing, and takes a place in the search like others.
+
+        Args:
+            values: name -> value of every tuned parameter that is active at these values, within its range.
+            evaluation: what it yielded, in full (not at one of the cheap levels) and to its end.
+
+        Raises:
+            InputError: a value is missing, unknown or outside its range.
+            ValueError: the evaluation was stopped.
+        """
+        if evaluation.status is Status.STOPPED:
+            raise ValueError("an evaluation that was stopped says nothing that can be told")
+        active = self.space.active(values)
+        problems = [
+            Problem(f"values.{name}", *trouble)
+            for name in [*self.space.names, *(name for name in values if name not in self.space.names)]
+            if (trouble := self._trouble_with(name, values, active))
+        ]
+        if problems:
+            raise InputError(problems)
+        evaluation, value = self._judged(evaluation)
+        known = {name: values[name] for name in self.space.names if name in active}
+        distributions = {name: found for name, found in self.space.distributions().items() if name in active}
+        return self.store.add(known, distributions, evaluation, value, self._next_index())
+
+    def _trouble_with(self, name: str, values: Mapping[str, Value], active: Collection[str]) -> tuple[str, str] | None:
+        """What is wrong with a value that is told, and what would be right; None where nothing is."""
+        dimension = next((d for d in self.space.dimensions if d.name == name), None)
+        if dimension is None:
+            return "the study tunes no such parameter", near_miss(name, self.space.names)
+        if name not in values:
+            return ("has no value", "give it") if name in active else None
+        if name not in active:
+            return "has no effect beside the other values", "leave it out"
+        if dimension.contains(values[name]):
+            return None
+        if dimension.type == "categorical":
+            return f"'{values[name]}' is not a choice", f"one of: {', '.join(dimension.choices)}"
+        return f"{values[name]} is outside the range", f"from {dimension.low:g} to {dimension.high:g}"
+
+    def _judged(self, evaluation: Evaluation) -> tuple[Evaluation, float | None]:
+        """The evaluation and its tuned metric; one that is complete without a finite metric has failed."""
+        value = evaluation.metrics.get(self.metric.name) if evaluation.status is Status.COMPLETE else None
+        if evaluation.status is Status.COMPLETE and (value is None or not math.isfinite(value)):
+            reason = f"the evaluation reported {self.metric.name} = {value}"
+            return replace(evaluation, status=Status.FAILED, reason=reason), None
+        return evaluation, value
 
     def counted(self) -> list[TrialRecord]:
         """The trials that count against the budget: all that were started, without the interrupted ones."""

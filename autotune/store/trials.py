@@ -7,9 +7,10 @@ attributes (:mod:`autotune.store.facts`); its trials are read as :class:`autotun
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
-from autotune.objective import Evaluation, Metric, Status
+from autotune.objective import Evaluation, Metric, Status, Value
 from autotune.store.database import database_of
 from autotune.store.facts import (
     CREATED,
@@ -23,6 +24,7 @@ from autotune.store.facts import (
 from autotune.store.records import ASKED, EVALUATION, INTERRUPTED, TrialRecord, plain_evaluation, record_of
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.storages import RDBStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial
@@ -31,10 +33,16 @@ _FIXED = "fixed_params"
 
 
 class TrialStore:
-    """One study in the storage."""
+    """One study in the storage.
+
+    Attributes:
+        study: Optuna's.
+        tuned: name of the tuned metric, where the store does not keep it (a study made by ask and tell).
+    """
 
     def __init__(self, study: Study) -> None:
         self.study = study
+        self.tuned: str | None = None
         self._ended: dict[int, TrialRecord] = {}  # a trial that has ended never changes
 
     @classmethod
@@ -122,6 +130,9 @@ class TrialStore:
             record = record_of(trial)
             if record.state == "running":
                 return record
+            tuned = self.tuned or self.facts.metric_name
+            if record.state == "finished" and not record.metrics and tuned and trial.value is not None:
+                record = replace(record, metrics={tuned: trial.value})  # another program has added it, by Optuna
             self._ended[trial.number] = record
         return self._ended[trial.number]
 
@@ -168,6 +179,37 @@ class TrialStore:
             state = State.PRUNED if evaluation.status is Status.STOPPED else State.FAIL
             self.study.tell(number, state=state)
         return record_of(self.study._storage.get_trial(trial_id))
+
+    def add(
+        self,
+        values: Mapping[str, Value],
+        distributions: Mapping[str, BaseDistribution],
+        evaluation: Evaluation,
+        value: float | None,
+        index: int,
+    ) -> TrialRecord:
+        """Store a trial that was evaluated elsewhere, whole or not at all.
+
+        Args:
+            values: name -> value of the tuned parameters that are active.
+            distributions: name -> distribution of each of these.
+            evaluation: what the trial yielded.
+            value: the tuned metric; None where the evaluation is not complete.
+            index: its place in the search.
+        """
+        from optuna.trial import TrialState as State
+        from optuna.trial import create_trial
+
+        told = {"equivalents": 0.0, "heading_for": None, "kept": False}
+        trial = create_trial(
+            state=State.FAIL if value is None else State.COMPLETE,
+            value=value,
+            params=dict(values),
+            distributions=dict(distributions),
+            user_attrs={EVALUATION: plain_evaluation(evaluation) | told, ASKED: {"index": index, "owner": ""}},
+        )
+        storage = self.study._storage
+        return record_of(storage.get_trial(storage.create_new_trial(self.study._study_id, template_trial=trial)))
 
     def claim(self, number: int, index: int, owner: str) -> None:
         """Store a running trial's place in the search (from 0), and the name of the run that evaluates it."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
+from autotune.errors import InputError
 from autotune.objective import Evaluation, Metric, Status
 from autotune.problem.space import Dimension, Space
 from autotune.search.trial_history import read_history
@@ -234,3 +237,66 @@ def test_what_the_user_cancelled_has_not_died(url: str) -> None:
     made.start()
     assert {trial.state for trial in made.store.trials()} == {"interrupted"}
     assert [trial.cancelled for trial in made.store.trials()] == 4 * [True] + [False]
+
+
+def test_what_is_known_is_told(url: str) -> None:
+    """The surrogate learns from it as from a trial; it costs nothing, and no proposal is made twice for it."""
+    made = tuner(url, sampler="gp")
+    for shift in (-1.5, 0.2, 0.9, 1.6):
+        known = Trial(0, {"shift": shift, "rate": 0.03}, 0)
+        record = made.tell_known(known.values, evaluation(known))
+        assert record.state == "finished" and record.spent == 0 and record.values == known.values
+    assert [trial.index for trial in made.counted()] == [0, 1, 2, 3]
+    for _ in range(2):
+        trial = made.ask()
+        made.tell(trial, evaluation(trial))
+    best = tuner(url).best
+    assert best is not None and abs(float(best.values["shift"]) - 0.7) < 0.05, "four known points are its startup"
+    assert made.tell_known({"shift": 0.0, "rate": 0.5}, Evaluation(Status.DIVERGED, reason="NaN")).state == "failed"
+    nothing = Evaluation(Status.COMPLETE, {"other": 1.0})
+    assert "consistency = None" in made.tell_known({"shift": 0.0, "rate": 0.5}, nothing).reason
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"shift": 2.5, "rate": 0.1}, "values.shift: 2.5 is outside the range; from -2 to 2"),
+        ({"shift": float("nan"), "rate": 0.1}, "values.shift: nan is outside the range"),
+        ({"shift": "far", "rate": 0.1}, "values.shift: far is outside the range"),
+        ({"shift": 1.0}, "values.rate: has no value; give it"),
+        ({"shift": 1.0, "rate": 0.1, "rat": 1}, "values.rat: the study tunes no such parameter; did you mean 'rate'"),
+    ],
+)
+def test_what_cannot_be_known_is_refused(url: str, values: dict[str, Any], message: str) -> None:
+    made = tuner(url)
+    with pytest.raises(InputError, match=re.escape(message)):
+        made.tell_known(values, Evaluation(Status.COMPLETE, {"consistency": 0.5}))
+    assert made.store.trials() == []
+    with pytest.raises(ValueError, match="stopped"):
+        made.tell_known({"shift": 1.0, "rate": 0.1}, Evaluation(Status.STOPPED, reason="by hand"))
+
+
+def test_of_conditional_parameters_those_that_act_are_told(url: str) -> None:
+    method = Dimension("method", type="categorical", choices=("plain", "fast"), kind="solver")
+    step = Dimension("step", low=0.1, high=1.0, when=(("method", ("plain",)),))
+    made = tuner(url, space=Space((method, step)))
+    done = Evaluation(Status.COMPLETE, {"consistency": 0.5})
+    assert made.tell_known({"method": "fast"}, done).values == {"method": "fast"}
+    with pytest.raises(InputError, match=r"values.step: has no effect beside the other values"):
+        made.tell_known({"method": "fast", "step": 0.5}, done)
+    with pytest.raises(InputError, match=r"values.method: 'slow' is not a choice; one of: plain, fast"):
+        made.tell_known({"method": "slow"}, done)
+
+
+def test_a_trial_that_optuna_has_added_is_a_trial(url: str) -> None:
+    """It has a value and nothing else; it was a KeyError of the best trial."""
+    made = tuner(url)
+    trial = made.ask()
+    made.tell(trial, Evaluation(Status.COMPLETE, {"consistency": 0.1}))
+    made.store.study.add_trial(
+        optuna.trial.create_trial(value=0.9, params={"shift": 0.5, "rate": 0.1}, distributions=SPACE.distributions())
+    )
+    for again in (made, tuner(url)):
+        assert again.best is not None and again.best.metrics == {"consistency": 0.9}
+    assert len({trial.number for trial in made.counted()}) == 2
+    made.tell(made.ask(), Evaluation(Status.COMPLETE, {"consistency": 0.2}))
