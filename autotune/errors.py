@@ -9,6 +9,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+MOST_PROBLEMS = 50
+"""Problems of one error; the last one says how many there are beside."""
 INTERRUPTED = 130
 """Exit code of a command that a signal ended, as shells have it."""
 
@@ -33,12 +35,16 @@ class Problem:
 
 
 class AutotuneError(Exception):
-    """Base of every error that a user sees. Holds one or more :class:`Problem`."""
+    """Base of every error that a user sees. Holds one or more :class:`Problem`, and at most :data:`MOST_PROBLEMS`."""
 
     exit_code = 3
 
     def __init__(self, problems: Problem | Sequence[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        found = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        if len(found) > MOST_PROBLEMS:
+            left = len(found) - MOST_PROBLEMS + 1
+            found = (*found[: MOST_PROBLEMS - 1], Problem("", f"and {left} more problems like these"))
+        self.problems: tuple[Problem, ...] = found
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

@@ -26,7 +26,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from autotune.errors import InputError, Problem
+from autotune.errors import MOST_PROBLEMS, InputError, Problem
 
 Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
 """The types that YAML text is read into, nested; no others occur."""
@@ -35,6 +35,10 @@ Place = tuple[str | int, ...]
 """Keys and list indices from the top of the file to a value."""
 
 MAX_DEPTH = 20
+MAX_VALUES = 20_000
+"""Keys and values of a file; a study is a page."""
+MAX_FAULTS = MOST_PROBLEMS - 2
+"""Mistakes after which reading ends."""
 _MAX_DIGITS = 300  # beyond it a whole number no longer fits a float
 
 _NULL: Final = {"", "~", "null", "Null", "NULL"}
@@ -135,6 +139,9 @@ def read_yaml(text: str, name: str) -> Source:
         line = text.count("\n", 0, error.position) + 1
         what = f"holds the control character {chr(error.character)!r}"
         raise InputError(Problem(f"{name}:{line}", what, "remove it")) from error
+    except TooMuch as end:
+        known = Source(name, None, reader.lines).problems(reader.faults)
+        raise InputError([*known, Problem(f"{name}:{end.line}", end.what, "a study file is a page of YAML")]) from end
     except YAMLError as error:
         raise InputError(Problem(name, f"is not YAML: {error}")) from error
     if reader.extra_document is not None:
@@ -160,6 +167,14 @@ def _syntax(problem: str) -> tuple[str, str]:
     return f"is not YAML: {problem}", "check the indentation, brackets and quotes here and just above"
 
 
+class TooMuch(Exception):
+    """A file that is no study: ``line`` is where reading ended, from 1, and ``what`` says why."""
+
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(line, what)
+        self.line, self.what = line, what
+
+
 class _Reader:
     """Builds plain data from YAML parse events, collecting lines and faults."""
 
@@ -167,6 +182,7 @@ class _Reader:
         self.lines: dict[Place, int] = {}
         self.faults: list[Fault] = []
         self.extra_document: int | None = None
+        self._read = 0
 
     def document(self, events: Iterator[Any]) -> Plain:
         data: Plain = None
@@ -181,9 +197,14 @@ class _Reader:
                 data = self.value(event, events, ())
         return data
 
-    def value(self, event: Any, events: Iterator[Any], place: Place) -> Plain:
+    def value(self, event: Any, events: Iterator[Any], place: Place, depth: int = 0) -> Plain:
         """The value that starts with ``event``; takes the rest of it from ``events``."""
         line = event.start_mark.line + 1
+        self._read += 1
+        if self._read > MAX_VALUES:
+            raise TooMuch(line, f"holds more than {MAX_VALUES} values")
+        if len(self.faults) > MAX_FAULTS:
+            raise TooMuch(line, f"has more than {MAX_FAULTS} mistakes up to here")
         alias = isinstance(event, AliasEvent)
         if alias or event.anchor is not None:
             mark = ("*" if alias else "&") + str(event.anchor)
@@ -195,22 +216,22 @@ class _Reader:
             return None
         if isinstance(event, ScalarEvent):
             return self.scalar(event, place, line)
-        if len(place) >= MAX_DEPTH:
+        if depth >= MAX_DEPTH:
             what = f"is nested deeper than {MAX_DEPTH} levels"
             raise MarkedYAMLError(problem=what, problem_mark=event.start_mark)
         if isinstance(event, SequenceStartEvent):
-            return self.sequence(events, place)
-        return self.mapping(events, place)
+            return self.sequence(events, place, depth + 1)
+        return self.mapping(events, place, depth + 1)
 
-    def sequence(self, events: Iterator[Any], place: Place) -> list[Any]:
+    def sequence(self, events: Iterator[Any], place: Place, depth: int) -> list[Any]:
         items: list[Any] = []
         while not isinstance(event := next(events), SequenceEndEvent):
             here = (*place, len(items))
             self.lines[here] = event.start_mark.line + 1
-            items.append(self.value(event, events, here))
+            items.append(self.value(event, events, here, depth))
         return items
 
-    def mapping(self, events: Iterator[Any], place: Place) -> dict[str, Any]:
+    def mapping(self, events: Iterator[Any], place: Place, depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
         while not isinstance(event := next(events), MappingEndEvent):
             line = event.start_mark.line + 1
@@ -220,16 +241,16 @@ class _Reader:
             else:
                 key = None
                 here = place
-                self.value(event, events, place)
+                self.value(event, events, place, depth)
                 self.faults.append(Fault(place, "a key here is not plain text", "write 'key: value'", line))
             if key in result:
                 first = self.lines[here]
                 self.faults.append(Fault(here, f"'{key}' is given twice", f"it is already on line {first}", line))
-                self.value(next(events), events, here)
+                self.value(next(events), events, here, depth)
                 continue
             if key is not None:
                 self.lines[here] = line
-            content = self.value(next(events), events, here)
+            content = self.value(next(events), events, here, depth)
             if key is not None:
                 result[key] = content
         return result

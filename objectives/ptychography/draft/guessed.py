@@ -25,9 +25,9 @@ _LEAST_ROTATION, _LEAST_DEFOCUS = 5.0, 20.0
 _OFF_BY = 0.06
 """Error of the defocus by all else that an instrument may have wrong, as a share: on 26 simulated scans with ten
 parameters off, a camera length by up to 4 % and an astigmatism of up to 20 angstrom among them, its rms was 0.062."""
-_CONTRAST = 4.0
-"""How many times as much a guess from side bands explains as any other place, or there is none: 1 to 2.8 where scan
-steps are too wide for the specimen, 5 to 35 else."""
+_CONTRAST = 5.0
+"""How many times as much a guess from side bands explains as any other place, or there is none: 1 to 3.2 where scan
+steps are too wide for the specimen, 7 to 55 else."""
 _NOISE = 0.9
 """Ratio of the least curl to the largest above which a field is noise."""
 _UNSURE = 15.0

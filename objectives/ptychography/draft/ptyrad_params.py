@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
 
 from autotune.objective import DraftLine, InputError, Problem
 from objectives.diffraction.data.radiation import electron_wavelength_angstrom
@@ -318,7 +319,13 @@ def read_params(file: Path) -> PtyRADParams | None:
     if file.suffix.lower() not in SUFFIXES or not file.is_file() or file.stat().st_size > _LARGEST:
         return None
     try:
-        content = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        # Aliases of aliases make a page of text into more than any memory.
+        if any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)):
+            if _SECTION not in text:
+                return None
+            raise InputError(Problem(str(file), "uses an alias (*name)", "write the value out"))
+        content = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, UnicodeDecodeError, RecursionError):
         return None
     if not isinstance(content, Mapping) or not isinstance(content.get(_SECTION), Mapping):

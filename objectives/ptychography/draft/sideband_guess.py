@@ -33,6 +33,8 @@ _TURN = 0.15
 """Steps of the grid: so many turns of the phase at the disk's edge, at a frequency as usual."""
 _WIDEST = 6.0
 """Widest step of the rotation, degree."""
+_NEAR = 10.0
+"""Steps of the grid within which places are neighbours."""
 _AT_ONCE = 512
 
 Array = NDArray[Any]
@@ -220,14 +222,15 @@ def _searched(bands: _Bands, near: float) -> tuple[float, float, float]:
             tried.append((float(bands.explained(defocus, rotation).sum()), defocus, rotation))
     best, defocus, rotation = max(tried)
     turn = _steps(bands, defocus)[1]
-    elsewhere = max(
-        (
-            value
-            for value, d, r in tried
-            if abs(d - defocus) > 10 * step or abs((r - rotation + 90) % 180 - 90) > 10 * turn
-        ),
-        default=0.0,
-    )
+
+    def neighbour(d: float, r: float) -> bool:
+        """Of the best, or of its twin."""
+        return any(
+            abs(d - side * defocus) <= _NEAR * step and abs(r - rotation - away) <= _NEAR * turn
+            for side, away in ((1, 0), (-1, -180), (-1, 180))
+        )
+
+    elsewhere = max((value for value, d, r in tried if not neighbour(d, r)), default=0.0)
     return float(defocus), float(rotation), best / max(elsewhere, 1e-300)
 
 

@@ -170,3 +170,34 @@ def test_any_value_anywhere_loads_or_is_an_input_error(tmp_path: Path, value: ob
     else:
         study.write_text(file.text, encoding="utf-8")
         assert load_study(study).spec == file.spec
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("? " * 1000, 1, "nested deeper than 20 levels"),
+        ("[" * 5000, 1, "nested deeper than 20 levels"),
+        ("- " * 5000, 1, "nested deeper than 20 levels"),
+        ("{? {a: " * 3000, 1, "nested deeper than 20 levels"),
+        ("".join(f"k{i}: {i}\n" for i in range(90_000)), 20_000, "holds more than 20000 values"),
+        ("[" + "1," * 90_000 + "1]", 1, "holds more than 20000 values"),
+        ("".join(f"k{i}: &a{i} 1\n" for i in range(50_000)), 50, "more than 48 mistakes"),
+    ],
+)
+def test_depth_size_and_mistakes_have_limits(text: str, line: int, what: str) -> None:
+    """Reading ends there: it takes no longer, and no more memory, for more of it."""
+    with pytest.raises(InputError) as caught:
+        read_yaml(text, "study.yaml")
+    last = str(caught.value.problems[-1])
+    assert what in last and last.startswith(f"study.yaml:{line}: ")
+    assert len(caught.value.problems) <= 50
+
+
+def test_of_many_problems_the_first_are_told_and_how_many_there_are(tmp_path: Path) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text(GOOD + "".join(f"wrong_{i}: 1\n" for i in range(4000)))
+    with pytest.raises(InputError) as caught:
+        load_study(study)
+    assert len(caught.value.problems) == 50
+    assert str(caught.value.problems[0]).startswith(f"{study}:4: wrong_0: ")
+    assert str(caught.value.problems[-1]) == "and 3951 more problems like these"

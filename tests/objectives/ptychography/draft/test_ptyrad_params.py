@@ -227,3 +227,12 @@ def test_a_study_of_each_of_its_templates_is_valid(template: Path | None, tmp_pa
     file = load_study(tmp_path / "study.yaml")
     with file.locating():
         plan_study(file, file.open())
+
+
+def test_aliases_are_refused(tmp_path: Path) -> None:
+    """Nine of them, of nine each, would be more than any memory."""
+    lines = ["init_params: {probe_kv: 80}", "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
+    (tmp_path / "params.yaml").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"params.yaml: uses an alias \(\*name\); write the value out"):
+        read_params(tmp_path / "params.yaml")
