@@ -59,11 +59,11 @@ class DetectorFirst(LazyFrames):
 
     def __init__(self, stored: Frames) -> None:
         super().__init__((*stored.shape[2:], *stored.shape[:2]), stored.dtype)
-        self._stored = stored
+        self.stored = stored
 
     def block(self, index: Slices) -> NDArray[Any]:
         """Read one hyperslab."""
-        return np.moveaxis(np.asarray(self._stored[(*index[-2:], *index[:-2])]), (0, 1), (-2, -1))
+        return np.moveaxis(np.asarray(self.stored[(*index[-2:], *index[:-2])]), (0, 1), (-2, -1))
 
 
 def with_detector_last(stored: Frames, detector_axes: Literal["last", "first"]) -> Frames:

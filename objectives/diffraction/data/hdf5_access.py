@@ -32,12 +32,13 @@ def open_hdf5_file(path: Path) -> Iterator[h5py.File]:
         raise InputError(
             Problem(
                 str(path),
-                f"is not an HDF5 file (it starts with {_start(path)!r})",
+                "is not an HDF5 file",
                 "name an HDF5 file, or state its real format in objective.data.format",
             )
         )
     try:
         with h5py.File(path, "r", rdcc_nbytes=_CACHE_BYTES) as file:
+            _require_own(path, file, path.resolve().parent, set())
             yield file
     except (OSError, RuntimeError) as error:
         raise InputError(
@@ -49,15 +50,49 @@ def open_hdf5_file(path: Path) -> Iterator[h5py.File]:
         ) from error
 
 
+def _require_own(path: Path, file: h5py.File, folder: Path, seen: set[Path]) -> None:
+    """See that nothing in the file leads out of the folder of the measurement; a link may name any file there is.
+
+    Raises:
+        InputError: something does.
+    """
+    seen.add(path.resolve())
+    found: list[tuple[str, str]] = []
+
+    def visit_link(name: str, link: object) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            found.append((name, link.filename))
+
+    def visit(name: str, item: h5py.HLObject) -> None:
+        if not isinstance(item, h5py.Dataset):
+            return
+        for other, *_ in item.external or ():
+            found.append((name, other))
+        if item.is_virtual:
+            found.extend((name, source.file_name) for source in item.virtual_sources() if source.file_name != ".")
+
+    file.visititems_links(visit_link)
+    file.visititems(visit)
+    for name, stated in dict.fromkeys(found):
+        for other in _candidates(stated, path):
+            if not other.is_relative_to(folder):
+                what = f"leads to {stated}, which is not below the measurement's folder"
+                raise InputError(Problem(f"{path}: /{name}", what, "copy that file beside the measurement"))
+            if other not in seen and other.is_file() and h5py.is_hdf5(other):
+                with h5py.File(other, "r") as below:
+                    _require_own(other, below, folder, seen)
+
+
+def _candidates(stated: str, path: Path) -> list[Path]:
+    """The files that HDF5 may take a name in a file for: beside it, or in the current folder, whichever is there."""
+    beside, here = (path.parent / stated).resolve(), Path(stated).resolve()
+    return [beside] if beside.exists() or not here.exists() else [here]
+
+
 def _remedy(error: Exception) -> str:
     if "required filter" in str(error) or "can't open directory" in str(error) or "plugin" in str(error):
         return "it is compressed with a filter that is not installed: install the package hdf5plugin"
     return "a file cut short by a broken copy or download looks so; copy it again"
-
-
-def _start(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(8)
 
 
 def find(group: h5py.Group, name: str) -> h5py.Dataset | None:

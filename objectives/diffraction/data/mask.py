@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from autotune.objective import InputError, Problem
 from objectives.diffraction.data.contents import numeric
 from objectives.diffraction.data.hdf5_access import find, find_datasets, name_and_shape, open_hdf5_file
+from objectives.diffraction.data.room import content_of
 
 _SEPARATOR = "::"
 
@@ -72,4 +73,4 @@ def _from_hdf5(path: Path, name: str) -> tuple[object, str]:
             raise InputError(
                 Problem("objective.data.mask", f"{path} {fault}: {listed}", f"name one, e.g. {path.name}::{example}")
             )
-        return mask[()], str(name)
+        return content_of(path, mask), str(name)

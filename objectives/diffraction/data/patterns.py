@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from autotune.objective import InputError, Problem
 from objectives.diffraction.data.contents import Contents, describe_type
 from objectives.diffraction.data.pattern_turns import central, orient
+from objectives.diffraction.data.room import require_room
 from objectives.diffraction.data.selection import Selection, blocks
 
 
@@ -44,6 +45,7 @@ def load_patterns(
     if dtype.kind not in "iuf":
         raise InputError(Problem(where, f"holds {describe_type(dtype)}", "counts or intensities are expected"))
     scan = tuple(len(axis) for axis in selection.kept)
+    require_room(where, (*scan, *selection.crop), np.dtype(np.float32))
     patterns = np.empty((*scan, *selection.crop), np.float32)
     numbers = selection.frames.reshape(scan)
     flaws = _Flaws(where, dtype)

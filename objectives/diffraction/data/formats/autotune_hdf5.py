@@ -27,6 +27,7 @@ from objectives.diffraction.data.contents import Contents, geometry_in_file, num
 from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
 from objectives.diffraction.data.hdf5_access import dataset, find, open_hdf5_file
 from objectives.diffraction.data.measurement import FarField, Measurement
+from objectives.diffraction.data.room import content_of
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 FORMAT = "autotune measurement"
@@ -139,11 +140,13 @@ def open_autotune_hdf5(path: Path, data: DataSettings) -> Iterator[Contents]:
             frames=frames,
             frames_name="patterns",
             geometry=_geometry(path, file),
-            positions=numeric(f"{path}: positions", positions[()]).astype(np.float64),
+            positions=numeric(f"{path}: positions", content_of(path, positions)).astype(np.float64),
             position_unit=_position_unit(path, file),
             scan_shape=_scan_shape(path, file, frames.shape[0]),
-            bad=None if valid is None else numeric(f"{path}: valid", valid[()], kinds="bui") == 0,
-            probe=None if probe is None else numeric(f"{path}: probe", probe[()], kinds="c").astype(np.complex64),
+            bad=None if valid is None else numeric(f"{path}: valid", content_of(path, valid), kinds="bui") == 0,
+            probe=None
+            if probe is None
+            else numeric(f"{path}: probe", content_of(path, probe), kinds="c").astype(np.complex64),
             counted=bool(file.attrs["counted"]) if "counted" in file.attrs else None,
             source=str(file.attrs.get("source", "")),
         )

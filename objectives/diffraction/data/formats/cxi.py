@@ -28,6 +28,7 @@ from objectives.diffraction.data.contents import Contents, geometry_in_file, num
 from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
 from objectives.diffraction.data.hdf5_access import dataset, find, open_hdf5_file
 from objectives.diffraction.data.radiation import photon_wavelength_angstrom
+from objectives.diffraction.data.room import content_of
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 _DETECTOR = "/entry_1/instrument_1/detector_1"
@@ -87,7 +88,7 @@ def _basis(path: Path, file: h5py.File) -> NDArray[np.float64]:
     stored = find(file, name)
     if stored is None:
         return np.array([[0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])
-    vectors = numeric(f"{path}: {name}", stored[()]).astype(np.float64)
+    vectors = numeric(f"{path}: {name}", content_of(path, stored)).astype(np.float64)
     if vectors.shape == (3, 2):
         vectors = vectors.T
     if vectors.shape != (2, 3):
@@ -103,7 +104,7 @@ def _basis(path: Path, file: h5py.File) -> NDArray[np.float64]:
 
 def _positions(path: Path, file: h5py.File, name: str, translation: h5py.Dataset) -> NDArray[np.float64]:
     """Probe positions on the object, angstrom (position, 2), from the sample's translation in metres."""
-    moved = numeric(f"{path}: {name}", translation[()]).astype(np.float64)
+    moved = numeric(f"{path}: {name}", content_of(path, translation)).astype(np.float64)
     if moved.ndim != 2 or moved.shape[1] != 3:
         raise InputError(
             Problem(f"{path}: {name}", f"has shape {moved.shape}", "(position, 3), x, y, z in metres, is expected")
@@ -117,7 +118,7 @@ def _mask(path: Path, file: h5py.File) -> NDArray[np.bool_] | None:
     stored = find(file, name)
     if stored is None:
         return None
-    mask = numeric(f"{path}: {name}", stored[()], kinds="iub")
+    mask = numeric(f"{path}: {name}", content_of(path, stored), kinds="iub")
     return np.asarray((mask & ~np.array(_HAS_SIGNAL, mask.dtype)) != 0 if mask.itemsize > 1 else mask != 0)
 
 
@@ -130,7 +131,7 @@ def _geometry(path: Path, file: h5py.File) -> GeometrySettings:
 
     def number(name: str) -> float | None:
         stored = find(file, name)
-        return None if stored is None else scalar(f"{path}: {name}", stored[()])
+        return None if stored is None else scalar(f"{path}: {name}", content_of(path, stored))
 
     if (distance := number(f"{_DETECTOR}/distance")) is not None:
         take("detector_distance_mm", f"{_DETECTOR}/distance", distance * 1e3)

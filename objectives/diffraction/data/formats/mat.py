@@ -22,6 +22,7 @@ from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
 from objectives.diffraction.data.formats.single_dataset import open_dataset
 from objectives.diffraction.data.frames import with_detector_last
 from objectives.diffraction.data.hdf5_access import ask_for_key
+from objectives.diffraction.data.room import require_room, require_written
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 _MAGIC = (b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file")
@@ -49,6 +50,8 @@ def open_mat(path: Path, data: DataSettings) -> Iterator[Contents]:
     try:
         shapes = {name: tuple(shape) for name, shape, _ in whosmat(path)}
         name = _choose_variable(path, shapes, data.key)
+        require_written(f"{path}: {name}", shapes[name], np.dtype(np.uint8), path.stat().st_size)
+        require_room(f"{path}: {name}", shapes[name], np.dtype(np.uint8))
         array = loadmat(path, variable_names=[name])[name]
     except (MatReadError, OSError, EOFError, ValueError, TypeError, MemoryError, NotImplementedError) as error:
         raise InputError(

@@ -28,6 +28,7 @@ from objectives.diffraction.data.contents import Contents, geometry_in_file, num
 from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
 from objectives.diffraction.data.hdf5_access import choose_dataset, find, name_and_shape, open_hdf5_file, text
 from objectives.diffraction.data.radiation import wavelength_angstrom
+from objectives.diffraction.data.room import content_of
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 _ENERGY_IN_JOULE_BELOW = 1e-10
@@ -129,7 +130,7 @@ class _Nexus:
         stored = self._first(self.detectors, ("pixel_mask", "mask"))
         if stored is None or len(stored.shape) != 2:
             return None
-        return np.asarray(numeric(f"{self.path}: {stored.name}", stored[()], kinds="iub") != 0)
+        return np.asarray(numeric(f"{self.path}: {stored.name}", content_of(self.path, stored), kinds="iub") != 0)
 
     def _first(self, groups: Sequence[h5py.Group], names: Sequence[str]) -> h5py.Dataset | None:
         items = (find(group, name) for group in groups for name in names)
@@ -145,7 +146,9 @@ class _Nexus:
         item = self._first(groups, names)
         if item is None:
             return None
-        return str(item.name), scalar(f"{self.path}: {item.name}", item[()]) * self._unit(item, default)
+        return str(item.name), scalar(f"{self.path}: {item.name}", content_of(self.path, item)) * self._unit(
+            item, default
+        )
 
     def _unit(self, item: h5py.Dataset, default: float) -> float:
         if "units" not in item.attrs:
@@ -160,7 +163,7 @@ class _Nexus:
         return factor
 
     def _wavelength(self, item: h5py.Dataset) -> float:
-        value = scalar(f"{self.path}: {item.name}", item[()])
+        value = scalar(f"{self.path}: {item.name}", content_of(self.path, item))
         unit = text(item.attrs["units"]) if "units" in item.attrs else "J" if value < _ENERGY_IN_JOULE_BELOW else "eV"
         factor = units.kev(unit)
         if factor is None or not value > 0 or not np.isfinite(value):
@@ -168,7 +171,9 @@ class _Nexus:
                 Problem(f"{self.path}: {item.name}", f"{value} {unit} is impossible", "an energy is needed")
             )
         probes = [find(group, "probe") for group in self._of(("NXsource",))]
-        electrons = any(probe is not None and text(probe[()]).strip() == "electron" for probe in probes)
+        electrons = any(
+            probe is not None and text(content_of(self.path, probe)).strip() == "electron" for probe in probes
+        )
         return wavelength_angstrom("electron" if electrons else "x-ray", value * factor)
 
     def positions(self) -> tuple[str, NDArray[np.float64]] | None:
@@ -203,7 +208,9 @@ class _Nexus:
         return None
 
     def _values(self, item: h5py.Dataset) -> NDArray[np.float64]:
-        return numeric(f"{self.path}: {item.name}", item[()]).astype(np.float64) * self._unit(item, 1e10)
+        return numeric(f"{self.path}: {item.name}", content_of(self.path, item)).astype(np.float64) * self._unit(
+            item, 1e10
+        )
 
     def _translation(self, item: h5py.Dataset) -> NDArray[np.float64]:
         moved = self._values(item)

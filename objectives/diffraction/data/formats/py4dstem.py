@@ -23,6 +23,7 @@ from objectives.diffraction.data import units
 from objectives.diffraction.data.contents import Contents, geometry_in_file, numeric, scalar
 from objectives.diffraction.data.format_reader import Certainty, Clues, Reader
 from objectives.diffraction.data.hdf5_access import choose_dataset, find, open_hdf5_file, text
+from objectives.diffraction.data.room import content_of
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 _DATACUBE_AXES = 4
@@ -80,7 +81,7 @@ def _calibration(file: h5py.File, frames: h5py.Dataset) -> h5py.Group | None:
 
 def _flag(path: Path, group: h5py.Group | None, name: str) -> bool:
     stored = None if group is None else find(group, name)
-    return stored is not None and bool(np.any(numeric(f"{path}: {stored.name}", stored[()], kinds="biu")))
+    return stored is not None and bool(np.any(numeric(f"{path}: {stored.name}", content_of(path, stored), kinds="biu")))
 
 
 class _Calibration:
@@ -127,7 +128,7 @@ class _Calibration:
         unit = None if self.group is None else find(self.group, unit_name)
         if unit is not None:
             size = self._number(size_name)
-            return text(unit[()]), None if size is None else (size, size)
+            return text(content_of(self.path, unit)), None if size is None else (size, size)
         dims = [find(self.cube, axis) for axis in axes]
         if any(dim is None or "units" not in dim.attrs or dim.size < 2 for dim in dims):
             return "", None
@@ -144,7 +145,7 @@ class _Calibration:
             raise InputError(
                 Problem(f"{self.path}: {stored.name}", f"holds {text(stored[()])!r}", "a number is expected")
             )
-        return scalar(f"{self.path}: {stored.name}", stored[()])
+        return scalar(f"{self.path}: {stored.name}", content_of(self.path, stored))
 
     def _take(self, field: str, name: str, value: Any) -> None:
         self.values[field], self.names[field] = value, name

@@ -16,6 +16,7 @@ from objectives.diffraction.data.open.assemble import assemble
 from objectives.diffraction.data.open.recognise import is_folder_of_a_format, reader_of, recognise
 from objectives.diffraction.data.open.records import Record, fetch_record, find_record
 from objectives.diffraction.data.raster import with_shape
+from objectives.diffraction.data.room import require_written_frames
 from objectives.diffraction.data.settings import DataSettings, GeometrySettings
 
 
@@ -82,8 +83,13 @@ def open_contents(path: Path, data: DataSettings) -> Iterator[Contents]:
     """
     name = recognise(path) if data.format == AUTO else data.format
     _check_settings(path, data, name)
-    with reader_of(name).open(path, data) as contents:
-        yield with_shape(contents, data)
+    try:
+        with reader_of(name).open(path, data) as contents:
+            require_written_frames(f"{path}: {contents.frames_name}", contents.frames)
+            yield with_shape(contents, data)
+    except MemoryError as error:
+        remedy = "read less of it: objective.data.region, step or crop"
+        raise InputError(Problem(str(path), "does not fit into the memory that is free", remedy)) from error
 
 
 def _check_settings(path: Path, data: DataSettings, name: str) -> None:
