@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -276,10 +277,12 @@ def test_a_few_patterns_are_read_and_no_more(tmp_path: Path) -> None:
 def test_a_large_file_is_told_with_its_size(tmp_path: Path) -> None:
     path = tmp_path / "scan.cxi"
     write_cxi(path, data=None, translation=np.random.default_rng(0).uniform(-1e-5, 1e-5, (4096, 3)))
-    with h5py.File(path, "a") as file:  # chunks never written take no room
+    packed = zlib.compress(np.full((512, 512), 7, np.uint16).tobytes())
+    with h5py.File(path, "a") as file:
         name = "/entry_1/instrument_1/detector_1/data"
-        file.create_dataset(name, (4096, 512, 512), np.uint16, chunks=(1, 512, 512), compression="gzip")
-        file[name][0] = 7
+        patterns = file.create_dataset(name, (4096, 512, 512), np.uint16, chunks=(1, 512, 512), compression="gzip")
+        for frame in range(4096):
+            patterns.id.write_direct_chunk((frame, 0, 0), packed)
     assert drafted(path).facts["memory"].startswith("4.0 GiB as float32")
 
 
