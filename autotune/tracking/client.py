@@ -22,6 +22,15 @@ from autotune.text import without_password
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_log = logging.getLogger(__name__)
+_CREDENTIALS = (
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_AUTH",
+    "MLFLOW_TRACKING_AWS_SIGV4",
+    "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+)
 _SERVERS = ("http", "https", "databricks", "databricks-uc")
 _DATABASE_SERVERS = ("postgresql", "mysql", "mssql")
 _ANALYSED_ROWS = 1000  # of each index: enough for the planner, and as quick in a large database as in a small one
@@ -34,10 +43,44 @@ def open_client(tracking_uri: str) -> MlflowClient:
     """
     from mlflow import MlflowClient
 
+    _withhold_credentials(tracking_uri)
     if urlsplit(tracking_uri).scheme.partition("+")[0] in _DATABASE_SERVERS:
         _connect(tracking_uri)
     with first_touch(record_file(tracking_uri)):
         return MlflowClient(tracking_uri=tracking_uri)
+
+
+def _withhold_credentials(tracking_uri: str) -> None:
+    """Take MLflow's credentials out of this process's environment where they are for another server.
+
+    MLflow sends them to whatever server a client is opened for, and a study file may name any. They are for the one
+    that the environment names.
+    """
+    from mlflow.utils import credentials
+
+    if urlsplit(tracking_uri).scheme not in ("http", "https"):  # of Databricks the environment names the host
+        return
+    if _same_server(tracking_uri, os.environ.get("MLFLOW_TRACKING_URI", "")):
+        return
+    withheld = [name for name in _CREDENTIALS if os.environ.pop(name, None) is not None]
+    if any(credentials._read_mlflow_creds_from_file()):
+        withheld.append("the user's MLflow credentials file")
+        credentials._read_mlflow_creds_from_file = lambda: (None, None)
+    if withheld:
+        _log.warning(
+            "%s: not sent to %s; to use it there, set MLFLOW_TRACKING_URI to that address",
+            ", ".join(withheld),
+            without_password(tracking_uri),
+        )
+
+
+def _same_server(one: str, other: str) -> bool:
+    """Whether two addresses are on one server, reached the same way."""
+    first, second = urlsplit(one), urlsplit(other)
+    try:
+        return (first.scheme, first.hostname, first.port) == (second.scheme, second.hostname, second.port)
+    except ValueError:  # a port that is no number
+        return False
 
 
 def record_file(tracking_uri: str) -> Path | None:
