@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from autotune.store.database import database_file
 from autotune.store.sqlite import first_touch
 from autotune.text import without_password
+from autotune.tracking.creation import ensure_whole
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,7 +47,10 @@ def open_client(tracking_uri: str) -> MlflowClient:
     _withhold_credentials(tracking_uri)
     if urlsplit(tracking_uri).scheme.partition("+")[0] in _DATABASE_SERVERS:
         _connect(tracking_uri)
-    with first_touch(record_file(tracking_uri)):
+    file = record_file(tracking_uri)
+    with first_touch(file):
+        if file is not None and os.access(file.parent, os.W_OK):
+            ensure_whole(file)
         return MlflowClient(tracking_uri=tracking_uri)
 
 
