@@ -18,7 +18,7 @@ from objectives.ptychography.draft.rotation_guess import Rotation, guess_rotatio
 from objectives.ptychography.draft.sideband_guess import Guess, guess_from_sidebands
 
 _ROTATION, _DEFOCUS = "parameters.scan_rotation", "parameters.defocus"
-_THICKNESS = "parameters.thickness"
+_THICKNESS, _GEOMETRY = "parameters.thickness", "objective.geometry."
 _STANDARD_ERRORS = 4.0
 """Half of the range around a guess: so many standard errors, and at least what follows."""
 _LEAST_ROTATION, _LEAST_DEFOCUS = 5.0, 20.0
@@ -28,6 +28,8 @@ parameters off, a camera length by up to 4 % and an astigmatism of up to 20 angs
 _CONTRAST = 5.0
 """How many times as much a guess from side bands explains as any other place, or there is none: 1 to 3.2 where scan
 steps are too wide for the specimen, 7 to 55 else."""
+_SCATTER = 0.5
+"""Rms deviation of the steps from their mean, in steps, above which positions are none in row-major order (a snake)."""
 _NOISE = 0.9
 """Ratio of the least curl to the largest above which a field is noise."""
 _UNSURE = 15.0
@@ -43,15 +45,16 @@ def guessed(draft: Draft, folder: Path) -> Draft:
     geometry = measurement.geometry
     axes = _axes(measurement)
     if not isinstance(geometry, FarField) or axes is None:
-        nothing = "not guessed: it is no raster of far-field patterns"
-        return replace(draft, facts={**draft.facts, "rotation": nothing})
+        nothing = "not guessed: it is no raster of far-field patterns, row by row in one direction"
+        both = ("rotation", "defocus") if isinstance(geometry, FarField) and _lens(geometry) else ("rotation",)
+        return replace(draft, facts={**draft.facts, **dict.fromkeys(both, nothing)})
     by_centres, why_not = _rotation(measurement, axes)
     near = geometry.scan_rotation_degree or 0.0
     if by_centres is not None and not by_centres.half_turn:
         near = by_centres.value
     by_bands, why_no_defocus = _from_sidebands(measurement, geometry, axes, near)
     if by_bands is not None:
-        return _with(draft, _lines_of_bands(by_bands, _most_thickness(draft)))
+        return _with(draft, _lines_of_bands(by_bands, _most_thickness(draft), examples=_examples(draft)))
     facts: dict[str, str] = {"defocus": f"not guessed: {why_no_defocus}"} if _lens(geometry) else {}
     draft = replace(draft, facts={**draft.facts, **facts})
     if by_centres is None:
@@ -66,6 +69,12 @@ def _with(draft: Draft, lines: Mapping[str, DraftLine]) -> Draft:
     return replace(draft, lines=[lines.get(line.key, line) for line in draft.lines], facts={**draft.facts, **facts})
 
 
+def _examples(draft: Draft) -> str:
+    """The lines of the geometry that hold examples for what the file lacks, in words; empty for none."""
+    missing = [line.key for line in draft.lines if line.key.startswith(_GEOMETRY) and line.status == "missing"]
+    return ", ".join(key.removeprefix(_GEOMETRY) for key in missing)
+
+
 def _most_thickness(draft: Draft) -> float:
     """The thickness in angstrom up to which the draft searches; 0 for one slice."""
     for line in draft.lines:
@@ -74,7 +83,7 @@ def _most_thickness(draft: Draft) -> float:
     return 0.0
 
 
-def _lines_of_bands(guess: Guess, most_thickness: float) -> dict[str, DraftLine]:
+def _lines_of_bands(guess: Guess, most_thickness: float, examples: str = "") -> dict[str, DraftLine]:
     """Defocus and rotation from side bands, which see the middle of a thick specimen."""
     deviation = float(np.hypot(guess.defocus_deviation, _OFF_BY * guess.defocus))
     half = max(_LEAST_DEFOCUS, _STANDARD_ERRORS * deviation)
@@ -83,6 +92,8 @@ def _lines_of_bands(guess: Guess, most_thickness: float) -> dict[str, DraftLine]
     if most_thickness:  # the study's defocus counts from the entrance
         around["high"] += most_thickness / 2
         said += ", of the middle of the specimen"
+    if examples:
+        said += f", if the examples are right for what is missing ({examples})"
     doubt = f"; or {-guess.defocus:.0f} with half a turn of the rotation"
     defocus = DraftLine(_DEFOCUS, around, f"angstrom, positive = underfocus: guessed, {said}{doubt}")
     half = max(_LEAST_ROTATION, _STANDARD_ERRORS * guess.rotation_deviation)
@@ -113,9 +124,13 @@ def _axes(measurement: Measurement) -> NDArray[np.float64] | None:
     if shape is None or min(shape) < 2:
         return None
     grid = measurement.positions.reshape(*shape, 2)
-    found = np.stack([np.diff(grid, axis=axis).mean((0, 1)) for axis in (0, 1)], axis=1).astype(np.float64)
+    steps = [np.diff(grid, axis=axis) for axis in (0, 1)]
+    found = np.stack([step.mean((0, 1)) for step in steps], axis=1).astype(np.float64)
     lengths = np.linalg.norm(found, axis=0)
-    return found if (lengths > 0).all() and abs(np.linalg.det(found)) > 0.1 * lengths.prod() else None
+    if not (lengths > 0).all() or abs(np.linalg.det(found)) < 0.1 * lengths.prod():
+        return None
+    scatter = [np.sqrt(np.mean(np.square(step - found[:, axis]).sum(-1))) for axis, step in enumerate(steps)]
+    return found if (scatter < _SCATTER * lengths).all() else None
 
 
 def _lens(geometry: FarField) -> bool:
@@ -145,8 +160,8 @@ def _from_sidebands(
         near,
     )
     if found is None:
-        return None, "the scan or the aperture is too small"
-    if found.contrast < _CONTRAST:
+        return None, "the scan or the aperture is too small, or the steps are too wide"
+    if found.contrast < _CONTRAST or not np.isfinite([found.defocus_deviation, found.rotation_deviation]).all():
         return None, "several values explain the scan's side bands as well (thick, few counts, or wide scan steps)"
     return found, ""
 

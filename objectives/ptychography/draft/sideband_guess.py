@@ -132,7 +132,8 @@ def guess_from_sidebands(
         near: the rotation is within 90 degrees of this; what is half a turn away explains as much.
 
     Returns:
-        The guess; None for a scan that is too small, or an aperture of a few pixels.
+        The guess; None for a scan that is too small, an aperture of a few pixels, or steps so wide that no frequency of
+        the scan has side bands; and where nothing varies.
     """
     if min(scan_shape) < _FEWEST:
         return None
@@ -172,6 +173,8 @@ def _bands(
     rows, columns = (slice((n - min(n, _MOST)) // 2, (n + min(n, _MOST)) // 2) for n in scan_shape)
     kept = np.arange(math.prod(scan_shape)).reshape(scan_shape)[rows, columns]
     mean = patterns[kept.ravel()].mean(axis=0, dtype=np.float64) * valid
+    if not mean.sum() > 0:
+        return None
     pixels = np.moveaxis(np.indices(valid.shape), 0, -1).astype(np.float64)
     middle = (pixels * mean[..., None]).sum((0, 1)) / mean.sum()
     angles = (pixels - middle) * sampling
@@ -198,7 +201,10 @@ def _bands(
     length = np.linalg.norm(q, axis=1) / aperture
     half = (of_scan[:, 0] > 0) | ((of_scan[:, 0] == 0) & (of_scan[:, 1] > 0))
     usable = np.flatnonzero(half & (length > _BAND[0]) & (length < _BAND[1]) & (of_scan > -0.5).all(axis=1))
-    order = usable[np.argsort(-np.square(np.abs(counts[usable])).sum(1), kind="stable")]
+    power = np.square(np.abs(counts[usable])).sum(1)
+    if np.count_nonzero(power) < _FEWEST:
+        return None
+    order = usable[np.argsort(-power, kind="stable")]
     edge = side * float(sampling.mean()) * 1e-3 / wavelength
     return _Bands(counts[order[:_FINE]], q[order[:_FINE]], k, edge, aperture, wavelength)
 

@@ -110,15 +110,18 @@ def test_more_pixels_than_are_needed_are_binned(monkeypatch: pytest.MonkeyPatch)
     assert abs(found.defocus - 60) < 10 and abs(found.rotation + 30) < 4
 
 
-@pytest.mark.parametrize("what", ["noise", "wide steps", "small scan", "no aperture"])
+@pytest.mark.parametrize("what", ["noise", "wide steps", "wider steps", "constant", "small scan", "no aperture"])
 def test_what_side_bands_do_not_tell(what: str) -> None:
-    measurement = simulated({"defocus": 60.0}, **({"scan_step_angstrom": 3.5} if what == "wide steps" else {}))
+    step = {"wide steps": 3.5, "wider steps": 40.0}.get(what, 1.0)
+    measurement = simulated({"defocus": 60.0}, scan_step_angstrom=step)
     geometry, axes = measurement.geometry, _axes(measurement)
     assert isinstance(geometry, FarField) and axes is not None
     if what == "noise":
         mean = measurement.patterns.mean(axis=0)
         drawn = np.random.default_rng(0).poisson(mean, measurement.patterns.shape).astype(np.float32)
         measurement = replace(measurement, patterns=drawn)
+    if what == "constant":
+        measurement = replace(measurement, patterns=np.ones_like(measurement.patterns))
     if what == "small scan":
         measurement = replace(measurement, patterns=measurement.patterns[:49], positions=measurement.positions[:49],
                               scan_shape=(7, 7))  # fmt: skip
@@ -126,7 +129,8 @@ def test_what_side_bands_do_not_tell(what: str) -> None:
         geometry = replace(geometry, semi_convergence_mrad=None)
     found, why_not = _from_sidebands(measurement, geometry, axes, 0.0)
     assert found is None
-    told = {"small scan": "too small", "no aperture": "no lens of a known aperture"}
+    small = "the scan or the aperture is too small, or the steps are too wide"
+    told = {"small scan": small, "wider steps": small, "constant": small, "no aperture": "no lens of a known aperture"}
     assert told.get(what, "several values explain") in why_not
 
 
@@ -158,6 +162,25 @@ def test_centres_of_mass_where_side_bands_fail(tmp_path: Path, monkeypatch: pyte
     assert "centres of mass" in line.comment and found.facts["rotation"] in line.comment
     assert found.facts["defocus"].startswith("not guessed: several values")
     assert [each.key for each in found.lines] == [each.key for each in draft.lines]
+
+
+@pytest.mark.parametrize("rows", [13, 14])
+def test_positions_that_are_no_raster_row_by_row(rows: int, tmp_path: Path) -> None:
+    """A snake's, in the order in which they were taken: a guess from them would be of another scan."""
+    whole = simulated({"defocus": 80.0, "scan_rotation": 14.0})
+    grid, patterns = whole.positions.reshape(14, 14, 2).copy(), whole.patterns.reshape(14, 14, 32, 32).copy()
+    grid[1::2], patterns[1::2] = grid[1::2, ::-1].copy(), patterns[1::2, ::-1].copy()
+    snake = replace(whole, positions=grid[:rows].reshape(-1, 2), scan_shape=(rows, 14),
+                    patterns=patterns[:rows].reshape(-1, 32, 32))  # fmt: skip
+    draft, found = drafted(tmp_path, snake)
+    assert found.lines == draft.lines
+    for name in ("rotation", "defocus"):
+        assert found.facts[name] == "not guessed: it is no raster of far-field patterns, row by row in one direction"
+
+
+def test_examples_for_what_is_missing_are_said() -> None:
+    line = _lines_of_bands(Guess(50.0, 1.0, 2.0, 1.0, 9.0), 0.0, "energy_kev")["parameters.defocus"]
+    assert "if the examples are right for what is missing (energy_kev)" in line.comment
 
 
 def test_of_a_thick_specimen_the_entrance_is_in_the_range() -> None:
