@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from autotune.cli.find_study import StoredStudyArgument, find_stored
-from autotune.cli.options import SetOption
 
 
 def export(
@@ -18,7 +17,6 @@ def export(
     folder: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="What the study's relative paths start from, if moved.")
     ] = None,
-    overrides: SetOption = None,
 ) -> None:
     """Write a trial's files, those of its package among them, and the measurement, to go on in another program."""
     from autotune.cli.console import make_console
@@ -26,7 +24,7 @@ def export(
     from autotune.rerun.export import export as write
 
     home = Home.from_environment()
-    exported = write(find_stored(study, home), home, into, number=trial, folder=folder, overrides=overrides or ())
+    exported = write(find_stored(study, home), home, into, number=trial, folder=folder)
     console = make_console()
     console.print(f"Trial {exported.trial} of {study} in {into}: {', '.join(exported.files)}", soft_wrap=True)
     for name, fact in exported.facts.items():

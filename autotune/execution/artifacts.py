@@ -40,9 +40,6 @@ def keep_evaluation(folder: Path, evaluation: Evaluation, objective: Objective) 
         for name, png in _pictures(folder, evaluation, objective).items():
             (temporary / f"{name}.png").write_bytes(png)
     for name, content in evaluation.files.items():
-        if Path(name).name != name or name in ("", ".."):
-            _log.warning("Trial %s: '%s' is no name of a file, and is not kept", folder.name, name)
-            continue
         (temporary / FILES).mkdir(exist_ok=True)
         (temporary / FILES / name).write_bytes(content)
     temporary.rename(folder)

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+LONGEST_NAME = 200
+"""Bytes of a file's name."""
+
 
 class Status(StrEnum):
     """How an evaluation ended."""
@@ -51,7 +54,8 @@ class Evaluation:
         remarks: what people should know of it, in sentences that stand by themselves. Those of the best trial are
             printed with a study's result.
         software: name -> version of software that made it and is not in this Python: a package in a Python of its own.
-        files: name -> content of a file that is kept as it is, such as one in the format of a package.
+        files: name -> content of a file that is kept as it is, such as one in the format of a package. Names are
+            without folders.
     """
 
     status: Status
@@ -73,6 +77,13 @@ class Evaluation:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.remarks, str):
+            raise TypeError(f"remarks are sentences, not one text: {self.remarks!r}")
+        for name, content in self.files.items():
+            if not isinstance(name, str) or not isinstance(content, bytes):
+                raise TypeError(f"files: {name!r} is {type(content).__name__}, not a name with bytes")
+            if not 0 < len(name.encode()) <= LONGEST_NAME or set(name) & {"/", "\0"} or name in (".", ".."):
+                raise ValueError(f"files: {name[:LONGEST_NAME]!r} is no name of a file")
         if self.status is Status.COMPLETE:
             bad = [name for name, value in self.metrics.items() if not math.isfinite(value)]
             if bad or not self.metrics:

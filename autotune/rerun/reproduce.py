@@ -165,7 +165,8 @@ def reproduce(
     ended = _evaluate(file, plan, Task(trial.number, values, seed, None), home, follower, threads)
     evaluation = ended.evaluation
     done = evaluation.status is Status.COMPLETE
-    of_its_own = _other_software(trial.software, evaluation.software) if done else {}
+    known = done and bool(trial.software)  # an earlier version did not keep it
+    of_its_own = _other_software(trial.software, evaluation.software) if known else {}
     agreement = compare(trial, evaluation if done else None, plan.space, plan.metric, tolerance, store.trials())
     return Reproduction(
         study=store.study.study_name,

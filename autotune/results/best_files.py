@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,7 @@ def keep_best(file: StudyFile, result: StudyResult, home: Home) -> None:
 
 def _copy_others(of_trial: Path, here: Path) -> None:
     """Replace the files of an earlier best trial by those of the best one, where there are any."""
-    unfinished = here.with_name(f".{here.name}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = here.with_name(f".{here.name}.{uuid.uuid4().hex}.tmp")
     if of_trial.is_dir():
         shutil.copytree(of_trial, unfinished)
     shutil.rmtree(here, ignore_errors=True)

@@ -130,9 +130,10 @@ class TrialStore:
             record = record_of(trial)
             if record.state == "running":
                 return record
-            tuned = self.tuned or self.facts.metric_name
-            if record.state == "finished" and not record.metrics and tuned and trial.value is not None:
-                record = replace(record, metrics={tuned: trial.value})  # another program has added it, by Optuna
+            if record.state == "finished" and not record.metrics and trial.value is not None:
+                # Another program has added it, by Optuna.
+                tuned = self.tuned or self.facts.metric_name
+                record = replace(record, metrics={tuned: trial.value} if tuned else {})
             self._ended[trial.number] = record
         return self._ended[trial.number]
 

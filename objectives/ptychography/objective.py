@@ -176,7 +176,7 @@ class PtychographyObjective:
         unknowns, half of the gradient for a free object and a few small patterns of low dose.
         """
         with self._machine.threads_set():
-            return self._evaluate(values, metric, seed, progress, files=True)
+            return self._evaluate(values, metric, seed, progress, files=self._bound is not None and self._bound.files)
 
     def _evaluate(
         self, values: Mapping[str, Value], metric: str, seed: int, progress: Progress, *, files: bool = False
@@ -370,7 +370,8 @@ class PtychographyObjective:
     def export_measurement(self, values: Mapping[str, Value], *, metric: str, path: Path) -> Mapping[str, str]:
         """See :class:`autotune.objective.ExportsMeasurement`."""
         reconstruction, _ = self._reconstruction(values, metric)
-        return write_measurement(path, self._measurement, reconstruction.misfit, reconstruction.start())
+        values = self._complete(values)
+        return write_measurement(path, self._measurement, reconstruction.misfit, reconstruction.start(), values)
 
     def pictures(self, evaluation: Evaluation) -> Mapping[str, bytes]:
         """Draw the reconstruction: phase, amplitude, probe, and one pattern measured and modelled."""

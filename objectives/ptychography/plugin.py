@@ -200,7 +200,7 @@ def _bound(settings: BackendSettings, measurement: Measurement, machine: Machine
     exposed = expose(measurement, backend, settings.native)
     python = python_of(backend, settings.python, folder)
     process = BackendProcess(backend.name, str(python), backend.adapter, machine.threads)
-    return Bound(backend, process, settings.options, exposed, settings.native)
+    return Bound(backend, process, settings.options, exposed, settings.native, settings.files)
 
 
 def _by_patterns(held_out: HeldOutSettings) -> HeldOutSettings:

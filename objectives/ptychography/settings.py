@@ -63,12 +63,26 @@ class OptionSettings(BaseModel):
             ValueError: no parameter is like that.
         """
         choices = {choice if isinstance(choice, str) else json.dumps(choice): choice for choice in self.choices}
+        if len(choices) < len(self.choices):
+            raise ValueError("two choices are the same text")
+        if self.choices and self.type != "categorical":
+            raise ValueError(f"choices are of type categorical, not {self.type}")
         of_type = self.model_dump(exclude={"option", "default", "choices"})
         default = json.dumps(self.default) if isinstance(self.default, bool) else self.default
         if self.type == "categorical" and default is not None and default not in choices:
             raise ValueError(f"default {default} is none of {', '.join(choices)}")
+        numbers = {"default": default, "low": self.low, "high": self.high}
+        for key, number in numbers.items():
+            if not isinstance(number, float) or self.type == "categorical":
+                continue
+            if self.type == "int" and number != int(number):
+                raise ValueError(f"{key} {number:g} is no whole number")
+            if (self.minimum is not None and number < self.minimum) or (
+                self.maximum is not None and number > self.maximum
+            ):
+                raise ValueError(f"{key} {number:g} is beyond the minimum or maximum")
         if self.type == "int" and isinstance(default, float):
-            default = int(default) if default == int(default) else default
+            default = int(default)
         parameter = Parameter(name, kind="solver", default=default, choices=tuple(choices), **of_type)
         if self.type != "categorical" and isinstance(default, str):
             raise ValueError(f"default {default} is no number")
@@ -84,6 +98,7 @@ class BackendSettings(BaseModel):
             paths start from the study's folder.
         options: the package's own options, dotted name -> value; they overrule what is derived from parameters.
         parameters: more of them, as parameters that the study may tune or fix: name -> the option.
+        files: whether every trial keeps files in the package's own formats.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -94,6 +109,8 @@ class BackendSettings(BaseModel):
     parameters: dict[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")], OptionSettings] = Field(
         default_factory=dict
     )
+
+    files: bool = True
 
     @field_validator("name")
     @classmethod

@@ -29,4 +29,4 @@ def test_every_attribute_of_a_job_is_described() -> None:
                  "options", "checked"):  # fmt: skip
         assert name in described
         assert f"`{name}`" in PAGE or f"job.{name}" in PAGE
-    assert "`keep(write)`" in PAGE
+    assert "`keep(write)`" in PAGE and "`remarks`" in PAGE

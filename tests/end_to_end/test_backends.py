@@ -191,6 +191,15 @@ def test_files_of_a_package_go_with_the_answer(offered: Place, capsys: pytest.Ca
     assert (offered.folder / "sub" / "other" / "measurement.h5").is_file()
     assert autotune("export", "toy", "scan.h5/below") == 2
     assert "scan.h5/below: cannot be written" in capsys.readouterr().err
+    assert autotune("export", "toy", "a" * 300) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert autotune("export", "toy", "new/..") == 2
+    assert "exists" in capsys.readouterr().err and not (offered.folder / "new").exists()
+    own = folder / "trials" / f"{best:05d}" / "files" / "reconstruction.png"
+    own.write_bytes(b"the package's")
+    assert autotune("export", "toy", "names") == 0
+    assert "files/reconstruction.png" in capsys.readouterr().out
+    assert (offered.folder / "names" / "files" / "reconstruction.png").read_bytes() == b"the package's"
     shutil.rmtree(folder / "trials")
     assert autotune("export", "toy", "third") == 2
     assert "has no files here" in capsys.readouterr().err and not (offered.folder / "third").exists()

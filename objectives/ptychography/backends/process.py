@@ -10,12 +10,14 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -68,11 +70,13 @@ class Ended:
         own: (checked, y, x) intensities of its own model; None where it told none, or was stopped.
         files: name -> content of the files that it made of its last state.
         lost: why it could not make them, where they were wanted; empty where it did, or has none.
+        remarks: what people should know of the reconstruction, in sentences.
     """
 
     own: Array | None
     files: Mapping[str, bytes]
     lost: str = ""
+    remarks: Sequence[str] = ()
 
 
 @dataclass
@@ -119,11 +123,11 @@ class BackendProcess:
         Raises:
             BackendFailed: it has; the next reconstruction starts it anew where it has ended.
         """
-        with self._lock, tempfile.TemporaryDirectory(prefix=f"autotune-{self.name}-") as folder:
+        with self._lock, _folder_for_files(self.name) if files else nullcontext() as folder:
             child = self._started()
             fault: Exception | None = None
             try:
-                self._begin(child, patterns, arrays, {**job, "files": folder if files else None})
+                self._begin(child, patterns, arrays, {**job, "files": folder})
                 while (message := child.hear())["event"] == "progress":
                     state = _progressed(child, message)
                     try:
@@ -143,8 +147,9 @@ class BackendProcess:
                 raise
             if message["event"] == "failed":  # it waits for the next one
                 raise BackendFailed(Problem(self.name, str(message.get("what"))))
-            kept = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}
-            return Ended(own, kept, str(message.get("lost") or ""))
+            kept, lost = ({}, "") if folder is None else _files_in(Path(folder))
+            remarks = [str(remark) for remark in message.get("remarks") or ()]
+            return Ended(own, kept, str(message.get("lost") or "") or lost, remarks)
 
     def _begin(self, child: _Child, patterns: Tensor, arrays: Mapping[str, Array], job: Mapping[str, Any]) -> None:
         """Send a job; of its arrays, the patterns only where they are other ones than the last."""
@@ -263,6 +268,25 @@ class _Child:
         if code >= 0:
             return f"its process ended with exit code {code}"
         return f"its process was ended by {signal.Signals(-code).name}"
+
+
+@contextlib.contextmanager
+def _folder_for_files(name: str) -> Iterator[str]:
+    """A temporary folder; those of processes that were killed are removed."""
+    begin = f"autotune-files-{name}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{begin}*"):
+        pid = left.name.removeprefix(begin).partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{begin}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
+def _files_in(folder: Path) -> tuple[dict[str, bytes], str]:
+    """The content of the files, and what is left out."""
+    kept = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    folders = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
+    return kept, f"{', '.join(folders)} is no file, and only files are kept" if folders else ""
 
 
 def _progressed(child: _Child, message: Mapping[str, Any]) -> Progressed:

@@ -49,6 +49,7 @@ class Bound:
         options: its native options, dotted name -> value.
         exposed: the parameters of the measurement with it.
         native: its native options that are parameters of the study.
+        files: whether it makes files of its own for every trial.
     """
 
     backend: Backend
@@ -56,6 +57,7 @@ class Bound:
     options: Mapping[str, Any]
     exposed: Exposed
     native: Sequence[NativeOption] = ()
+    files: bool = True
 
     @property
     def hash(self) -> str:
@@ -168,8 +170,10 @@ class Foreign:
             done = len(found.squared_residuals)
             raise BackendFailed(Problem(self.process.name, f"ended after {done} of {options.iterations} iterations"))
         found.files = ended.files
+        found.remarks.extend(ended.remarks)
         if ended.lost:
-            found.remarks.append(f"{self.process.name} could not write files of its own: {ended.lost}.")
+            why = " ".join(ended.lost.split()).rstrip(".")
+            found.remarks.append(f"{self.process.name} could not keep files of its own: {why}.")
         if ended.own is not None:
             self._compare(misfit, found, rows[checked], ended.own)
         return found

@@ -98,14 +98,26 @@ def test_a_picture_that_cannot_be_drawn_costs_only_the_picture(
     assert caplog.messages == ["Trial 00003 has no pictures: drawing them failed (ValueError: no font)"]
 
 
-def test_files_that_the_objective_made_are_kept_as_they_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Without arrays, too. A name that leads elsewhere is none."""
-    files = {"model.bin": bytes(range(256)), "../stolen": b"", "..": b"", "": b"", "a/b": b""}
-    with caplog.at_level(logging.WARNING):
-        keep_evaluation(tmp_path / "0", replace(EVALUATION, files=files), Draws())
+def test_files_that_the_objective_made_are_kept_as_they_are(tmp_path: Path) -> None:
+    """Without arrays, too."""
+    files = {"model.bin": bytes(range(256))}
+    keep_evaluation(tmp_path / "0", replace(EVALUATION, files=files), Draws())
     assert names(tmp_path / "0") == ["files", "files/model.bin", "object.png", "reconstruction.h5"]
     assert (tmp_path / "0" / "files" / "model.bin").read_bytes() == files["model.bin"]
-    assert len(caplog.messages) == 4 and "'../stolen' is no name of a file" in caplog.messages[0]
     keep_evaluation(tmp_path / "1", replace(EVALUATION, files={"a": b"b"}, arrays={}), Draws(KeyError("object")))
     assert names(tmp_path / "1") == ["files", "files/a"]
-    assert not (tmp_path / "stolen").exists()
+
+
+@pytest.mark.parametrize("name", ["../stolen", "..", ".", "", "a/b", "a\0b", "a" * 300, "é" * 150])
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"files: .* is no name of a file"):
+        replace(EVALUATION, files={name: b""})
+
+
+@pytest.mark.parametrize(
+    ("files", "remarks"), [({"a": "text"}, ()), ({"a": None}, ()), ({7: b""}, ()), ({}, "one text")]
+)
+def test_what_is_no_file_or_remark_is_refused(files: Any, remarks: Any) -> None:
+    """By the evaluation itself, so that it is one failed trial."""
+    with pytest.raises(TypeError, match=r"files: |remarks are"):
+        replace(EVALUATION, files=files, remarks=remarks)

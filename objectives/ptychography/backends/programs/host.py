@@ -48,12 +48,14 @@ class Job:
         checked: indices of the patterns for which the package's own model is wanted.
         files: folder for files in the package's own formats; None where they are not wanted. See :meth:`keep`.
         lost: why there are none; empty where there are.
+        remarks: a list to which sentences are added that people should know of the reconstruction.
     """
 
     files = None
     lost = ""
 
     def __init__(self, **attributes):
+        self.remarks = []
         self.__dict__.update(attributes)
 
     def keep(self, write):
@@ -146,7 +148,7 @@ def _run(module, patterns, command, heard, say):
     own = module.run(job, report)
     if own is not None:
         save(into["checked"], np.asarray(own, dtype=np.float64))
-    say("ended", checked=own is not None, lost=job.lost)
+    say("ended", checked=own is not None, lost=job.lost, remarks=job.remarks)
 
 
 class _Heard:

@@ -52,7 +52,7 @@ def run(job, report):
     from phaser.utils.num import get_backend_module, to_numpy
 
     warnings.filterwarnings("ignore")
-    use_device(job.device)
+    use_device(job)
     forget()
     xp = get_backend_module("jax")
     engine = engine_of(job)
@@ -91,15 +91,15 @@ def write_files(folder, state, engine):
         yaml.safe_dump({"type": engine.type, **pane.into_data(engine.props)}, file, sort_keys=False)
 
 
-def use_device(device):
+def use_device(job):
     """Compute on the job's device, or on the processor where the installed jax knows no GPU."""
     import jax
     from phaser.utils.num import get_backend_module, set_default_device
 
     try:
-        found = jax.devices("gpu" if device == "cuda" else "cpu")[0]
+        found = jax.devices("gpu" if job.device == "cuda" else "cpu")[0]
     except RuntimeError:
-        logging.warning("jax knows no GPU here: install jax[cuda12] beside phaser; this runs on the processor")
+        job.remarks.append("phaser ran on the processor: the jax beside it knows no GPU (jax[cuda12] does).")
         found = jax.devices("cpu")[0]
     set_default_device(found, get_backend_module("jax"))
 

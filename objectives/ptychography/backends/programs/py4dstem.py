@@ -25,41 +25,47 @@ def run(job, report):
     sections = sections_of(job.options)
     ptychography = prepared(job, sections)
     n = math.sqrt(job.probe.shape[-2] * job.probe.shape[-1])
+    mask = None if job.valid.all() else np.fft.ifftshift(job.valid)
     for iteration in range(1, job.iterations + 1):
-        ptychography.reconstruct(
-            **{
-                "num_iter": 1,
-                "reconstruction_method": job.values["method"],
-                "max_batch_size": int(job.values["batch_size"]),
-                "seed_random": (job.seed + iteration) % 2**32,
-                "step_size": float(job.values["step_size"]),
-                "normalization_min": float(job.values["normalization_min"]),
-                "fix_probe": not (job.refine_probe and iteration > job.probe_start),
-                "fix_probe_com": False,
-                "fix_positions": True,
-                "object_positivity": False,
-                "detector_fourier_mask": None if job.valid.all() else np.fft.ifftshift(job.valid),
-                "store_iterations": False,
-                "progress_bar": False,
-                "reset": iteration == 1,
-                "clear_fft_cache": False,
-                **sections["reconstruct"],
-            }
-        )
+        told = arguments(job, sections, iteration)
+        ptychography.reconstruct(**told, detector_fourier_mask=mask, reset=iteration == 1)
         probe = np.fft.fftshift(ptychography._probe, axes=(-2, -1)) * n
         if not report(iteration, ptychography.error, transmission(ptychography), probe, ptychography._positions_px):
             return None
-    job.keep(lambda folder: keep(ptychography, folder))
+    job.keep(lambda folder: keep(ptychography, told, folder))
     return own_model(ptychography, job)
 
 
-def keep(ptychography, folder):
-    """Write its own file, without the patterns."""
+def arguments(job, sections, iteration):
+    """What the package is told for one iteration, beside arrays."""
+    return {
+        "num_iter": 1,
+        "reconstruction_method": job.values["method"],
+        "max_batch_size": int(job.values["batch_size"]),
+        "seed_random": (job.seed + iteration) % 2**32,
+        "step_size": float(job.values["step_size"]),
+        "normalization_min": float(job.values["normalization_min"]),
+        "fix_probe": not (job.refine_probe and iteration > job.probe_start),
+        "fix_probe_com": False,
+        "fix_positions": True,
+        "object_positivity": False,
+        "store_iterations": False,
+        "progress_bar": False,
+        "clear_fft_cache": False,
+        **sections["reconstruct"],
+    }
+
+
+def keep(ptychography, told, folder):
+    """Write its own file, without the patterns, and what it was told in the last iteration."""
+    import json
+
     import py4DSTEM
 
     ptychography.set_save_defaults(save_datacube=False, save_exit_waves=False)
     ptychography._object_padding_px = ((0, 0), (0, 0))  # or its reader moves the positions by it once more
     py4DSTEM.save(folder / "py4dstem.h5", ptychography)
+    (folder / "py4dstem_reconstruct.json").write_text(json.dumps(told, indent=2))
 
 
 def sections_of(options):

@@ -47,8 +47,16 @@ def run(job, report):
         positions = ptychography.dset.scan_positions_px.detach().cpu().numpy()
         if not report(iteration, loss, transmission(ptychography), middle, positions):
             return None
-    job.keep(lambda folder: ptychography.save(folder / "quantem.zip"))
+    job.keep(lambda folder: keep(ptychography, sections["reconstruct"], folder))
     return own_model(ptychography, job)
+
+
+def keep(ptychography, told, folder):
+    """Write its own file, without the patterns, and what it was told for its iterations."""
+    import json
+
+    ptychography.save(folder / "quantem.zip")
+    (folder / "quantem_reconstruct.json").write_text(json.dumps(told, indent=2))
 
 
 def sections_of(job):

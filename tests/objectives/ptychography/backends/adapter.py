@@ -62,6 +62,8 @@ def run(job, report):
         if job.options.get("deed") == "ends early":
             return None
     job.keep(lambda folder: keep(folder, job, specimen))
+    if job.options.get("remark"):
+        job.remarks.append(job.options["remark"])
     rows = job.checked
     share = job.options.get("share", 1.0)  # of what our model expects
     return [
@@ -73,6 +75,8 @@ def run(job, report):
 def keep(folder, job, specimen):
     """Files of its own, or half of one."""
     (folder / "toy.json").write_text('{"half')
+    if job.options.get("deed") == "folder":
+        (folder / "model.zarr").mkdir()
     if job.options.get("deed") == "full disk":
         raise OSError("no space is left")
     (folder / "toy.json").write_text(json.dumps({"step": job.values["step"], "options": job.options}))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,7 +126,37 @@ def test_files_of_its_own_are_kept_of_an_evaluation_alone(shared: Any) -> None:
 def test_files_that_cannot_be_written_lose_nothing_else(shared: Any) -> None:
     found = objective(lens(), deed="full disk").evaluate({**TRUTH, **AT}, metric="consistency", seed=0)
     assert found.metrics == shared.evaluate({**TRUTH, **AT}, metric="consistency", seed=0).metrics
-    assert found.files == {} and found.remarks == ["toy could not write files of its own: OSError: no space is left."]
+    assert found.files == {} and found.remarks == ["toy could not keep files of its own: OSError: no space is left."]
+
+
+def test_what_is_no_file_is_not_kept_in_silence() -> None:
+    found = objective(lens(), deed="folder").evaluate({**TRUTH, **AT}, metric="consistency", seed=0)
+    assert list(found.files) == ["toy.json"]
+    assert found.remarks == ["toy could not keep files of its own: model.zarr is no file, and only files are kept."]
+
+
+def test_a_package_may_remark(shared: Any) -> None:
+    found = objective(lens(), remark="It ran on a slow machine.").evaluate(
+        {**TRUTH, **AT}, metric="consistency", seed=0
+    )
+    assert found.remarks == ["It ran on a slow machine."]
+
+
+def test_folders_of_killed_processes_are_removed(shared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for left in (f"autotune-files-toy-{2**22 + 1}-a", f"autotune-files-toy-{os.getpid()}-b", "autotune-files-other-1"):
+        (tmp_path / left).mkdir()
+    shared.evaluate({**TRUTH, **AT}, metric="consistency", seed=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "autotune-files-other-1",
+        f"autotune-files-toy-{os.getpid()}-b",
+    ]
+
+
+def test_no_files_where_the_study_wants_none() -> None:
+    problem = objective(lens())
+    problem._bound = replace(problem._bound, files=False)
+    assert problem.evaluate({**TRUTH, **AT}, metric="consistency", seed=0).files == {}
 
 
 def test_a_package_that_sees_something_else_is_told(shared: Any) -> None:
@@ -171,6 +203,10 @@ def test_native_options_that_cannot_be() -> None:
     )
     assert "soft is no number" in refused(x={"option": "c.d", "default": "soft"})
     assert "pattern" in refused(**{"c.d": {"option": "c.d"}})
+    assert "low 1.5 is no whole number" in refused(x={"option": "c.d", "type": "int", "low": 1.5, "high": 3})
+    assert "default 0.2 is beyond the minimum" in refused(x={"option": "c.d", "minimum": 0.5, "default": 0.2})
+    assert "choices are of type categorical" in refused(x={"option": "c.d", "choices": ["a", "b"]})
+    assert "two choices are the same" in refused(x={"option": "c.d", "type": "categorical", "choices": [True, "true"]})
     native = BackendSettings(name="py4dstem", parameters={"defocus": OptionSettings(option="c.d")}).native
     with pytest.raises(InputError, match=r"objective\.backend\.parameters\.defocus.*is a parameter already"):
         objective(lens(), native=native)
@@ -182,18 +218,22 @@ def test_the_measurement_is_exported_as_it_is_reconstructed(tmp_path: Path, shar
     for problem, metric, count in ((shared, "consistency", 25), (built_in, "consistency", 25),
                                    (shared, "held_out_consistency", 23)):  # fmt: skip
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"
-        problem.export_measurement({**TRUTH, "iterations": 3}, metric=metric, path=path)
+        facts = problem.export_measurement({**TRUTH, "iterations": 3}, metric=metric, path=path)
         with h5py.File(path) as file:
             patterns, valid = file["patterns"][()], file["valid"][()] > 0
             probe, positions = file["probe"][()], file["positions"][()]
             assert patterns.shape == (count, 24, 24) == (len(positions), *valid.shape)
             assert list(file.attrs["object_pixel"]) == pytest.approx([float(size) for size in _pixel(problem)])
             assert (positions.max(axis=0) + 12 <= file.attrs["object_shape"]).all()
+            assert file["parameters"].attrs["defocus"] == TRUTH["defocus"] and file.attrs["regime"] == "far field"
+        assert ("left out" in facts) == (metric != "consistency") and "withheld" not in facts
         if metric == "consistency":
             assert np.array_equal(patterns, lens().patterns)
         assert np.square(np.abs(probe)).sum() == pytest.approx(patterns.sum() / count, rel=1e-3)
     withheld = PtychographyObjective(lens(), SINGLE, held_out=HeldOutSettings(fraction=0.2))
-    withheld.export_measurement(TRUTH, metric="held_out_consistency", path=tmp_path / "pixels.h5")
+    padded = {**TRUTH, "window_padding": 1.5}
+    facts = withheld.export_measurement(padded, metric="held_out_consistency", path=tmp_path / "pixels.h5")
+    assert "36 x 36" in facts["padded"] and "which are 0" in facts["withheld"]
     with h5py.File(tmp_path / "pixels.h5") as file:
         patterns, valid = file["patterns"][()], file["valid"][()] > 0
     assert valid.shape == patterns.shape and 0.7 < valid.mean() < 0.9
