@@ -29,6 +29,8 @@ from autotune.surrogate.optimum.per_coordinate import (
     find_steps,
     not_sharper,
     scores_of,
+    steadied,
+    steps_in_cube,
     without_slope,
 )
 from autotune.surrogate.optimum.sensitivities import find_sensitivities
@@ -201,10 +203,14 @@ def _find_optimum(
     if again is not None and (steps or checked.has_gradient):
         scores = scores_of(again(values, steps), values, space, names)
     near_edge = [_near_edge(d, top[start]) for d, start in numeric]
-    at_model = None if errors is None else errors(values, find_steps(model, top, numeric, smooth, scores))
+    moved = find_steps(model, top, numeric, smooth, scores)
+    at_model = None if errors is None else errors(values, moved)
     deviations = None if at_model is None else errors_of(at_model, values, space, names)
-    if deviations is not None and at_model is not None and at_model.by_differences:
-        deviations = not_sharper(deviations, curvatures(model, top, free, smooth))
+    if deviations is not None and at_model is not None:
+        bent = curvatures(model, top, free, smooth)
+        if at_model.by_differences:
+            deviations = not_sharper(deviations, bent)
+        deviations = steadied(deviations, bent, steps_in_cube(moved, values, space, names))
     where = find_locations(model, top, free, near_edge, smooth, scores, seed, lost, deviations)
     if steps and check is not None and not missed and _falls_where_corrected(model, top, free, where, check, space):
         # The curvature is not what the surrogate takes it for: what noise does to the answer cannot be told from it.
@@ -226,12 +232,7 @@ def _find_optimum(
         missed,
         True if errors is None else None if at_model is None else at_model.explained,
     )
-    # Noise that is known, and moves a coordinate over the whole range, shows by itself that it is flat.
-    seem = [
-        pair
-        for pair, flat in zip(numeric, where.flat, strict=True)
-        if verdicts.get(pair[0].name) == Verdict("flat") and (flat or pair[0].name not in noisy)
-    ]
+    seem = [pair for pair in numeric if verdicts.get(pair[0].name) == Verdict("flat")]
     show_flat(verdicts, check, model, top, seem, _tilts(scores, names), space)
     return Optimum(
         _unbiased(values, dimensions, where),

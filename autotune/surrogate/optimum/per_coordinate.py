@@ -25,6 +25,8 @@ _STRETCHED = 0.03
 """Logarithm of the ratio of the values at both ends of such a step, at most."""
 DEVIATIONS = 3.0
 """Length of such a step in standard deviations of the noise, at least."""
+_TRUST = 0.5
+"""Relative standard error of the surrogate's curvature at its maximum."""
 DROP = 3e-4
 """Drop of the value over such a step, in standard deviations of all values, at least. Two reconstructions that were
 given almost the same values differ by more than these values do, since rounding errors grow; at 1e5 electrons a
@@ -70,6 +72,36 @@ def not_sharper(errors: Deviations, curvature: Floats) -> Deviations:
     measured = np.maximum(-errors.curvature.diagonal(), 1e-300)
     share = np.clip(np.maximum(-curvature, 1e-300) / measured, 0.0, 1.0) ** 0.5
     return replace(errors, curvature=errors.curvature * np.outer(share, share))
+
+
+def steadied(errors: Deviations, curvature: Floats, steps: Floats) -> Deviations:
+    """The same errors, with a measured curvature that gives way to ``curvature`` as far as it is not known.
+
+    It is a difference of two slopes over a step. Slopes of evaluations that are as valid differ, too, such as those on
+    other grids: over a short step, that may be most of the difference, or take it away. The surrogate's, from trials
+    farther away, is trusted to within :data:`_TRUST`; both are weighed by their variances.
+
+    Args:
+        errors: errors of the model along k coordinates.
+        curvature: (k,) that of the surrogate; below 0 at a maximum.
+        steps: (k,) lengths of the steps, in unit-cube coordinates; NaN where none was taken.
+    """
+    if errors.curvature is None or errors.again is None:
+        return errors
+    rough = np.concatenate([np.zeros((1, errors.again.shape[1])), errors.again]).std(axis=0, ddof=1)
+    measured = 2 * np.square(rough / steps)
+    prior = np.square(_TRUST * np.minimum(curvature, 0.0))
+    share = np.where((prior > 0) & np.isfinite(measured), prior / np.where(prior > 0, prior + measured, 1.0), 1.0)
+    weight = np.sqrt(share)
+    return replace(errors, curvature=errors.curvature * np.outer(weight, weight) + np.diag((1 - share) * curvature))
+
+
+def steps_in_cube(
+    steps: Mapping[str, float], values: Mapping[str, Value], space: Space, names: Sequence[str]
+) -> Floats:
+    """Lengths (k,) of steps of :func:`find_steps` in unit-cube coordinates; NaN where there is none."""
+    per_unit = space.gradient_to_unit(values, dict.fromkeys(names, 1.0))
+    return np.array([abs(steps[name] / per_unit[name]) if steps.get(name) else np.nan for name in names])
 
 
 def without_slope(
