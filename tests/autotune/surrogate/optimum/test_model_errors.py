@@ -21,7 +21,16 @@ from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH, find_interva
 from autotune.surrogate.optimum.locations import Locations
 from autotune.surrogate.optimum.model_errors import MISFIT, Deviations, ModelErrors
 from autotune.surrogate.optimum.optimum import Optimum, find_optimum, fit_with_maximum
-from autotune.surrogate.optimum.per_coordinate import DEVIATIONS, DROP, STEPS, errors_of, find_steps, not_sharper
+from autotune.surrogate.optimum.per_coordinate import (
+    DEVIATIONS,
+    DROP,
+    STEPS,
+    errors_of,
+    find_steps,
+    not_sharper,
+    steadied,
+    steps_in_cube,
+)
 from autotune.surrogate.optimum.verdicts import Verdict
 from tests.autotune.surrogate.optimum.test_settled import checked, hill, on_a_line
 
@@ -386,3 +395,31 @@ def test_a_curvature_by_differences_is_nowhere_sharper_than_the_surrogates() -> 
     assert found is not None
     np.testing.assert_allclose(found, [[-2.0, 1.0], [1.0, -3.0]])
     assert not_sharper(dataclasses.replace(errors, curvature=None), np.array([-2.0, -5.0])).curvature is None
+
+
+def test_a_curvature_over_a_rough_step_gives_way_to_the_surrogates() -> None:
+    """Along the first, slopes as valid scatter by 1 over a step of 0.5: a variance of 8 beside the prior's 4."""
+    measured = np.array([[-8.0, 2.0], [2.0, -3.0]])
+    rows = np.zeros((0, 2))
+    errors = Deviations(rows, rows, rows, measured, np.array([[1.0, 0.0], [-1.0, 0.0]]))
+    found = steadied(errors, np.array([-4.0, -5.0]), np.array([0.5, 0.1])).curvature
+    assert found is not None
+    np.testing.assert_allclose(found, [[-8 / 3 - 8 / 3, 2 / 3**0.5], [2 / 3**0.5, -3.0]])
+    for unknown in (np.array([np.nan, np.nan]), np.array([0.5, 0.1])):
+        curvature = np.array([0.0, 0.0]) if np.isfinite(unknown).all() else np.array([-4.0, -5.0])
+        np.testing.assert_array_equal(steadied(errors, curvature, unknown).curvature, measured)  # type: ignore[arg-type]
+    assert steadied(dataclasses.replace(errors, again=None), np.array([-4.0, -5.0]), unknown) is not None
+    space = Space((Dimension("x", low=0.0, high=4.0), Dimension("n", low=1.0, high=9.0)))
+    lengths = steps_in_cube({"x": -1.0}, {"x": 2.0, "n": 3.0}, space, ["x", "n"])
+    assert lengths[0] == 0.25 and np.isnan(lengths[1])
+
+
+def test_a_curvature_that_is_lost_in_roughness_leaves_the_parameter_known() -> None:
+    """Measured, the slope hardly changes; from one grid to another it does. Half of a scan was called flat for it."""
+    lost = {"x": {"x": -1e-3 * CURVATURE}}
+    rough = tuple({"x": change} for change in (0.05, -0.05))
+    errors = ModelErrors(shifts=({"x": 1e-9},), curvature=lost, again=rough)
+    steady = ModelErrors(shifts=({"x": 1e-9},), again=rough)
+    found, expected = optimum(errors), optimum(steady)
+    assert found.verdicts["x"].kind != "flat"
+    assert np.ptp(found.intervals["x"]) < 1.2 * np.ptp(expected.intervals["x"])
