@@ -109,7 +109,6 @@ class BackendSettings(BaseModel):
     parameters: dict[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")], OptionSettings] = Field(
         default_factory=dict
     )
-
     files: bool = True
 
     @field_validator("name")

@@ -41,20 +41,20 @@ def require_room(where: str, shape: Sequence[int], dtype: np.dtype[Any]) -> None
         raise InputError(Problem(where, what, "read less of it: objective.data.region, step or crop"))
 
 
-def require_written(where: str, shape: Sequence[int], dtype: np.dtype[Any], stored: int | None) -> None:
+def require_written(where: str, shape: Sequence[int], dtype: np.dtype[Any], stored: int) -> None:
     """See that an array can be what it declares: so many values were written.
 
     Args:
         where: the array, for messages.
         shape: its shape.
         dtype: its type in the file.
-        stored: bytes that its files have of it; None where that is not known.
+        stored: bytes that its files have of it.
 
     Raises:
         InputError: it cannot.
     """
     declared = _bytes(shape, dtype)
-    if stored is not None and declared >= _JUDGED_BYTES and stored * _MOST_COMPRESSED < declared:
+    if declared >= _JUDGED_BYTES and stored * _MOST_COMPRESSED < declared:
         what = f"declares {_times(shape)} values ({_in_words(declared)}), of which {_in_words(stored)} are stored"
         raise InputError(Problem(where, what, "it was never written, or not to its end: measure or copy it again"))
 

@@ -83,8 +83,8 @@ class _Bands:
         """The strongest ones alone."""
         return _Bands(self.counts[:count], self.q[:count], self.k, self.edge, self.aperture, self.wavelength)
 
-    def matched(self, defocus: float, rotation: float) -> tuple[Array, Array]:
-        """For each frequency: the sum of counts times gamma*, and that of |gamma|^2."""
+    def explained(self, defocus: float, rotation: float) -> Array:
+        """For each frequency, the power that gamma explains."""
         turn = math.radians(rotation)
         q = self.q @ np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
         spread = math.pi * self.wavelength * defocus
@@ -94,17 +94,14 @@ class _Bands:
         own = np.exp(1j * spread * np.square(q).sum(1)).astype(np.complex64)[:, None]
         along *= np.float32(spread)
         gamma = (np.cos(along) + 1j * np.sin(along)) * (less * own.conj() - more * own)  # its conjugate
-        return np.einsum("qk,qk->q", self.counts, gamma), np.einsum("qk,qk->q", gamma, gamma.conj()).real
+        product = np.einsum("qk,qk->q", self.counts, gamma)
+        norm = np.einsum("qk,qk->q", gamma, gamma.conj()).real
+        found: Array = np.square(np.abs(product)) / np.maximum(norm, 1e-9 * len(self.k))
+        return found
 
     def _open(self, squared: Array) -> Array:
         inside = np.float32(self.aperture) - np.sqrt(np.maximum(squared, 0))
         found: Array = np.clip(inside * np.float32(1 / self.edge) + np.float32(0.5), 0, 1)
-        return found
-
-    def explained(self, defocus: float, rotation: float) -> Array:
-        """For each frequency, the power that gamma explains."""
-        product, norm = self.matched(defocus, rotation)
-        found: Array = np.square(np.abs(product)) / np.maximum(norm, 1e-9 * len(self.k))
         return found
 
 
@@ -143,7 +140,8 @@ def guess_from_sidebands(
     coarse = bands.first(_COARSE)
     defocus, rotation, contrast = _searched(coarse, near)
     total = float(np.square(np.abs(bands.counts)).sum())
-    scale = np.array(_steps(bands, defocus))
+    step = _step(bands)
+    scale = np.array([step, _turn(step, defocus)])
 
     def missed(at: Array) -> float:
         return -float(bands.explained(*(at * scale)).sum()) / total
@@ -209,25 +207,29 @@ def _bands(
     return _Bands(counts[order[:_FINE]], q[order[:_FINE]], k, edge, aperture, wavelength)
 
 
-def _steps(bands: _Bands, defocus: float) -> tuple[float, float]:
-    """Steps of defocus, and of the rotation at a defocus, by which the phases change by :data:`_TURN`."""
+def _step(bands: _Bands) -> float:
+    """Step of the defocus by which the phases change by :data:`_TURN`."""
     power = np.square(np.abs(bands.counts)).sum(1)
     usual = math.sqrt(float((power * np.square(bands.q).sum(1)).sum() / power.sum()))
-    step = _TURN / (bands.wavelength * bands.aperture * usual)
-    return step, min(_WIDEST, math.degrees(step / max(abs(defocus), 1e-9)))
+    return _TURN / (bands.wavelength * bands.aperture * usual)
+
+
+def _turn(step: float, defocus: float) -> float:
+    """Step of the rotation, in degrees, that moves as much at a defocus as that ``step`` of it."""
+    return min(_WIDEST, math.degrees(step / max(abs(defocus), 1e-9)))
 
 
 def _searched(bands: _Bands, near: float) -> tuple[float, float, float]:
     """The best of a grid of both, and how many times as much it explains as the best place that is no neighbour."""
     most = 0.5 / (bands.edge * bands.wavelength * 2 * bands.aperture)  # the probe fills half of the window
-    step = _steps(bands, most)[0]
+    step = _step(bands)
     tried: list[tuple[float, float, float]] = []
     for defocus in step * np.arange(-math.ceil(most / step), math.ceil(most / step) + 1):
-        turns = math.ceil(180 / _steps(bands, defocus)[1])
+        turns = math.ceil(180 / _turn(step, defocus))
         for rotation in near - 90 + 180 * np.arange(turns) / turns:
             tried.append((float(bands.explained(defocus, rotation).sum()), defocus, rotation))
     best, defocus, rotation = max(tried)
-    turn = _steps(bands, defocus)[1]
+    turn = _turn(step, defocus)
 
     def neighbour(d: float, r: float) -> bool:
         """Of the best, or of its twin."""
