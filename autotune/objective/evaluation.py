@@ -45,6 +45,8 @@ class Evaluation:
             one was moved.
         gradient_again: the ``gradient`` of further reconstructions at the same values that are as valid, such as on
             another grid: what they differ by means nothing.
+        confounded: parameter name -> standard deviation, in its unit, of unknowns that act on the data as the parameter
+            does, such as a specimen's own wedge on the centre of its patterns: the best value is off by them.
         curve: metric name -> its value after each iteration of the solver (index 0 = after the first).
         arrays: name -> array worth keeping (object, probe, ...).
         attributes: scalar facts that a reader of ``arrays`` needs, such as pixel sizes, with the unit in the key.
@@ -72,6 +74,7 @@ class Evaluation:
     gradient_noise: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     gradient_shifts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     gradient_again: Sequence[Mapping[str, float]] = ()
+    confounded: Mapping[str, float] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     software: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)

@@ -176,7 +176,8 @@ class DividesGradient(Protocol):
             of a detector. With :attr:`Evaluation.gradient_changes`, what is due to the values of the parameters is
             taken off the parts; with :attr:`Evaluation.gradient_noise`, noise is taken off their scatter;
             :attr:`Evaluation.gradient_shifts` tells what held values do to the answer; of
-            :attr:`Evaluation.gradient_again` the mean is taken, and their scatter counts as noise. Its metrics may hold
+            :attr:`Evaluation.gradient_again` the mean is taken, and their scatter counts as noise;
+            :attr:`Evaluation.confounded` widens the intervals of what no data of this kind tell. Its metrics may hold
             ``misfit``: by how many standard deviations of the noise the residual exceeds it.
         """
 

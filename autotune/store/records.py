@@ -168,6 +168,8 @@ def plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
         rows: Mapping[str, Mapping[str, float]] = getattr(evaluation, key)
         if rows:
             plain[key] = {name: {other: float(value) for other, value in row.items()} for name, row in rows.items()}
+    if evaluation.confounded:
+        plain["confounded"] = {name: float(value) for name, value in evaluation.confounded.items()}
     if evaluation.gradient_again:
         again = evaluation.gradient_again
         plain["gradient_again"] = [{name: float(value) for name, value in row.items()} for row in again]

@@ -112,7 +112,7 @@ def find_locations(
     outward = np.where(top[list(free)] > 0.5, rises, -rises)
     tilts, certainty = deviations_of(scores, len(free)), _certainty(scores)
     # Errors of the model move a maximum, even over its edge; that the value depends on a coordinate they do not undo.
-    pulled = 0.0 if errors is None else np.square(errors.along(range(len(free)))).sum(axis=0)
+    pulled = 0.0 if errors is None else np.square(_pulls(errors, range(len(free)), -curvature)).sum(axis=0)
     by_noise = tilts**2 * (1.0 if scores is None else 1 + 1 / len(scores))
     unsure = SURE * np.sqrt(np.maximum(covariance.numpy()[inside, inside], 0.0) + by_noise + pulled)
     believed = tilts * np.where(near_edge, certainty, SURE)
@@ -153,7 +153,7 @@ def find_locations(
     if errors is not None:
         without = samples.copy()
         without[:, moving] = _largest(H, slopes, start)
-        deviations = errors.along(moving)
+        deviations = _pulls(errors, moving, H)
         slopes = slopes + random.normal(size=(SAMPLES, len(deviations))) @ deviations
     samples[:, moving] = _largest(H, slopes, start)
     ends = np.where(top[list(free)] > 0.5, samples == 1.0, samples == 0.0).mean(axis=0)
@@ -201,6 +201,11 @@ def _mean_of(errors: Deviations | None, k: int) -> Floats:
     """Slopes (k,) by which the mean of evaluations that are as valid differs from the one that the surrogate knows."""
     known = errors is not None and errors.again is not None
     return _again(errors.again).mean(axis=0) if known else np.zeros(k)  # type: ignore[union-attr, arg-type]
+
+
+def _pulls(errors: Deviations, columns: Sequence[int], H: Floats) -> Floats:
+    """All deviations (d, p) of the slope by errors of the model along p coordinates, for a curvature of -H (p, p)."""
+    return np.concatenate([errors.along(columns), errors.confounded_along(columns, H)])
 
 
 def _bias_of(scores: Floats | None, k: int) -> Floats:

@@ -15,6 +15,9 @@ are counted elsewhere:
 - Noise. The covariance N that independent noise gives the sum is taken off J where it is known: what is left, without
   the directions in which N is the larger, is due to errors that a part's values have in common.
 Few parts may make up most of J, so that it is not well known; intervals are widened as by Student's t.
+
+What acts on all data as a parameter does pulls no part away from another, and no part shows it. It adds to the
+parameter's value; the objective says how large it may be.
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ class ModelErrors:
         misfit: standard deviations of the noise by which the residual exceeds it; None where that is not known.
         again: changes of the derivative in evaluations of the same values that are as valid: they mean nothing.
         by_differences: whether the curvature comes from differences of evaluations that have no derivative.
+        confounded: parameter name -> standard deviation, in its unit, of what acts as the parameter does.
     """
 
     pulls: Sequence[Slopes] = ()
@@ -59,6 +63,7 @@ class ModelErrors:
     misfit: float | None = None
     again: Sequence[Slopes] = ()
     by_differences: bool = False
+    confounded: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -99,16 +104,16 @@ class ModelErrors:
         parts = np.array([divided.gradient_parts[name] for name in [*names, *held]], dtype=np.float64)
         count = parts.shape[1] if names else 0
         indirect = not steps.keys() <= first.keys()
+        confounded = {name: size for name, size in divided.confounded.items() if name in steps}
+        rest = cls((), (), shifts, curvature, misfit, again, indirect, confounded)
         if count < 2:
-            return cls(shifts=shifts, curvature=curvature, misfit=misfit, again=again, by_differences=indirect)
+            return rest
         noise = _matrix(divided.gradient_noise, names)
         changes = np.array([[divided.gradient_changes.get(a, {}).get(b, np.zeros(count)) for b in [*names, *held]]
                             for a in [*names, *held]])  # fmt: skip
         own = _fitted(parts, changes, noise, [uncertain[name] for name in held])[: len(names)]
         scattered = (own - own.mean(axis=1, keepdims=True)) * np.sqrt(count / (count - 1))
-        return cls(
-            _slopes(names, scattered.T), _slopes(names, _root(noise).T), shifts, curvature, misfit, again, indirect
-        )
+        return replace(rest, pulls=_slopes(names, scattered.T), noise=_slopes(names, _root(noise).T))
 
     @property
     def explained(self) -> bool:
@@ -136,7 +141,7 @@ class ModelErrors:
     def knows(self, name: str) -> bool:
         """Whether errors along a parameter are known; where nothing pulls at all, none are there."""
         known = {n for each in (*self.pulls, *self.shifts) for n in each}
-        return name in known or not known
+        return name in known or name in self.confounded or not known
 
     def times(self, factor: float) -> ModelErrors:
         """The same for the metric times ``factor``."""
@@ -154,6 +159,7 @@ class Deviations:
 
     Attributes:
         pulls, noise, shifts, again: see there.
+        confounded: (k,) standard deviations of what acts as a coordinate does; None for none.
         curvature: (k, k) second derivatives of the metric, NaN where they were not measured; None for none.
     """
 
@@ -162,6 +168,7 @@ class Deviations:
     shifts: Floats
     curvature: Floats | None = None
     again: Floats | None = None
+    confounded: Floats | None = None
 
     def curvature_along(self, columns: Sequence[int]) -> Floats | None:
         """The measured second derivatives (p, p) along p of the coordinates; None where one is not known, or where they
@@ -171,6 +178,12 @@ class Deviations:
             return None
         found = definite(self.curvature[np.ix_(columns, columns)])
         return None if found is None or (found.diagonal() > 0).any() else found
+
+    def confounded_along(self, columns: Sequence[int], H: Floats) -> Floats:
+        """Deviations (p, p) of the derivative that move the maximum, where the curvature is -H (p, p), by those of
+        ``confounded`` along one of p coordinates each.
+        """
+        return np.zeros_like(H) if self.confounded is None else self.confounded[list(columns), None] * H
 
     def noise_along(self, columns: Sequence[int]) -> Floats | None:
         """N (p, p) along p of the coordinates; None where it is not known along all."""

@@ -58,7 +58,9 @@ def errors_of(errors: ModelErrors, values: Mapping[str, Value], space: Space, na
         units = np.array([per_unit.get(name, np.nan) for name in names])
         curvature = np.array([[bent[a].get(b, np.nan) for b in names] for a in names]) * np.outer(units, units)
     of_errors = (rows(errors.pulls), rows(errors.noise), rows(errors.shifts))
-    return Deviations(*of_errors, curvature, rows(errors.again) if errors.again else None)
+    confounded = steps_in_cube(errors.confounded, values, space, names)
+    again = rows(errors.again) if errors.again else None
+    return Deviations(*of_errors, curvature, again, np.nan_to_num(confounded))
 
 
 def not_sharper(errors: Deviations, curvature: Floats) -> Deviations:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from autotune.objective import Evaluation, InputError, Status
 from objectives.ptychography.evaluation.parts import Other, gradient_in_parts
 from objectives.ptychography.evaluation.reconstruction import Reconstruction
+from objectives.ptychography.evaluation.wedge import CENTRE, wedge_of_specimen
 from objectives.ptychography.solvers.state import to_the_end
 
 
@@ -68,4 +69,5 @@ def divided(
         gradient_noise=parts.noise,
         gradient_shifts=shifts,
         gradient_again=[each.gradient for each in again if each.status is Status.COMPLETE],
+        confounded=wedge_of_specimen(reconstruction.misfit, state) if moved.keys() & set(CENTRE) else {},
     )

@@ -211,7 +211,9 @@ def test_what_was_released_is_not_told(url: str) -> None:
 def test_an_evaluation_survives_being_made_plain() -> None:
     curve = {"consistency": [0.1, float("nan")]}
     for evaluation in (
-        Evaluation(Status.COMPLETE, {"consistency": 0.5}, {"shift": 1.5}, curve, seconds=2.0),
+        Evaluation(
+            Status.COMPLETE, {"consistency": 0.5}, {"shift": 1.5}, curve, seconds=2.0, confounded={"shift": 0.5}
+        ),
         Evaluation(Status.FAILED, reason="no"),
     ):
         again = evaluation_of(json.loads(json.dumps(plain_evaluation(evaluation))))

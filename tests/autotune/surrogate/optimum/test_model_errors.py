@@ -154,6 +154,18 @@ def test_what_an_evaluation_says_again_is_counted_from_its_own_gradient() -> Non
     assert ModelErrors.of(asked, {"x": 1.0}, {}, None).again == ({"x": 1.0}, {"x": -0.5})
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.06])
+def test_what_acts_as_a_parameter_does_adds_to_its_value(shift: float) -> None:
+    asked = dataclasses.replace(
+        divided(np.zeros((0, 0)), ""), gradient_shifts={"held": {"x": shift}}, confounded={"x": 0.04, "y": 1.0}
+    )
+    errors = ModelErrors.of(asked, {"x": 0.01}, {"held": 1.0}, None).times(-1.0)
+    assert errors.confounded == {"x": 0.04}
+    noise, model = optimum(errors).parts["x"]
+    assert noise < 0.3 * model
+    assert model == pytest.approx(NORMAL_HALF_WIDTH * math.hypot(0.04, shift / CURVATURE), rel=0.05)
+
+
 def test_one_part_says_nothing_about_their_scatter() -> None:
     assert covariance(ModelErrors.of(divided(np.array([[4.0]]), "x"), {"x": 1.0}, {}, None), "x")[0, 0] == 0.0
 
