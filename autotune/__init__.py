@@ -17,6 +17,7 @@ _ROOMS = {
     "Metric": "autotune.objective",
     "Parameter": "autotune.objective",
     "Quiet": "autotune.session",
+    "Result": "autotune.embedding.result",
     "Search": "autotune.search.tuner",
     "Space": "autotune.problem.space",
     "Status": "autotune.objective",
@@ -26,6 +27,7 @@ _ROOMS = {
     "confirm_study": "autotune.rerun.confirm",
     "load_study": "autotune.study",
     "run_study": "autotune.runs.run",
+    "tune": "autotune.embedding.tune",
 }
 """Public name -> the module that defines it. ``__init__.pyi`` says the same to type checkers."""
 

@@ -1,3 +1,5 @@
+from autotune.embedding.result import Result as Result
+from autotune.embedding.tune import tune as tune
 from autotune.home import Home as Home
 from autotune.objective import Evaluation as Evaluation
 from autotune.objective import Metric as Metric

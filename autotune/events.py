@@ -71,6 +71,10 @@ class JsonLines:
         """Print why the run waits."""
         print_event("paused", reason=reason)
 
+    def enough(self) -> str:
+        """Let the search go on."""
+        return ""
+
     def resumed(self) -> None:
         """Print that the run goes on."""
         print_event("resumed")

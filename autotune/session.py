@@ -48,6 +48,9 @@ class Watcher(Protocol):
     def resumed(self) -> None:
         """It goes on."""
 
+    def enough(self) -> str:
+        """Why the search shall end now, in a few words; empty for it to go on. Asked before every trial."""
+
 
 class Quiet:
     """A watcher that says nothing."""
@@ -75,6 +78,10 @@ class Quiet:
 
     def resumed(self) -> None:
         """Say nothing."""
+
+    def enough(self) -> str:
+        """Let the search go on."""
+        return ""
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,10 @@ class ProgressLine:
         """Print why the run waits."""
         self._progress.console.print(_waiting(reason), soft_wrap=True)
 
+    def enough(self) -> str:
+        """Let the search go on."""
+        return ""
+
     def resumed(self) -> None:
         """Print that the run goes on."""
         self._progress.console.print("Going on.")

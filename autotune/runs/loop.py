@@ -11,7 +11,7 @@ from autotune.execution.executor import Ended, Executor, Task
 from autotune.execution.retries import Pool
 from autotune.problem.twins import twin_of
 from autotune.retrying import Patience
-from autotune.runs.stopping import Ending
+from autotune.runs.stopping import Ending, Next
 from autotune.search.samplers import WITH_MODEL
 from autotune.search.tuner import Trial
 from autotune.session import RunningStudy, Watcher
@@ -118,7 +118,8 @@ class Loop:
             running = sum(trial.state == "running" for trial in trials)
             if running and self._waited_at == (len(trials), running):
                 return _Next()  # nothing has ended since
-            step = self._ending.after(trials, study.seconds(), study.tuner.expects)
+            enough = self._watcher.enough()
+            step = Next(enough) if enough else self._ending.after(trials, study.seconds(), study.tuner.expects)
             if running and (step.reason or step.finish):  # the trials that run may change that
                 self._waited_at = (len(trials), running)
                 return _Next()

@@ -6,7 +6,9 @@ attributes (:mod:`autotune.store.facts`); its trials are read as :class:`autotun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -30,6 +32,18 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 _FIXED = "fixed_params"
+
+
+@contextmanager
+def _quiet_creation() -> Iterator[None]:
+    """Keep Optuna from telling of a study that it makes: nobody asked it, and this package's users did not name it."""
+    log = logging.getLogger("optuna.storages._rdb.storage")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 class TrialStore:
@@ -71,7 +85,8 @@ class TrialStore:
         earlier = cls._load(storage, name)
         if earlier is not None and earlier._is_stub():
             optuna.delete_study(study_name=name, storage=storage)
-        study = optuna.create_study(study_name=name, storage=storage, direction=metric.goal)
+        with _quiet_creation():
+            study = optuna.create_study(study_name=name, storage=storage, direction=metric.goal)
         store = cls(study)
         store._write(facts)
         store._write({CREATED: True})

@@ -42,7 +42,7 @@ class Watching:
     def unexpected(self, *told: object) -> None:
         raise AssertionError(f"a repetition is no trial: {told}")
 
-    started = proposed = progressed = ended = unexpected
+    started = proposed = progressed = ended = enough = unexpected
 
 
 @dataclass
