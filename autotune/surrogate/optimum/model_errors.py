@@ -12,8 +12,10 @@ are counted elsewhere:
 - What a quantity pulls that is stated and held, but not known exactly. It moves the derivative by some shift for one
   standard uncertainty of the quantity, which is one more deviation. Its pulls on the parts are taken off: g_r is that
   after all values, tuned and uncertain ones (these under their uncertainty), have been fitted to all data.
-- Noise. The covariance N that independent noise gives the sum is taken off J where it is known: what is left, without
-  the directions in which N is the larger, is due to errors that a part's values have in common.
+- Noise. The covariance N that independent noise gives the sum is taken off J where it is known: what is left is due to
+  errors that a part's values have in common. Of few parts J scatters around N even where noise is all there is, and
+  more so in the directions that are then the largest: they are shrunk for that (Donoho, Gavish and Johnstone,
+  Ann. Stat. 46, 1742 (2018)).
 Few parts may make up most of J, so that it is not well known; intervals are widened as by Student's t.
 
 What acts on all data as a parameter does pulls no part away from another, and no part shows it. It adds to the
@@ -201,7 +203,8 @@ class Deviations:
         block = np.ix_(known, known)
         units = np.sqrt(N.diagonal()[known])
         scaled = np.outer(units, units)
-        left = _excess(J[block] / scaled, N[block] / scaled) * _of_few(pulls[:, known] / units, N[block] / scaled)
+        left = _excess(J[block] / scaled, N[block] / scaled, len(pulls))
+        left = left * _of_few(pulls[:, known] / units, N[block] / scaled)
         found[:, known] = (units[:, None] * left).T
         return np.concatenate([found, self.shifts[:, columns]])
 
@@ -238,13 +241,28 @@ def _fitted(parts: Floats, changes: Floats, noise: Floats, uncertainties: Sequen
     return fitted
 
 
-def _excess(J: Floats, N: Floats) -> Floats:
-    """E (p, p) with E E^T = J - N, without the directions in which N is the larger."""
+def _excess(J: Floats, N: Floats, count: int) -> Floats:
+    """E (p, p) with E E^T = J - N, without the directions that noise may explain; J comes from ``count`` parts."""
     root = _root(N)
     inverse = np.linalg.pinv(root, rcond=_ALIKE**0.5)
     variances, directions = np.linalg.eigh(inverse @ J @ inverse.T)
-    excess: Floats = root @ (directions * np.sqrt(np.clip(variances - 1.0, 0.0, None)))
+    excess: Floats = root @ (directions * np.sqrt(beyond_noise(variances, len(J) / max(count - 1, 1))))
     return excess
+
+
+def beyond_noise(variances: Floats, ratio: float) -> Floats:
+    """What variances (p,) of a sample of a spiked covariance exceed those of noise, 1, by: that of the population.
+
+    Noise alone gives variances up to (1 + sqrt(ratio))^2, and a direction of variance v one of v (1 + ratio / (v - 1)).
+
+    Args:
+        variances: eigenvalues of the sample's covariance, in units of the noise.
+        ratio: p over the sample's degrees of freedom.
+    """
+    seen = variances > (1 + ratio**0.5) ** 2
+    middle = np.where(seen, variances + 1 - ratio, 0.0)
+    true = (middle + np.sqrt(np.maximum(middle**2 - 4 * variances, 0.0))) / 2
+    return np.where(seen, true - 1.0, 0.0)
 
 
 def _of_few(pulls: Floats, N: Floats) -> float:

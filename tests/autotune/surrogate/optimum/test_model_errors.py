@@ -19,7 +19,7 @@ from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.optimum.flatness import FAR
 from autotune.surrogate.optimum.intervals import NORMAL_HALF_WIDTH, find_intervals
 from autotune.surrogate.optimum.locations import Locations
-from autotune.surrogate.optimum.model_errors import MISFIT, Deviations, ModelErrors
+from autotune.surrogate.optimum.model_errors import MISFIT, Deviations, ModelErrors, beyond_noise
 from autotune.surrogate.optimum.optimum import Optimum, find_optimum, fit_with_maximum
 from autotune.surrogate.optimum.per_coordinate import (
     DEVIATIONS,
@@ -152,6 +152,25 @@ def test_what_an_evaluation_says_again_is_counted_from_its_own_gradient() -> Non
         divided(np.array([[1.0, 3.0]]), "x"), gradient={"x": 4.0}, gradient_again=({"x": 5.0, "y": 1.0}, {"x": 3.5})
     )
     assert ModelErrors.of(asked, {"x": 1.0}, {}, None).again == ({"x": 1.0}, {"x": -0.5})
+
+
+@pytest.mark.parametrize("true", [1.0, 2.5, 6.0, 100.0])
+def test_a_direction_is_known_from_few_parts_without_what_noise_adds(true: float) -> None:
+    """36 regions and 7 parameters: noise alone gives the largest variance as 1.7 times the noise's on average."""
+    random, largest, found = np.random.default_rng(0), [], []
+    for _ in range(300):
+        sample = random.normal(size=(36, 7)) * np.sqrt([true, *np.ones(6)])
+        variances = np.linalg.eigvalsh(np.cov(sample.T))
+        largest.append(variances[-1])
+        found.append(beyond_noise(variances, 7 / 35))
+    beyond = np.array(found)
+    assert np.mean(largest) > true + 0.2
+    assert beyond[:, -1].mean() == pytest.approx(true - 1, rel=0.1, abs=0.1)
+    assert beyond[:, :-1].mean() < 0.02 and (beyond >= 0).all()
+
+
+def test_without_limit_of_parts_all_beyond_the_noise_counts() -> None:
+    np.testing.assert_allclose(beyond_noise(np.array([0.2, 1.0, 1.5, 9.0]), 0.0), [0.0, 0.0, 0.5, 8.0])
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.06])
