@@ -154,19 +154,16 @@ def test_what_an_evaluation_says_again_is_counted_from_its_own_gradient() -> Non
     assert ModelErrors.of(asked, {"x": 1.0}, {}, None).again == ({"x": 1.0}, {"x": -0.5})
 
 
-@pytest.mark.parametrize("true", [1.0, 2.5, 6.0, 100.0])
+@pytest.mark.parametrize("true", [1.0, 2.5, 6.0, 20.0])
 def test_a_direction_is_known_from_few_parts_without_what_noise_adds(true: float) -> None:
-    """36 regions and 7 parameters: noise alone gives the largest variance as 1.7 times the noise's on average."""
-    random, largest, found = np.random.default_rng(0), [], []
-    for _ in range(300):
-        sample = random.normal(size=(36, 7)) * np.sqrt([true, *np.ones(6)])
-        variances = np.linalg.eigvalsh(np.cov(sample.T))
-        largest.append(variances[-1])
-        found.append(beyond_noise(variances, 7 / 35))
-    beyond = np.array(found)
-    assert np.mean(largest) > true + 0.2
-    assert beyond[:, -1].mean() == pytest.approx(true - 1, rel=0.1, abs=0.1)
-    assert beyond[:, :-1].mean() < 0.02 and (beyond >= 0).all()
+    """36 regions and 7 parameters: noise alone exceeds itself by 1.4 in all, where it is the larger."""
+    random = np.random.default_rng(0)
+    samples = random.normal(size=(500, 36, 7)) * np.sqrt([true, *np.ones(6)])
+    variances = np.array([np.linalg.eigvalsh(np.cov(sample.T)) for sample in samples])
+    beyond = np.array([beyond_noise(of_sample, 7 / 35) for of_sample in variances])
+    assert np.maximum(variances - 1, 0.0).sum(axis=1).mean() > true - 1 + 0.15
+    assert beyond.sum(axis=1).mean() == pytest.approx(true - 1, rel=0.05, abs=0.2)
+    assert (beyond >= 0).all()
 
 
 def test_without_limit_of_parts_all_beyond_the_noise_counts() -> None:
