@@ -154,4 +154,5 @@ def _execution_facts(spec: ExecutionSpec) -> dict[str, str]:
     timeout = "" if spec.timeout is None else f"{_number(spec.timeout)} s"
     limits = " and ".join(limit for limit in (timeout, spec.memory) if limit)
     facts = {"trials run in": f"{place}, {spec.workers} at once", "a trial may use": limits}
+    facts["variables given, too"] = ", ".join(spec.environment)  # their names; the values may be secret
     return {name: fact for name, fact in facts.items() if fact}

@@ -68,6 +68,7 @@ class DaskExecutor:
             "metric": metric,
             "timeout": self._spec.timeout,
             "memory": self._spec.memory,
+            "environment": list(self._spec.environment),
             "logs": str(logs.absolute()),
         }
         self._run = uuid.uuid4().hex[:12]
@@ -142,6 +143,10 @@ class DaskExecutor:
         if self._spec.cluster is not None:
             self._cluster = start_cluster(self._file, str(self._study["logs"]))
         self._client = connect(self._file, self._cluster)
+        if self._cluster is not None:
+            from autotune.execution.cluster_plugin import MinimalEnvironment
+
+            self._client.register_plugin(MinimalEnvironment(self._spec.environment))
         self._client.subscribe_topic(self._run, self._hear)
         self._heard = self._replaced = time.monotonic()
 

@@ -66,9 +66,9 @@ def run_remotely(text: str) -> str:
     """Evaluate a task in a process of this machine.
 
     Args:
-        text: JSON: ``task``, ``study`` (text, path, metric, timeout, memory, logs), ``path`` (folders that modules are
-            looked up in), ``topic`` (where messages about it go), ``cores`` (whether the trial has all cores of the
-            worker).
+        text: JSON: ``task``, ``study`` (text, path, metric, timeout, memory, environment, logs), ``path`` (folders that
+            modules are looked up in), ``topic`` (where messages about it go), ``cores`` (whether the trial has all
+            cores of the worker).
 
     Returns:
         JSON: ``number``, ``evaluation``, ``done`` and ``infrastructure`` of :class:`Ended`, or ``refused``: the
@@ -161,7 +161,7 @@ def _make(study: Mapping[str, Any]) -> ProcessExecutor:
     except Exception as error:  # an objective that is not installed here
         where = f"the worker on {socket.gethostname()}"
         raise StudyFailed(Problem(where, str(error), "install there what is installed here")) from error
-    spec = ExecutionSpec(timeout=study["timeout"], memory=study["memory"])
+    spec = ExecutionSpec(timeout=study["timeout"], memory=study["memory"], environment=tuple(study["environment"]))
     return ProcessExecutor(file, spec, study["metric"], Path(study["logs"]) / socket.gethostname())
 
 

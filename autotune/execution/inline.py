@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from autotune.execution.evaluate import run_task
 from autotune.execution.executor import Ended, Executor, Listener, Task
 from autotune.home import Home
 from autotune.objective import Metric, Objective
+from autotune.objective.environment import giving
 from autotune.retrying import Patience
 from autotune.study import StudyFile
 
@@ -17,9 +18,15 @@ class InlineExecutor:
 
     workers = 1
 
-    def __init__(self, objective: Objective, metric: str) -> None:
-        """Evaluate ``objective``, with the gradient of ``metric``."""
-        self._objective, self._metric = objective, metric
+    def __init__(self, objective: Objective, metric: str, environment: Sequence[str] = ()) -> None:
+        """Evaluate ``objective``, with the gradient of ``metric``.
+
+        Args:
+            objective: opened.
+            metric: the tuned metric's name.
+            environment: names and patterns of further environment variables for programs that the objective starts.
+        """
+        self._objective, self._metric, self._environment = objective, metric, environment
         self._task: Task | None = None
 
     def submit(self, task: Task) -> None:
@@ -40,7 +47,9 @@ class InlineExecutor:
                 broken.append(error)
                 return False
 
-        ended = run_task(self._objective, task, self._metric, progress, Patience(listener.paused, listener.resumed))
+        patience = Patience(listener.paused, listener.resumed)
+        with giving(self._environment):
+            ended = run_task(self._objective, task, self._metric, progress, patience)
         if broken:
             raise broken[0]
         return ended
@@ -52,4 +61,4 @@ class InlineExecutor:
 
 def make_executor(file: StudyFile, objective: Objective, metric: Metric, home: Home) -> Executor:
     """The executor ``inline`` of a study (:mod:`autotune.execution.choose`)."""
-    return InlineExecutor(objective, metric.name)
+    return InlineExecutor(objective, metric.name, file.spec.execution.environment)

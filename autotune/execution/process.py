@@ -23,6 +23,7 @@ from autotune.errors import Problem, StudyFailed
 from autotune.execution.executor import Ended, Executor, Listener, Task
 from autotune.execution.threads import worker_threads
 from autotune.execution.worker_death import failed, killed_from_outside, reason_of_death
+from autotune.execution.worker_environment import worker_environment
 from autotune.execution.worker_messages import Subject
 from autotune.execution.worker_process import Garbled, WorkerProcess
 from autotune.home import Home
@@ -162,7 +163,8 @@ class ProcessExecutor:
         taken = {worker.place for worker in self._alive}
         place = next(number for number in range(self.workers) if number not in taken)
         threads = worker_threads(self.workers) if self._threads is None else self._threads
-        process = WorkerProcess(self._logs.with_name(f"{self._logs.name}-{place}.log"), threads)
+        environment = worker_environment(self._spec.environment, threads)
+        process = WorkerProcess(self._logs.with_name(f"{self._logs.name}-{place}.log"), environment)
         worker = _Worker(place, process, Subject(process.start))
         self._alive.append(worker)
         self._selector.register(process.answers, selectors.EVENT_READ, worker)

@@ -21,6 +21,7 @@ from autotune.execution.executor import Repetition, Task
 from autotune.execution.forked_children import ThisProcessOnly
 from autotune.execution.worker_messages import Subject, line_of, message_of
 from autotune.objective import InputError, Objective
+from autotune.objective.environment import environment_is_minimal
 from autotune.retrying import Patience
 from autotune.store.records import plain_evaluation
 
@@ -37,6 +38,7 @@ def main(requests: int, answers: int, guard: int, start: str) -> None:
     for descriptor in (requests, answers):
         os.set_inheritable(descriptor, False)  # a program that a backend starts must not hold them open
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that wants the work
+    environment_is_minimal()
     faulthandler.enable()
     _offer_to_the_killer()
     _Worker(_Channel(requests, answers), start).work()

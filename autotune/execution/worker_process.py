@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autotune.execution.threads import THREAD_VARIABLES
 from autotune.execution.worker_messages import Subject, line_of, message_of
 
 _START = """
@@ -41,13 +40,13 @@ class WorkerProcess:
         answers: file descriptor that becomes readable when the worker has said something.
     """
 
-    def __init__(self, log: Path, threads: Mapping[str, str]) -> None:
+    def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
         """Start the process.
 
         Args:
             log: file that everything the process prints is appended to.
-            threads: environment variables that set the threads of its numerical libraries, instead of this process's
-                own.
+            environment: all its environment variables
+                (:func:`autotune.execution.worker_environment.worker_environment`).
         """
         self.start = uuid.uuid4().hex
         self._log = log
@@ -55,8 +54,6 @@ class WorkerProcess:
         requests, self._requests = os.pipe()
         self.answers, answers = os.pipe()
         life, self._life = os.pipe()
-        left_out = ("AUTOTUNE_STORAGE", *THREAD_VARIABLES)  # the first may hold a secret
-        environment = {name: value for name, value in os.environ.items() if name not in left_out} | dict(threads)
         path = json.dumps([str(Path(folder).absolute()) for folder in sys.path])
         with log.open("ab") as printed:
             self._process = subprocess.Popen(
@@ -64,7 +61,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=printed,
-                env=environment,
+                env=dict(environment),
                 pass_fds=(requests, answers, life),
                 start_new_session=True,  # Ctrl-C in the terminal does not reach it; and all that it starts can be ended
             )

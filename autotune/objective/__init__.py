@@ -15,6 +15,7 @@ from __future__ import annotations
 from autotune.errors import AutotuneError, Diverged, InputError, Problem, near_miss
 from autotune.objective.backends import BackendStatus, WrapsBackends
 from autotune.objective.drafts import Draft, DraftLine, DraftsStudies, GuessesParameters
+from autotune.objective.environment import child_environment
 from autotune.objective.evaluation import Evaluation, Progress, Status, never_stop
 from autotune.objective.finding import ENTRY_POINT_GROUP, find_objective_type, objective_names
 from autotune.objective.parameter import Kind, Metric, Parameter, Value, complete_values
@@ -81,6 +82,7 @@ __all__ = [
     "Value",
     "View",
     "WrapsBackends",
+    "child_environment",
     "complete_values",
     "find_objective_type",
     "near_miss",

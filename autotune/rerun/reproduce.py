@@ -298,7 +298,7 @@ def _evaluate(
 ) -> Ended:
     """Evaluate in a fresh worker process, whatever executor the study has."""
     spec = file.spec.execution
-    alone = ExecutionSpec(timeout=spec.timeout, memory=spec.memory)
+    alone = ExecutionSpec(timeout=spec.timeout, memory=spec.memory, environment=spec.environment)
     executor = ProcessExecutor(file, alone, plan.metric.name, home.workers(file.spec.name), threads)
     try:
         executor.submit(task)

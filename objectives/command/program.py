@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import BinaryIO
 
 import psutil
 
+from autotune.objective import child_environment
 from objectives.command.outputs import STREAMS
 
 WORKING_FOLDER = "AUTOTUNE_WORKING_FOLDER"
@@ -33,7 +33,7 @@ def run(
     Args:
         arguments: the program and its arguments.
         folder: the working folder.
-        environment: variables beside those of this process.
+        environment: variables beside those that a worker is given (:func:`autotune.objective.child_environment`).
         hears: called with every line of its standard output; returns whether it shall go on. None for no one.
 
     Returns:
@@ -51,7 +51,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=to_out,
             stderr=to_err,
-            env={**os.environ, **environment, WORKING_FOLDER: str(folder)},
+            env={**child_environment(), **environment, WORKING_FOLDER: str(folder)},
         )
     try:
         return process.wait() if hears is None else _followed(process, out, hears)

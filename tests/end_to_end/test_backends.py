@@ -208,7 +208,8 @@ def test_files_of_a_package_go_with_the_answer(offered: Place, capsys: pytest.Ca
 def test_other_versions_of_a_package_are_told(
     offered: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study(offered, budget={"trials": 1}, intervals={"replicates": 0})
+    passed = {"environment": ["TOY_VERSION"]}
+    study(offered, budget={"trials": 1}, intervals={"replicates": 0}, execution=passed)
     assert autotune("run", "study.yaml", "--quiet") == 0
     assert autotune("reproduce", "toy") == 0
     assert "of the backend" not in capsys.readouterr().out
@@ -216,9 +217,24 @@ def test_other_versions_of_a_package_are_told(
     assert autotune("reproduce", "toy", "--json", "found.json") == 0
     assert "numpy of the backend" in capsys.readouterr().out
     assert json.loads((offered.folder / "found.json").read_text())["differences"]["numpy of the backend"][1] == "99"
-    study(offered, budget={"trials": 2}, intervals={"replicates": 0})
+    study(offered, budget={"trials": 2}, intervals={"replicates": 0}, execution=passed)
     assert autotune("run", "study.yaml") == 0
     assert "more than one version of a package" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("executor", ["process", "inline"])
+def test_no_credential_reaches_a_package(executor: str, offered: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {"AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN", "AUTOTUNE_STORAGE"}
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "canary")
+    monkeypatch.setenv("AUTOTUNE_STORAGE", f"sqlite:///{offered.folder / 'canary.db'}")
+    monkeypatch.setenv("TOY_NEEDS", "this")
+    path = offered.folder / "seen.json"
+    execution = {"executor": executor, "environment": "TOY_*"}
+    study(offered, {"environment": str(path)}, budget={"trials": 1}, intervals={"replicates": 0}, execution=execution)
+    assert autotune("run", "study.yaml", "--quiet") == 0
+    seen = json.loads(path.read_text())
+    assert not secrets & seen.keys() and seen["TOY_NEEDS"] == "this" and seen["AUTOTUNE_HOME"]
 
 
 def test_a_native_option_is_tuned(offered: Place, capsys: pytest.CaptureFixture[str]) -> None:

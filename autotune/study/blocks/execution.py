@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from autotune.study.blocks.block import Block
+from autotune.objective.environment import NEVER
+from autotune.study.blocks.block import Block, list_as_tuple, one_as_list
 from autotune.study.executors import KINDS, ON_CLUSTER, ExecutorName
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?")
 _LEAST_MEMORY = 10**8  # bytes; Python with numpy alone needs this much
 
 
@@ -46,6 +48,13 @@ class ExecutionSpec(Block):
     """How often a trial is repeated whose worker was killed from outside or lost. A trial's own errors are final."""
     max_failures: int | None = Field(default=None, ge=1)
     """Number of failed trials in a row that ends the study; null for never."""
+    environment: Annotated[
+        tuple[str, ...],
+        BeforeValidator(list_as_tuple),
+        BeforeValidator(one_as_list, json_schema_input_type=list[str] | str),
+    ] = ()
+    """Names of further environment variables that the workers are given, such as LICENSE_FILE, or MATLAB_* for all that
+    begin so. Without being named, they get what numerical work needs, and no credentials."""
     scheduler: str | None = Field(default=None, pattern=r"^[a-z]+://\S+$")
     """Address of a running Dask scheduler, such as tcp://host:8786 (executor dask)."""
     cluster: ClusterSpec | None = Field(default=None, validate_default=True)
@@ -57,6 +66,16 @@ class ExecutionSpec(Block):
         if memory is not None and bytes_of(memory) < _LEAST_MEMORY:
             raise ValueError(f"{memory!r} is too little for any trial; give at least 100 MB")
         return memory
+
+    @field_validator("environment")
+    @classmethod
+    def _environment_is_of_names(cls, environment: tuple[str, ...]) -> tuple[str, ...]:
+        for number, name in enumerate(environment, start=1):
+            if not _VARIABLE.fullmatch(name):  # not quoted: it may be NAME=VALUE, with a password as the value
+                raise ValueError(f"entry {number} is no name of a variable, such as LICENSE_FILE or MATLAB_*")
+            if name == NEVER:
+                raise ValueError(f"{NEVER} is not given to workers: the trial store is the run's alone")
+        return environment
 
     @field_validator("workers", "timeout", "memory")
     @classmethod

@@ -27,7 +27,7 @@ import psutil
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autotune.objective import AutotuneError, Problem
+from autotune.objective import AutotuneError, Problem, child_environment
 
 CONTRACT = 1
 """Version of the messages that this end speaks."""
@@ -197,7 +197,7 @@ class _Child:
             self._files[shared] = _shared_file(f"{name}-{shared}")
         read, to = os.pipe()
         back, write = os.pipe()
-        told = {**os.environ, **dict.fromkeys(_THREADS, str(threads))}
+        told = {**child_environment(), **dict.fromkeys(_THREADS, str(threads))}
         told.pop("PYTHONPATH", None)  # of this Python's packages
         inherited = (read, write, *self._files.values())
         try:

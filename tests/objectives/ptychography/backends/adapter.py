@@ -27,6 +27,9 @@ def run(job, report):
 
     print('{"event": "ended", "checked": false}', flush=True)
     print("garbage " * 20, file=sys.stderr, flush=True)
+    if path := job.options.get("environment"):
+        with open(path, "w") as file:  # noqa: PTH123
+            json.dump(dict(os.environ), file)
     if not job.valid.all():
         raise ValueError("this one takes no mask")
     n = job.probe.shape[-1]

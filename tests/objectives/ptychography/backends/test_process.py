@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from autotune.objective import Evaluation, Status
+from autotune.objective.environment import giving
 from objectives.ptychography.backends.process import BackendFailed
 from tests.objectives.ptychography.backends.toys import AT, objective
 from tests.objectives.ptychography.scenes import lens
@@ -110,7 +111,8 @@ def test_a_fault_of_ours_is_not_called_the_packages() -> None:
 def test_one_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_STARTS", "never")
     problem = objective(lens())
-    with pytest.raises(BackendFailed, match="toy: does not start: RuntimeError: its licence has expired"):
+    expired = pytest.raises(BackendFailed, match="toy: does not start: RuntimeError: its licence has expired")
+    with giving(["TOY_STARTS"]), expired:
         evaluated(problem)
     monkeypatch.delenv("TOY_STARTS")
     assert evaluated(problem).status is Status.COMPLETE
