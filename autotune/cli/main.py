@@ -26,10 +26,12 @@ from autotune.cli.report import report
 from autotune.cli.reproduce import reproduce
 from autotune.cli.run import result, run
 from autotune.cli.schema import schema
+from autotune.cli.serve import serve
 from autotune.cli.simulate import simulate
 from autotune.cli.status import status
 from autotune.cli.streams import never_fail
 from autotune.cli.sync import sync
+from autotune.cli.token import token
 from autotune.cli.ui import ui
 from autotune.errors import INTERRUPTED, AutotuneError
 
@@ -48,9 +50,10 @@ class Options:
 # Plain help and usage errors: rich would wrap them into boxes, and costs start-up time.
 app = typer.Typer(name="autotune", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 _COMMANDS = (init, check, run, status, result, compare, confirm, reproduce, export, register, calibration)
-for command in (*_COMMANDS, report, simulate, sync, ui, schema):
+for command in (*_COMMANDS, report, simulate, sync, ui, serve, schema):
     app.command()(command)
 app.add_typer(backends, name="backends")
+app.add_typer(token, name="token")
 
 
 def _print_version(wanted: bool) -> None:

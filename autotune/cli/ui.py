@@ -41,7 +41,7 @@ def ui(
         typer.echo(f"MLflow runs as a server already: open {uri}")
         return
     _require_record(uri)
-    _require_free_port(host, port)
+    require_free_port(host, port)
     _serve(uri, home, host, port)
 
 
@@ -60,7 +60,7 @@ def _require_record(uri: str) -> None:
         )
 
 
-def _require_free_port(host: str, port: int) -> None:
+def require_free_port(host: str, port: int) -> None:
     """Raise :class:`InputError` where MLflow could not listen."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

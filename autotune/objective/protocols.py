@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
+from autotune.errors import Problem
 from autotune.objective.evaluation import Evaluation, Progress, never_stop
 from autotune.objective.parameter import Metric, Parameter, Value
 
@@ -82,6 +83,24 @@ class Simulates(Protocol):
 
         Returns:
             Facts to print, name -> text: the files written and their content, without the hidden truth.
+        """
+
+
+@runtime_checkable
+class NarrowsForService(Protocol):
+    """An objective type with settings that only the operator of a service may state, such as programs to run."""
+
+    def not_from_outside(self, settings: BaseModel, backends: Collection[str]) -> Sequence[Problem]:
+        """What a study that was sent to a service states and must not.
+
+        That files are named below declared folders is seen to elsewhere, for every setting that is a path.
+
+        Args:
+            settings: an instance of the type's settings.
+            backends: names of the packages that the operator allows to reconstruct.
+
+        Returns:
+            The problems, each at its dotted place in the study; empty where there is none.
         """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,26 @@ class Ptychography:
             bound = _bound(settings.backend, measurement, machine, folder)
             held_out = _by_patterns(held_out)
         return PtychographyObjective(measurement, machine, document.get("truth"), held_out, specimen, positions, bound)
+
+    def not_from_outside(self, settings: BaseModel, backends: Collection[str]) -> Sequence[Problem]:
+        """See :class:`autotune.objective.NarrowsForService`: a package's Python and its own options run code."""
+        backend = PtychographySettings.model_validate(settings).backend
+        if backend is None:
+            return []
+        problems = []
+        if backend.name not in backends:
+            what, known = f"'{backend.name}' is not run here", ", ".join(backends)
+            remedy = f"one of: {known}" if known else "leave backend out"
+            problems.append(Problem("objective.backend.name", what, remedy))
+        for key, stated in (
+            ("python", backend.python),
+            ("options", backend.options),
+            ("parameters", backend.parameters),
+        ):
+            if stated:
+                what = "is decided by the operator of this service"
+                problems.append(Problem(f"objective.backend.{key}", what, "leave it out"))
+        return problems
 
     def simulate(self, settings: BaseModel, *, folder: Path, output: Path | None) -> Mapping[str, str]:
         """Make the measurement of ``objective.simulate`` and write it to ``objective.data.file``."""

@@ -48,5 +48,6 @@ SINCE_THE_FIRST_VERSION = {
 
 def test_the_door_offers_what_plug_ins_import() -> None:
     since = {"Diverged", "DividesGradient", "HasTwin", "IdentifiesMeasurement", "Twin", "child_environment"}
+    since |= {"NarrowsForService"}
     assert set(door.__all__) == SINCE_THE_FIRST_VERSION | since
     assert all(hasattr(door, name) for name in door.__all__)

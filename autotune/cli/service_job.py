@@ -1,0 +1,54 @@
+"""The process of one study of a service's queue: ``python -m autotune.cli.service_job FOLDER``; not for people.
+
+It makes the measurement where the study simulates one, and runs the study, as the commands of these names do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from pathlib import Path
+
+from autotune.cli.streams import never_fail
+
+BUSY = 75
+"""Exit code of a process that found another one at the same study."""
+
+
+def main(folder: Path) -> int:
+    """Run the study in a folder; returns the exit code. See :mod:`autotune.service.job_files`."""
+    import psutil
+
+    from autotune.files import write_json
+    from autotune.service.job_files import EXIT, LOCK, PROCESS
+
+    never_fail()
+    lock = (folder / LOCK).open("a")
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the process, so that no child inherits it
+    except OSError:
+        return BUSY
+    write_json(folder / PROCESS, {"pid": os.getpid(), "started": psutil.Process().create_time()})
+    os.chdir(folder)
+    code = _run(folder)
+    write_json(folder / EXIT, {"code": code, "time": time.time()})
+    return code
+
+
+def _run(folder: Path) -> int:
+    from autotune.cli.main import run_command_line
+    from autotune.service.job_files import RESULT, STUDY
+    from autotune.study import load_study
+
+    made = folder / ".simulated"
+    if getattr(load_study(folder / STUDY).settings, "simulate", None) is not None and not made.exists():
+        if code := run_command_line(["simulate", STUDY]):
+            return code
+        made.touch()
+    return run_command_line(["run", STUDY, "--progress", "json", "--json", RESULT])
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,252 @@
+"""The pages for people: the queue, one study, submitting, cancelling, logging in."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any
+from urllib.parse import parse_qs, quote
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from autotune.errors import InputError, Problem
+from autotune.service.access import COOKIE, read_body, token_of
+from autotune.service.job_files import RESULT
+from autotune.service.jobs import RESUMABLE, Job
+from autotune.service.problems import Refused
+from autotune.service.routes.files import folder_of
+from autotune.service.routes.resources import board_of, find, resource
+from autotune.service.tokens import Token
+
+router = APIRouter(include_in_schema=False)
+_SHOWN = 50
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_STATIC = {"style.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
+_FORM = "application/x-www-form-urlencoded"
+
+
+@router.get("/")
+async def index(request: Request, after: Annotated[str | None, Query(pattern="^[0-9a-f]{12}$")] = None) -> Response:
+    """The queue, and a form to submit a study."""
+    user = await token_of(request)
+    if user is None:
+        return RedirectResponse("/login", 303)
+    return _index(request, user, after)
+
+
+@router.post("/submit")
+async def submit(request: Request) -> Response:
+    """Submit what the form holds; the form again, with what is wrong, where it cannot be run."""
+    user, board = await _user(request, "submit"), board_of(request)
+    if not request.app.state.submissions.allow(user.id):
+        raise Refused(429, "too many submissions in a minute")
+    text = (await _form(request)).get("study", "")
+    try:
+        job, _ = await run_in_threadpool(board.submit, text, user.owner, None)
+    except InputError as error:
+        return _index(request, user, None, text, "This study cannot be run here.", error.problems, 422)
+    except Refused as refused:
+        return _index(request, user, None, text, refused.detail, refused.problems, refused.status)
+    return RedirectResponse(f"/studies/{job.id}", 303)
+
+
+@router.get("/studies/{identifier}")
+async def study(request: Request, identifier: str) -> Response:
+    """One study: how it goes, and its answer."""
+    user = await token_of(request)
+    if user is None:
+        return RedirectResponse("/login", 303)
+    job, board = find(request, identifier), board_of(request)
+    own = user.may("admin") or (user.may("submit") and job.owner == user.owner)
+    about = resource(board, job)
+    result = await run_in_threadpool(_result, request, job)
+    return _page(
+        "study.html",
+        user=user,
+        study=about,
+        ended=job.has_ended,
+        ceiling=about.progress.noise_ceiling or "",
+        may_cancel=own,
+        may_resume=own and job.state in RESUMABLE,
+        parameters=_parameters(result),
+        has_report=(folder_of(request, job) / "report.html").is_file(),
+        run=_run_in_mlflow(result),
+    )
+
+
+@router.post("/studies/{identifier}/cancel")
+async def cancel(request: Request, identifier: str) -> Response:
+    """Cancel a study, and show it."""
+    job, user = await _own(request, identifier)
+    await run_in_threadpool(board_of(request).cancel, job, time.time(), f"cancelled by {user.owner}")
+    return RedirectResponse(f"/studies/{job.id}", 303)
+
+
+@router.post("/studies/{identifier}/resume")
+async def resume(request: Request, identifier: str) -> Response:
+    """Queue a study again, and show it."""
+    job, _ = await _own(request, identifier)
+    await run_in_threadpool(board_of(request).resume, job)
+    return RedirectResponse(f"/studies/{job.id}", 303)
+
+
+@router.get("/login")
+async def login_form(request: Request) -> Response:
+    """The form for a token."""
+    return _page("login.html", user=None, wrong="")
+
+
+@router.post("/login")
+async def login(request: Request) -> Response:
+    """Keep a valid token in a cookie that scripts cannot read and other sites do not send."""
+    if not request.app.state.logins.allow(request.client.host if request.client else ""):
+        return _page("login.html", 429, user=None, wrong="Too many attempts; wait a minute.")
+    secret = (await _form(request)).get("token", "").strip()
+    token = await run_in_threadpool(request.app.state.tokens.of, secret) if len(secret) <= 200 else None
+    if token is None:
+        return _page("login.html", 401, user=None, wrong="This token is not valid.")
+    response = RedirectResponse("/", 303)
+    response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    return response
+
+
+@router.post("/logout")
+async def logout() -> Response:
+    """Forget the cookie."""
+    response = RedirectResponse("/login", 303)
+    response.delete_cookie(COOKIE)
+    return response
+
+
+@router.get("/static/{name}")
+async def static(name: str) -> Response:
+    """The style and the script of the pages."""
+    if name not in _STATIC:
+        raise Refused(404, "there is no such file")
+    return Response(_file(name), media_type=_STATIC[name], headers={"Cache-Control": "no-cache"})
+
+
+def _index(
+    request: Request,
+    user: Token,
+    after: str | None,
+    text: str = "",
+    detail: str = "",
+    problems: Sequence[Problem] = (),
+    status: int = 200,
+) -> Response:
+    board = board_of(request)
+    jobs = sorted(board.all(), key=lambda job: -job.number)
+    if after is not None:
+        last = find(request, after)
+        jobs = [job for job in jobs if job.number < last.number]
+    counts = [f"{count} {state}" for state, count in board.counts() if count]
+    roots = board.settings.roots
+    return _page(
+        "index.html",
+        status,
+        user=user,
+        studies=[resource(board, job) for job in jobs[:_SHOWN]],
+        more=f"/?after={jobs[_SHOWN - 1].id}" if len(jobs) > _SHOWN else "",
+        summary=", ".join(counts) or "Nothing is running",
+        text=text,
+        detail=detail,
+        problems=[str(problem) for problem in problems] or ([detail] if detail else []),
+        roots=", ".join(root.name or str(root) for root in roots),
+    )
+
+
+async def _user(request: Request, role: Any) -> Token:
+    user = await token_of(request)
+    if user is None:
+        raise Refused(401, "log in first")
+    if not user.may(role):
+        raise Refused(403, f"this token may not: it is for {user.role}")
+    return user
+
+
+async def _own(request: Request, identifier: str) -> tuple[Job, Token]:
+    user, job = await _user(request, "submit"), find(request, identifier)
+    if job.owner != user.owner and not user.may("admin"):
+        raise Refused(403, "this study is another user's")
+    return job, user
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form, the last value of each.
+
+    Raises:
+        Refused: the body is no form, or too large.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise Refused(415, "a form is expected")
+    try:
+        fields = parse_qs(await read_body(request), keep_blank_values=True, max_num_fields=20)
+    except ValueError as error:
+        raise Refused(400, "the form has too many fields") from error
+    return {name: values[-1].replace("\r\n", "\n") for name, values in fields.items()}
+
+
+def _result(request: Request, job: Job) -> dict[str, Any]:
+    try:
+        found = json.loads((folder_of(request, job) / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _parameters(result: dict[str, Any]) -> list[dict[str, str]]:
+    """Rows of the answer, as text."""
+    rows = []
+    for name, found in result.get("parameters", {}).items():
+        best, interval, unit = found["best"], found["interval"], found["unit"]
+        rows.append(
+            {
+                "name": name,
+                "best": "-" if best is None else f"{best:.6g}" if isinstance(best, float) else str(best),
+                "interval": "" if interval is None else f"{interval[0]:.6g} .. {interval[1]:.6g}",
+                "unit": "" if unit == "1" else unit,
+                "verdict": found["note"] or (found["verdict"] or "").replace("_", " "),
+            }
+        )
+    return rows
+
+
+def _run_in_mlflow(result: dict[str, Any]) -> str:
+    """Address of the study's run in an MLflow server; empty where it is recorded in a file, or not."""
+    record = result.get("mlflow", {})
+    uri, run = record.get("tracking_uri") or "", record.get("run_id")
+    if not run or not uri.startswith(("http://", "https://")):
+        return ""
+    return f"{uri.rstrip('/')}/#/runs/{quote(run)}"
+
+
+def _page(name: str, status: int = 200, **values: Any) -> HTMLResponse:
+    html = _templates().get_template(name).render(**values)
+    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store"}
+    return HTMLResponse(html, status, headers)
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("autotune.service"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _file(name: str) -> bytes:
+    return resources.files("autotune.service").joinpath("static", name).read_bytes()
