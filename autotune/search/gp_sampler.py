@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.samplers import BaseSampler
 
+from autotune.objective import Value
 from autotune.problem.goals import Aims
 from autotune.problem.levels import Levels
 from autotune.problem.space import Space
@@ -20,7 +21,7 @@ from autotune.surrogate.model.history import History
 from autotune.surrogate.propose.proposer import Asked, Proposer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
@@ -34,7 +35,7 @@ class GaussianProcessSampler(BaseSampler):
 
     Args:
         space: the search space; every trial gets a value for each dimension that is active.
-        seed, startup_trials, levels, aims: as for :class:`autotune.surrogate.propose.proposer.Proposer`.
+        seed, startup_trials, levels, aims, held: as for :class:`autotune.surrogate.propose.proposer.Proposer`.
         sources: the earlier studies that ``levels`` counts, whose trials the model is fitted to as well.
 
     Raises:
@@ -50,12 +51,13 @@ class GaussianProcessSampler(BaseSampler):
         levels: Levels | None = None,
         sources: Sequence[Study] = (),
         aims: Aims | None = None,
+        held: Mapping[str, Value] | None = None,
     ) -> None:
         levels = levels or Levels(sources=len(sources))
         if levels.sources != len(sources):
             raise ValueError(f"levels count {levels.sources} earlier studies, and {len(sources)} are given")
         self._space, self._own_levels, self._sources = space, len(levels.costs), tuple(sources)
-        self._proposer = Proposer(space, seed=seed, startup_trials=startup_trials, levels=levels, aims=aims)
+        self._proposer = Proposer(space, seed=seed, startup_trials=startup_trials, levels=levels, aims=aims, held=held)
         self.asked: Asked | None = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -114,4 +116,5 @@ def make_sampler(request: Request) -> BaseSampler:
         levels=request.levels,
         sources=request.sources,
         aims=request.aims,
+        held=request.held,
     )

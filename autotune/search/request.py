@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autotune.objective import Value
 from autotune.problem.goals import Aims
 from autotune.problem.levels import Levels
 from autotune.problem.space import Space
@@ -28,6 +29,7 @@ class Request:
         levels: cheap evaluations and earlier studies; None where every evaluation is full.
         sources: the earlier studies that ``levels`` counts.
         aims: limits and metrics beside the tuned one that steer the search; None for the tuned metric alone.
+        held: name -> value of the dimensions whose values in this trial nobody chooses.
     """
 
     space: Space
@@ -37,6 +39,7 @@ class Request:
     levels: Levels | None = None
     sources: Sequence[Study] = ()
     aims: Aims | None = None
+    held: Mapping[str, Value] = field(default_factory=dict)
 
     def startup(self, default: int) -> int:
         """The stated number of startup trials, or else the default."""

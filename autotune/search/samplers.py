@@ -11,10 +11,11 @@ import it: Optuna and the surrogate take seconds to import, and a study file is 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from autotune.objective import Value
 from autotune.problem.goals import Aims
 from autotune.problem.levels import Levels
 from autotune.problem.space import Space
@@ -77,6 +78,7 @@ def make_sampler(
     levels: Levels | None = None,
     sources: Sequence[Study] = (),
     aims: Aims | None = None,
+    held: Mapping[str, Value] | None = None,
 ) -> BaseSampler:
     """Make the sampler for one trial.
 
@@ -95,14 +97,19 @@ def make_sampler(
         levels: for the samplers of :data:`WITH_MODEL`; None where every evaluation is full.
         sources: for these too: the earlier studies that ``levels`` counts.
         aims: for these too: limits and metrics beside the tuned one that steer the search; None for that alone.
+        held: for these too: name -> value of the float dimensions that have this value in the trial, whoever chose it;
+            the others are proposed for it.
 
     Raises:
-        ValueError: ``name`` is not a sampler, or the sampler takes no ``startup_trials``.
+        ValueError: ``name`` is not a sampler, or the sampler takes no ``startup_trials``, or proposes for no values
+            that are held.
     """
     if name not in KINDS:
         raise ValueError(f"no sampler is called '{name}'; samplers: {', '.join(SAMPLERS)}")
     if startup_trials is not None and not KINDS[name].takes_startup:
         raise ValueError(f"sampler '{name}' takes no startup_trials; those that do: {', '.join(TAKES_STARTUP)}")
+    if held and not KINDS[name].has_model:
+        raise ValueError(f"sampler '{name}' proposes for no held values; those that do: {', '.join(WITH_MODEL)}")
     module, _, function = KINDS[name].make.partition(":")
     make: Callable[[Request], BaseSampler] = getattr(importlib.import_module(module), function)
-    return make(Request(space, seed, index, startup_trials, levels, sources, aims))
+    return make(Request(space, seed, index, startup_trials, levels, sources, aims, held or {}))

@@ -113,17 +113,19 @@ class Tuner:
                 self.store.release(trial)
         return left
 
-    def ask(self, *, finish: bool = False, owner: str = "") -> Trial:
+    def ask(self, *, finish: bool = False, owner: str = "", held: Mapping[str, Value] | None = None) -> Trial:
         """Propose the next trial and record it as running.
 
         Args:
             finish: ask for a full evaluation at the highest posterior mean, to check the answer (sampler ``gp``).
             owner: the run that will evaluate it.
+            held: name -> value of the float dimensions whose value in this trial nobody chooses, such as a temperature:
+                the others are proposed for it (sampler ``gp``).
         """
         from optuna.pruners import NopPruner
 
         index = self._next_index()
-        sampler = self._sampler(index, finish=finish)
+        sampler = self._sampler(index, finish=finish, held=held)
         # Hyperband would show the sampler only the trials of one bracket.
         trial = self._view(sampler, NopPruner()).ask()
         self.store.claim(trial.number, index, owner)  # before it has values: these depend on the index
@@ -148,7 +150,7 @@ class Tuner:
         study = self.store.study
         return optuna.load_study(study_name=study.study_name, storage=study._storage, sampler=sampler, pruner=pruner)
 
-    def _sampler(self, index: int, *, finish: bool) -> BaseSampler:
+    def _sampler(self, index: int, *, finish: bool, held: Mapping[str, Value] | None = None) -> BaseSampler:
         levels = None
         sources: tuple[Study, ...] = ()
         if self.search.sampler in WITH_MODEL:
@@ -163,6 +165,7 @@ class Tuner:
             levels=levels,
             sources=sources,
             aims=self.search.aims,
+            held=held,
         )
 
     def watch(self, trial: Trial) -> Callable[[int, float], bool]:
@@ -220,12 +223,16 @@ class Tuner:
         heading_for = self._heading_for(trial, evaluation)
         return self.store.tell(trial.number, evaluation, value, cost, heading_for, kept=kept)
 
-    def tell_known(self, values: Mapping[str, Value], evaluation: Evaluation) -> TrialRecord:
+    def tell_known(
+        self, values: Mapping[str, Value], evaluation: Evaluation, *, replaces: TrialRecord | None = None
+    ) -> TrialRecord:
         """Store an evaluation that was made elsewhere: it costs nothing, and takes a place in the search like others.
 
         Args:
             values: name -> value of every tuned parameter that is active at these values, within its range.
             evaluation: what it yielded, in full (not at one of the cheap levels) and to its end.
+            replaces: the trial whose evaluation this is, at other values than were asked for (what was set is not what
+                was read) or after its release. It is released where it still runs, and this one takes its place.
 
         Raises:
             InputError: a value is missing, unknown or outside its range.
@@ -244,7 +251,10 @@ class Tuner:
         evaluation, value = self._judged(evaluation)
         known = {name: values[name] for name in self.space.names if name in active}
         distributions = {name: found for name, found in self.space.distributions().items() if name in active}
-        return self.store.add(known, distributions, evaluation, value, self._next_index())
+        if replaces is not None and replaces.state == "running":
+            self.store.release(replaces, cancelled=True, again=False)
+        number = None if replaces is None else replaces.number
+        return self.store.add(known, distributions, evaluation, value, self._next_index(), number)
 
     def _trouble_with(self, name: str, values: Mapping[str, Value], active: Collection[str]) -> tuple[str, str] | None:
         """What is wrong with a value that is told, and what would be right; None where nothing is."""

@@ -24,7 +24,7 @@ INTERRUPTED = "autotune:interrupted"
 """Attribute that marks an interrupted trial, which has failed for Optuna: True where its process died, ``cancelled``
 where the user ended the run. Interrupted trials do not count against the budget."""
 ASKED = "autotune:asked"
-"""Attribute of a trial: ``index``, its place in the search, and ``owner``, the run that evaluates it."""
+"""Attribute of a trial: ``index``, its place in the search, ``owner``, the run that evaluates it, and ``replaces``."""
 EXPECTED_IMPROVEMENT = "autotune:expected_improvement"
 """Attribute of a trial: by how much its proposal was expected to beat the best value, in the metric's unit."""
 LEVEL = "autotune:level"
@@ -59,6 +59,8 @@ class TrialRecord:
         index: its place in the search, from 0; a trial that replaces an interrupted one takes over its place. None for
             a trial that :class:`autotune.search.tuner.Tuner` did not propose.
         owner: the run that evaluates it; empty where the run did not give its name.
+        replaces: number of the interrupted trial whose evaluation this is, at other values or after its release; None
+            for any other.
         cancelled: whether the user interrupted it; False where its process died.
         finish: whether it is the full evaluation at the highest posterior mean that checks the answer.
         kept: whether it left files in its folder, on the machine of the run that evaluated it.
@@ -79,6 +81,7 @@ class TrialRecord:
     equivalents: float = 1.0
     index: int | None = None
     owner: str = ""
+    replaces: int | None = None
     cancelled: bool = False
     finish: bool = False
     kept: bool = False
@@ -225,6 +228,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         equivalents=kept.get("equivalents", 1.0),
         index=asked.get("index"),
         owner=asked.get("owner", ""),
+        replaces=asked.get("replaces"),
         cancelled=trial.user_attrs.get(INTERRUPTED) == "cancelled",
         finish=bool(trial.user_attrs.get(FINISH)),
         kept=kept.get("kept", False),

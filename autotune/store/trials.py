@@ -203,6 +203,7 @@ class TrialStore:
         evaluation: Evaluation,
         value: float | None,
         index: int,
+        replaces: int | None = None,
     ) -> TrialRecord:
         """Store a trial that was evaluated elsewhere, whole or not at all.
 
@@ -212,17 +213,19 @@ class TrialStore:
             evaluation: what the trial yielded.
             value: the tuned metric; None where the evaluation is not complete.
             index: its place in the search.
+            replaces: number of the trial whose evaluation this is, at other values or after its release; None for none.
         """
         from optuna.trial import TrialState as State
         from optuna.trial import create_trial
 
         told = {"equivalents": 0.0, "heading_for": None, "kept": False}
+        asked = {"index": index, "owner": ""} | ({} if replaces is None else {"replaces": replaces})
         trial = create_trial(
             state=State.FAIL if value is None else State.COMPLETE,
             value=value,
             params=dict(values),
             distributions=dict(distributions),
-            user_attrs={EVALUATION: plain_evaluation(evaluation) | told, ASKED: {"index": index, "owner": ""}},
+            user_attrs={EVALUATION: plain_evaluation(evaluation) | told, ASKED: asked},
         )
         storage = self.study._storage
         return record_of(storage.get_trial(storage.create_new_trial(self.study._study_id, template_trial=trial)))
@@ -231,7 +234,7 @@ class TrialStore:
         """Store a running trial's place in the search (from 0), and the name of the run that evaluates it."""
         self.study._storage.set_trial_user_attr(self.trial_id(number), ASKED, {"index": index, "owner": owner})
 
-    def release(self, trial: TrialRecord, *, cancelled: bool = False) -> None:
+    def release(self, trial: TrialRecord, *, cancelled: bool = False, again: bool = True) -> None:
         """Mark a running trial as interrupted, because its process is gone or is to end; queue its stated values again.
 
         The values are queued first: if this process ends in between, the trial still runs, and is released again.
@@ -239,13 +242,14 @@ class TrialStore:
         Args:
             trial: a running trial.
             cancelled: whether the user ended it.
+            again: whether its stated values are still to be evaluated.
         """
         from optuna.trial import TrialState as State
 
         storage, trial_id = self.study._storage, self.trial_id(trial.number)
         stated = storage.get_trial(trial_id).system_attrs.get(_FIXED)
         waiting = self.study.get_trials(deepcopy=False, states=(State.WAITING,))
-        if stated and stated not in [other.system_attrs.get(_FIXED) for other in waiting]:
+        if again and stated and stated not in [other.system_attrs.get(_FIXED) for other in waiting]:
             self.study.enqueue_trial(stated)
         storage.set_trial_user_attr(trial_id, INTERRUPTED, "cancelled" if cancelled else True)
         self.study.tell(trial.number, state=State.FAIL)

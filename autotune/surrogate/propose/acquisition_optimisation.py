@@ -6,7 +6,7 @@ acquisition is always that of a point which survives rounding unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,7 @@ def maximise(
     *,
     seed: int,
     factors: Sequence[LogFactor] = (),
+    held: Mapping[int, float] | None = None,
 ) -> Proposal:
     """Find the point to evaluate next: the maximum of the acquisition function among new points.
 
@@ -61,18 +62,27 @@ def maximise(
         space: the search space.
         seed: fixes the starts. Also draws from torch's global generator.
         factors: logarithms of factors by which the expected improvement is multiplied: probabilities, one over a cost.
+        held: column of a float dimension -> the coordinate that the point has there; None where all are free.
     """
-    coordinates = Coordinates(space)
+    coordinates, held = Coordinates(space), held or {}
     acquisition = Weighted(improvement, factors) if factors else improvement
-    raw = _raw_points(coordinates, history, seed=seed)
+    raw = with_held(_raw_points(coordinates, history, seed=seed), held)
     raw_values = evaluate(acquisition, raw)
     starts = _starts(raw, raw_values)
-    points, values = climb(acquisition, coordinates, raw[starts], raw_values[starts])
+    points, values = climb(acquisition, coordinates, raw[starts], raw_values[starts], held)
     points, values = np.concatenate([points, raw]), np.concatenate([values, raw_values])
     order = np.argsort(-values, kind="stable")
     new = are_new(points[order], history)
     point = points[order[int(np.argmax(new))]]  # argmax of all False is 0: the best point, if none is new
     return Proposal(point, float(np.exp(evaluate(improvement, point[None])[0])))
+
+
+def with_held(points: Floats, held: Mapping[int, float]) -> Floats:
+    """The points, shape (r, D), with the coordinate that each held column has."""
+    points = points.copy()
+    for column, coordinate in held.items():
+        points[:, column] = coordinate
+    return points
 
 
 def _raw_points(coordinates: Coordinates, history: History, *, seed: int) -> Floats:
@@ -104,17 +114,23 @@ def _starts(raw: Floats, values: Floats) -> list[int]:
 
 
 def climb(
-    acquisition: AcquisitionFunction, coordinates: Coordinates, points: Floats, values: Floats
+    acquisition: AcquisitionFunction,
+    coordinates: Coordinates,
+    points: Floats,
+    values: Floats,
+    held: Collection[int] = (),
 ) -> tuple[Floats, Floats]:
     """Move ``points``, shape (s, D), uphill until none improves: floats, then ints and choices, in turns.
+
+    The columns ``held``, which are those of floats, are not moved.
 
     Returns:
         The points, (s, D), and their acquisition, (s,).
     """
     for _ in range(ROUNDS if coordinates.discrete else 1):
         before = values.copy()
-        if not coordinates.all_discrete:
-            points, values = _climb_floats(acquisition, coordinates, points, values)
+        if len(coordinates.discrete) + len(held) < coordinates.space.width:
+            points, values = _climb_floats(acquisition, coordinates, points, values, held)
         if coordinates.discrete:
             points, values = _climb_neighbours(acquisition, coordinates, points, values)
         if not np.any(values > before + 1e-6):
@@ -123,9 +139,13 @@ def climb(
 
 
 def _climb_floats(
-    acquisition: AcquisitionFunction, coordinates: Coordinates, points: Floats, values: Floats
+    acquisition: AcquisitionFunction,
+    coordinates: Coordinates,
+    points: Floats,
+    values: Floats,
+    held: Collection[int],
 ) -> tuple[Floats, Floats]:
-    """L-BFGS over the float columns from every point, ints and choices held; never worse than before."""
+    """L-BFGS over the free float columns from every point, the others held; never worse than before."""
     tensor = torch.as_tensor(points, dtype=torch.float64)
     bounds = torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, points.shape[1]).contiguous()
     candidates, _ = optimize_acqf(
@@ -134,7 +154,7 @@ def _climb_floats(
         q=1,
         num_restarts=len(points),
         batch_initial_conditions=tensor.unsqueeze(1),
-        fixed_features={column: tensor[:, column] for column in coordinates.discrete} or None,
+        fixed_features={column: tensor[:, column] for column in [*coordinates.discrete, *held]} or None,
         options={"maxiter": MAXITER},
         return_best_only=False,
         retry_on_optimization_warning=False,

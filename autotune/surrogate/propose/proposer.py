@@ -18,6 +18,7 @@ proposer for every trial, therefore proposes the same.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -29,11 +30,12 @@ from autotune.problem.goals import Aims
 from autotune.problem.levels import Levels
 from autotune.problem.space import Floats, Space
 from autotune.problem.twins import twin_at
+from autotune.surrogate.model.coordinates import Coordinates
 from autotune.surrogate.model.history import FEWEST_VALUES, History
 from autotune.surrogate.model.value_model import FittedModel, fit_history
 from autotune.surrogate.numerics import quiet_and_seeded
 from autotune.surrogate.propose.acquisition_factors import LogFactor, success
-from autotune.surrogate.propose.acquisition_optimisation import maximise
+from autotune.surrogate.propose.acquisition_optimisation import maximise, with_held
 from autotune.surrogate.propose.choice_of_level import most_telling
 from autotune.surrogate.propose.first_points import default_startup_trials, startup_point, startup_value
 from autotune.surrogate.propose.incumbent import incumbent
@@ -84,9 +86,11 @@ class Proposer:
             many as dimensions where trials carry gradients along all of them.
         levels: cheap evaluations and earlier studies; None for full evaluations alone.
         aims: limits, other metrics and time, by which the search is steered too.
+        held: name of a float dimension -> the value that it has in the next trial, such as a temperature that nobody
+            sets: the others are proposed for it.
 
     Raises:
-        ValueError: ``startup_trials`` is negative.
+        ValueError: ``startup_trials`` is negative, or a dimension that is held is no float of the space.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Proposer:
         startup_trials: int | None = None,
         levels: Levels | None = None,
         aims: Aims | None = None,
+        held: Mapping[str, Value] | None = None,
     ) -> None:
         if startup_trials is not None and startup_trials < 0:
             raise ValueError(f"startup_trials is {startup_trials}; it must be 0 or more")
@@ -105,6 +110,7 @@ class Proposer:
         self._startup_trials = startup_trials
         self._levels = levels or Levels()
         self._aims = aims or Aims()
+        self._held = _columns(space, held or {})
         # The sequence is the study's, so its seed must not change with the position.
         self._start_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
 
@@ -113,6 +119,8 @@ class Proposer:
         # Limits and tolerances of the model are absolute.
         unit = history.spread
         asked = self._ask(history.divided(unit), unit)
+        if self._held:
+            asked = replace(asked, point=with_held(asked.point[None], self._held)[0])
         expected = asked.expected_improvement
         return asked if expected is None else replace(asked, expected_improvement=unit * expected)
 
@@ -150,9 +158,10 @@ class Proposer:
                 point = incumbent(fitted, history, self._space)
                 # Unless it has failed there, or runs.
                 return Asked(elsewhere() if is_known(point, history, first) else point, first)
-            steering = steer(self._aims, fitted, own, self._space, len(self._levels.costs), seed=int(words[1]))
+            levels, held = len(self._levels.costs), self._held
+            steering = steer(self._aims, fitted, own, self._space, levels, seed=int(words[1]), held=held)
             factors = [*_factors(own), *steering.factors]
-            proposal = maximise(steering.improvement, own, self._space, seed=int(words[1]), factors=factors)
+            proposal = maximise(steering.improvement, own, self._space, seed=int(words[1]), factors=factors, held=held)
             improvement = steering.expected_improvement(proposal)
             if finish:
                 answer = self._right(incumbent(fitted, own, self._space, steering.chances), own)
@@ -201,6 +210,14 @@ class Proposer:
             return False
         before = itertools.takewhile(lambda e: e is not None and e < little, reversed(history.expected))
         return sum(1 for _ in before) % 2 == 1
+
+
+def _columns(space: Space, held: Mapping[str, Value]) -> dict[int, float]:
+    """Column of each dimension that is held -> its coordinate."""
+    floats = {d.name: (d, start) for d, start in Coordinates(space).columns if d.type == "float"}
+    if unknown := [name for name in held if name not in floats]:
+        raise ValueError(f"only a float of the space can be held, not {', '.join(unknown)}")
+    return {floats[name][1]: floats[name][0].to_unit(value)[0] for name, value in held.items()}
 
 
 def _factors(history: History) -> list[LogFactor]:

@@ -7,7 +7,7 @@ or of the front's hypervolume: see :mod:`autotune.surrogate.propose.acquisitions
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,7 +52,16 @@ class Steering:
             )
 
 
-def steer(aims: Aims, fitted: FittedModel, history: History, space: Space, levels: int, *, seed: int) -> Steering:
+def steer(
+    aims: Aims,
+    fitted: FittedModel,
+    history: History,
+    space: Space,
+    levels: int,
+    *,
+    seed: int,
+    held: Mapping[int, float] | None = None,
+) -> Steering:
     """Decide how the next trial is chosen.
 
     Args:
@@ -62,10 +71,11 @@ def steer(aims: Aims, fitted: FittedModel, history: History, space: Space, level
         space: the search space.
         levels: how many levels trials may be of.
         seed: seed of the Monte Carlo samples.
+        held: column of a dimension whose value nobody chooses -> its coordinate in the next trial; None for none.
     """
     chances = tuple(_chances(aims.limits, history, space, levels))
     factors = chances + (tuple(_per_second(history)) if aims.per_second else ())
-    situation = Situation(fitted, history, space, seed, aims.against, keeping(aims.limits, history))
+    situation = Situation(fitted, history, space, seed, aims.against, keeping(aims.limits, history), held or {})
     acquisition = choose(situation)
     return Steering(chances, factors, acquisition.make(situation), acquisition.in_the_metrics_unit)
 

@@ -300,3 +300,14 @@ def test_a_trial_that_optuna_has_added_is_a_trial(url: str) -> None:
         assert again.best is not None and again.best.metrics == {"consistency": 0.9}
     assert len({trial.number for trial in made.counted()}) == 2
     made.tell(made.ask(), Evaluation(Status.COMPLETE, {"consistency": 0.2}))
+
+
+def test_a_trial_evaluated_at_other_values_is_replaced_and_keeps_its_place(url: str) -> None:
+    made = tuner(url, STATED)
+    asked = made.ask()
+    assert asked.values["shift"] == 0.5
+    [running] = made.store.trials()
+    told = made.tell_known({"shift": 0.625, "rate": 0.1}, evaluation(asked), replaces=running)
+    assert (told.number, told.index, told.replaces, told.state) == (1, 0, 0, "finished")
+    assert [trial.state for trial in tuner(url, STATED).store.trials()] == ["interrupted", "finished"]
+    assert made.ask().values["shift"] != 0.5  # the stated values have been tried

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ class Situation:
         seed: seed of Monte Carlo samples.
         against: other metrics that the tuned one is weighed against.
         kept: which of the n trials with a value keep the limits, shape (n,); None where all do.
+        held: column of a dimension whose value nobody chooses -> its coordinate in the next trial.
     """
 
     fitted: FittedModel
@@ -36,6 +37,7 @@ class Situation:
     seed: int
     against: Sequence[Metric] = ()
     kept: NDArray[np.bool_] | None = None
+    held: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def admissible(self) -> NDArray[np.bool_]:
@@ -44,8 +46,14 @@ class Situation:
 
     @property
     def baseline(self) -> Tensor:
-        """Points, shape (k, D), of the admissible trials, the best of which is to be improved on."""
-        return torch.as_tensor(self.history.X[self.admissible], dtype=torch.float64)
+        """Points, shape (k, D), of the admissible trials, the best of which is to be improved on.
+
+        Each is moved to the coordinates that are held: what was best at another temperature is no measure at this one.
+        """
+        points = torch.tensor(self.history.X[self.admissible], dtype=torch.float64)
+        for column, coordinate in self.held.items():
+            points[:, column] = coordinate
+        return points
 
     @property
     def pending(self) -> Tensor:
