@@ -54,6 +54,7 @@ def make_app(settings: ServiceSettings, launcher: Launcher) -> FastAPI:
         yield
         app.state.ending.set()
         await asyncio.to_thread(supervisor.stop)
+        launcher.leave()
         engine.dispose()
 
     app = FastAPI(

@@ -56,6 +56,9 @@ class Launcher(Protocol):
     def memory(self, job: Job) -> int:
         """Memory of its processes together, in bytes; 0 where that is limited elsewhere."""
 
+    def leave(self) -> None:
+        """Leave all processes to themselves: the service ends, and they go on."""
+
 
 @dataclass
 class LocalLauncher:
@@ -132,6 +135,13 @@ class LocalLauncher:
             with suppress(psutil.Error):
                 total += psutil.Process(pid).memory_info().rss
         return total
+
+    def leave(self) -> None:
+        """See :class:`Launcher`."""
+        for process in self._own.values():
+            if process.poll() is None:
+                process.returncode = 0  # else Popen would complain, at its end, that the process has none
+        self._own.clear()
 
     def _processes(self, job: Job) -> list[int]:
         """The processes of a study that are no zombies."""
