@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -38,6 +38,12 @@ def serve(
         str | None, typer.Option(help="Memory that a study's processes may have together, such as 16 GB.")
     ] = None,
     most_trials: Annotated[int, typer.Option(min=1, help="Largest budget of trials.")] = 10_000,
+    launcher: Annotated[
+        Literal["local", "slurm"], typer.Option(help="Run studies as processes of this machine, or as jobs of SLURM.")
+    ] = "local",
+    slurm_option: Annotated[
+        list[str] | None, typer.Option(help="Further option of sbatch, such as --partition=gpu; may be given again.")
+    ] = None,
     require_tokens: Annotated[
         bool, typer.Option("--require-tokens", help="Demand tokens on this machine, too.")
     ] = False,
@@ -79,7 +85,11 @@ def serve(
         limits=limits,
         overrides=tuple(overrides or ()),
         names=tuple(name or ()),
+        slurm=launcher == "slurm",
+        slurm_options=tuple(slurm_option or ()),
     )
+    if slurm_option and not settings.slurm:
+        raise InputError(Problem("--slurm-option", "has no effect without SLURM", "add --launcher slurm"))
     _check_overrides(settings)
     _serve(settings)
 
@@ -138,11 +148,14 @@ def _serve(settings: ServiceSettings) -> None:
     from autotune.errors import InputError, Problem
     from autotune.service.app import make_app
     from autotune.service.launcher import LocalLauncher, local_command
+    from autotune.service.slurm import SlurmLauncher, require_slurm
     from autotune.store.database import database_of
 
     settings.folder.mkdir(parents=True, exist_ok=True)
     require_free_port(settings.host, settings.port)
     database_of(settings.home.store_url).require_reachable()
+    if settings.slurm:
+        require_slurm()
     lock = FileLock(settings.folder / "serve.lock")
     try:
         lock.acquire(timeout=0)
@@ -150,7 +163,8 @@ def _serve(settings: ServiceSettings) -> None:
         what = "is served by another process"
         raise InputError(Problem(str(settings.home.folder), what, "end that one, or set AUTOTUNE_HOME")) from error
     with lock:
-        app = make_app(settings, LocalLauncher(settings, local_command(JOB)))
+        make_launcher = SlurmLauncher if settings.slurm else LocalLauncher
+        app = make_app(settings, make_launcher(settings, local_command(JOB)))
         _announce(settings)
         config = uvicorn.Config(
             app,

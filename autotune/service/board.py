@@ -129,9 +129,11 @@ class Board:
         return job
 
     def has_started(self, job: Job, **values: Any) -> Job:
-        """Note the process of a study; one that was cancelled meanwhile stays so."""
+        """Note the process of a study; one that was cancelled meanwhile stays so, and one that waits in SLURM waits."""
         with self.lock:
             job = self._jobs[job.id]
+            if values.keys() == {"slurm"}:
+                return self.note(job, **values)
             state: State = "cancelling" if job.state == "cancelling" else "running"
             return self.change(job, state, job.reason, started=now(), **values)
 

@@ -26,7 +26,7 @@ from autotune.service.settings import ServiceSettings
 _OPERATORS = ("AUTOTUNE_*", "MLFLOW_*", "PG*")
 """Variables that a run needs, beside those that its workers get: where studies are kept and recorded, and how to log in
 there. Its workers are not given the secrets among them."""
-_STUDY_OF = "AUTOTUNE_SERVICE_STUDY"
+STUDY_OF = "AUTOTUNE_SERVICE_STUDY"
 """Variable with the folder of the study that a process works for."""
 _SAME_START = 0.05
 """Seconds by which two readings of when a process began may differ."""
@@ -56,6 +56,9 @@ class Launcher(Protocol):
     def memory(self, job: Job) -> int:
         """Memory of its processes together, in bytes; 0 where that is limited elsewhere."""
 
+    def final_reason(self, job: Job) -> str:
+        """Why a process that is gone would end the same way again; empty where that is not known."""
+
     def leave(self) -> None:
         """Leave all processes to themselves: the service ends, and they go on."""
 
@@ -84,7 +87,7 @@ class LocalLauncher:
             process = subprocess.Popen(
                 [*self.command, str(folder)],
                 cwd=folder,
-                env=job_environment(self.settings) | {_STUDY_OF: str(folder)},
+                env=job_environment(self.settings) | {STUDY_OF: str(folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=events,
                 stderr=log,
@@ -136,6 +139,10 @@ class LocalLauncher:
                 total += psutil.Process(pid).memory_info().rss
         return total
 
+    def final_reason(self, job: Job) -> str:
+        """See :class:`Launcher`."""
+        return ""
+
     def leave(self) -> None:
         """See :class:`Launcher`."""
         for process in self._own.values():
@@ -148,7 +155,7 @@ class LocalLauncher:
         folder, members = str(self.settings.job(job.id)), []
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
-                if process.environ().get(_STUDY_OF) == folder and process.status() != psutil.STATUS_ZOMBIE:
+                if process.environ().get(STUDY_OF) == folder and process.status() != psutil.STATUS_ZOMBIE:
                     members.append(process.pid)
         return members
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from autotune.errors import INTERRUPTED
 from autotune.service.board import Board
-from autotune.service.job_files import EXIT, RESULT, is_running, kept, last_words
+from autotune.service.job_files import EXIT, PROCESS, RESULT, is_running, kept, last_words
 from autotune.service.jobs import ACTIVE, Job, State
 from autotune.service.launcher import Launcher
 
@@ -99,6 +99,8 @@ class Supervisor(threading.Thread):
         if job.pid is None and job.slurm is None:
             self._find(job)
         elif self._launcher.alive(job):
+            if job.state == "starting" and kept(self._board.settings.job(job.id), PROCESS):
+                job = self._board.has_started(job)
             self._hold_to_limits(job)
             if job.state == "cancelling":
                 self._end(job)
@@ -154,6 +156,8 @@ class Supervisor(threading.Thread):
             self._board.change(job, "finished", (kept(folder, RESULT) or {}).get("reason", ""))
         elif job.state == "cancelling":
             self._board.change(job, job.stop_for or "cancelled", job.reason)
+        elif code is None and (reason := self._launcher.final_reason(job)):
+            self._board.change(job, "failed", reason)
         elif code is None:
             self._lost(job, "its process was lost")
         else:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from autotune.home import Home
+from autotune.service.launcher import Launcher, LocalLauncher
 from autotune.service.settings import Limits, ServiceSettings
 
 TOY = (sys.executable, str(Path(__file__).with_name("toy_job.py")))
@@ -64,18 +65,19 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(settings: ServiceSettings, command: tuple[str, ...] = TOY) -> Iterator[Running]:
+def serving(
+    settings: ServiceSettings, command: tuple[str, ...] = TOY, launcher: Callable[..., Launcher] = LocalLauncher
+) -> Iterator[Running]:
     """A service in a thread of this process; its studies outlive it."""
     import uvicorn
 
     from autotune.service.app import make_app
-    from autotune.service.launcher import LocalLauncher
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = replace(settings, port=port)
-    app = make_app(settings, LocalLauncher(settings, command))
+    app = make_app(settings, launcher(settings, command))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -102,7 +104,7 @@ def serve() -> Iterator[Callable[..., Running]]:
     """Starts services that end with the test, and what they have started."""
     import psutil
 
-    from autotune.service.launcher import _STUDY_OF
+    from autotune.service.launcher import STUDY_OF
 
     homes: list[Path] = []
     with contextlib.ExitStack() as running:
@@ -114,5 +116,5 @@ def serve() -> Iterator[Callable[..., Running]]:
         yield start
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if any(process.environ().get(_STUDY_OF, "").startswith(str(home)) for home in homes):
+            if any(process.environ().get(STUDY_OF, "").startswith(str(home)) for home in homes):
                 process.kill()

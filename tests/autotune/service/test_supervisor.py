@@ -14,7 +14,7 @@ import pytest
 
 from autotune.service import supervisor
 from autotune.service.jobs import Job
-from autotune.service.launcher import _STUDY_OF
+from autotune.service.launcher import STUDY_OF
 from autotune.service.settings import Limits, ServiceSettings
 from tests.autotune.service.conftest import Running, serving, study
 
@@ -36,7 +36,7 @@ def processes(settings: ServiceSettings, identifier: str) -> list[int]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            own = process.environ().get(_STUDY_OF) == str(settings.job(identifier))
+            own = process.environ().get(STUDY_OF) == str(settings.job(identifier))
             if own and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
     return found
