@@ -8,7 +8,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY autotune autotune
 COPY objectives objectives
 # One pip command, so that the build of torch taken from TORCH_INDEX is not replaced by another one.
-RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" -c constraints.txt torch . \
+RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" -c constraints.txt torch '.[dask,postgres,service]' \
     && useradd --create-home autotune \
     && install -d -o autotune /work
 COPY studies /opt/autotune/studies

@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 from autotune.cli.streams import never_fail
+from autotune.errors import InputError
 
+_STORE_SECONDS = 5.0
 BUSY = 75
 """Exit code of a process that found another one at the same study."""
 
@@ -47,7 +49,35 @@ def _run(folder: Path) -> int:
         if code := run_command_line(["simulate", STUDY]):
             return code
         made.touch()
-    return run_command_line(["run", STUDY, "--progress", "json", "--json", RESULT])
+    command = ["run", STUDY, "--progress", "json", "--json", RESULT]
+    _wait_for_store()
+    code = run_command_line(command)
+    if code == InputError.exit_code and not _store_is_here():
+        _wait_for_store()  # a server that was restarted in the middle refuses as a bad study is refused
+        code = run_command_line(command)
+    return code
+
+
+def _store_is_here() -> bool:
+    """Whether the trial store is a file, whose server cannot be away."""
+    from autotune.home import Home
+    from autotune.store.database import database_file
+
+    return database_file(Home.from_environment().store_url) is not None
+
+
+def _wait_for_store() -> None:
+    """Wait for a database server that does not answer: the study is not at fault."""
+    from autotune.home import Home
+    from autotune.store.database import database_of
+
+    database = database_of(Home.from_environment().store_url)
+    while True:
+        try:
+            return database.require_reachable()
+        except InputError as error:
+            print(f"Waiting: {error}", file=sys.stderr, flush=True)
+            time.sleep(_STORE_SECONDS)
 
 
 if __name__ == "__main__":

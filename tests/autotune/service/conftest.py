@@ -18,6 +18,7 @@ import pytest
 from autotune.home import Home
 from autotune.service.launcher import Launcher, LocalLauncher
 from autotune.service.settings import Limits, ServiceSettings
+from tests.autotune.service.processes import end_studies
 
 TOY = (sys.executable, str(Path(__file__).with_name("toy_job.py")))
 
@@ -102,10 +103,6 @@ def settings(tmp_path: Path) -> ServiceSettings:
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Running]]:
     """Starts services that end with the test, and what they have started."""
-    import psutil
-
-    from autotune.service.launcher import STUDY_OF
-
     homes: list[Path] = []
     with contextlib.ExitStack() as running:
 
@@ -114,7 +111,5 @@ def serve() -> Iterator[Callable[..., Running]]:
             return running.enter_context(serving(settings, command))
 
         yield start
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if any(process.environ().get(STUDY_OF, "").startswith(str(home)) for home in homes):
-                process.kill()
+    for home in homes:
+        end_studies(home)
