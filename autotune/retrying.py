@@ -27,6 +27,21 @@ _ERRNOS = {
 _MISTAKES = ("no such table", "no such column", "readonly database", "syntax error")
 
 
+class Deadline:
+    """A moment by which something is to be over: each wait takes what the waits before it have left.
+
+    Args:
+        seconds: from now.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._at = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds that are left; at least 0."""
+        return max(0.0, self._at - time.monotonic())
+
+
 class Patience:
     """Calls an action until it succeeds, with longer and longer waits, while its error is one that may pass.
 

@@ -94,7 +94,7 @@ def commands() -> str:
     import click
     from typer.main import get_command
 
-    from autotune.cli.main import app
+    from autotune.cli.app import app
 
     group = get_command(app)
     context = click.Context(group, info_name="autotune")

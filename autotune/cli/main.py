@@ -1,108 +1,38 @@
-"""The ``autotune`` command: registers the commands and turns errors into messages and exit codes.
+"""The process of the ``autotune`` command, from its first moment to its last; :mod:`autotune.cli.app` is in between.
 
-Exit codes: 0 done, 2 bad input, 3 the study or the program failed, 4 no trial succeeded, 130 interrupted.
+Importing this imports next to nothing, so that an interrupt during the imports finds the handler for it.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
-import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
 
-import typer
+from autotune.cli.signals import leave, this_process_is_the_command
+from autotune.errors import INTERRUPTED
 
-from autotune import __version__
-from autotune.cli.backends import backends
-from autotune.cli.check import check
-from autotune.cli.compare import compare
-from autotune.cli.confirm import confirm
-from autotune.cli.export import export
-from autotune.cli.init import init
-from autotune.cli.register import calibration, register
-from autotune.cli.report import report
-from autotune.cli.reproduce import reproduce
-from autotune.cli.run import result, run
-from autotune.cli.schema import schema
-from autotune.cli.serve import serve
-from autotune.cli.simulate import simulate
-from autotune.cli.status import status
-from autotune.cli.streams import never_fail
-from autotune.cli.sync import sync
-from autotune.cli.token import token
-from autotune.cli.ui import ui
-from autotune.errors import INTERRUPTED, AutotuneError
-
-FAILED = 3
 _FULL_COLLECTION = 100
 """Collections of young garbage before a full one, of which Python would make ten times as many."""
 
 
-@dataclass
-class Options:
-    """The options that stand before the command."""
-
-    debug: bool = False
-
-
-# Plain help and usage errors: rich would wrap them into boxes, and costs start-up time.
-app = typer.Typer(name="autotune", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-_COMMANDS = (init, check, run, status, result, compare, confirm, reproduce, export, register, calibration)
-for command in (*_COMMANDS, report, simulate, sync, ui, serve, schema):
-    app.command()(command)
-app.add_typer(backends, name="backends")
-app.add_typer(token, name="token")
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"autotune {__version__}")
-        raise typer.Exit()
-
-
-@app.callback()
-def options(
-    context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Automatic tuning of scientific reconstructions: a study file in, the best parameters out."""
-    context.obj.debug = debug
-
-
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors are printed to standard error."""
-    given = Options()
-    try:
-        app(args=list(arguments), prog_name="autotune", obj=given)
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except AutotuneError as error:
-        if given.debug:
-            traceback.print_exc()
-        for problem in error.problems:
-            typer.echo(f"Error: {problem}", err=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except Exception as error:
-        if given.debug:
-            traceback.print_exc()
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        hint = "" if given.debug else "; autotune --debug COMMAND shows where"
-        typer.echo(f"Error: unexpected {text}{hint}", err=True)
-        return FAILED
-    return 0
+    from autotune.cli import app
+
+    return app.run_command_line(arguments)
 
 
 def main() -> None:
     """Entry point of the console script."""
+    this_process_is_the_command()
     # Imports make a million objects that stay. Python would look through all of them for garbage again and again.
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, _FULL_COLLECTION)
+    from autotune.cli.streams import never_fail
+
     never_fail()
-    sys.exit(run_command_line(sys.argv[1:]))
+    code = run_command_line(sys.argv[1:])
+    if code == INTERRUPTED:
+        leave(code)
+    sys.exit(code)

@@ -9,13 +9,16 @@ import typer
 
 from autotune.cli.find_study import StoredStudyArgument, find_stored
 from autotune.cli.options import SetOption, StudyArgument
-from autotune.cli.signals import terminated_as_interrupted
+from autotune.cli.signals import allow_for_ending, ended_at_once, terminated_as_interrupted
 
 if TYPE_CHECKING:
     from autotune.home import Home
     from autotune.results.document import StudyResult
     from autotune.store.trials import TrialStore
     from autotune.study import StudyFile
+
+_CLUSTER_SECONDS = 10.0
+"""Longest time that an interrupted run may take to end whose jobs a batch system must cancel."""
 
 
 @terminated_as_interrupted()
@@ -39,22 +42,26 @@ def run(
     ] = "line",
 ) -> None:
     """Run a study, or continue it where it was left."""
-    from autotune.cli.progress import watching
-    from autotune.cli.result_tables import print_outcome
-    from autotune.errors import StudyFailed
-    from autotune.events import print_finished
-    from autotune.home import Home
+    with ended_at_once():
+        from autotune.cli.progress import watching
+        from autotune.cli.result_tables import print_outcome
+        from autotune.errors import StudyFailed
+        from autotune.events import print_finished
+        from autotune.home import Home
 
-    file = load(study, overrides or [], trials, seed)
-    check_json_path(json_path)
-    _check_progress(progress, quiet)
-    import optuna
+        file = load(study, overrides or [], trials, seed)
+        check_json_path(json_path)
+        _check_progress(progress, quiet)
+        import optuna
 
-    from autotune.files import write_json
-    from autotune.runs.run import run_study
+        from autotune.files import write_json
+        from autotune.runs.run import run_study
+        from autotune.study.executors import ON_CLUSTER
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    home = Home.from_environment()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        home = Home.from_environment()
+        if file.spec.execution.executor in ON_CLUSTER:
+            allow_for_ending(_CLUSTER_SECONDS)
     try:
         with watching(progress, quiet) as watcher:
             outcome = run_study(file, home=home, watcher=watcher, fresh=fresh)
@@ -79,6 +86,8 @@ def _report_bad_end(end: BaseException, name: str, home: Home, path: Path | None
 
     Writes nothing where the study was not begun, or its store does not answer.
     """
+    if path is None and progress != "json":
+        return
     from contextlib import suppress
 
     from autotune.errors import INTERRUPTED, StudyFailed

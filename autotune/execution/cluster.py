@@ -125,8 +125,11 @@ class DaskExecutor:
             self._act_on(key, running, message, listener)
         return None
 
-    def close(self) -> None:
-        """Cancel the trials that still run, leave the scheduler, and end the cluster that was started."""
+    def close(self, seconds: float = 5.0) -> None:
+        """Cancel the trials that still run, leave the scheduler, and end the cluster that was started.
+
+        Jobs of a batch system would go on for a minute without their run, so they get some seconds in any case.
+        """
         running, self._running = self._running, {}
         client, self._client = self._client, None
         cluster, self._cluster = self._cluster, None

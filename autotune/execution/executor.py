@@ -113,5 +113,9 @@ class Executor(Protocol):
             AutotuneError: no evaluation can be made here (the objective cannot be opened).
         """
 
-    def close(self) -> None:
-        """Release all resources; evaluations that still run are ended at once. May be called again."""
+    def close(self, seconds: float = 5.0) -> None:
+        """Release all resources; evaluations that still run are ended at once. May be called again.
+
+        Args:
+            seconds: longest wait for what ends by itself.
+        """

@@ -54,7 +54,7 @@ class InlineExecutor:
             raise broken[0]
         return ended
 
-    def close(self) -> None:
+    def close(self, seconds: float = 0.0) -> None:
         """Forget what was submitted."""
         self._task = None
 

@@ -28,11 +28,13 @@ from autotune.execution.worker_messages import Subject
 from autotune.execution.worker_process import Garbled, WorkerProcess
 from autotune.home import Home
 from autotune.objective import Evaluation, Metric, Objective
+from autotune.retrying import Deadline
 from autotune.store.records import evaluation_of
 from autotune.study import StudyFile
 from autotune.study.blocks.execution import ExecutionSpec
 
 _LOOK_SECONDS = 0.2  # between two looks at a worker's memory
+_DISMISS_SECONDS = 1.0  # for idle workers to end by themselves, all together
 _DEATH_SECONDS = 1.0  # between two looks for dead workers whose pipe a program that they left behind holds open
 _executors = itertools.count()  # the executors of this process, whose logs differ
 
@@ -147,15 +149,19 @@ class ProcessExecutor:
             self._enforce_limits()
         return self._ready.popleft()
 
-    def close(self) -> None:
-        """End all workers: those that evaluate at once, the others by themselves."""
+    def close(self, seconds: float = 5.0) -> None:
+        """End all workers: those that evaluate at once, the others by themselves within a second, or ``seconds``."""
+        deadline = Deadline(min(seconds, _DISMISS_SECONDS))
         for worker in self._alive:
             with contextlib.suppress(KeyError):  # interrupted while it was being forgotten
                 self._selector.unregister(worker.process.answers)
             if worker.task is None:
-                worker.process.dismiss()
+                worker.process.let_go()
             else:
                 worker.process.kill()
+        for worker in self._alive:
+            if worker.task is None:
+                worker.process.dismiss(deadline.left())
         self._alive.clear()
         self._ready.clear()
 

@@ -130,13 +130,17 @@ class WorkerProcess:
             self._process.wait(timeout=5.0)
         return self.kill()
 
-    def dismiss(self) -> None:
-        """Let the process end by itself within a second, else kill it; an empty log is deleted."""
+    def let_go(self) -> None:
+        """Tell the process that no more requests come, so that it ends; returns at once."""
         with contextlib.suppress(OSError):
             os.close(self._requests)
         self._requests = -1
+
+    def dismiss(self, seconds: float = 1.0) -> None:
+        """Let the process end by itself within so many seconds, else kill it; an empty log is deleted."""
+        self.let_go()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=1.0)
+            self._process.wait(timeout=seconds)
         self.kill()
         if self._log_size() == 0:
             self._log.unlink(missing_ok=True)

@@ -16,14 +16,12 @@ from autotune.results.best_files import keep_best
 from autotune.results.build import build_result
 from autotune.results.document import Noise, StudyResult
 from autotune.results.posterior import Answer, find_answer
-from autotune.retrying import Patience, passing_trouble
+from autotune.retrying import Deadline, Patience, passing_trouble
 from autotune.runs.repeated_measurements import MeasurementLost, RepeatedMeasurements
 from autotune.session import RunningStudy
 from autotune.store.facts import Concluding, Conclusion
 from autotune.store.records import TrialRecord, best_of
 
-_LOCK_SECONDS = 2.0
-"""How long a run that was told to end waits for the others."""
 _POLL_SECONDS = 1.0
 """Between two looks whether another run has computed the answer."""
 _SILENT_SECONDS = 10.0
@@ -77,10 +75,16 @@ def conclude(study: RunningStudy, reason: str, repeated: RepeatedMeasurements | 
     return conclusion.status, conclusion.reason
 
 
-def record_stop(study: RunningStudy, status: str, reason: str) -> str:
+def record_stop(study: RunningStudy, status: str, reason: str, deadline: Deadline) -> str:
     """Keep why a run ended before its study did, unless other runs go on with the study.
 
     A run that is stopped while it waits for an answer that has come meanwhile leaves the study finished.
+
+    Args:
+        study: the study.
+        status: how the run ended.
+        reason: why it ended.
+        deadline: how long to wait for other runs of the study.
 
     Returns:
         How the study ended, as far as this run knows.
@@ -88,7 +92,7 @@ def record_stop(study: RunningStudy, status: str, reason: str) -> str:
     Raises:
         TimeoutError: another run holds the study.
     """
-    with study.locked(timeout=_LOCK_SECONDS):
+    with study.locked(timeout=deadline.left()):
         if study.others():
             return status
         conclusion = _reached(study) if status == "stopped" else None

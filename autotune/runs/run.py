@@ -15,7 +15,7 @@ from autotune.home import Home
 from autotune.objective import DividesGradient, KnowsTruth, MeasuresAgain, Objective
 from autotune.provenance.environment import keep_environment
 from autotune.results.document import StudyResult
-from autotune.retrying import Patience
+from autotune.retrying import Deadline, Patience
 from autotune.runs.finish import conclude, keep_report, record_stop, write_result
 from autotune.runs.loop import Loop
 from autotune.runs.repeated_measurements import RepeatedMeasurements
@@ -29,6 +29,8 @@ from autotune.study import Plan, StudyFile, plan_study
 from autotune.study.kept_file import keep_file
 from autotune.tracking.record import Record
 
+_STOP_SECONDS = 1.5
+"""Longest time in seconds that a run that ends early waits, for everything together."""
 _NO_INTERVALS = (
     "interrupted after the search had ended, before its intervals were computed; the same command computes them"
 )
@@ -144,7 +146,7 @@ def _to_the_end(study: RunningStudy, executor: Executor, watcher: Watcher) -> Ou
     try:
         keep_report(study)
     except KeyboardInterrupt:
-        record.close(status, hurry=True)
+        record.close(status, Deadline(_STOP_SECONDS))
         raise
     warning = record.close(status)
     result = patience(lambda: write_result(study))
@@ -176,13 +178,20 @@ def _repeated_measurements(study: RunningStudy, executor: Executor, watcher: Wat
 
 
 def _stop(study: RunningStudy, executor: Executor, record: Record, status: str, reason: str) -> None:
-    """Keep why the run ended, as far as the store still works. The caller raises the exception that ended it."""
-    executor.close()
-    with contextlib.suppress(Exception), study.locked(timeout=2.0):
+    """Keep why the run ended, as far as the store still works. The caller raises the exception that ended it.
+
+    All that waits shares one deadline: the workers, other runs that hold the study, and MLflow, which comes last, since
+    its record can be completed later. A run that failed waits for MLflow as one that has finished.
+    """
+    deadline = Deadline(_STOP_SECONDS)
+    executor.close(deadline.left())
+    with contextlib.suppress(Exception), study.locked(timeout=deadline.left()):
         study.release_own()
     with contextlib.suppress(Exception):
-        record.close(record_stop(study, status, reason), hurry=status == "stopped")
+        record.close(record_stop(study, status, reason, deadline), deadline if status == "stopped" else None)
         write_result(study)
+    with contextlib.suppress(Exception):
+        study.lease.give_back(deadline.left())
 
 
 def _in_words(error: Exception) -> str:

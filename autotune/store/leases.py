@@ -68,11 +68,17 @@ class Lease:
         """Whether the lease has expired, so that it must be taken anew."""
         return datetime.now(UTC) >= self._expires
 
-    def give_back(self) -> None:
-        """End the lease: from now on the trials that this run still has running belong to no run."""
+    def give_back(self, seconds: float = 2.0) -> None:
+        """End the lease: from now on the trials that this run still has running belong to no run.
+
+        Args:
+            seconds: longest wait for a renewal that is under way, of a store that does not answer.
+        """
+        if self._given_back.is_set():
+            return
         self._given_back.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=2.0)  # it may wait for a store that does not answer
+            self._thread.join(timeout=seconds)
         if self._slot is not None and not self.lapsed:
             self._seconds = 0.0
             self._write(self._slot)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from autotune.retrying import Deadline
 from autotune.session import RunningStudy
 from autotune.store.facts import MlflowPlace
 from autotune.store.locks import exclusive
@@ -20,11 +21,7 @@ from autotune.tracking.study_facts import StudyFacts, facts_of
 from autotune.tracking.writer import Closing
 
 _TIMEOUT = 60.0
-_SHORT_TIMEOUT = 3.0
-"""Timeout in seconds after an interrupt or a batch system's stop signal."""
-
-_LOCK_SECONDS = 2.0
-"""Longest wait in seconds for the study's lock, after an interrupt or a stop signal."""
+"""Longest wait in seconds for MLflow at the end of a study."""
 
 
 class Record:
@@ -88,22 +85,23 @@ class Record:
             self._lead.held = True
             self._recorder.start(own, theirs)
 
-    def close(self, status: str, *, hurry: bool = False) -> str:
+    def close(self, status: str, deadline: Deadline | None = None) -> str:
         """Bring MLflow up to date, and end the study's run unless others go on with it.
 
         Args:
             status: how the study ended.
-            hurry: whether to wait for MLflow no longer than a run that was stopped.
+            deadline: when a run that was interrupted must be over; None to wait for the study's lock as long as it
+                takes, and a minute for MLflow. What MLflow lacks then, the next run or ``autotune sync`` adds.
 
         Returns:
             A line for the user where that failed; empty otherwise.
         """
         if not self._tracking.enabled:
             return ""
-        study, hurry = self._study, hurry or status == "stopped"
+        study = self._study
         led = self._lead.held and self._recorder.started
         writes = self._recorder.started or self._parent_is_there()
-        last = self._lead.leave(_LOCK_SECONDS if hurry else -1, writes)
+        last = self._lead.leave(-1 if deadline is None else deadline.left(), writes)
         if not (last or writes):
             return ""  # the run that leads records the trials of this one
         if last and not led:
@@ -115,7 +113,7 @@ class Record:
             own = [trial for trial in own if trial.owner == self._own]
         summary = study_summary(study.plan.metric, trials, study.plan.aims.of_answers)
         closing = Closing(PARENT_STATUS[status] if last else None, summary, artifacts_of(study.folder))
-        report = self._recorder.finish(closing, own, theirs, _SHORT_TIMEOUT if hurry else _TIMEOUT)
+        report = self._recorder.finish(closing, own, theirs, _TIMEOUT if deadline is None else deadline.left())
         self._store_run_id()
         return without_password(report.error)
 

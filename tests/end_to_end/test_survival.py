@@ -19,9 +19,11 @@ from typing import Any
 import psutil
 import pytest
 
+from autotune.store.locks import exclusive
 from tests.end_to_end.forking import metric_of
 from tests.end_to_end.launcher import Launcher
 from tests.end_to_end.studies import STUDY, Place, autotune, make_gate, make_place, wait_for_evaluation
+from tests.end_to_end.test_run import recorded
 
 pytestmark = pytest.mark.slow
 
@@ -322,6 +324,43 @@ def test_a_second_signal_ends_the_run_at_once(place: Place) -> None:
     assert no_process_of(place)
     assert autotune("run", "study.yaml", "--quiet") == 0
     check_store(place, 4)
+
+
+@pytest.mark.parametrize("hindrance", ["MLflow", "another run"])
+def test_a_stopped_run_waits_for_nobody_longer_than_a_moment(
+    hindrance: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All waits together; what MLflow lacks afterwards is added by ``sync``, and the store by the next run."""
+    monkeypatch.setenv("SLOW_MLFLOW", "30" if hindrance == "MLflow" else "0")
+    objective = {"name": "tests.end_to_end.slow_mlflow:slow", "iterations": 200, "seconds_per_iteration": 0.05}
+    place.write(STUDY, objective=objective, tracking={}, execution={"executor": "process", "workers": 2})
+    process = place.start("run", "study.yaml", "--quiet")
+    while sum(trial.state == "running" for trial in place.trials()) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    with exclusive(place.home.store_url, "toy") if hindrance == "another run" else contextlib.nullcontext():
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        error = process.communicate(timeout=60)[1]
+        assert time.monotonic() - began < 3
+    assert process.returncode == 130 and "Continue with: autotune run study.yaml" in error
+    assert no_process_of(place)
+    monkeypatch.setenv("SLOW_MLFLOW", "0")
+    if hindrance == "MLflow":
+        assert [trial.state for trial in place.trials()] == ["interrupted", "interrupted"]
+        assert autotune("sync", "toy") == 0
+        parent, *children = recorded(place.home.tracking_uri)
+        assert (parent.info.status, [child.info.status for child in children]) == ("KILLED", ["KILLED", "KILLED"])
+    options = (
+        "--set",
+        "objective.iterations=200",
+        "--set",
+        "execution.executor=inline",
+        "--set",
+        "execution.workers=1",
+    )
+    assert autotune("run", "study.yaml", "--quiet", "--trials", "1", *options) == 0
+    assert [trial.state for trial in place.trials()] == ["interrupted", "interrupted", "finished"]
 
 
 @pytest.fixture

@@ -61,11 +61,15 @@ class Scripted:
     def mark_log(self) -> None:
         pass
 
+    def let_go(self) -> None:
+        pass
+
     def kill(self) -> int:
         self.killed = True
         return -9
 
-    dismiss = kill
+    def dismiss(self, seconds: float) -> int:
+        return self.kill()
 
 
 GOOD = {"ended": plain_evaluation(run(lambda *a, **k: None)), "done": 1.0}  # any evaluation: it failed

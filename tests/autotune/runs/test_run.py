@@ -17,6 +17,7 @@ from autotune.errors import InputError, NoneSucceeded, StudyFailed
 from autotune.home import Home
 from autotune.objective import Metric, Parameter, Value
 from autotune.results.build import build_result
+from autotune.retrying import Deadline
 from autotune.runs.run import run_study
 from autotune.search.tuner import Trial
 from autotune.store.leases import Lease, alive
@@ -219,7 +220,7 @@ def test_a_study_interrupted_at_its_intervals_computes_them_later_and_once(
 ) -> None:
     closed: list[str] = []
 
-    def close(self: Record, status: str, *, hurry: bool = False) -> str:
+    def close(self: Record, status: str, deadline: Deadline | None = None) -> str:
         closed.append(status)
         return ""
 
@@ -297,9 +298,11 @@ def test_the_record_is_closed_by_who_does_not_wait_for_the_report(home: Home, mo
 
     closed: list[Any] = []
     monkeypatch.setattr("autotune.runs.run.keep_report", impatient)
-    monkeypatch.setattr(
-        "autotune.runs.run.Record.close", lambda self, status, *, hurry=False: closed.append((status, hurry))
-    )
+
+    def close(self: Record, status: str, deadline: Deadline | None = None) -> None:
+        closed.append((status, deadline is not None and deadline.left() < 2))
+
+    monkeypatch.setattr("autotune.runs.run.Record.close", close)
     with pytest.raises(KeyboardInterrupt):
         run_study(study(home), home=home, watcher=Listener())
     assert closed == [("finished", True)]
