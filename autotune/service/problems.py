@@ -67,7 +67,7 @@ class Refused(Exception):
 def answer(refused: Refused) -> JSONResponse:
     """The response."""
     items = [
-        ProblemItem(where=problem.where, what=problem.what, remedy=problem.remedy)
+        ProblemItem(where=_sendable(problem.where), what=_sendable(problem.what), remedy=_sendable(problem.remedy))
         for problem in refused.problems[:MOST_PROBLEMS]
     ]
     details = ProblemDetails(
@@ -76,6 +76,11 @@ def answer(refused: Refused) -> JSONResponse:
     return JSONResponse(
         details.model_dump(), status_code=refused.status, headers=refused.headers, media_type=MEDIA_TYPE
     )
+
+
+def _sendable(text: str) -> str:
+    """The text with escapes for what UTF-8 cannot encode."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 async def answer_refused(request: Request, error: Exception) -> JSONResponse:

@@ -167,6 +167,19 @@ def _syntax(problem: str) -> tuple[str, str]:
     return f"is not YAML: {problem}", "check the indentation, brackets and quotes here and just above"
 
 
+def _joined(text: str) -> str:
+    """The text with every pair of surrogates, as JSON escapes them, as the character that it means."""
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        return text
+
+
+def _has_half(text: str) -> bool:
+    """Whether half a pair of surrogates is in the text, which can be neither written nor sent."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 class TooMuch(Exception):
     """A file that is no study: ``line`` is where reading ended, from 1, and ``what`` says why."""
 
@@ -235,8 +248,9 @@ class _Reader:
         result: dict[str, Any] = {}
         while not isinstance(event := next(events), MappingEndEvent):
             line = event.start_mark.line + 1
-            if isinstance(event, ScalarEvent) and event.value != "<<":
-                key = str(event.value)
+            plain = _joined(str(event.value)) if isinstance(event, ScalarEvent) and event.value != "<<" else None
+            if plain is not None and not _has_half(plain):
+                key = plain
                 here = (*place, key)
             else:
                 key = None
@@ -257,8 +271,8 @@ class _Reader:
 
     def scalar(self, event: Any, place: Place, line: int) -> Plain:
         """A scalar by the YAML 1.2 core schema (specification, section 10.3.2); quoted is always text."""
-        text = str(event.value)
-        if any("\ud800" <= character <= "\udfff" for character in text):
+        text = _joined(str(event.value))
+        if _has_half(text):
             self.faults.append(Fault(place, "holds half a character (a lone surrogate)", "remove the escape", line))
             return None
         if event.style is not None:

@@ -104,11 +104,17 @@ async def log(request: Request, identifier: Identifier, user: Reader) -> PlainTe
     return PlainTextResponse(await run_in_threadpool(_tail, path))
 
 
-@router.get("/study", response_class=PlainTextResponse, responses=declared(404, 422))
-async def study(request: Request, identifier: Identifier, user: Reader) -> PlainTextResponse:
+class StudyFileResponse(PlainTextResponse):
+    """A study file."""
+
+    media_type = "application/yaml"
+
+
+@router.get("/study", response_class=StudyFileResponse, responses=declared(404, 422))
+async def study(request: Request, identifier: Identifier, user: Reader) -> StudyFileResponse:
     """The study file that is run, with what the operator has set."""
     path = board_of(request).settings.job(find(request, identifier).id) / STUDY
-    return PlainTextResponse(await run_in_threadpool(_tail, path), media_type="application/yaml")
+    return StudyFileResponse(await run_in_threadpool(_tail, path))
 
 
 def _file(request: Request, job: Job, name: str, what: str) -> FileResponse:

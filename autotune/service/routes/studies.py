@@ -59,7 +59,7 @@ async def submit(request: Request, user: Submitter, key: Key = None) -> Response
     return _accepted(request, job)
 
 
-@router.get("", response_model=StudyList, responses=declared(422))
+@router.get("", response_model=StudyList, responses=declared(404, 422))
 async def list_studies(
     request: Request,
     user: Reader,

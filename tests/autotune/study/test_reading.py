@@ -134,6 +134,16 @@ def test_slips_of_lax_validation_are_found() -> None:
     ]
 
 
+def test_escaped_pairs_of_surrogates_are_one_character() -> None:
+    r"""As JSON writes them, in values and in keys."""
+    source = read_yaml(r'{"a": "\ud83d\ude00", "\ud83d\ude00": 1}', "study.yaml")
+    assert source.data == {"a": "\U0001f600", "\U0001f600": 1} and not source.faults
+    halves = read_yaml(r'{"\ud83d": 1, "b": 2}', "study.yaml")
+    assert halves.data == {"b": 2} and halves.faults
+    for problem in halves.problems(list(halves.faults)):
+        str(problem).encode()
+
+
 def test_half_a_character_is_refused() -> None:
     [fault] = read_yaml('a: "\\ud800"\n', "f").faults
     assert (fault.place, fault.line) == (("a",), 1)
