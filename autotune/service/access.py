@@ -19,7 +19,8 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from autotune.service.problems import Refused, answer
+from autotune.service.error_pages import answer_to
+from autotune.service.problems import Refused
 from autotune.service.settings import MOST_BYTES, ServiceSettings, is_loopback
 from autotune.service.tokens import Role, Token, Tokens
 
@@ -29,7 +30,7 @@ _ADDRESSES = 10_000
 """Addresses whose requests are counted; the one that was quiet longest is forgotten first."""
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    (b"referrer-policy", b"same-origin"),  # with no-referrer, browsers send forms with the origin "null"
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
@@ -85,7 +86,7 @@ class Guard:
             await send(message)
 
         refused = self._refused(scope)
-        app = self._app if refused is None else answer(refused)
+        app = self._app if refused is None else answer_to(Headers(scope=scope), refused)
         await app(scope, receive, send_with_headers)
 
     def _refused(self, scope: Scope) -> Refused | None:

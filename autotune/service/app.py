@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
@@ -21,8 +21,9 @@ from autotune.errors import Problem
 from autotune.service.access import Guard, Rates
 from autotune.service.board import Board
 from autotune.service.database import JobTable, open_database, place_of
+from autotune.service.error_pages import answer_to
 from autotune.service.launcher import Launcher
-from autotune.service.problems import ProblemDetails, Refused, answer, answer_refused
+from autotune.service.problems import ProblemDetails, Refused
 from autotune.service.routes import files, follow, pages, service, studies
 from autotune.service.settings import ServiceSettings
 from autotune.service.supervisor import Supervisor
@@ -72,7 +73,7 @@ def make_app(settings: ServiceSettings, launcher: Launcher) -> FastAPI:
     app.state.logins = Rates(1 / 6, 10)
     for part in (studies, follow, files, service, pages):
         app.include_router(part.router)
-    app.add_exception_handler(Refused, answer_refused)
+    app.add_exception_handler(Refused, _answer_refused)
     app.add_exception_handler(follow.NothingMore, _nothing_more)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
@@ -100,24 +101,31 @@ async def _nothing_more(request: Request, error: Exception) -> Response:
     return Response(status_code=204)
 
 
-async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
+async def _answer_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)  # noqa: S101
+    return answer_to(request.headers, error)
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     problems = [
         Problem(".".join(str(part) for part in fault.get("loc", ())), str(fault.get("msg", "")))
         for fault in error.errors()
     ]
-    return answer(Refused(422, "the request is not as it should be", problems))
+    return answer_to(request.headers, Refused(422, "the request is not as it should be", problems))
 
 
-async def _answer_http(request: Request, error: Exception) -> JSONResponse:
+async def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    return answer(Refused(error.status_code, str(error.detail), headers=error.headers))
+    return answer_to(request.headers, Refused(error.status_code, str(error.detail), headers=error.headers))
 
 
-async def _answer_database(request: Request, error: Exception) -> JSONResponse:
+async def _answer_database(request: Request, error: Exception) -> Response:
     _log.warning("database: %s", type(error).__name__)
-    return answer(Refused(503, "the database does not answer; try again", headers={"Retry-After": "5"}))
+    return answer_to(
+        request.headers, Refused(503, "the database does not answer; try again", headers={"Retry-After": "5"})
+    )
 
 
-async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
-    return answer(Refused(500, "something went wrong here; the service's log says what"))
+async def _answer_unexpected(request: Request, error: Exception) -> Response:
+    return answer_to(request.headers, Refused(500, "something went wrong here; the service's log says what"))

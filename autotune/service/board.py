@@ -66,10 +66,13 @@ class Board:
 
     def progress(self, job: Job) -> Progress:
         """How far a study is."""
-        follower = self._followers.get(job.id)
-        if follower is None:
-            follower = self._followers.setdefault(job.id, Follower(self.events(job)))
-        return follower.now()
+        return self._follower(job).now()
+
+    def steps(self, job: Job) -> list[tuple[int, float]]:
+        """Where a study's best value changed: how many trials had ended, and the value."""
+        follower = self._follower(job)
+        follower.now()
+        return follower.steps
 
     def events(self, job: Job) -> Path:
         """The file of a study's events."""
@@ -193,6 +196,12 @@ class Board:
         states = [job.state for job in self.all()]
         for state in (*WAITING, *ACTIVE, *ENDED):
             yield state, states.count(state)
+
+    def _follower(self, job: Job) -> Follower:
+        follower = self._followers.get(job.id)
+        if follower is None:
+            follower = self._followers.setdefault(job.id, Follower(self.events(job)))
+        return follower
 
     def _same(self, owner: str, key: str | None, body: str) -> Job | None:
         """The study that was submitted with a key; None for none."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
@@ -81,12 +80,6 @@ def answer(refused: Refused) -> JSONResponse:
 def _sendable(text: str) -> str:
     """The text with escapes for what UTF-8 cannot encode."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-async def answer_refused(request: Request, error: Exception) -> JSONResponse:
-    """The response to an exception :class:`Refused`."""
-    assert isinstance(error, Refused)  # noqa: S101
-    return answer(error)
 
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -39,11 +39,19 @@ class Progress(BaseModel):
 
 @dataclass
 class Follower:
-    """Reads the events of one study as they come, and keeps how far it is."""
+    """Reads the events of one study as they come, and keeps how far it is.
+
+    Attributes:
+        path: the file of its events.
+        place: the place up to which it was read.
+        progress: how far it is.
+        steps: where the best value changed: how many trials had ended, and the value.
+    """
 
     path: Path
     place: int = 0
     progress: Progress = field(default_factory=Progress)
+    steps: list[tuple[int, float]] = field(default_factory=list)
     _began: datetime | None = None
     _before: int = 0
 
@@ -60,6 +68,7 @@ class Follower:
             case "started":
                 metric = event.get("metric") or {}
                 self._began, self._before = _time(event), int(event.get("ended") or 0)
+                self.steps = [step for step in self.steps if step[0] <= self._before]
                 self._set(
                     doing="searches",
                     trials=self._before,
@@ -77,6 +86,7 @@ class Follower:
                     best_trial=best.get("trial"),
                     seconds_left=self._left(event),
                 )
+                self._step()
             case "repeated":
                 done, count = event.get("done"), event.get("count")
                 self._set(doing=f"computes intervals: {done} of {count} repeated measurements", seconds_left=None)
@@ -94,6 +104,11 @@ class Follower:
             return None
         left = self.progress.budget - self.progress.trials - 1
         return max(0.0, left * (now - self._began).total_seconds() / done)
+
+    def _step(self) -> None:
+        best = self.progress.best
+        if best is not None and (not self.steps or self.steps[-1][1] != best):
+            self.steps.append((self.progress.trials, best))
 
     def _set(self, **values: Any) -> None:
         self.progress = self.progress.model_copy(update=values)

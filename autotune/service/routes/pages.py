@@ -5,33 +5,29 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
 from typing import Annotated, Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse, RedirectResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from fastapi.responses import RedirectResponse
 
 from autotune.errors import InputError, Problem
-from autotune.service.access import COOKIE, read_body, token_of
+from autotune.service.access import COOKIE, token_of
+from autotune.service.chart import chart
+from autotune.service.error_pages import sentence
+from autotune.service.event_log import size_of
+from autotune.service.forms import read_form
 from autotune.service.job_files import RESULT
 from autotune.service.jobs import RESUMABLE, Job
 from autotune.service.problems import Refused
+from autotune.service.rendering import STATIC, page, static_file
 from autotune.service.routes.files import folder_of
 from autotune.service.routes.resources import board_of, find, resource
 from autotune.service.tokens import Token
 
 router = APIRouter(include_in_schema=False)
 _SHOWN = 50
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
-)
-_STATIC = {"style.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
-_FORM = "application/x-www-form-urlencoded"
 
 
 @router.get("/")
@@ -49,13 +45,16 @@ async def submit(request: Request) -> Response:
     user, board = await _user(request, "submit"), board_of(request)
     if not request.app.state.submissions.allow(user.id):
         raise Refused(429, "too many submissions in a minute")
-    text = (await _form(request)).get("study", "")
+    fields = await read_form(request)
+    text = fields.get("file", "") or fields.get("study", "")  # without a script, the file itself is sent
     try:
+        if not text.strip():
+            raise Refused(422, "the study is empty: choose a file, or write its text")
         job, _ = await run_in_threadpool(board.submit, text, user.owner, None)
     except InputError as error:
         return _index(request, user, None, text, "This study cannot be run here.", error.problems, 422)
     except Refused as refused:
-        return _index(request, user, None, text, refused.detail, refused.problems, refused.status)
+        return _index(request, user, None, text, sentence(refused.detail), refused.problems, refused.status)
     return RedirectResponse(f"/studies/{job.id}", 303)
 
 
@@ -66,21 +65,31 @@ async def study(request: Request, identifier: str) -> Response:
     if user is None:
         return RedirectResponse("/login", 303)
     job, board = find(request, identifier), board_of(request)
-    own = user.may("admin") or (user.may("submit") and job.owner == user.owner)
+    after = size_of(board.events(job))  # before all else is read: what is added meanwhile is told to the page
     about = resource(board, job)
     result = await run_in_threadpool(_result, request, job)
-    return _page(
+    return page(
         "study.html",
         user=user,
         study=about,
         ended=job.has_ended,
-        ceiling=about.progress.noise_ceiling or "",
-        may_cancel=own,
-        may_resume=own and job.state in RESUMABLE,
+        after=after,
+        chart=chart(about.progress, board.steps(job)),
+        may_cancel=_is_own(job, user) and not job.has_ended,
+        may_resume=_is_own(job, user) and job.state in RESUMABLE,
         parameters=_parameters(result),
         has_report=(folder_of(request, job) / "report.html").is_file(),
         run=_run_in_mlflow(result),
     )
+
+
+@router.get("/studies/{identifier}/cancel")
+async def ask_to_cancel(request: Request, identifier: str) -> Response:
+    """Ask whether a study is to be cancelled, where no script shows the dialog."""
+    job, user = await _own(request, identifier)
+    if job.has_ended:
+        return RedirectResponse(f"/studies/{job.id}", 303)
+    return page("cancel.html", user=user, study=resource(board_of(request), job))
 
 
 @router.post("/studies/{identifier}/cancel")
@@ -102,18 +111,18 @@ async def resume(request: Request, identifier: str) -> Response:
 @router.get("/login")
 async def login_form(request: Request) -> Response:
     """The form for a token."""
-    return _page("login.html", user=None, wrong="")
+    return page("login.html", user=None, wrong="")
 
 
 @router.post("/login")
 async def login(request: Request) -> Response:
     """Keep a valid token in a cookie that scripts cannot read and other sites do not send."""
     if not request.app.state.logins.allow(request.client.host if request.client else ""):
-        return _page("login.html", 429, user=None, wrong="Too many attempts; wait a minute.")
-    secret = (await _form(request)).get("token", "").strip()
+        return page("login.html", 429, user=None, wrong="Too many attempts; wait a minute.")
+    secret = (await read_form(request)).get("token", "").strip()
     token = await run_in_threadpool(request.app.state.tokens.of, secret) if len(secret) <= 200 else None
     if token is None:
-        return _page("login.html", 401, user=None, wrong="This token is not valid.")
+        return page("login.html", 401, user=None, wrong="This token is not valid.")
     response = RedirectResponse("/", 303)
     response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=request.url.scheme == "https")
     return response
@@ -130,9 +139,9 @@ async def logout() -> Response:
 @router.get("/static/{name}")
 async def static(name: str) -> Response:
     """The style and the script of the pages."""
-    if name not in _STATIC:
+    if name not in STATIC:
         raise Refused(404, "there is no such file")
-    return Response(_file(name), media_type=_STATIC[name], headers={"Cache-Control": "no-cache"})
+    return Response(static_file(name), media_type=STATIC[name], headers={"Cache-Control": "no-cache"})
 
 
 def _index(
@@ -149,15 +158,18 @@ def _index(
     if after is not None:
         last = find(request, after)
         jobs = [job for job in jobs if job.number < last.number]
-    counts = [f"{count} {state}" for state, count in board.counts() if count]
+    shown = jobs[:_SHOWN]
     roots = board.settings.roots
-    return _page(
+    return page(
         "index.html",
         status,
         user=user,
-        studies=[resource(board, job) for job in jobs[:_SHOWN]],
-        more=f"/?after={jobs[_SHOWN - 1].id}" if len(jobs) > _SHOWN else "",
-        summary=", ".join(counts) or "Nothing is running",
+        page="/" if after is None else f"/?after={after}",
+        latest=after is None,
+        studies=[resource(board, job) for job in shown],
+        cancellable={job.id for job in shown if _is_own(job, user) and not job.has_ended and job.state != "cancelling"},
+        more=f"/?after={shown[-1].id}" if len(jobs) > _SHOWN else "",
+        summary=", ".join(f"{count} {state}" for state, count in board.counts() if count) or "Nothing is running.",
         text=text,
         detail=detail,
         problems=[str(problem) for problem in problems] or ([detail] if detail else []),
@@ -176,24 +188,14 @@ async def _user(request: Request, role: Any) -> Token:
 
 async def _own(request: Request, identifier: str) -> tuple[Job, Token]:
     user, job = await _user(request, "submit"), find(request, identifier)
-    if job.owner != user.owner and not user.may("admin"):
+    if not _is_own(job, user):
         raise Refused(403, "this study is another user's")
     return job, user
 
 
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form, the last value of each.
-
-    Raises:
-        Refused: the body is no form, or too large.
-    """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        raise Refused(415, "a form is expected")
-    try:
-        fields = parse_qs(await read_body(request), keep_blank_values=True, max_num_fields=20)
-    except ValueError as error:
-        raise Refused(400, "the form has too many fields") from error
-    return {name: values[-1].replace("\r\n", "\n") for name, values in fields.items()}
+def _is_own(job: Job, user: Token) -> bool:
+    """Whether a user may change a study."""
+    return user.may("admin") or (user.may("submit") and job.owner == user.owner)
 
 
 def _result(request: Request, job: Job) -> dict[str, Any]:
@@ -221,32 +223,9 @@ def _parameters(result: dict[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
-def _run_in_mlflow(result: dict[str, Any]) -> str:
-    """Address of the study's run in an MLflow server; empty where it is recorded in a file, or not."""
-    record = result.get("mlflow", {})
-    uri, run = record.get("tracking_uri") or "", record.get("run_id")
-    if not run or not uri.startswith(("http://", "https://")):
-        return ""
-    return f"{uri.rstrip('/')}/#/runs/{quote(run)}"
-
-
-def _page(name: str, status: int = 200, **values: Any) -> HTMLResponse:
-    html = _templates().get_template(name).render(**values)
-    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store"}
-    return HTMLResponse(html, status, headers)
-
-
-@cache
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("autotune.service"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-@cache
-def _file(name: str) -> bytes:
-    return resources.files("autotune.service").joinpath("static", name).read_bytes()
+def _run_in_mlflow(result: dict[str, Any]) -> dict[str, str]:
+    """Id of the study's run in MLflow, and its address where it is recorded by a server; empty where there is none."""
+    record = result.get("mlflow") or {}
+    uri, run = record.get("tracking_uri") or "", record.get("run_id") or ""
+    on_server = run and uri.startswith(("http://", "https://"))
+    return {"id": run, "address": f"{uri.rstrip('/')}/#/runs/{quote(run)}" if on_server else ""}

@@ -1,99 +1,141 @@
 "use strict";
-// What the pages do beyond forms and links: a file fills the form, a dialog asks, and a study is followed as it goes.
+// What the pages do beyond forms and links. The service renders everything: a page that is watched is fetched again when
+// something has happened, and those parts of it that differ are replaced. So nothing is shown twice or left behind,
+// whatever was missed while the connection was lost or the page was in the background.
+
+const main = document.getElementById("main");
+const notice = document.querySelector("[data-notice]");
+const LARGEST = 1000000;
+const LEAST = 1000; // milliseconds between two looks
+const EVENTS = ["started", "warned", "proposed", "ended", "repeated", "paused", "resumed", "finished", "state"];
+let source = null, place = main.dataset.after, looked = 0, planned = null, looking = false;
+
+// Forms.
 
 for (const input of document.querySelectorAll("[data-fills]")) {
+  const says = document.getElementById("file-says");
+  input.removeAttribute("name"); // the text that it fills in is sent, as it was edited
   input.addEventListener("change", async () => {
     const file = input.files[0];
-    if (file && file.size < 1000000) document.getElementById(input.dataset.fills).value = await file.text();
-  });
-}
-
-for (const button of document.querySelectorAll("[data-asks]")) {
-  const dialog = document.querySelector(`[data-dialog="${button.dataset.asks}"]`);
-  button.addEventListener("click", () => dialog.showModal());
-  dialog.querySelector("[data-closes]").addEventListener("click", () => dialog.close());
-}
-
-const followed = document.querySelector("[data-study]");
-if (followed) follow(followed);
-
-function follow(root) {
-  const say = (name, text) => { root.querySelector(`[data-${name}]`).textContent = text; };
-  const number = (value) => (value === null || value === undefined ? "-" : Number(value).toPrecision(6));
-  const points = [];
-  let goal = "maximize", ceiling = null, budget = null, ended = 0, began = null;
-  const source = new EventSource(`/api/v1/studies/${root.dataset.study}/events`);
-
-  source.addEventListener("started", (message) => {
-    const event = JSON.parse(message.data);
-    [goal, ceiling, budget, ended, began] =
-      [event.metric.goal, event.metric.noise_ceiling, event.budget, event.ended, Date.parse(event.time)];
-    say("metric", event.metric.name);
-    say("budget", budget);
-    say("trials", ended);
-    say("ceiling-text", ceiling === null ? "not known" : number(ceiling));
-    say("doing", "searches");
-    root.querySelector("[data-bar]").max = budget;
-    root.dataset.before = ended;
-  });
-  source.addEventListener("ended", (message) => {
-    const event = JSON.parse(message.data);
-    ended += 1;
-    say("trials", ended);
-    root.querySelector("[data-bar]").value = ended;
-    if (event.best) {
-      say("best", number(event.best.value));
-      points.push(event.best.value);
-      draw(root.querySelector("[data-chart]"), points, ceiling, budget, goal);
+    if (!file) return;
+    if (file.size > LARGEST) {
+      says.textContent = `${file.name} is too large: a study has at most 1 MB.`;
+      return;
     }
-    const done = ended - Number(root.dataset.before || 0);
-    if (began && budget) {
-      const left = Math.max(0, (budget - ended) * (Date.parse(event.time) - began) / 1000 / done);
-      say("left", left < 90 ? `about ${Math.round(left)} s` : `about ${Math.round(left / 60)} min`);
-    }
-  });
-  source.addEventListener("repeated", (message) => {
-    const event = JSON.parse(message.data);
-    say("doing", `computes intervals: ${event.done} of ${event.count} repeated measurements`);
-    say("left", "-");
-  });
-  source.addEventListener("paused", (message) => say("doing", `waits: ${JSON.parse(message.data).reason}`));
-  source.addEventListener("resumed", () => say("doing", "searches"));
-  source.addEventListener("state", (message) => {
-    const event = JSON.parse(message.data);
-    const state = root.querySelector("[data-state]");
-    state.textContent = event.state;
-    state.className = `state ${event.state}`;
-    say("reason", event.reason);
-    const over = ["finished", "failed", "rejected", "cancelled", "interrupted"].includes(event.state);
-    // An older end may be followed by a second run of a study that was resumed: only the last one shows the answer.
-    if (over && root.dataset.live === "yes") setTimeout(() => reloadOnceEnded(root.dataset.study), 300);
+    document.getElementById(input.dataset.fills).value = await file.text();
+    says.textContent = `The text below is that of ${file.name}. Look it over, and submit it.`;
   });
 }
 
-async function reloadOnceEnded(study) {
-  const answer = await fetch(`/api/v1/studies/${study}`);
-  if (answer.ok && (await answer.json()).ended !== null) location.reload();
-}
-
-// The best value by trial, with the noise ceiling as a dashed line.
-function draw(chart, points, ceiling, budget, goal) {
-  const known = points.concat(ceiling === null ? [] : [ceiling]);
-  const sorted = known.slice().sort((a, b) => a - b);
-  const low = goal === "maximize" ? sorted[Math.floor(points.length / 10)] : sorted[0];
-  const high = goal === "maximize" ? sorted[sorted.length - 1] : sorted[Math.ceil(known.length * 0.9) - 1];
-  const x = (i) => 10 + 580 * (i + 0.5) / Math.max(budget || 1, points.length);
-  const y = (v) => 150 - 140 * (Math.min(Math.max(v, low), high) - low) / ((high - low) || 1);
-  const line = (name, attributes) => {
-    const part = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, value);
-    return part;
-  };
-  const parts = [line("polyline", { points: points.map((v, i) => `${x(i)},${y(v)}`).join(" "), fill: "none",
-    stroke: "currentColor", "stroke-width": 2 })];
-  if (ceiling !== null) {
-    parts.push(line("line", { x1: 10, x2: 590, y1: y(ceiling), y2: y(ceiling), stroke: "currentColor",
-      "stroke-dasharray": "6 4" }));
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  const dialog = document.getElementById(form.dataset.asks);
+  if (dialog) {
+    event.preventDefault();
+    dialog.showModal();
+  } else if (form.dataset.once !== undefined) {
+    event.submitter.disabled = true; // a second click would submit it again
   }
-  chart.replaceChildren(...parts);
+});
+for (const button of document.querySelectorAll("[data-closes]")) {
+  button.addEventListener("click", () => button.closest("dialog").close());
+}
+addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
+});
+
+// Watching.
+
+if (main.dataset.page) {
+  setInterval(() => { if (Date.now() - looked >= 1000 * main.dataset.every) look(); }, LEAST);
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) hush();
+    else look();
+  });
+  listen();
+}
+
+// A browser holds few connections to one address: only the page that is seen has one.
+function listen() {
+  if (source || document.hidden || !main.dataset.events) return;
+  source = new EventSource(`${main.dataset.events}?after=${place}`);
+  for (const name of EVENTS) {
+    source.addEventListener(name, (message) => {
+      place = message.lastEventId;
+      soon();
+    });
+  }
+  source.addEventListener("error", () => {
+    if (source && source.readyState === EventSource.CLOSED) source = null; // refused, or the study has ended
+    soon();
+  });
+}
+
+function hush() {
+  if (source) source.close();
+  source = null;
+}
+
+function soon() {
+  planned ??= setTimeout(look, Math.max(0, looked + LEAST - Date.now()));
+}
+
+async function look() {
+  clearTimeout(planned);
+  planned = null;
+  if (document.hidden) return;
+  if (looking) return soon();
+  looking = true;
+  looked = Date.now();
+  try {
+    await show(await fetch(main.dataset.page, { headers: { Accept: "text/html" }, redirect: "manual" }));
+  } catch {
+    say("The service does not answer; what is shown may be old. It is asked again.");
+  } finally {
+    looking = false;
+  }
+}
+
+async function show(answer) {
+  if (answer.type === "opaqueredirect" || answer.status === 401) {
+    hush();
+    return say("You are logged out: your token has expired or was revoked. What is shown is old.", "/login", "Log in");
+  }
+  if (answer.status === 404) {
+    hush();
+    return say("This study was removed from the queue. What is shown is old.", "/", "All studies");
+  }
+  if (!answer.ok) return say("The service cannot answer now; what is shown may be old. It is asked again.");
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (!fresh.querySelector("[data-part]")) throw new Error("not such a page");
+  for (const part of document.querySelectorAll("[data-part]")) replace(part, fresh.getElementById(part.id));
+  document.title = fresh.title;
+  const { every, events, after } = fresh.getElementById("main").dataset;
+  main.dataset.every = every;
+  if (events) main.dataset.events = events;
+  else delete main.dataset.events;
+  if (!source) place = after;
+  if (!events) hush();
+  say("");
+  listen();
+}
+
+function replace(part, fresh) {
+  if (!fresh || fresh.innerHTML === part.innerHTML) return;
+  const focused = part.contains(document.activeElement) ? document.activeElement : null;
+  part.replaceChildren(...document.importNode(fresh, true).childNodes);
+  if (!focused) return;
+  const again = focused.href ? part.querySelector(`a[href="${CSS.escape(focused.getAttribute("href"))}"]`) : part.querySelector("button");
+  (again || main).focus();
+}
+
+function say(text, href, link) {
+  if (notice.dataset.text === text) return; // said again, a screen reader would read it again
+  notice.dataset.text = text;
+  notice.replaceChildren(text);
+  if (!href) return;
+  const anchor = document.createElement("a");
+  anchor.href = href;
+  anchor.textContent = link;
+  notice.append(" ", anchor, ".");
 }
