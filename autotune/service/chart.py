@@ -53,12 +53,15 @@ def chart(progress: Progress, steps: Sequence[tuple[int, float]]) -> Chart:
     def y(value: float) -> float:
         return round(100 * (1 - (min(max(value, low), high) - low) / (high - low)), 2)
 
-    points, before = [], None
-    end = [] if steps[-1][0] == progress.trials else [(progress.trials, steps[-1][1])]
-    for trials, value in [*steps, *end]:
+    points: list[str] = []
+    height = 0.0
+    for trials, value in steps:
         x = round(100 * trials / last, 2)
-        points += [f"{x:g},{y(value):g}"] if before is None else [f"{x:g},{before:g}", f"{x:g},{y(value):g}"]
-        before = y(value)
+        points += [f"{x:g},{height:g}"] if points else []
+        height = y(value)
+        points.append(f"{x:g},{height:g}")
+    if steps[-1][0] < progress.trials:
+        points.append(f"{round(100 * progress.trials / last, 2):g},{height:g}")
     ceiling = None if progress.noise_ceiling is None else y(progress.noise_ceiling)
     return Chart(" ".join(points), ceiling, *_labels(high, low), last, words)
 

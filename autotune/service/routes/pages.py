@@ -217,10 +217,14 @@ def _parameters(result: dict[str, Any]) -> list[dict[str, str]]:
                 "best": "-" if best is None else f"{best:.6g}" if isinstance(best, float) else str(best),
                 "interval": "" if interval is None else f"{interval[0]:.6g} .. {interval[1]:.6g}",
                 "unit": "" if unit == "1" else unit,
-                "verdict": found["note"] or (found["verdict"] or "").replace("_", " "),
+                "verdict": ": ".join(text for text in (_words(found["verdict"]), found["note"]) if text),
             }
         )
     return rows
+
+
+def _words(verdict: str | None) -> str:
+    return (verdict or "").replace("_", " ")
 
 
 def _run_in_mlflow(result: dict[str, Any]) -> dict[str, str]:
