@@ -11,24 +11,21 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from autotune.store.records import TrialRecord
+from tests.end_to_end.chromium import chromium, needs_chromium, until
 from tests.end_to_end.mlflow_server import free_port
 from tests.end_to_end.studies import ROOT, Place, autotune, make_place
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM.exists() and DRIVER.exists()), reason="needs Debian's chromium, chromium-driver"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 CLOSE_ASSISTANT = '[data-component-id="mlflow.assistant.chat_panel.close"]'
 EXPAND = '[role=gridcell] button[data-component-id*="runnamecellrenderer"]'
 SHOW_COLUMNS = 'button[data-component-id*="addcolumncta"]'
@@ -89,35 +86,8 @@ def address(finished: Place) -> Iterator[str]:
 
 @pytest.fixture
 def browser() -> Iterator[Chrome]:
-    selenium = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-    options = selenium.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
-        options.add_argument(argument)
-    options.add_argument("--window-size=1600,1040")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = selenium.ChromeService(str(DRIVER))
-    driver: Chrome = selenium.Chrome(options=options, service=service)
-    try:
-        yield driver
-    finally:
-        driver.quit()
-        service.stop()
-
-
-def until(found: Callable[[], Any], what: str, seconds: float = 90.0) -> Any:
-    """The first thing found that is not empty; the page may be redrawn meanwhile."""
-    from selenium.common.exceptions import WebDriverException
-
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if thing := found():
-                return thing
-        except WebDriverException as error:
-            what = f"{what} ({type(error).__name__})" if "(" not in what else what
-        assert time.monotonic() < deadline, f"{what} did not appear"
-        time.sleep(0.3)
+    with chromium() as browser:
+        yield browser
 
 
 def click(browser: Chrome, by: str, selector: str) -> None:
