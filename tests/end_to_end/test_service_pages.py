@@ -117,7 +117,10 @@ def submit(browser: Chrome, address: str, content: str) -> str:
 
 
 def press(browser: Chrome, *keys: str) -> None:
-    browser.switch_to.active_element.send_keys(*keys)
+    """Press keys, wherever the focus is."""
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    ActionChains(browser).send_keys(*keys).perform()
 
 
 def tab_to(browser: Chrome, selector: str) -> None:
@@ -142,7 +145,7 @@ def test_submit_watch_cancel_another_and_open_the_report(served: Served, browser
     other = submit(browser, address, study(name="another", **SLOW))
     wait_for_text(browser, "queued waits for its turn, 1 in the queue", "#state")
     find(browser, "#actions button").click()
-    assert browser.switch_to.active_element.text == "Keep it running"
+    assert browser.switch_to.active_element.text == "Do not cancel"
     picture(browser, "service_cancel")
     find(browser, "#cancel button[data-closes]").click()
     assert httpx.get(f"{address}/api/v1/studies/{other}").json()["state"] == "queued"

@@ -29,7 +29,7 @@ TOY = "tests.autotune.toy:toy"
 STUDY: dict[str, Any] = {
     "name": "toy",
     "objective": {"name": TOY},
-    "parameters": {"shift": {"low": -1, "high": 1}, "tilt": {}},
+    "parameters": {"shift": {"low": -1, "high": 1}, "tilt": {"low": -10, "high": 10}},
     "search": {"sampler": "random", "seed": 3},
     "budget": {"trials": 4},
 }
