@@ -23,14 +23,15 @@ def find_stored(study: str, home: Home) -> TrialStore:
     from autotune.errors import InputError, Problem, near_miss
     from autotune.store.trials import TrialStore, study_names
 
-    known = study_names(home.store_url)
-    name = study
-    if study.endswith((".yaml", ".yml")) or (study not in known and Path(study).is_file()):
+    name, is_file = study, study.endswith((".yaml", ".yml"))
+    store = None if is_file else TrialStore.open(home.store_url, name)
+    if store is None and (is_file or Path(study).is_file()):
         from autotune.study import load_study
 
         name = load_study(Path(study)).spec.name
-    store = TrialStore.open(home.store_url, name)
+        store = TrialStore.open(home.store_url, name)
     if store is None:
+        known = study_names(home.store_url)
         raise InputError(Problem(f"study {name}", f"is not in {home.folder}", near_miss(name, known)))
     if store.facts.by_hand:
         raise InputError(Problem(f"study {name}", "was made by ask and tell, without a study file", "read its store"))

@@ -9,6 +9,7 @@ import gc
 import sys
 from collections.abc import Sequence
 
+from autotune.cli.collection import without_collection
 from autotune.cli.signals import leave, this_process_is_the_command
 from autotune.errors import INTERRUPTED
 
@@ -18,7 +19,8 @@ _FULL_COLLECTION = 100
 
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors are printed to standard error."""
-    from autotune.cli import app
+    with without_collection():
+        from autotune.cli import app
 
     return app.run_command_line(arguments)
 
@@ -33,6 +35,4 @@ def main() -> None:
 
     never_fail()
     code = run_command_line(sys.argv[1:])
-    if code == INTERRUPTED:
-        leave(code)
-    sys.exit(code)
+    leave(code, at_once=code == INTERRUPTED)

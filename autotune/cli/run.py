@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from autotune.cli.collection import without_collection
 from autotune.cli.find_study import StoredStudyArgument, find_stored
 from autotune.cli.options import SetOption, StudyArgument
 from autotune.cli.signals import allow_for_ending, ended_at_once, terminated_as_interrupted
@@ -131,6 +132,7 @@ def _command(
     return shlex.join([*words, "--quiet"] if quiet else words)
 
 
+@without_collection()
 def result(
     study: StoredStudyArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False,

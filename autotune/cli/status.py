@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autotune.cli.collection import without_collection
 from autotune.text import metric_text, with_unit
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ MOST_COLUMNS = 4
 """Parameters that the table of trials has columns for; it shows none where there are more."""
 
 
+@without_collection()
 def status(
     study: Annotated[
         str | None, typer.Argument(metavar="[STUDY]", help="The study's name, or its file; all studies without.")

@@ -14,7 +14,7 @@ from autotune.results.build import build_result
 from autotune.results.document import Document, Part, StudyResult, TrialCounts
 from autotune.store.leases import alive
 from autotune.store.records import TrialRecord, TrialState
-from autotune.store.trials import TrialStore, study_names
+from autotune.store.trials import TrialStore
 
 LATEST = 10
 """How many of a study's latest trials are listed, and how many its rate is computed from."""
@@ -136,8 +136,7 @@ class StudyDetails(StudySummary):
 
 def overview(home: Home) -> list[StudySummary]:
     """A summary of every study of a home, the most recently active first; one that cannot be read says why."""
-    stores = [TrialStore.open(home.store_url, name) for name in study_names(home.store_url)]
-    summaries = [_readable(store, home) for store in stores if store is not None]
+    summaries = [_readable(store, home) for store in TrialStore.open_all(home.store_url)]
     return sorted(summaries, key=lambda study: study.last_active or "", reverse=True)
 
 

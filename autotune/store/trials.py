@@ -67,6 +67,18 @@ class TrialStore:
         return None if store is None or store._is_stub() else store
 
     @classmethod
+    def open_all(cls, url: str) -> list[TrialStore]:
+        """Every study in the storage, which is opened once: as :meth:`open` for each of :func:`study_names`."""
+        import optuna
+
+        database = database_of(url)
+        if not database.exists():
+            return []
+        storage = database.open()
+        stores = [cls._load(storage, name) for name in optuna.get_all_study_names(storage)]
+        return [store for store in stores if store is not None and not store._is_stub()]
+
+    @classmethod
     def _load(cls, storage: RDBStorage, name: str) -> TrialStore | None:
         """The study called ``name``, which may be a stub; None where there is none."""
         import optuna

@@ -20,7 +20,13 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:
-    code = f"import autotune.cli.main, sys; print([name for name in {HEAVY[:5]} if name in sys.modules])"
+    code = f"import autotune.cli.app, sys; print([name for name in {HEAVY[:5]} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_entry_of_the_command_imports_next_to_nothing() -> None:
+    """Signals that come during the imports are handled from here."""
+    code = f"import autotune.cli.main, sys; print([name for name in {(*HEAVY, 'typer')} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

@@ -102,7 +102,7 @@ import sys, threading
 from autotune.cli.signals import leave
 threading.Thread(target=threading.Event().wait).start()
 print("said")
-leave(130)
+leave(130, at_once=True)
 """
 
 
@@ -155,3 +155,19 @@ from autotune.cli.main import main
 main()
 """
     assert python(code, "run", "study.yaml", folder=tmp_path)[:3] == (130, "", "")
+
+
+AT_A_GOOD_END = """
+import sys, threading, time, atexit
+from concurrent.futures import ThreadPoolExecutor
+from autotune.cli.signals import leave
+atexit.register(lambda: print("atexit"))
+threading.Thread(target=lambda: (time.sleep(0.5), print("thread"))).start()
+pool = ThreadPoolExecutor(1)
+pool.submit(lambda: (time.sleep(0.7), print("pool")))
+leave(4, at_once=False)
+"""
+
+
+def test_a_command_that_has_finished_waits_for_its_threads(tmp_path: Path) -> None:
+    assert python(AT_A_GOOD_END, folder=tmp_path)[:3] == (4, "thread\npool\natexit\n", "")

@@ -15,7 +15,7 @@ import pytest
 from autotune.objective import Evaluation, Metric, Status
 from autotune.problem.space import Dimension, Space
 from autotune.store.records import INTERRUPTED, evaluation_of, free_index, plain_evaluation
-from autotune.store.sqlite import readable_url, sqlite_path
+from autotune.store.sqlite import SqliteDatabase, readable_url, sqlite_path
 from autotune.store.trials import TrialStore, study_names
 
 METRIC = Metric("consistency", "maximize")
@@ -50,6 +50,19 @@ def test_looking_creates_nothing(url: str, tmp_path: Path) -> None:
     assert TrialStore.open(url, "s") is None
     assert study_names(url) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_studies_are_read_from_a_store_that_is_opened_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert TrialStore.open_all(url) == []
+    for name in ("s", "t", "u"):
+        TrialStore.create(url, name, METRIC, {"study_id": name})
+    optuna.create_study(study_name="stub", storage=url)  # its creation was cut short
+    opened: list[SqliteDatabase] = []
+    real = SqliteDatabase.open
+    monkeypatch.setattr(SqliteDatabase, "open", lambda database: (opened.append(database), real(database))[1])
+    stores = TrialStore.open_all(url)
+    assert [(store.study.study_name, store.facts["study_id"]) for store in stores] == [(n, n) for n in ("s", "t", "u")]
+    assert len(opened) == 1
 
 
 def test_facts_and_names(url: str) -> None:
