@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from autotune.store.trials import TrialStore
 
 DISAGREES = 3
-_MAY_BE_REPLACED = "objective.KEY, such as the place of the data, execution.timeout or execution.memory"
+_EXECUTION = ("execution.timeout", "execution.memory", "execution.environment")
+_MAY_BE_REPLACED = f"objective.KEY, such as the place of the data, {', '.join(_EXECUTION[:-1])} or {_EXECUTION[-1]}"
 
 
 def reproduce(
@@ -80,7 +81,7 @@ def _check_overrides(overrides: Sequence[str]) -> None:
     problems = [
         Problem(f"--set {override}", "is part of the trial, or has no effect on it", f"replace {_MAY_BE_REPLACED}")
         for override in overrides
-        if "=" in override and not override.strip().startswith(("objective.", "execution.timeout", "execution.memory"))
+        if "=" in override and not override.strip().startswith(("objective.", *_EXECUTION))
     ]
     if problems:
         raise InputError(problems)

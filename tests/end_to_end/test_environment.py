@@ -109,10 +109,10 @@ def test_commands(executor: str, place: Place, seen: Path) -> None:
 
 
 def test_a_trial_that_is_reproduced(place: Place, seen: Path) -> None:
-    run(place, {"environment": ENVIRONMENT})
+    run(place, {})
     for path in seen.iterdir():
         path.unlink()
-    process = place.start("reproduce", "toy")
+    process = place.start("reproduce", "toy", "--set", f"execution.environment={json.dumps(ENVIRONMENT)}")
     output, error = process.communicate(timeout=100)
     assert process.returncode == 0, (output, error)
     found = kept(seen, process.pid)
