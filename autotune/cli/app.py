@@ -31,6 +31,7 @@ from autotune.cli.status import status
 from autotune.cli.sync import sync
 from autotune.cli.token import token
 from autotune.cli.ui import ui
+from autotune.cli.watch import watch
 from autotune.errors import INTERRUPTED, AutotuneError
 
 FAILED = 3
@@ -46,7 +47,7 @@ class Options:
 # Plain help and usage errors: rich would wrap them into boxes, and costs start-up time.
 app = typer.Typer(name="autotune", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 _COMMANDS = (init, check, run, status, result, compare, confirm, reproduce, export, register, calibration)
-for command in (*_COMMANDS, report, simulate, sync, ui, serve, schema):
+for command in (*_COMMANDS, report, simulate, sync, ui, serve, watch, schema):
     app.command()(command)
 app.add_typer(backends, name="backends")
 app.add_typer(token, name="token")

@@ -162,9 +162,8 @@ class Served:
 def serving(home: Path, port: int = 0, **options: Any) -> Iterator[Served]:
     """A service for the length of the block; what its home has stays, for another one."""
     port = port or free_port()
-    settings = ServiceSettings(
-        home=Home(home), port=port, objectives=("tests.autotune.toy:toy",), limits=Limits(parallel=4), **options
-    )
+    options = {"objectives": ("tests.autotune.toy:toy",), "limits": Limits(parallel=4)} | options
+    settings = ServiceSettings(home=Home(home), port=port, **options)
     actor = Actor(settings.home)
     settings.folder.mkdir(parents=True, exist_ok=True)
     app = make_app(settings, actor)
