@@ -20,6 +20,7 @@ from autotune.client.connection import (
     request_headers,
     require_stream,
     stream_timeout,
+    through_environment,
     unreachable,
     unwritten,
 )
@@ -58,7 +59,12 @@ class AsyncClient:
     ) -> None:
         self._do = Operations(checked_address(url), retry_seconds)
         self._timeout = timeout
-        self._http = httpx.AsyncClient(headers=request_headers(token), timeout=timeout, transport=transport)
+        self._http = httpx.AsyncClient(
+            headers=request_headers(token),
+            timeout=timeout,
+            transport=transport,
+            trust_env=through_environment(self._do.address),
+        )
 
     def __repr__(self) -> str:
         return f"AsyncClient({self._do.address!r})"

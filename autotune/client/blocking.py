@@ -20,6 +20,7 @@ from autotune.client.connection import (
     request_headers,
     require_stream,
     stream_timeout,
+    through_environment,
     unreachable,
     unwritten,
 )
@@ -63,7 +64,12 @@ class Client:
     ) -> None:
         self._do = Operations(checked_address(url), retry_seconds)
         self._timeout = timeout
-        self._http = httpx.Client(headers=request_headers(token), timeout=timeout, transport=transport)
+        self._http = httpx.Client(
+            headers=request_headers(token),
+            timeout=timeout,
+            transport=transport,
+            trust_env=through_environment(self._do.address),
+        )
 
     def __repr__(self) -> str:
         return f"Client({self._do.address!r})"

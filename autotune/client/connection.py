@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -52,6 +53,15 @@ def request_headers(token: str | None) -> dict[str, str]:
     if not 1 <= len(token) <= _LONGEST_TOKEN or not all("!" <= character <= "~" for character in token):
         raise InputError(Problem("token", "is none", "give the line that autotune token new printed, without blanks"))
     return headers | {"Authorization": f"Bearer {token}"}
+
+
+def through_environment(address: str) -> bool:
+    """Whether requests heed the environment's proxies: not those to this machine, which a proxy would not find."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
 
 
 def arguments(call: Call) -> dict[str, Any]:

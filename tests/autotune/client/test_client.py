@@ -194,3 +194,14 @@ def test_downloads_into_nowhere_are_refused(client: Client, tmp_path: Path) -> N
     with pytest.raises(ServiceError, match="404"):
         client.artifact(study, "../../../etc/passwd", tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_proxy_is_not_asked_for_this_machine(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    with Client(served.url, retry_seconds=0) as client:
+        client.list()
+    with (
+        Client("http://service.test", retry_seconds=0) as client,
+        pytest.raises(ServiceError, match="cannot be reached"),
+    ):
+        client.list()
