@@ -114,7 +114,7 @@ def test_files_that_arrive_slowly_at_once_and_in_part(scene: Scene, notices: tup
 @pytest.mark.usefixtures("runs_end")
 @pytest.mark.parametrize("all_of_it", [False, True], ids=["the watch", "the watch and the run"])
 def test_a_watch_that_is_killed_in_the_middle(place: Place, all_of_it: bool) -> None:
-    scene = Scene(place, seconds=1.0)
+    scene = Scene(place, seconds=2.0)
     for name in ("a", "b"):
         write_measurement(scene.folder / f"{name}.h5", number=ord(name))
         time.sleep(0.05)
@@ -138,7 +138,7 @@ def test_a_watch_that_is_killed_in_the_middle(place: Place, all_of_it: bool) -> 
     assert len(list(place.home.folder.glob("studies/*"))) == 2
     third = scene.start("--once")
     printed, _ = third.communicate(timeout=60)
-    assert third.returncode == 0 and len(printed.splitlines()) == 1
+    assert third.returncode == 0 and " is whole" not in printed and ": study " not in printed
 
 
 @pytest.mark.slow
