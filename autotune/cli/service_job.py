@@ -5,6 +5,7 @@ It makes the measurement where the study simulates one, and runs the study, as t
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sys
@@ -46,7 +47,9 @@ def _run(folder: Path) -> int:
 
     made = folder / ".simulated"
     if getattr(load_study(folder / STUDY).settings, "simulate", None) is not None and not made.exists():
-        if code := run_command_line(["simulate", STUDY]):
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for events
+            code = run_command_line(["simulate", STUDY])
+        if code:
             return code
         made.touch()
     command = ["run", STUDY, "--progress", "json", "--json", RESULT]

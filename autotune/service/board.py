@@ -62,11 +62,15 @@ class Board:
         """How many studies are before a waiting one, itself included; None for one that does not wait."""
         if job.state not in WAITING:
             return None
-        return sum(other.queued_at <= job.queued_at for other in self.all(WAITING))
+        return 1 + sum(other.queued_at < job.queued_at for other in self.all(WAITING))
 
     def progress(self, job: Job) -> Progress:
         """How far a study is."""
         return self._follower(job).now()
+
+    def is_far_behind(self, job: Job) -> bool:
+        """Whether :meth:`progress` would have to read for long."""
+        return self._follower(job).is_far_behind
 
     def steps(self, job: Job) -> list[tuple[int, float]]:
         """Where a study's best value changed: how many trials had ended, and the value."""

@@ -47,17 +47,20 @@ def check(text: str, settings: ServiceSettings, at_once: Semaphore) -> tuple[str
     try:
         folder.mkdir(parents=True)
         write_whole(folder / STUDY, accepted.text)
-        return accepted.name, _printed(folder / STUDY, settings)
+        if accepted.simulates:
+            _printed("simulate", folder / STUDY, settings)
+        return accepted.name, _printed("check", folder / STUDY, settings)
     finally:
         at_once.release()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _printed(study: Path, settings: ServiceSettings) -> str:
-    command = [sys.executable, *COMMAND, "check", str(study)]
+def _printed(what: str, study: Path, settings: ServiceSettings) -> str:
+    command = [sys.executable, *COMMAND, what, study.name]
     with subprocess.Popen(
         command,
-        env=job_environment(settings),
+        cwd=study.parent,
+        env=job_environment(settings) | {"COLUMNS": "120", "PYTHONSAFEPATH": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -36,12 +36,14 @@ class Accepted:
         study: its name in the trial store, where names are unique.
         text: the study file that is run.
         data: the measurement, for people; empty where no file is named.
+        simulates: whether its measurement is to be made first.
     """
 
     name: str
     study: str
     text: str
     data: str
+    simulates: bool
 
 
 def accept(
@@ -83,7 +85,7 @@ def accept(
     study = f"{file.spec.name[:_LONGEST_NAME]}-{identifier}"
     ready = parse_study(text, Path(FILE), [*overrides, f"name={study}"])
     named = next((str(path) for dotted, path in _paths(file.settings, "objective") if dotted.endswith("data.file")), "")
-    return Accepted(file.spec.name, study, ready.text, named)
+    return Accepted(file.spec.name, study, ready.text, named, _simulates(file))
 
 
 def _not_allowed(file: StudyFile, settings: ServiceSettings) -> Iterator[Problem]:
@@ -119,7 +121,7 @@ def _paths(value: Any, dotted: str) -> Iterator[tuple[str, Path]]:
 
 def _placed(file: StudyFile, dotted: str, path: Path, folder: Path, settings: ServiceSettings) -> Path | None:
     """The absolute path that a stated one means; None where it is not below the declared folders."""
-    if dotted == "objective.data.file" and getattr(file.settings, "simulate", None) is not None:
+    if dotted == "objective.data.file" and _simulates(file):
         return folder / path.name if path.name not in ("", "..") else None  # it is made in the study's own folder
     if not settings.roots or "\0" in str(path):
         return None
@@ -130,8 +132,12 @@ def _placed(file: StudyFile, dotted: str, path: Path, folder: Path, settings: Se
         return None
 
 
+def _simulates(file: StudyFile) -> bool:
+    return getattr(file.settings, "simulate", None) is not None
+
+
 def _quoted(text: str) -> str:
     """A text as YAML, whatever characters it holds."""
     import json
 
-    return json.dumps(text)
+    return json.dumps(text, ensure_ascii=False)

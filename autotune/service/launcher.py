@@ -172,7 +172,8 @@ def job_environment(settings: ServiceSettings) -> dict[str, str]:
 
 def local_command(module: str) -> list[str]:
     """The command that runs a module in this Python, with this process's own paths."""
-    return [sys.executable, "-m", module]
+    # -P: the folder where it starts holds what studies made, and no modules.
+    return [sys.executable, "-P", "-m", module]
 
 
 def _began(pid: int) -> float | None:

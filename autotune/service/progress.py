@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,10 @@ class Progress(BaseModel):
     """Estimate of the time until the search ends, in seconds; null where it is not known."""
 
 
+_MUCH = 100_000
+"""Bytes of events that take milliseconds to read."""
+
+
 @dataclass
 class Follower:
     """Reads the events of one study as they come, and keeps how far it is.
@@ -54,14 +59,21 @@ class Follower:
     steps: list[tuple[int, float]] = field(default_factory=list)
     _began: datetime | None = None
     _before: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def now(self) -> Progress:
         """How far the study is now."""
         if size_of(self.path) > self.place:
-            for place, event in read_events(self.path, self.place):
-                self.place = place
-                self._take(event)
+            with self._lock:
+                for place, event in read_events(self.path, self.place):
+                    self.place = place
+                    self._take(event)
         return self.progress
+
+    @property
+    def is_far_behind(self) -> bool:
+        """Whether so much is to be read that other requests would wait for it."""
+        return size_of(self.path) - self.place > _MUCH
 
     def _take(self, event: dict[str, Any]) -> None:
         match event["event"]:
@@ -87,6 +99,9 @@ class Follower:
                     seconds_left=self._left(event),
                 )
                 self._step()
+            case "progressed":
+                trial, iteration, iterations = (event.get(key) for key in ("trial", "iteration", "iterations"))
+                self._set(doing=f"searches: trial {trial}, iteration {iteration} of {iterations}")
             case "repeated":
                 done, count = event.get("done"), event.get("count")
                 self._set(doing=f"computes intervals: {done} of {count} repeated measurements", seconds_left=None)

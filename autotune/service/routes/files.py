@@ -110,7 +110,11 @@ class StudyFileResponse(PlainTextResponse):
     media_type = "application/yaml"
 
 
-@router.get("/study", response_class=StudyFileResponse, responses=declared(404, 422))
+@router.get(
+    "/study",
+    response_class=StudyFileResponse,
+    responses=declared(404, 422) | {200: {"content": {"application/yaml": {"schema": {}}}}},
+)
 async def study(request: Request, identifier: Identifier, user: Reader) -> StudyFileResponse:
     """The study file that is run, with what the operator has set."""
     path = board_of(request).settings.job(find(request, identifier).id) / STUDY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from autotune.service.access import Reader
+from autotune.service.access import Reader, token_of
 from autotune.service.event_log import read_events, size_of
 from autotune.service.jobs import Job
 from autotune.service.problems import Refused, declared
@@ -20,6 +21,8 @@ from autotune.service.routes.resources import PREFIX, Identifier, board_of, find
 
 router = APIRouter(prefix=f"{PREFIX}/studies", tags=["studies"])
 _LOOK = 0.2
+_TOKEN_SECONDS = 5.0
+"""Between two looks whether the token of an open stream is still valid."""
 _LARGEST = 2**53
 _AT_ONCE = 200
 """Events that are read before they are sent."""
@@ -39,7 +42,7 @@ async def _followed(
     """The study, and the place after which its events are sent. Errors are raised here, before anything is sent."""
     job = find(request, identifier)
     place = int(last) if last is not None and last.isascii() and last.isdecimal() else after
-    if job.has_ended and place >= size_of(board_of(request).events(job)):
+    if job.has_ended and not await run_in_threadpool(_some, board_of(request).events(job), place, 1):
         raise NothingMore
     if request.app.state.streams >= board_of(request).settings.limits.streams:
         raise Refused(503, "too many event streams are open", headers={"Retry-After": "10"})
@@ -61,8 +64,13 @@ async def events(
     (job, place), board = followed, board_of(request)
     path = board.events(job)
     request.app.state.streams += 1
+    asked = time.monotonic()
     try:
         while not request.app.state.ending.is_set():
+            if time.monotonic() - asked > _TOKEN_SECONDS:
+                asked = time.monotonic()
+                if await token_of(request) is None:  # it was revoked, or has expired
+                    return
             current = board.get(job.id)
             ended = current is None or current.has_ended  # asked first: nothing is added after that
             while size_of(path) > place:
@@ -79,6 +87,6 @@ async def events(
         request.app.state.streams -= 1
 
 
-def _some(path: Path, place: int) -> list[tuple[int, dict[str, Any]]]:
+def _some(path: Path, place: int, most: int = _AT_ONCE) -> list[tuple[int, dict[str, Any]]]:
     """The next events, a limited number of them, each with the place after it."""
-    return list(islice(read_events(path, place), _AT_ONCE))
+    return list(islice(read_events(path, place), most))

@@ -23,7 +23,7 @@ from autotune.service.jobs import RESUMABLE, Job
 from autotune.service.problems import Refused
 from autotune.service.rendering import STATIC, page, static_file
 from autotune.service.routes.files import folder_of
-from autotune.service.routes.resources import board_of, find, resource
+from autotune.service.routes.resources import board_of, find, resource, resources
 from autotune.service.tokens import Token
 
 router = APIRouter(include_in_schema=False)
@@ -36,7 +36,7 @@ async def index(request: Request, after: Annotated[str | None, Query(pattern="^[
     user = await token_of(request)
     if user is None:
         return RedirectResponse("/login", 303)
-    return _index(request, user, after)
+    return await _index(request, user, after)
 
 
 @router.post("/submit")
@@ -52,9 +52,9 @@ async def submit(request: Request) -> Response:
             raise Refused(422, "the study is empty: choose a file, or write its text")
         job, _ = await run_in_threadpool(board.submit, text, user.owner, None)
     except InputError as error:
-        return _index(request, user, None, text, "This study cannot be run here.", error.problems, 422)
+        return await _index(request, user, None, text, "This study cannot be run here.", error.problems, 422)
     except Refused as refused:
-        return _index(request, user, None, text, sentence(refused.detail), refused.problems, refused.status)
+        return await _index(request, user, None, text, sentence(refused.detail), refused.problems, refused.status)
     return RedirectResponse(f"/studies/{job.id}", 303)
 
 
@@ -66,7 +66,7 @@ async def study(request: Request, identifier: str) -> Response:
         return RedirectResponse("/login", 303)
     job, board = find(request, identifier), board_of(request)
     after = size_of(board.events(job))  # before all else is read: what is added meanwhile is told to the page
-    about = resource(board, job)
+    (about,) = await resources(board, [job])
     result = await run_in_threadpool(_result, request, job)
     return page(
         "study.html",
@@ -124,7 +124,7 @@ async def login(request: Request) -> Response:
     if token is None:
         return page("login.html", 401, user=None, wrong="This token is not valid.")
     response = RedirectResponse("/", 303)
-    response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    response.set_cookie(COOKIE, secret, httponly=True, samesite="lax", secure=request.url.scheme == "https")
     return response
 
 
@@ -144,7 +144,7 @@ async def static(name: str) -> Response:
     return Response(static_file(name), media_type=STATIC[name], headers={"Cache-Control": "no-cache"})
 
 
-def _index(
+async def _index(
     request: Request,
     user: Token,
     after: str | None,
@@ -166,7 +166,7 @@ def _index(
         user=user,
         page="/" if after is None else f"/?after={after}",
         latest=after is None,
-        studies=[resource(board, job) for job in shown],
+        studies=await resources(board, shown),
         cancellable={job.id for job in shown if _is_own(job, user) and not job.has_ended and job.state != "cancelling"},
         more=f"/?after={shown[-1].id}" if len(jobs) > _SHOWN else "",
         summary=", ".join(f"{count} {state}" for state, count in board.counts() if count) or "Nothing is running.",

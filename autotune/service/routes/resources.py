@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Path as InPath
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
 from autotune.service.board import Board
@@ -81,6 +83,14 @@ def find(request: Request, identifier: str) -> Job:
     if job is None:
         raise Refused(404, "there is no study of this id")
     return job
+
+
+async def resources(board: Board, jobs: Sequence[Job]) -> list[StudyResource]:
+    """What is said of some studies; long events are read in another thread, so that no other request waits."""
+    behind = [job for job in jobs if board.is_far_behind(job)]
+    if behind:
+        await run_in_threadpool(lambda: [board.progress(job) for job in behind])
+    return [resource(board, job) for job in jobs]
 
 
 def resource(board: Board, job: Job) -> StudyResource:

@@ -13,7 +13,16 @@ from autotune.errors import InputError
 from autotune.service.access import Reader, Submitter, read_body
 from autotune.service.jobs import Job, State
 from autotune.service.problems import Refused, declared
-from autotune.service.routes.resources import PREFIX, Identifier, StudyList, StudyResource, board_of, find, resource
+from autotune.service.routes.resources import (
+    PREFIX,
+    Identifier,
+    StudyList,
+    StudyResource,
+    board_of,
+    find,
+    resource,
+    resources,
+)
 from autotune.service.tokens import Token
 
 router = APIRouter(prefix=f"{PREFIX}/studies", tags=["studies"])
@@ -76,14 +85,15 @@ async def list_studies(
     page = jobs[:limit]
     states = "".join(f"&state={one}" for one in state or ())
     more = f"{PREFIX}/studies?after={page[-1].id}&limit={limit}{states}" if len(jobs) > limit else None
-    studies = StudyList(studies=[resource(board, job) for job in page], next=more)
+    studies = StudyList(studies=await resources(board, page), next=more)
     return JSONResponse(studies.model_dump())
 
 
 @router.get("/{identifier}", response_model=StudyResource, responses=declared(404, 422))
 async def look(request: Request, identifier: Identifier, user: Reader) -> JSONResponse:
     """Say how a study is."""
-    return JSONResponse(resource(board_of(request), find(request, identifier)).model_dump())
+    (about,) = await resources(board_of(request), [find(request, identifier)])
+    return JSONResponse(about.model_dump())
 
 
 @router.post("/{identifier}/cancel", status_code=202, response_model=StudyResource, responses=declared(404, 409, 422))

@@ -11,6 +11,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from autotune.service.routes import follow
 from autotune.service.settings import Limits, ServiceSettings
 from tests.autotune.service.conftest import Running, serving, study
 
@@ -239,3 +240,41 @@ def test_too_many_streams_are_refused(settings: ServiceSettings, serve: Serve) -
         done.set()
         client.post(f"/studies/{identifier}/cancel")
     thread.join(10)
+
+
+def test_a_stream_ends_with_its_token(settings: ServiceSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "_TOKEN_SECONDS", 0.3)
+    service = serve(replace(settings, tokens=True))
+    tokens = service.app.state.tokens
+    token, secret = tokens.new("ada", "submit", None)
+    with service.client(headers={"Authorization": f"Bearer {secret}"}) as client:
+        kind = {"Content-Type": "application/yaml"}
+        identifier = client.post("/studies", content=study("sleep 600"), headers=kind).json()["id"]
+        service.until(identifier, "running")
+        seen = 0
+        for _ in events(client, identifier):
+            seen += 1
+            if seen == 4:
+                tokens.revoke(token.id)
+        assert seen >= 4 and service.state(identifier) == "running"
+
+
+def test_a_study_that_simulates_is_checked(settings: ServiceSettings, serve: Serve) -> None:
+    service = serve(settings)
+    simulate = {"detector_pixels": 16, "angular_sampling_mrad": 4.2, "scan_points": 5}
+    objective = {"name": "ptychography", "data": {"file": "made.h5"}, "simulate": simulate}
+    kind = {"Content-Type": "application/yaml"}
+    with service.client() as client:
+        checked = client.post("/check", content=study(objective=objective), headers=kind, timeout=60)
+        assert checked.status_code == 200 and "16 x 16" in checked.json()["plan"]
+        missing = client.post("/check", content=study(), headers=kind, timeout=60)
+        assert missing.status_code == 422 and "scan.h5" in missing.text
+    assert not list(settings.folder.glob("studies/*"))
+
+
+def test_a_waiting_study_has_a_place_also_where_it_is_started_meanwhile(
+    settings: ServiceSettings, serve: Serve
+) -> None:
+    service = serve(settings)
+    answers = [service.submit(study(name=f"s{n}")).json() for n in range(10)]
+    assert all((answer["position"] or 1) >= 1 for answer in answers)

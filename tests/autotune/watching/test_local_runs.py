@@ -153,7 +153,7 @@ def test_a_command_that_is_not_there_is_lost(scene: Scene, monkeypatch: pytest.M
 def test_the_command_imports_nothing_of_the_current_folder(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise SystemExit('the wrong typer')")
     command = [*local_runs.COMMAND, "--version"]
-    path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
     )
