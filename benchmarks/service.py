@@ -161,15 +161,23 @@ def fire(studies: int, kills: int) -> None:
                     time.sleep(random.uniform(0, 3))  # noqa: S311
                     running.start()
                 else:
-                    leaders = [p for p in running.of_study() if "service_job" in " ".join(p.cmdline())]
+                    leaders = [process for process in running.of_study() if _leads(process)]
                     if leaders:
                         left.pop()
-                        random.choice(leaders).send_signal(signal.SIGKILL)  # noqa: S311
+                        with contextlib.suppress(psutil.Error):
+                            random.choice(leaders).send_signal(signal.SIGKILL)  # noqa: S311
             states = {one: running.look(one)["state"] for one in ids}
         seconds = time.monotonic() - began
         attempts = Counter(running.look(one)["attempts"] for one in ids)
         print(f"fire: {studies} studies in {seconds:.0f} s, {dict(Counter(states.values()))}, starts {dict(attempts)}")
         _count(running, ids)
+
+
+def _leads(process: psutil.Process) -> bool:
+    """Whether it is the process of a study, and none that this has started."""
+    with contextlib.suppress(psutil.Error):
+        return "service_job" in " ".join(process.cmdline())
+    return False
 
 
 def _count(running: Service, ids: list[str]) -> None:
