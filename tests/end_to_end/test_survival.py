@@ -327,9 +327,7 @@ def test_a_second_signal_ends_the_run_at_once(place: Place) -> None:
 
 
 @pytest.mark.parametrize("hindrance", ["MLflow", "another run"])
-def test_a_stopped_run_waits_for_nobody_longer_than_a_moment(
-    hindrance: str, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_waits_for_nobody(hindrance: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """All waits together; what MLflow lacks afterwards is added by ``sync``, and the store by the next run."""
     monkeypatch.setenv("SLOW_MLFLOW", "30" if hindrance == "MLflow" else "0")
     objective = {"name": "tests.end_to_end.slow_mlflow:slow", "iterations": 200, "seconds_per_iteration": 0.05}
@@ -339,12 +337,9 @@ def test_a_stopped_run_waits_for_nobody_longer_than_a_moment(
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     with exclusive(place.home.store_url, "toy") if hindrance == "another run" else contextlib.nullcontext():
-        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        error = process.communicate(timeout=60)[1]
-        assert time.monotonic() - began < 3
-    assert process.returncode == 130 and "Continue with: autotune run study.yaml" in error
-    assert no_process_of(place)
+        error = process.communicate(timeout=3)[1]
+    assert process.returncode == 130 and "Continue with: autotune run study.yaml" in error and no_process_of(place)
     monkeypatch.setenv("SLOW_MLFLOW", "0")
     if hindrance == "MLflow":
         assert [trial.state for trial in place.trials()] == ["interrupted", "interrupted"]
