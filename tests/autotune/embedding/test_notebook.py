@@ -10,6 +10,7 @@ from nbclient import NotebookClient
 
 from tests.docs.pages import ROOT
 
+pytestmark = pytest.mark.slow
 CELL = """
 import sys
 sys.path.insert(0, {root!r})

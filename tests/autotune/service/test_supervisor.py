@@ -62,6 +62,7 @@ def test_a_lost_process_is_started_again_but_not_for_ever(settings: ServiceSetti
     assert (ended.attempts, ended.lost) == (3, 3) and ended.reason == "its process was lost, 3 times"
 
 
+@pytest.mark.slow
 def test_a_process_that_lives_is_adopted_and_its_end_is_seen(settings: ServiceSettings, serve: Serve) -> None:
     with serving(settings) as first:
         lives, ends, waits = (
@@ -96,6 +97,7 @@ def test_a_process_lost_while_nobody_looked_is_started_again(settings: ServiceSe
     assert job(service, identifier).pid != pid
 
 
+@pytest.mark.slow
 def test_one_that_was_started_but_not_noted_is_found(settings: ServiceSettings, serve: Serve) -> None:
     """The service is killed between starting a process and writing that down."""
     with serving(settings) as first:
@@ -135,6 +137,7 @@ def test_children_that_a_finished_process_leaves_are_ended(settings: ServiceSett
     assert not processes(settings, identifier)
 
 
+@pytest.mark.slow
 def test_limits_of_time_and_memory_fail_a_study(
     settings: ServiceSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
