@@ -114,6 +114,12 @@ class Actor:
     def left(self, job: Job) -> bool:
         return False
 
+    def final_reason(self, job: Job) -> str:
+        return ""
+
+    def leave(self) -> None:
+        """Nothing is there to be left."""
+
     def memory(self, job: Job) -> int:
         return 0
 
