@@ -93,7 +93,8 @@ class NarrowsForService(Protocol):
     def not_from_outside(self, settings: BaseModel, backends: Collection[str]) -> Sequence[Problem]:
         """What a study that was sent to a service states and must not.
 
-        That files are named below declared folders is seen to elsewhere, for every setting that is a path.
+        That files are named below declared folders is seen to elsewhere, for every setting that is a path, and for a
+        text whose field has ``json_schema_extra={"format": "path"}``, up to the first ``::``.
 
         Args:
             settings: an instance of the type's settings.

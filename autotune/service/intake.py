@@ -67,13 +67,13 @@ def accept(
     file = parse_study(text, Path(FILE))
     folder = settings.job(identifier)
     problems, overrides = list(_not_allowed(file, settings)), list(settings.overrides)
-    for dotted, path in _paths(file.settings, "objective"):
+    for dotted, path, within in _paths(file.settings, "objective"):
         placed = _placed(file, dotted, path, folder, settings)
         if placed is None:
             what = f"'{path}' is not below the folders that studies here may read"
             problems.append(file.problem(dotted, what, "name a measurement there, relative to the first of them"))
         elif placed != path:
-            overrides.append(f"{dotted}={_quoted(str(placed))}")
+            overrides.append(f"{dotted}={_quoted(f'{placed}{within}')}")
     sources = [study_of(name) for name in file.spec.search.warm_start]
     for name, source in zip(file.spec.search.warm_start, sources, strict=True):
         if source is None:
@@ -84,7 +84,8 @@ def accept(
         overrides.append(f"search.warm_start=[{', '.join(map(str, sources))}]")
     study = f"{file.spec.name[:_LONGEST_NAME]}-{identifier}"
     ready = parse_study(text, Path(FILE), [*overrides, f"name={study}"])
-    named = next((str(path) for dotted, path in _paths(file.settings, "objective") if dotted.endswith("data.file")), "")
+    paths = _paths(file.settings, "objective")
+    named = next((str(path) for dotted, path, _ in paths if dotted.endswith("data.file")), "")
     return Accepted(file.spec.name, study, ready.text, named, _simulates(file))
 
 
@@ -104,13 +105,20 @@ def _not_allowed(file: StudyFile, settings: ServiceSettings) -> Iterator[Problem
             yield file.problem(problem.where, problem.what, problem.remedy)
 
 
-def _paths(value: Any, dotted: str) -> Iterator[tuple[str, Path]]:
-    """Every path in the settings of an objective, with its place."""
+def _paths(value: Any, dotted: str) -> Iterator[tuple[str, Path, str]]:
+    """Every path in the settings of an objective: its place, the path, and what is named inside that file."""
     if isinstance(value, Path):
-        yield dotted, value
+        yield dotted, value, ""
     elif isinstance(value, BaseModel):
         for name, entry in value:
-            yield from _paths(entry, f"{dotted}.{type(value).model_fields[name].alias or name}")
+            field = type(value).model_fields[name]
+            place = f"{dotted}.{field.alias or name}"
+            more = field.json_schema_extra
+            if isinstance(entry, str) and isinstance(more, dict) and more.get("format") == "path":
+                path, separator, within = entry.partition("::")
+                yield place, Path(path), separator + within
+            else:
+                yield from _paths(entry, place)
     elif isinstance(value, dict):
         for key, entry in value.items():
             yield from _paths(entry, f"{dotted}.{key}")

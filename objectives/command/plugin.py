@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +37,10 @@ class Command:
     """Objective type of any program; see :class:`autotune.objective.ObjectiveType`."""
 
     settings: type[BaseModel] = CommandSettings
+
+    def not_from_outside(self, settings: BaseModel, backends: Collection[str]) -> Sequence[Problem]:
+        """See :class:`autotune.objective.NarrowsForService`: whoever states the program may run anything."""
+        return [Problem("objective.name", "'command' runs programs that a study names", "run it by autotune run")]
 
     def open(self, settings: BaseModel, *, folder: Path) -> Objective:
         """Find the program, and read the templates and what identifies the inputs."""

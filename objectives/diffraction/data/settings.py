@@ -140,7 +140,7 @@ class DataSettings(BaseModel):
     shape: tuple[_Count, _Count] | None = None
     detector_axes: Literal["last", "first"] = "last"
     orientation: Orientation | None = None
-    mask: str | None = Field(default=None, min_length=1)
+    mask: str | None = Field(default=None, min_length=1, json_schema_extra={"format": "path"})
     negative: Literal["refuse", "clip"] = "refuse"
     region: Region | None = None
     step: int = Field(default=1, ge=1, strict=True)

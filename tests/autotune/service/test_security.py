@@ -68,6 +68,24 @@ def test_measurements_inside_are(path: str, guarded: ServiceSettings) -> None:
     assert accept(study(objective=absolute), "0" * 12, guarded).data.endswith("scan.h5")
 
 
+@pytest.mark.parametrize("mask", ["/etc/mask.npy", "../mask.npy", "linked/secret.h5::/data", "~/../../mask.npy"])
+def test_masks_outside_are_not_read(mask: str, guarded: ServiceSettings) -> None:
+    data = {"name": "ptychography", "data": {"file": "scan.h5", "mask": mask}}
+    with pytest.raises(InputError, match=r"objective\.data\.mask: .* not below"):
+        accept(study(objective=data), "0" * 12, guarded)
+    inside = {"name": "ptychography", "data": {"file": "scan.h5", "mask": "a/mask.h5::/entry/mask"}}
+    placed = guarded.roots[0] / "a" / "mask.h5"
+    assert f"{placed}::/entry/mask" in accept(study(objective=inside), "0" * 12, guarded).text
+
+
+def test_programs_are_not_run_even_where_they_are_allowed(settings: ServiceSettings) -> None:
+    allowed = replace(settings, objectives=("command",))
+    metric = {"error": {"regex": "(.*)", "goal": "minimize"}}
+    command = {"name": "command", "run": ["/bin/sh"], "parameters": {"a": {"low": 0, "high": 1}}, "metrics": metric}
+    with pytest.raises(InputError, match="runs programs that a study names"):
+        accept(study(objective=command, parameters={"a": {}}), "0" * 12, allowed)
+
+
 def test_without_roots_nothing_is_read_but_what_a_study_makes(settings: ServiceSettings) -> None:
     bare = replace(settings, roots=())
     with pytest.raises(InputError, match="not below the folders"):
