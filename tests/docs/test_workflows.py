@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def test_frameworks_submit_and_collect(name: str, use: str, said: str, tmp_path:
     assert done.returncode == 0 and said in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(json.dumps(STUDY))
     with serving(tmp_path / "home") as served:
