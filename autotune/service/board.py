@@ -6,6 +6,7 @@ One process at a time has a board of a home. What it changes is in the table bef
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import shutil
 import threading
@@ -25,6 +26,7 @@ from autotune.service.progress import Follower, Progress
 from autotune.service.settings import ServiceSettings
 
 _ID_BYTES = 6
+_log = logging.getLogger(__name__)
 
 
 class Board:
@@ -41,6 +43,7 @@ class Board:
         """Held while a study's state is looked at and changed."""
         self._jobs = {job.id: job for job in table.all()}
         self._followers: dict[str, Follower] = {}
+        self._unsaid: list[tuple[Job, str]] = []
         self.changed = threading.Event()
         """Set where there may be something to do."""
 
@@ -71,6 +74,20 @@ class Board:
     def is_far_behind(self, job: Job) -> bool:
         """Whether :meth:`progress` would have to read for long."""
         return self._follower(job).is_far_behind
+
+    def say_rest(self) -> None:
+        """Add the changes of states that are not in the studies' events yet: the disk may be full for a while."""
+        with self.lock:
+            while self._unsaid:
+                job, when = self._unsaid[0]
+                try:
+                    append_event(self.events(job), "state", time=when, state=job.state, reason=job.reason)
+                except FileNotFoundError:
+                    pass  # the study was forgotten meanwhile
+                except OSError as error:
+                    _log.warning("events are kept back: %s", error.strerror)
+                    return
+                self._unsaid.pop(0)
 
     def steps(self, job: Job) -> list[tuple[int, float]]:
         """Where a study's best value changed: how many trials had ended, and the value."""
@@ -104,8 +121,14 @@ class Board:
             if known := self._same(owner, key, body):  # another request was faster
                 return known, False
             self._require_room(owner)
-            folder.mkdir(parents=True)
-            write_whole(folder / STUDY, accepted.text)
+            try:
+                folder.mkdir(parents=True)
+                write_whole(folder / STUDY, accepted.text)
+            except OSError as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                _log.error("a study cannot be kept: %s", error)
+                full = "the service's disk does not take the study; try again later"
+                raise Refused(503, full, headers={"Retry-After": "60"}) from error
             job = self._table.add(
                 {
                     "id": identifier,
@@ -237,5 +260,6 @@ class Board:
 
     def _publish(self, job: Job) -> None:
         self._jobs[job.id] = job
-        append_event(self.events(job), "state", state=job.state, reason=job.reason)
+        self._unsaid.append((job, now()))
+        self.say_rest()
         self.changed.set()

@@ -20,7 +20,12 @@ _LONGEST = 1_000_000
 
 def append_event(path: Path, event: str, **facts: Any) -> None:
     """Add an event of the service's own; a line that a killed process left unfinished is ended first."""
-    line = json.dumps({"event": event, "time": now(), **facts}, ensure_ascii=False).encode() + b"\n"
+    line = (
+        json.dumps(
+            {"event": event, **({} if "time" in facts else {"time": now()}), **facts}, ensure_ascii=False
+        ).encode()
+        + b"\n"
+    )
     with path.open("ab+") as stream:
         end = stream.seek(0, os.SEEK_END)
         if end:

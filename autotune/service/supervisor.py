@@ -72,6 +72,7 @@ class Supervisor(threading.Thread):
 
     def step(self) -> None:
         """Look at every study once."""
+        self._board.say_rest()
         for job in self._board.all(ACTIVE):
             self._watch(job)
         running = self._board.all(ACTIVE)

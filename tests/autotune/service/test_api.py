@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 
+from autotune.service import board
 from autotune.service.routes import follow
 from autotune.service.settings import Limits, ServiceSettings
 from tests.autotune.service.conftest import Running, serving, study
@@ -278,3 +281,18 @@ def test_a_waiting_study_has_a_place_also_where_it_is_started_meanwhile(
     service = serve(settings)
     answers = [service.submit(study(name=f"s{n}")).json() for n in range(10)]
     assert all((answer["position"] or 1) >= 1 for answer in answers)
+
+
+def test_a_disk_that_takes_nothing_is_said(
+    settings: ServiceSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    service = serve(settings)
+    monkeypatch.setattr(board, "write_whole", full)
+    answer = service.submit(study(), **{"Idempotency-Key": "k"})
+    assert answer.status_code == 503 and "retry-after" in answer.headers and not service.app.state.board.all()
+    monkeypatch.undo()
+    assert service.submit(study(), **{"Idempotency-Key": "k"}).status_code == 202
+    assert len(list((settings.folder / "studies").iterdir())) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -12,7 +13,8 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from autotune.service import supervisor
+from autotune.service import board, supervisor
+from autotune.service.event_log import read_events
 from autotune.service.jobs import Job
 from autotune.service.launcher import STUDY_OF
 from autotune.service.settings import Limits, ServiceSettings
@@ -179,3 +181,27 @@ def test_trouble_is_said_and_passes(settings: ServiceSettings, serve: Serve, mon
     monkeypatch.undo()
     service.until(identifier, "finished")
     assert not watching.trouble
+
+
+def test_a_full_disk_keeps_events_back_and_loses_none(
+    settings: ServiceSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = serve(settings)
+    real = board.append_event
+
+    def full(*arguments: object, **facts: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(board, "append_event", full)
+    identifier = submitted(service, "sleep 0.2")
+    service.until(identifier, "finished")
+    monkeypatch.setattr(board, "append_event", real)
+    end = time.monotonic() + 10
+    while True:
+        path = service.app.state.board.events(job(service, identifier))
+        states = [event["state"] for _, event in read_events(path, 0) if event["event"] == "state"]
+        if states:
+            break
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert states == ["queued", "starting", "running", "finished"]
