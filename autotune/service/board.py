@@ -19,7 +19,7 @@ from autotune.files import write_whole
 from autotune.service.database import JobTable
 from autotune.service.event_log import EVENTS, append_event, now
 from autotune.service.intake import accept
-from autotune.service.job_files import STUDY
+from autotune.service.job_files import EXIT, STUDY
 from autotune.service.jobs import ACTIVE, ENDED, RESUMABLE, WAITING, Job, State
 from autotune.service.problems import Refused
 from autotune.service.progress import Follower, Progress
@@ -201,6 +201,8 @@ class Board:
             if job.state not in RESUMABLE:
                 raise Refused(409, f"the study is {job.state}; one that is {', '.join(RESUMABLE)} can be resumed")
             self._require_room(job.owner)
+            # Or the end of its last process would be taken for that of the next, were the service killed in between.
+            (self.settings.job(job.id) / EXIT).unlink(missing_ok=True)
             return self.change(job, "queued", lost=0, ended=None, queued_at=self._next_place())
 
     def remove(self, job: Job) -> None:
