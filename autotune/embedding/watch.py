@@ -30,7 +30,7 @@ class Watch(Quiet):
         self._callback, self._shows = callback, bar
         self._metric = Metric("", "maximize")
         self._bar: tqdm[Any] | None = None
-        self._enough = ""
+        self._enough = self._best = ""
 
     def started(self, name: str, metric: Metric, trials: list[TrialRecord], budget: int) -> None:
         """Set up the bar."""
@@ -41,33 +41,35 @@ class Watch(Quiet):
 
     def progressed(self, number: int, iteration: int, iterations: int, metrics: Mapping[str, float]) -> None:
         """Show how far the trial is that reported last."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"trial {number}: {iteration}/{iterations}", refresh=False)
-            self._bar.refresh()
+        self._say(f"trial {number}: {iteration}/{iterations}")
 
     def ended(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         """Show the trial and the best value, and call back."""
         if self._bar is not None:
             if best is not None:
                 value = with_unit(f"{best.metrics[self._metric.name]:.6g}", self._metric.unit)
-                self._bar.set_postfix_str(f"best {self._metric.name} {value}", refresh=False)
+                self._best = f"best {self._metric.name} {value}"
+            self._say("")
             self._bar.update()
         if self._callback is not None and self._callback(trial, best) is True:
             self._enough = "ended by its callback"
 
     def repeated(self, done: int, count: int) -> None:
         """Say that the intervals are being computed."""
-        if self._bar is not None:
-            self._bar.set_postfix_str("computing intervals")
+        self._say("computing intervals")
 
     def paused(self, reason: str) -> None:
         """Say why the run waits."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"waiting: {reason}")
+        self._say(f"waiting: {reason}")
 
     def enough(self) -> str:
         """Why the callback ended the search; empty where it has not."""
         return self._enough
+
+    def _say(self, doing: str) -> None:
+        """Show the best value, and what is done now."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(", ".join(filter(None, [self._best, doing])), refresh=bool(doing))
 
     def close(self) -> None:
         """Leave the bar as it is."""
