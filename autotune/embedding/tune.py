@@ -97,6 +97,7 @@ def tune(
             held.enter_context(known(study))
             file = _parsed(document, [*given, *_execution(study, workers, overrides)])
             if name is None:
+                _only_with_a_name(home=home, fresh=fresh or None)
                 keeps = OwnFolder()
                 home = Home(keeps.path)
         else:
@@ -120,6 +121,17 @@ def _only_for_functions(**given: object) -> None:
     problems = [
         Problem(name, "is for a function", "a study states it itself, or overrides do")
         for name, value in given.items()
+        if value is not None
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _only_with_a_name(**given: object) -> None:
+    """Refuse what says where a study is kept, for a function whose study is not."""
+    problems = [
+        Problem(key, "has no effect without a name: nothing is kept", "give the study a name, or leave it out")
+        for key, value in given.items()
         if value is not None
     ]
     if problems:

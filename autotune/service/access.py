@@ -162,4 +162,3 @@ async def token_of(request: Request) -> Token | None:
 
 Reader = Annotated[Token, Depends(user_with("read"))]
 Submitter = Annotated[Token, Depends(user_with("submit"))]
-Admin = Annotated[Token, Depends(user_with("admin"))]

@@ -29,6 +29,11 @@ _ID_BYTES = 6
 _log = logging.getLogger(__name__)
 
 
+def new_identifier() -> str:
+    """A study's identifier that no other has."""
+    return secrets.token_hex(_ID_BYTES)
+
+
 class Board:
     """The studies of a service.
 
@@ -114,8 +119,8 @@ class Board:
         body = hashlib.sha256(text.encode()).hexdigest()
         if known := self._same(owner, key, body):
             return known, False
-        identifier = secrets.token_hex(_ID_BYTES)
-        accepted = accept(text, identifier, self.settings, self._study_of)
+        identifier = new_identifier()
+        accepted = accept(text, identifier, self.settings, self.study_of)
         folder = self.settings.job(identifier)
         with self.lock:
             if known := self._same(owner, key, body):  # another request was faster
@@ -245,7 +250,8 @@ class Board:
             raise Refused(422, "this Idempotency-Key was used with another study", [what])
         return self._jobs.get(job.id, job)
 
-    def _study_of(self, identifier: str) -> str | None:
+    def study_of(self, identifier: str) -> str | None:
+        """A study's name in the trial store, by its identifier here; None where there is none."""
         job = self.get(identifier)
         return None if job is None else job.study
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import secrets
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from threading import Semaphore
 
 from autotune.errors import InputError, Problem
 from autotune.files import write_whole
+from autotune.service.board import Board, new_identifier
 from autotune.service.intake import FILE, accept
 from autotune.service.job_files import STUDY
 from autotune.service.launcher import job_environment
@@ -27,20 +27,21 @@ MEMORY = 8 * 10**9
 _LONGEST = 20_000
 
 
-def check(text: str, settings: ServiceSettings, at_once: Semaphore) -> tuple[str, str]:
+def check(text: str, board: Board, at_once: Semaphore) -> tuple[str, str]:
     """Check a study; returns its name and what ``autotune check`` prints.
 
     Args:
         text: the study.
         settings: of the service.
+        board: the queue of the service.
         at_once: allows for so many checks at once.
 
     Raises:
         InputError: it cannot be run here; with what is wrong.
         Refused: too many are being checked, or this one took too long.
     """
-    identifier = secrets.token_hex(6)
-    accepted = accept(text, identifier, settings)
+    settings, identifier = board.settings, new_identifier()
+    accepted = accept(text, identifier, settings, board.study_of)
     if not at_once.acquire(timeout=10):
         raise Refused(503, "too many studies are being checked", headers={"Retry-After": "10"})
     folder = settings.job(identifier)

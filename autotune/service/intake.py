@@ -6,6 +6,7 @@ and reads below the folders that are declared, after all links are resolved. The
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +147,4 @@ def _simulates(file: StudyFile) -> bool:
 
 def _quoted(text: str) -> str:
     """A text as YAML, whatever characters it holds."""
-    import json
-
     return json.dumps(text, ensure_ascii=False)

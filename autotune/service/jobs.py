@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 State = Literal[
     "queued", "starting", "running", "cancelling", "finished", "failed", "rejected", "cancelled", "interrupted"
 ]
-STATES: tuple[State, ...] = get_args(State)
 WAITING: tuple[State, ...] = ("queued",)
 ACTIVE: tuple[State, ...] = ("starting", "running", "cancelling")
 ENDED: tuple[State, ...] = ("finished", "failed", "rejected", "cancelled", "interrupted")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 import subprocess
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autotune.errors import AutotuneError, InputError, Problem
@@ -18,6 +18,8 @@ from autotune.service.launcher import STUDY_OF, job_environment
 from autotune.service.settings import ServiceSettings
 
 _SECONDS = 30.0
+_LOOK = 2.0
+"""Seconds for which a state is believed."""
 _LIMITS = {
     "TIMEOUT": "it took longer than its job of SLURM may",
     "DEADLINE": "it could not end before the deadline of its job of SLURM",
@@ -38,6 +40,8 @@ class SlurmLauncher:
 
     settings: ServiceSettings
     command: Sequence[str]
+    _states: dict[str, str] = field(default_factory=dict)
+    _asked: float = -math.inf
 
     def start(self, job: Job) -> dict[str, Any]:
         """Submit the job; it waits for its turn in SLURM."""
@@ -105,15 +109,17 @@ class SlurmLauncher:
         """Do nothing: SLURM has the jobs."""
 
     def _state(self, job: Job) -> str:
-        """The job's state in SLURM's words; empty where it knows none of this number."""
+        """The job's state in SLURM's words; empty where it knows none of this number.
+
+        One question for all jobs, now and then: its controller serves the whole cluster.
+        """
         if job.slurm is None:
             return ""
-        try:
-            return _run(["squeue", "--noheader", "--format=%T", f"--jobs={job.slurm}", "--states=all"]).strip()
-        except AutotuneError as error:
-            if re.search("invalid job id", str(error), re.IGNORECASE):
-                return ""
-            raise
+        if job.slurm not in self._states or time.monotonic() - self._asked > _LOOK:
+            printed = _run(["squeue", "--noheader", "--me", "--states=all", "--format=%i %T"])
+            self._states = dict(line.split(maxsplit=1) for line in printed.split("\n") if line.strip())
+            self._asked = time.monotonic()
+        return self._states.get(job.slurm, "").strip()
 
 
 def require_slurm() -> None:

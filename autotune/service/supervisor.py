@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from autotune.errors import INTERRUPTED
@@ -36,12 +35,11 @@ class Supervisor(threading.Thread):
     Args:
         board: the studies.
         launcher: where their processes run.
-        troubled: is told in words what keeps it from going on, and with an empty text when that has passed.
     """
 
-    def __init__(self, board: Board, launcher: Launcher, troubled: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, board: Board, launcher: Launcher) -> None:
         super().__init__(name="supervisor", daemon=True)
-        self._board, self._launcher, self._troubled = board, launcher, troubled
+        self._board, self._launcher = board, launcher
         self._limits, self._ending = board.settings.limits, threading.Event()
         self._looked: dict[str, float] = {}
         self._told: set[str] = set()
@@ -176,5 +174,4 @@ class Supervisor(threading.Thread):
     def _say(self, trouble: str) -> None:
         if trouble != self.trouble:
             self.trouble = trouble
-            self._troubled(trouble)
             (_log.warning if trouble else _log.info)("supervisor: %s", trouble or "goes on")

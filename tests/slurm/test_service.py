@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,19 +10,10 @@ import pytest
 from autotune.service.settings import Limits, ServiceSettings
 from autotune.service.slurm import SlurmLauncher, require_slurm
 from tests.autotune.service.conftest import TOY, serving, settings, study
-from tests.slurm.server import NoSlurm, Slurm, slurm
+from tests.slurm.server import Slurm
 
 __all__ = ["settings"]
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Slurm]:
-    try:
-        with slurm() as running:
-            yield running
-    except NoSlurm as error:
-        pytest.skip(f"no SLURM can be set up here: {error}")
 
 
 @pytest.fixture

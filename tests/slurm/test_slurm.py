@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.studies import STUDY, Place, make_gate, make_place, wait_for_evaluation
-from tests.slurm.server import NoSlurm, Slurm, slurm
+from tests.slurm.server import Slurm
 
 pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Slurm]:
-    try:
-        with slurm() as running:
-            yield running
-    except NoSlurm as error:
-        pytest.skip(f"no SLURM can be set up here: {error}")
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ async def check_study(request: Request, user: Submitter) -> JSONResponse:
     text = await study_text(request)
     board = board_of(request)
     try:
-        name, plan = await run_in_threadpool(check, text, board.settings, request.app.state.checks)
+        name, plan = await run_in_threadpool(check, text, board, request.app.state.checks)
     except InputError as error:
         raise Refused(422, "this study cannot be run here", error.problems) from error
     return JSONResponse(Checked(name=name, plan=plan).model_dump())

@@ -233,6 +233,8 @@ def test_studies_come_as_files_dicts_and_specs(home: Home) -> None:
         (hill, {"ranges": RANGES, "name": "a b"}, "is not a study name"),
         (lambda x: x, {"ranges": {"x": (0, 1)}, "workers": 2}, "cannot be imported by worker processes"),
         (hill, {"ranges": RANGES, "overrides": ["budget.trails=3"]}, "budget.trails"),
+        (hill, {"ranges": RANGES}, "home: has no effect without a name"),
+        (hill, {"ranges": RANGES, "fresh": True}, "fresh: has no effect without a name"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_and_nothing_is_made(

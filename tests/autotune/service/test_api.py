@@ -296,3 +296,17 @@ def test_a_disk_that_takes_nothing_is_said(
     monkeypatch.undo()
     assert service.submit(study(), **{"Idempotency-Key": "k"}).status_code == 202
     assert len(list((settings.folder / "studies").iterdir())) == 1
+
+
+def test_a_study_that_learns_from_another_here_is_checked_as_it_is_submitted(
+    settings: ServiceSettings, serve: Serve
+) -> None:
+    service = serve(settings)
+    first = service.submit(study()).json()["id"]
+    kind = {"Content-Type": "application/yaml"}
+    with service.client() as client:
+        for source, said in ((first, False), ("other", True)):
+            text = study(search={"warm_start": [source]})
+            checked = client.post("/check", content=text, headers=kind, timeout=60)
+            assert ("there is no study" in checked.text) is said
+            assert (service.submit(text).status_code == 422) is said
