@@ -23,7 +23,7 @@ from autotune.service.jobs import RESUMABLE, Job
 from autotune.service.problems import Refused
 from autotune.service.rendering import STATIC, page, static_file
 from autotune.service.routes.files import folder_of
-from autotune.service.routes.resources import board_of, find, resource, resources
+from autotune.service.routes.resources import board_of, find, find_own, is_own, resource, resources
 from autotune.service.tokens import Token
 
 router = APIRouter(include_in_schema=False)
@@ -75,8 +75,8 @@ async def study(request: Request, identifier: str) -> Response:
         ended=job.has_ended,
         after=after,
         chart=chart(about.progress, board.steps(job)),
-        may_cancel=_is_own(job, user) and not job.has_ended,
-        may_resume=_is_own(job, user) and job.state in RESUMABLE,
+        may_cancel=is_own(job, user) and not job.has_ended,
+        may_resume=is_own(job, user) and job.state in RESUMABLE,
         parameters=_parameters(result),
         has_report=(folder_of(request, job) / "report.html").is_file(),
         run=_run_in_mlflow(result),
@@ -167,7 +167,7 @@ async def _index(
         page="/" if after is None else f"/?after={after}",
         latest=after is None,
         studies=await resources(board, shown),
-        cancellable={job.id for job in shown if _is_own(job, user) and not job.has_ended and job.state != "cancelling"},
+        cancellable={job.id for job in shown if is_own(job, user) and not job.has_ended and job.state != "cancelling"},
         more=f"/?after={shown[-1].id}" if len(jobs) > _SHOWN else "",
         summary=", ".join(f"{count} {state}" for state, count in board.counts() if count) or "Nothing is running.",
         text=text,
@@ -187,15 +187,8 @@ async def _user(request: Request, role: Any) -> Token:
 
 
 async def _own(request: Request, identifier: str) -> tuple[Job, Token]:
-    user, job = await _user(request, "submit"), find(request, identifier)
-    if not _is_own(job, user):
-        raise Refused(403, "this study is another user's")
-    return job, user
-
-
-def _is_own(job: Job, user: Token) -> bool:
-    """Whether a user may change a study."""
-    return user.may("admin") or (user.may("submit") and job.owner == user.owner)
+    user = await _user(request, "submit")
+    return find_own(request, identifier, user), user
 
 
 def _result(request: Request, job: Job) -> dict[str, Any]:

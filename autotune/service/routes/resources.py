@@ -14,6 +14,7 @@ from autotune.service.board import Board
 from autotune.service.jobs import IN_WORDS, Job, State
 from autotune.service.problems import Refused
 from autotune.service.progress import Progress
+from autotune.service.tokens import Token
 
 PREFIX = "/api/v1"
 Identifier = Annotated[str, InPath(pattern="^[0-9a-f]{12}$", description="The study's id.")]
@@ -83,6 +84,23 @@ def find(request: Request, identifier: str) -> Job:
     if job is None:
         raise Refused(404, "there is no study of this id")
     return job
+
+
+def find_own(request: Request, identifier: str, user: Token) -> Job:
+    """The study of this id, which a user may change.
+
+    Raises:
+        Refused: it is another's, or there is none.
+    """
+    job = find(request, identifier)
+    if not is_own(job, user):
+        raise Refused(403, "this study is another user's")
+    return job
+
+
+def is_own(job: Job, user: Token) -> bool:
+    """Whether a user may change a study: his own, or any for an admin."""
+    return user.may("admin") or (user.may("submit") and job.owner == user.owner)
 
 
 async def resources(board: Board, jobs: Sequence[Job]) -> list[StudyResource]:

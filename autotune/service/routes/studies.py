@@ -20,10 +20,10 @@ from autotune.service.routes.resources import (
     StudyResource,
     board_of,
     find,
+    find_own,
     resource,
     resources,
 )
-from autotune.service.tokens import Token
 
 router = APIRouter(prefix=f"{PREFIX}/studies", tags=["studies"])
 TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "application/json")
@@ -99,7 +99,7 @@ async def look(request: Request, identifier: Identifier, user: Reader) -> JSONRe
 @router.post("/{identifier}/cancel", status_code=202, response_model=StudyResource, responses=declared(404, 409, 422))
 async def cancel(request: Request, identifier: Identifier, user: Submitter) -> Response:
     """Cancel a study: its process is told to stop, and killed with all that it has started where it does not."""
-    job = _own(request, identifier, user)
+    job = find_own(request, identifier, user)
     job = await run_in_threadpool(board_of(request).cancel, job, time.time(), f"cancelled by {user.owner}")
     return _accepted(request, job)
 
@@ -107,7 +107,7 @@ async def cancel(request: Request, identifier: Identifier, user: Submitter) -> R
 @router.post("/{identifier}/resume", status_code=202, response_model=StudyResource, responses=declared(404, 409, 422))
 async def resume(request: Request, identifier: Identifier, user: Submitter) -> Response:
     """Queue a study again that has failed, or was cancelled or interrupted: it goes on where it was."""
-    job = await run_in_threadpool(board_of(request).resume, _own(request, identifier, user))
+    job = await run_in_threadpool(board_of(request).resume, find_own(request, identifier, user))
     return _accepted(request, job)
 
 
@@ -118,22 +118,10 @@ async def resume(request: Request, identifier: Identifier, user: Submitter) -> R
 )
 async def delete(request: Request, identifier: Identifier, user: Submitter) -> Response:
     """Forget a study that has ended. Its trials, report and MLflow run stay where they are kept."""
-    await run_in_threadpool(board_of(request).remove, _own(request, identifier, user))
+    await run_in_threadpool(board_of(request).remove, find_own(request, identifier, user))
     return Response(status_code=204)
 
 
 def _accepted(request: Request, job: Job) -> JSONResponse:
     about = resource(board_of(request), job)
     return JSONResponse(about.model_dump(), status_code=202, headers={"Location": about.links["self"]})
-
-
-def _own(request: Request, identifier: str, user: Token) -> Job:
-    """A study that a user may change: his own, or any for an admin.
-
-    Raises:
-        Refused: it is another's, or there is none.
-    """
-    job = find(request, identifier)
-    if job.owner != user.owner and not user.may("admin"):
-        raise Refused(403, "this study is another user's")
-    return job
